@@ -1,0 +1,30 @@
+"""Parameter sweeps on Dask: dicts in, a pandas DataFrame out, nothing finished is ever lost."""
+
+from importlib.metadata import version
+
+from psweep_dask.database import df_read, df_write
+from psweep_dask.errors import PsweepError
+from psweep_dask.frame import df_filter_conds, df_print, df_to_json
+from psweep_dask.params import itr2params, merge_dicts, pgrid, plist
+from psweep_dask.pset import pset_sha1, rng
+from psweep_dask.sweep import PsetFailedError, run, run_local
+
+__version__ = version("psweep_dask")
+
+__all__ = [
+    "PsetFailedError",
+    "PsweepError",
+    "df_filter_conds",
+    "df_print",
+    "df_read",
+    "df_to_json",
+    "df_write",
+    "itr2params",
+    "merge_dicts",
+    "pgrid",
+    "plist",
+    "pset_sha1",
+    "rng",
+    "run",
+    "run_local",
+]

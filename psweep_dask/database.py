@@ -1,0 +1,199 @@
+"""Journals and ``database.pk`` become one DataFrame and go back to disk."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import cloudpickle
+import pandas as pd
+
+from psweep_dask import frame
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import replace_file
+
+
+class DatabaseError(PsweepError):
+    """A database that cannot be read or written as asked."""
+
+
+class Base(NamedTuple):
+    """A DataFrame of the user, and the ids of the runs that were on disk when it was passed."""
+
+    df: pd.DataFrame
+    runs: frozenset[str]
+
+
+def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any) -> pd.DataFrame:
+    """Read a DataFrame that `df_write` has written. A pickle can run code: read only your own.
+
+    Parameters
+    ----------
+    path : str or PathLike
+    fmt : {'pickle', 'json'}, optional
+    **kwds
+        Passed to ``pickle.load`` or `pandas.read_json`.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    DatabaseError
+        If `fmt` is unknown.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     df_write(pd.DataFrame({"a": [1]}), f"{folder}/database.pk")
+    ...     df_read(f"{folder}/database.pk")
+       a
+    0  1
+    """
+    if fmt == "pickle":
+        with Path(path).open("rb") as stream:
+            df: pd.DataFrame = pickle.load(stream, **kwds)
+            return df
+    if fmt == "json":
+        return pd.read_json(path, **{"orient": "records", "precise_float": True, **kwds})
+    raise DatabaseError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
+
+
+def df_write(
+    df: pd.DataFrame, path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any
+) -> None:
+    """Write a DataFrame, replacing the file in one step and making its folder where needed.
+
+    Parameters
+    ----------
+    df : DataFrame
+    path : str or PathLike
+    fmt : {'pickle', 'json'}, optional
+    **kwds
+        Passed to ``cloudpickle.dump``, or to `df_to_json`.
+
+    Raises
+    ------
+    DatabaseError
+        If `fmt` is unknown or the arguments are the wrong way round.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     df_write(pd.DataFrame({"a": [1]}), f"{folder}/eval.json", fmt="json")
+    ...     Path(folder, "eval.json").read_text()
+    '[{"a":1}]'
+    """
+    if not isinstance(df, pd.DataFrame):
+        raise DatabaseError(
+            f"df_write(df, path) takes the DataFrame first, not {type(df).__name__}"
+        )
+    if fmt not in ("pickle", "json"):
+        raise DatabaseError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
+
+    def write(stream: BinaryIO) -> None:
+        if fmt == "pickle":
+            # Classes of the user's script go along by value: any process can read them.
+            cloudpickle.dump(df, stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwds})
+        else:
+            stream.write((frame.df_to_json(df, **kwds) or "").encode())
+
+    replace_file(Path(path), write)
+
+
+def read_or_empty(path: Path) -> pd.DataFrame:
+    """Read the database of a study, empty where there is none yet.
+
+    Raises
+    ------
+    DatabaseError
+        If it is damaged: the file has been moved aside then, so that nothing overwrites it. Or
+        if a module that it needs is missing: then it stays where it is.
+    """
+    try:
+        df = df_read(path)
+    except FileNotFoundError:
+        return pd.DataFrame()
+    except (ImportError, AttributeError) as err:
+        raise DatabaseError(
+            f"{str(path)!r} holds objects whose class cannot be imported here ({err}); make the "
+            "modules importable that define them, then run again"
+        ) from err
+    except (MemoryError, OSError):
+        raise
+    except Exception as err:  # damaged pickles raise almost anything
+        raise _moved_aside(path, repr(err)) from err
+    if not isinstance(df, pd.DataFrame):
+        raise _moved_aside(path, f"it holds {type(df).__name__}, no DataFrame")
+    return df
+
+
+def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFrame:
+    """Merge rows into the database file. The caller holds the lock.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+    rows : DataFrame
+        Of the run; those that are in the database already are left out.
+    base : Base, optional
+        A DataFrame that takes the place of what the file held when the run began.
+
+    Returns
+    -------
+    DataFrame
+        The database as it is on disk now.
+    """
+    df = read_or_empty(path)
+    if base is not None:
+        df = _rebased(path, df, base)
+    df = frame.append(df, rows)
+    df_write(df, path)
+    return df
+
+
+def aside_path(path: Path, why: str) -> Path:
+    """Make up a free name beside a file, such as ``database.pk.damaged-20260101T120000``."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    candidates = (f"{path.name}.{why}-{stamp}{suffix}" for suffix in _suffixes())
+    return next(one for one in map(path.with_name, candidates) if not one.exists())
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    yield from (f"-{number}" for number in itertools.count(1))
+
+
+def _rebased(path: Path, on_disk: pd.DataFrame, base: Base) -> pd.DataFrame:
+    """Put the user's DataFrame in the place of the rows that it was made from.
+
+    Rows that came to disk since are kept, and where others vanish, so is the old file.
+    """
+    if "_run_id" not in on_disk.columns:
+        return base.df
+    old = on_disk["_run_id"].isin(base.runs)
+    kept = base.df["_pset_id"] if "_pset_id" in base.df.columns else []
+    if not on_disk["_pset_id"][old].isin(kept).all():
+        shutil.copy2(path, aside_path(path, "replaced"))
+    return frame.append(base.df, on_disk[~old])
+
+
+def _moved_aside(path: Path, reason: str) -> DatabaseError:
+    aside = aside_path(path, "damaged")
+    path.rename(aside)
+    return DatabaseError(
+        f"{str(path)!r} is damaged ({reason}) and has been moved to {str(aside)!r}; put a good "
+        "copy in its place, or run again to start a new database"
+    )

@@ -1,0 +1,274 @@
+"""Helpers on DataFrames: pure functions, no files."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from psweep_dask.errors import PsweepError
+from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
+from psweep_dask.record import Block
+
+# Types of which pandas makes a column of that type. All else, None and subclasses of these
+# included, is kept as it is in a column of objects: what goes in comes out.
+_COLUMN_TYPES = frozenset(
+    {bool, int, float, complex, str, datetime.datetime, datetime.timedelta, pd.Timestamp}
+    | {pd.Timedelta, type(pd.NaT), np.bool_, np.str_}
+    | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+    | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
+)
+_MISSING = object()
+
+
+class FrameError(PsweepError):
+    """An argument that does not fit the DataFrame at hand."""
+
+
+def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
+    """Build the rows of a database from blocks of records, in the order of ``_pset_seq``.
+
+    Parameters
+    ----------
+    blocks : iterable of tuple
+        Names and columns, as `psweep_dask.record.unpack` gives them. Blocks may differ in their
+        names; gaps are filled as pandas does.
+
+    Returns
+    -------
+    DataFrame
+        Columns in the order parameters, the seed's fields, results, ours. The index holds
+        ``_time_utc``.
+
+    Examples
+    --------
+    >>> names = ("a", "_time_utc", "_pset_seq", "y", "_status")
+    >>> from_blocks([(names, [[7, 5], [2, 1], [1, 0], [0.7, 0.5], ["ok", "ok"]])])
+                                   a                     _time_utc  _pset_seq    y _status
+    1970-01-01 00:00:00.000000001  5 1970-01-01 00:00:00.000000001          0  0.5      ok
+    1970-01-01 00:00:00.000000002  7 1970-01-01 00:00:00.000000002          1  0.7      ok
+    """
+    with _gc_off():
+        values: dict[str, list[Any]] = {}
+        order = _ColumnOrder()
+        length = 0
+        for names, columns in blocks:
+            added = len(columns[0])
+            order.add(names)
+            for name, column in zip(names, columns, strict=True):
+                values.setdefault(name, [_MISSING] * length).extend(column)
+            length += added
+            for column in values.values():
+                column.extend([_MISSING] * (length - len(column)))
+        data = {name: _column(name, values.pop(name)) for name in order.names()}
+        df = pd.DataFrame(data, copy=False)
+        df.index = pd.DatetimeIndex(df["_time_utc"].to_numpy()) if length else df.index
+        return in_order(df)
+
+
+def in_order(df: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by ``_pset_seq``; rows without one go last, equal ones stay as they stand.
+
+    Examples
+    --------
+    >>> in_order(pd.DataFrame({"_pset_seq": [1, 0], "a": ["x", "y"]}))
+       _pset_seq  a
+    1          0  y
+    0          1  x
+    """
+    if "_pset_seq" not in df.columns or df["_pset_seq"].is_monotonic_increasing:
+        return df
+    return df.sort_values("_pset_seq", kind="stable", na_position="last")
+
+
+def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Append the rows of a run to a database that may have been edited meanwhile.
+
+    Parameters
+    ----------
+    old : DataFrame
+        The database, with whatever rows and columns its owner made of it.
+    new : DataFrame
+        Rows of a run. Those whose ``_pset_id`` the database has already are left out.
+
+    Returns
+    -------
+    DataFrame
+        New columns stand where their kind stands: parameters, the seed's fields, results, ours.
+
+    Examples
+    --------
+    >>> old = pd.DataFrame({"a": [1], "_pset_id": ["x"], "_pset_seq": [0]})
+    >>> new = pd.DataFrame({"a": [2], "b": [3], "_pset_id": ["y"], "_pset_seq": [1]})
+    >>> append(old, new)
+       a    b _pset_id  _pset_seq
+    0  1  NaN        x          0
+    0  2  3.0        y          1
+    """
+    if new.empty:
+        return in_order(old)
+    if "_pset_id" in old.columns:
+        known = new["_pset_id"].isin(old["_pset_id"])
+        new = new[~known] if known.any() else new
+    if old.empty and not len(old.columns):
+        return new
+    order = _ColumnOrder()
+    order.add(tuple(old.columns))
+    order.add(tuple(new.columns))
+    with _gc_off():
+        return in_order(pd.concat([old, new], sort=False)[order.names()])
+
+
+def df_print(df: pd.DataFrame, index: bool = False) -> None:
+    """Print a DataFrame without its index, all of it and all columns.
+
+    Parameters
+    ----------
+    df : DataFrame
+    index : bool, optional
+        Print the index too.
+
+    Examples
+    --------
+    >>> df_print(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
+     a b
+     1 x
+     2 y
+    """
+    print(df.to_string(index=index))  # noqa: T201  (printing is what it is for)
+
+
+def df_filter_conds(
+    df: pd.DataFrame, conds: Sequence[Sequence[bool] | pd.Series | np.ndarray], op: str = "and"
+) -> pd.DataFrame:
+    """Filter rows by conditions that a program has put together.
+
+    Parameters
+    ----------
+    df : DataFrame
+    conds : sequence
+        Boolean masks, each as long as `df`.
+    op : {'and', 'or', 'xor'}, optional
+        How the masks are combined.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    FrameError
+        If `op` is unknown or a mask has another length than `df`.
+
+    Examples
+    --------
+    >>> df = pd.DataFrame({"a": range(10), "b": range(4, 14)})
+    >>> df_filter_conds(df, [df.a > 3, df.b < 9, df.a % 2 == 0])
+       a  b
+    4  4  8
+    """
+    combine = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}.get(op)
+    if combine is None:
+        raise FrameError(f"op must be 'and', 'or' or 'xor', not {op!r}")
+    masks = [np.asarray(cond, dtype=bool) for cond in conds]
+    for number, mask in enumerate(masks):
+        if mask.shape != (len(df),):
+            raise FrameError(
+                f"conds[{number}] has shape {mask.shape}, but the DataFrame has {len(df)} rows; "
+                "make each condition from that same DataFrame"
+            )
+    return df[combine.reduce(masks)] if masks else df
+
+
+def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
+    """Convert to JSON as pandas does, with defaults that suit a database.
+
+    Parameters
+    ----------
+    df : DataFrame
+    **kwds
+        Passed to `pandas.DataFrame.to_json`, over our defaults ``orient="records"``,
+        ``date_unit="s"``, ``date_format="iso"`` and ``double_precision=15``.
+
+    Returns
+    -------
+    str or None
+        None if ``path_or_buf`` says where to write.
+
+    Examples
+    --------
+    >>> df_to_json(pd.DataFrame({"a": [1, 2]}))
+    '[{"a":1},{"a":2}]'
+    """
+    defaults = {
+        "orient": "records",
+        "date_unit": "s",
+        "date_format": "iso",
+        "double_precision": 15,
+    }
+    text: str | None = df.to_json(**{**defaults, **kwds})
+    return text
+
+
+class _ColumnOrder:
+    """Gathers names so that they come out as parameters, the seed's fields, results, ours."""
+
+    def __init__(self) -> None:
+        self._kinds: tuple[dict[Any, None], ...] = ({}, {}, {}, {})
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def add(self, names: tuple[Any, ...]) -> None:
+        if names in self._seen:
+            return
+        self._seen.add(names)
+        params, seed, results, ours = self._kinds
+        kind = params
+        for name in names:
+            if name in SEED_FIELDS:
+                seed[name] = None
+                kind = results
+            elif name in OUR_FIELDS:
+                ours[name] = None
+            elif not any(name in known for known in self._kinds):
+                kind[name] = None
+
+    def names(self) -> list[Any]:
+        return [name for kind in self._kinds for name in kind]
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    if name == "_time_utc":
+        return np.array(values, dtype="int64").view("datetime64[ns]")
+    types = set(map(type, values))
+    if object not in types or not any(value is _MISSING for value in values):
+        return _array(values, types)
+    present = [place for place, value in enumerate(values) if value is not _MISSING]
+    known = [values[place] for place in present]
+    column = pd.Series(_array(known, set(map(type, known))), index=present)
+    return column.reindex(range(len(values))).array
+
+
+def _array(values: list[Any], types: set[type]) -> Any:
+    if types <= _COLUMN_TYPES:
+        return pd.Series(values).array
+    array = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):  # assigning at once would unfold lists
+        array[place] = value
+    return array
+
+
+@contextmanager
+def _gc_off() -> Iterator[None]:
+    """Building millions of objects that all stay is three times slower with the collector on."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

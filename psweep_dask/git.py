@@ -1,0 +1,94 @@
+"""Commits before and after a run, and the state of the working tree."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from psweep_dask.errors import PsweepError
+
+TIMEOUT = 60.0  # seconds; a huge tree on a slow file system must not hang a run
+
+
+class GitError(PsweepError):
+    """git=True where git cannot do its part."""
+
+
+class TreeState(NamedTuple):
+    """What is checked out, and what was changed since."""
+
+    commit: str
+    patch: str
+
+
+def commit_before(folder: Path) -> None:
+    """Commit what was changed by hand, so that the run stands on a known state.
+
+    Parameters
+    ----------
+    folder : Path
+        Everything below it is committed, as far as ``.gitignore`` allows.
+
+    Raises
+    ------
+    GitError
+        If `folder` is in no repository, or git refuses: nothing has been run then.
+    """
+    inside = _git(folder, "rev-parse", "--is-inside-work-tree")
+    if inside.returncode != 0:
+        raise GitError(
+            f"git=True, but {str(folder)!r} is in no git repository; run 'git init' there and "
+            "write a .gitignore first, or leave git=True away"
+        )
+    _commit_all(folder, f"psweep: {folder.name}: local changes")
+
+
+def commit_after(folder: Path, run_id: str) -> None:
+    """Commit what a run has written.
+
+    Raises
+    ------
+    GitError
+        If git refuses; the results are saved all the same.
+    """
+    _commit_all(folder, f"psweep: {folder.name}: run_id={run_id}")
+
+
+def tree_state(folder: Path) -> TreeState | None:
+    """Tell the commit of a folder and the patch of what is not committed, None outside git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit.returncode != 0:
+            return None
+        patch = _git(folder, "diff", "HEAD")
+    except (OSError, subprocess.TimeoutExpired):  # git is missing or too slow: not our purpose
+        return None
+    return TreeState(commit.stdout.strip(), patch.stdout)
+
+
+def _commit_all(folder: Path, message: str) -> None:
+    _checked(folder, "add", "--all", ".")
+    if _git(folder, "diff", "--cached", "--quiet").returncode:
+        _checked(folder, "commit", "--quiet", "--message", message)
+
+
+def _checked(folder: Path, *arguments: str) -> None:
+    done = _git(folder, *arguments)
+    if done.returncode:
+        raise GitError(
+            f"'git {' '.join(arguments)}' failed in {str(folder)!r}: "
+            f"{(done.stderr or done.stdout).strip()}"
+        )
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=TIMEOUT,
+    )

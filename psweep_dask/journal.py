@@ -1,0 +1,192 @@
+"""Append the frames of a run to its journal, and replay them."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from psweep_dask import record
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import sync_dir
+from psweep_dask.record import Block
+
+SYNC_INTERVAL = 1.0
+"""Seconds between two fsyncs: what a power cut can take. A killed driver loses nothing."""
+
+
+class JournalError(PsweepError):
+    """The journal cannot be written any more: the run must end."""
+
+
+class Journal:
+    """The file that takes the frames of one run: created once, written by one, only appended to.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist yet.
+    sync_interval : float, optional
+        Seconds between two fsyncs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from psweep_dask.record import pack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "journal")
+    ...     with Journal(path) as journal:
+    ...         journal.append(pack([{"a": 1}]))
+    ...     list(journal.replay())
+    [(('a',), [[1]])]
+    """
+
+    def __init__(self, path: Path, sync_interval: float = SYNC_INTERVAL) -> None:
+        self.path = path
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        sync_dir(path.parent)
+        self._error: OSError | None = None
+        self._dirty = threading.Event()
+        self._closing = threading.Event()
+        self._syncer = threading.Thread(
+            target=self._sync_now_and_then, args=(sync_interval,), name="journal", daemon=True
+        )
+        self._syncer.start()
+
+    def append(self, frame: bytes) -> None:
+        """Write a frame; when this returns, it outlives the process.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be written, or an earlier fsync failed. Nothing can be appended
+            afterwards, since it would stand behind a torn frame.
+        """
+        if self._error is None:
+            try:
+                self._write(frame)
+            except OSError as err:
+                self._error = err
+        if self._error is not None:
+            raise JournalError(
+                f"cannot write to {str(self.path)!r}: {self._error.strerror}; "
+                "everything up to here is kept there"
+            ) from self._error
+        self._dirty.set()
+
+    def replay(self) -> Replay:
+        """Read all blocks back from disk."""
+        return replay(self.path)
+
+    def close(self) -> None:
+        """Sync a last time and close the file."""
+        self._closing.set()
+        self._dirty.set()
+        self._syncer.join()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, frame: bytes) -> None:
+        left = memoryview(frame)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _sync_now_and_then(self, interval: float) -> None:
+        while not self._closing.is_set():
+            self._dirty.wait()
+            self._dirty.clear()
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as err:
+                self._error = err
+                return
+            self._closing.wait(interval)
+
+
+class MemoryJournal:
+    """The journal of a run that leaves nothing on disk: the same calls, the frames in memory.
+
+    Examples
+    --------
+    >>> from psweep_dask.record import pack
+    >>> journal = MemoryJournal()
+    >>> journal.append(pack([{"a": 1}]))
+    >>> list(journal.replay())
+    [(('a',), [[1]])]
+    """
+
+    def __init__(self) -> None:
+        self._frames = io.BytesIO()
+
+    def append(self, frame: bytes) -> None:
+        """Keep a frame."""
+        self._frames.write(frame)
+
+    def replay(self) -> Replay:
+        """Give all blocks."""
+        self._frames.seek(0)
+        return Replay(self._frames)
+
+    def close(self) -> None:
+        """Do nothing: the frames stay readable."""
+
+
+class Replay:
+    """Iterates over the blocks of a journal up to the first frame that is torn or damaged.
+
+    Parameters
+    ----------
+    stream : binary file
+        Closed at the end of the iteration.
+
+    Attributes
+    ----------
+    left_over : int
+        After the iteration: how many bytes at the end could not be read.
+
+    Raises
+    ------
+    psweep_dask.record.RecordError
+        If a good frame holds an object that cannot be restored in this process.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.left_over = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        with self._stream as stream:
+            for payload in record.read_frames(stream):
+                yield from record.unpack(payload)
+            good = stream.tell()
+            self.left_over = stream.seek(0, os.SEEK_END) - good
+
+
+def replay(path: Path) -> Replay:
+    """Read a journal, which may be growing meanwhile.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "journal")
+    ...     _ = path.write_bytes(record.pack([{"a": 1}]) + b"torn")
+    ...     replayed = replay(path)
+    ...     list(replayed), replayed.left_over
+    ([(('a',), [[1]])], 4)
+    """
+    return Replay(path.open("rb"))

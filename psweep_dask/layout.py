@@ -1,0 +1,156 @@
+"""Where things are on disk, how a file is replaced, and the lock around the database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import BaseFileLock, FileLock
+
+from psweep_dask.errors import PsweepError
+
+
+class LayoutError(PsweepError):
+    """A folder of the study that cannot be used as asked."""
+
+
+class Layout:
+    """Every path of one study.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+        Folder of the study. Kept as passed for the ``_calc_dir`` column; the paths are absolute,
+        so that they stay right when the working directory changes.
+    database_dir : str or PathLike, optional
+        Folder of the database, `calc_dir` by default.
+    database_basename : str, optional
+        Name of the database in there.
+
+    Examples
+    --------
+    >>> layout = Layout("calc")
+    >>> layout.database_path.relative_to(Path.cwd()).as_posix()
+    'calc/database.pk'
+    >>> layout.simulated().calc_dir
+    'calc.simulate'
+    """
+
+    def __init__(
+        self,
+        calc_dir: str | os.PathLike[str],
+        database_dir: str | os.PathLike[str] | None = None,
+        database_basename: str = "database.pk",
+    ) -> None:
+        self.calc_dir = os.fspath(calc_dir)
+        self.root = Path(calc_dir).absolute()
+        self.database_dir = self.root if database_dir is None else Path(database_dir).absolute()
+        self.database_basename = database_basename
+
+    @property
+    def database_path(self) -> Path:
+        """The database, a pickled DataFrame."""
+        return self.database_dir / self.database_basename
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder for each run of the study."""
+        return self.root / "runs"
+
+    def run_dir(self, run_id: str) -> Path:
+        """All that belongs to one run."""
+        return self.runs_dir / run_id
+
+    def run_info_path(self, run_id: str) -> Path:
+        """Who ran it, when, where and how."""
+        return self.run_dir(run_id) / "run.json"
+
+    def patch_path(self, run_id: str) -> Path:
+        """What git says was changed but not committed when the run began."""
+        return self.run_dir(run_id) / "uncommitted.patch"
+
+    def plan_path(self, run_id: str) -> Path:
+        """The numbered psets of a run, and func."""
+        return self.run_dir(run_id) / "plan.pk"
+
+    def journal_path(self, run_id: str) -> Path:
+        """The records of a run that are not in the database yet."""
+        return self.run_dir(run_id) / "journal"
+
+    def backup_dir(self, stamp: str, run_id: str) -> Path:
+        """The copy that backup=True makes, named after the newest row in it."""
+        return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
+
+    def simulated(self) -> Layout:
+        """The study that simulate=True writes instead of the real one."""
+        calc_dir = self.calc_dir.rstrip("/") + ".simulate"
+        return Layout(calc_dir, database_basename=self.database_basename)
+
+    def lock(self) -> BaseFileLock:
+        """Make the lock that whoever reads, merges and replaces the database must hold.
+
+        Where the file system has no locks, filelock falls back to a lock file that is only
+        created by one process at a time.
+        """
+        self.database_dir.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.database_dir / f".{self.database_basename}.lock")
+
+    def make_writable(self) -> None:
+        """Create the folders of the study.
+
+        Raises
+        ------
+        LayoutError
+            If they cannot be created or written to: before anything runs, not after.
+        """
+        for folder in {self.root, self.database_dir}:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as err:
+                raise LayoutError(
+                    f"cannot write to {str(folder)!r} ({err.strerror}); free it or choose another "
+                    "folder with calc_dir=, or keep nothing on disk with save=False"
+                ) from err
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file in one step that lasts: a crash leaves the old or the new one, never half.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made where it is missing, and a file that was there keeps
+        its permissions.
+    write : callable
+        Writes the new content to the open binary file that it is given.
+    """
+    path = path.resolve()  # a link stays a link, to the new content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            if path.exists():
+                os.fchmod(stream.fileno(), path.stat().st_mode & 0o7777)
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_dir(path.parent)
+
+
+def sync_dir(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,189 @@
+"""From params and what is known to the numbered psets of a run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from psweep_dask import record
+from psweep_dask.errors import PsweepError
+from psweep_dask.pset import DIGEST_SIZE, Pset
+
+FAILED = frozenset({"error", "timeout", "killed", "simulated"})
+"""Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""
+
+PSETS_PER_PICKLE = 1000
+FORMAT = 1
+
+
+class PlanError(PsweepError):
+    """Psets that cannot be written to the plan, or a plan that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The psets of one run with their numbers, fixed before anything runs.
+
+    Parameters
+    ----------
+    run_id : str
+        UUID of the run.
+    run_seq : int
+        Its number in the study.
+    first_seq : int
+        ``_pset_seq`` of the first pset; the others follow without a gap.
+    psets : list of dict
+    digests : bytes
+        Their sha1 digests one after the other.
+    """
+
+    run_id: str
+    run_seq: int
+    first_seq: int
+    psets: list[Pset]
+    digests: bytes
+
+    def __len__(self) -> int:
+        return len(self.psets)
+
+    def seq(self, place: int) -> int:
+        """Give the ``_pset_seq`` of a pset by its place in the plan."""
+        return self.first_seq + place
+
+    def digest(self, place: int) -> bytes:
+        """Give the sha1 digest of a pset by its place in the plan."""
+        return self.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE]
+
+
+def last_seqs(df: pd.DataFrame) -> tuple[int, int]:
+    """Give the highest ``_run_seq`` and ``_pset_seq`` in a database, -1 where there is none.
+
+    Examples
+    --------
+    >>> last_seqs(pd.DataFrame())
+    (-1, -1)
+    >>> last_seqs(pd.DataFrame({"_run_seq": [0, 0], "_pset_seq": [0, 1]}))
+    (0, 1)
+    """
+    run_seq, pset_seq = (
+        int(df[column].max()) if column in df.columns and df[column].notna().any() else -1
+        for column in ("_run_seq", "_pset_seq")
+    )
+    return run_seq, pset_seq
+
+
+def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
+    """Give the first ``_run_seq`` and ``_pset_seq`` above all those that are taken.
+
+    Parameters
+    ----------
+    taken : list of (int, int)
+        Last numbers of databases and of runs, as `last_seqs` gives them.
+
+    Examples
+    --------
+    >>> next_seqs([(-1, -1), (0, 9)])
+    (1, 10)
+    """
+    run_seqs, pset_seqs = zip(*taken, strict=True)
+    return max(run_seqs) + 1, max(pset_seqs) + 1
+
+
+def without_dups(
+    psets: list[Pset], digests: bytes, df: pd.DataFrame
+) -> tuple[list[Pset], bytes]:
+    """Leave out psets that the database has a result for. A row that failed has none.
+
+    Examples
+    --------
+    >>> from psweep_dask.pset import check_params
+    >>> psets, digests = check_params([{"a": 1}, {"a": 2}])
+    >>> df = pd.DataFrame({"_pset_sha1": [digests[:20].hex()], "_status": ["ok"]})
+    >>> without_dups(psets, digests, df)[0]
+    [{'a': 2}]
+    """
+    if "_pset_sha1" not in df.columns:
+        return psets, digests
+    if "_status" in df.columns:
+        df = df[~df["_status"].isin(FAILED)]
+    done = {bytes.fromhex(sha1) for sha1 in df["_pset_sha1"] if isinstance(sha1, str)}
+    size = DIGEST_SIZE
+    each = [digests[start : start + size] for start in range(0, len(digests), size)]
+    places = [place for place, digest in enumerate(each) if digest not in done]
+    return [psets[place] for place in places], b"".join(each[place] for place in places)
+
+
+def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
+    """Write a plan and what its slices have in common, so that a later process can go on.
+
+    Parameters
+    ----------
+    plan : Plan
+    work : bytes
+        The pickled `psweep_dask.task.Work`, func included.
+    stream : binary file
+
+    Raises
+    ------
+    PlanError
+        If a pset cannot be pickled; the message names it.
+    """
+    head = {
+        "format": FORMAT,
+        "run_id": plan.run_id,
+        "run_seq": plan.run_seq,
+        "first_seq": plan.first_seq,
+        "digests": plan.digests,
+        "work": work,
+    }
+    stream.write(record.to_frame(record.dumps(head)))
+    for start, psets in _batches(plan.psets):
+        stream.write(record.to_frame(_dump_psets(psets, start)))
+
+
+def load(stream: BinaryIO) -> tuple[Plan, bytes]:
+    """Read what `dump` has written.
+
+    Raises
+    ------
+    PlanError
+        If the file is damaged or of a later version of this package.
+    """
+    frames = record.read_frames(stream)
+    head: dict[str, Any] = pickle.loads(next(frames, b"N."))  # "N." is a pickled None
+    if not head or head.get("format") != FORMAT:
+        raise PlanError("this is no plan, or one that a later version of psweep_dask has written")
+    psets = [pset for frame in frames for pset in pickle.loads(frame)]
+    plan = Plan(head["run_id"], head["run_seq"], head["first_seq"], psets, head["digests"])
+    if len(psets) * DIGEST_SIZE != len(plan.digests):
+        raise PlanError(
+            f"the plan of run {plan.run_id} is damaged: {len(psets)} of "
+            f"{len(plan.digests) // DIGEST_SIZE} psets can be read"
+        )
+    return plan, head["work"]
+
+
+def _batches(psets: list[Pset]) -> Iterator[tuple[int, list[Pset]]]:
+    """Cut psets into parts, each pickled alone: memory stays flat while a long plan is written."""
+    for start in range(0, len(psets), PSETS_PER_PICKLE):
+        yield start, psets[start : start + PSETS_PER_PICKLE]
+
+
+def _dump_psets(psets: list[Pset], start: int) -> bytes:
+    try:
+        return record.dumps(psets)
+    except Exception:  # whatever __reduce__ of a foreign class raises
+        for place, pset in enumerate(psets, start):
+            for key, value in pset.items():
+                try:
+                    record.dumps(value)
+                except Exception as err:
+                    raise PlanError(
+                        f"params[{place}]: the value of key {key!r} cannot be pickled ({err}), "
+                        "so it cannot travel to a worker; pass what func can make it from"
+                    ) from err
+        raise

@@ -1,0 +1,136 @@
+"""What a person sees while a run goes on: the bar, the log lines, the summary."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm.std import tqdm
+
+from psweep_dask import frame, record
+from psweep_dask.task import Failure, SliceResult
+
+log = logging.getLogger("psweep_dask")
+
+Verbose = bool | Sequence[str]
+
+
+class Progress:
+    """Counts what is done, shows it, and sums it up.
+
+    Parameters
+    ----------
+    total : int
+        Psets of the run.
+    show : bool or None
+        Show a bar on stderr. None: if it is a terminal or a notebook.
+    verbose : bool or sequence of str, optional
+        Print finished rows, or these columns of them.
+    """
+
+    def __init__(self, total: int, show: bool | None = None, verbose: Verbose = False) -> None:
+        show_log_lines()
+        self.total = total
+        self.done = 0
+        self.failed: Counter[str] = Counter()
+        self.examples: dict[str, Failure] = {}
+        self._verbose = verbose
+        self._started = time.monotonic()
+        self._bar = _bar(total, _watched() if show is None else show)
+
+    def update(self, result: SliceResult) -> None:
+        """Take in a slice that is on disk now."""
+        self.done += result.done
+        self.failed.update(result.failed)
+        self._bar.update(result.done)
+        for failure in result.examples:
+            if failure.kind not in self.examples:
+                self.examples[failure.kind] = failure
+                log.warning("pset %d failed: %s", failure.pset_seq, _last_line(failure))
+        if self.failed:
+            self._bar.set_postfix_str(f"{self.failed.total()} failed", refresh=False)
+        if self._verbose is not False:
+            self._print_rows(result)
+
+    def close(self) -> None:
+        """Take the bar away and log the summary."""
+        self._bar.close()
+        log.log(logging.WARNING if self.failed else logging.INFO, "%s", self.summary())
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of psets by ``_status``, and how many have none yet.
+
+        Examples
+        --------
+        >>> progress = Progress(total=3, show=False)
+        >>> progress.update(SliceResult(done=2, failed={"ValueError": 1}))
+        >>> progress.counts()
+        {'ok': 1, 'error': 1, 'left': 1}
+        """
+        failed = self.failed.total()
+        return {"ok": self.done - failed, "error": failed, "left": self.total - self.done}
+
+    def summary(self) -> str:
+        """Tell how the run went: counts, failures by kind, and one example of them."""
+        seconds = time.monotonic() - self._started
+        counts = self.counts()
+        text = f"{self.done} of {self.total} psets in {seconds:.1f} s: {counts['ok']} ok"
+        if not self.failed:
+            return text
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
+        example = self.examples[self.failed.most_common(1)[0][0]]
+        return (
+            f"{text}, {counts['error']} failed ({kinds})\n"
+            f"for example pset {example.pset_seq}, {example.pset}:\n{_indented(example.exc_txt)}\n"
+            "all tracebacks: df[df._status == 'error']._exc_txt"
+        )
+
+    def _print_rows(self, result: SliceResult) -> None:
+        rows = frame.from_blocks(record.unpack(result.frame[record.HEADER.size :]))
+        if not isinstance(self._verbose, bool):
+            rows = rows[[name for name in self._verbose if name in rows.columns]]
+        tqdm.write(rows.to_string(), file=sys.stdout)
+
+
+def show_log_lines() -> None:
+    """Send the package's log to stderr, unless the script has set up logging itself."""
+    if not log.hasHandlers():
+        handler = _Handler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
+class _Handler(logging.Handler):
+    """Writes above the bar instead of through it."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        tqdm.write(self.format(entry), file=sys.stderr)
+
+
+def _bar(total: int, show: bool) -> Any:
+    kind: Any = tqdm
+    if show and _in_notebook() and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm as kind  # noqa: PLC0415  (needs ipywidgets)
+    return kind(total=total, unit="pset", disable=not show, file=sys.stderr, dynamic_ncols=True)
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty() or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _last_line(failure: Failure) -> str:
+    return failure.exc_txt.strip().rsplit("\n", 1)[-1]
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.rstrip().splitlines())

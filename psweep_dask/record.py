@@ -1,0 +1,125 @@
+"""How finished psets travel and rest: records in blocks of columns, packed into a framed pickle.
+
+A *frame* is ``magic, length, crc32, payload``. The payload is a pickled list of *blocks*, and a
+block is the names of the columns with the columns themselves. One frame carries one slice.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, BinaryIO
+
+import cloudpickle
+
+from psweep_dask.errors import PsweepError
+
+Record = dict[str, Any]
+Block = tuple[tuple[str, ...], list[list[Any]]]
+
+MAGIC = b"PSW1"
+HEADER = struct.Struct("<4sII")  # magic, length of the payload, crc32 of the payload
+MAX_PAYLOAD = 2**32 - 1
+
+
+class RecordError(PsweepError):
+    """A record that cannot be packed into a frame, or a payload that cannot be unpacked."""
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle a value; classes and functions of the user's script go along by value.
+
+    Examples
+    --------
+    >>> pickle.loads(dumps({"a": 1}))
+    {'a': 1}
+    """
+    data: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    return data
+
+
+def pack(records: Iterable[Record]) -> bytes:
+    """Pack records into the bytes of one frame.
+
+    Raises
+    ------
+    RecordError
+        If they need more than 4 GiB, the most that a frame can hold.
+
+    Examples
+    --------
+    >>> frame = pack([{"a": 1, "b": 2}, {"a": 3, "b": 4}])
+    >>> unpack(frame[HEADER.size:])
+    [(('a', 'b'), [[1, 3], [2, 4]])]
+    """
+    blocks = [
+        (names, [list(column) for column in zip(*(one.values() for one in group), strict=True)])
+        for names, group in groupby(records, key=tuple)
+    ]
+    return to_frame(dumps(blocks))
+
+
+def to_frame(payload: bytes) -> bytes:
+    """Put the header of a frame before a payload."""
+    if not 0 < len(payload) <= MAX_PAYLOAD:
+        raise RecordError(
+            f"a frame of the journal holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}; "
+            "have func save what is that large in calc/<pset_id>/ and return its path"
+        )
+    return HEADER.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload
+
+
+def read_frames(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the payloads of a stream of frames up to the first that is torn or damaged.
+
+    Afterwards the stream stands at the end of the last good frame.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = io.BytesIO(to_frame(b"one") + to_frame(b"two")[:-1])
+    >>> list(read_frames(stream)), stream.tell()
+    ([b'one'], 15)
+    """
+    start = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    while True:
+        stream.seek(start)
+        payload = _read_payload(stream, end - start)
+        if payload is None:
+            stream.seek(start)
+            return
+        start += HEADER.size + len(payload)
+        yield payload
+
+
+def _read_payload(stream: BinaryIO, available: int) -> bytes | None:
+    if available <= HEADER.size:
+        return None
+    magic, length, crc = HEADER.unpack(stream.read(HEADER.size))
+    if magic != MAGIC or not 0 < length <= available - HEADER.size:
+        return None  # checked before reading: a damaged length could ask for 4 GiB
+    payload = stream.read(length)
+    return payload if zlib.crc32(payload) == crc else None
+
+
+def unpack(payload: bytes) -> list[Block]:
+    """Unpickle the blocks of a payload.
+
+    Raises
+    ------
+    RecordError
+        If an object in it cannot be restored here, for instance because its module is missing.
+    """
+    try:
+        blocks: list[Block] = pickle.loads(payload)
+    except Exception as err:  # whatever the code of a foreign class raises
+        raise RecordError(
+            f"the journal is intact, but a result in it cannot be restored here ({err!r}); "
+            "make the modules that define its class importable and read again"
+        ) from err
+    return blocks
