@@ -128,15 +128,14 @@ class DaskExecutor:
         return len(self._futures)
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
-        """Send slices to the scheduler, all in one message."""
-        tasks = [
-            self._run_slice(
+        """Send slices to the scheduler, which starts them in this order."""
+        for one, packed in slices:
+            task = self._run_slice(
                 self._work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
             )
-            for one, packed in slices
-        ]
-        futures = self._client.compute(tasks, optimize_graph=False, traverse=False)
-        for future, (one, _) in zip(futures, slices, strict=True):
+            future = self._client.compute(
+                task, optimize_graph=False, traverse=False, fifo_timeout="0ms"
+            )
             self._futures[future.key] = (future, one)
             future.add_done_callback(self._done.put)
 

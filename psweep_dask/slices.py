@@ -36,6 +36,10 @@ FIRST_SHARE = 4
 GROWTH = 64
 """A slice is at most so many times longer than the longest that came back whole or cut."""
 
+WORTHWHILE = 2 * DISPATCH
+"""Seconds of work that a slice holds at least, if there is so much: less costs more than it
+can gain by balancing."""
+
 HEADROOM = 1.5
 """A slice is longer than its budget should reach: the budget ends it, not its length."""
 
@@ -114,10 +118,11 @@ class Slicer:
             return Slice(self._first.popleft(), smallest)
         share = self.left / slots
         budget = min(_target(slots), max(smallest, share * self._mean / TAIL))
+        enough = math.ceil(WORTHWHILE / self._mean)
         length = min(
             int(HEADROOM * budget / self._mean) + 1,
             GROWTH * self._longest,
-            max(1, math.ceil(share)),
+            max(enough, math.ceil(share)),
             self._max_length,
         )
         return Slice(self._take(length), budget)

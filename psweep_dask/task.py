@@ -11,8 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -286,8 +285,7 @@ class Runner:
             return 0
         if self._func is None:
             raise BadResultError(f"func cannot be loaded on {self._host}") from self._broken
-        with self._captured(pset, logs):
-            result = self._func(pset)
+        result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
                 f"func must return a dict, not {type(result).__name__}: {_short(result)}"
@@ -299,16 +297,14 @@ class Runner:
             record.update((key, val) for key, val in result.items() if key not in RESERVED_FIELDS)
         return size
 
-    @contextmanager
-    def _captured(self, pset: Pset, logs: list[str]) -> Iterator[None]:
+    def _call(self, func: Func, pset: Pset, logs: list[str]) -> Any:
         how = self.work.capture_logs
         if how is None:
-            yield
-            return
+            return func(pset)
         with self._log_file(pset, to_file="file" in how) as log:
             try:
                 with redirected(log):
-                    yield
+                    return func(pset)
             finally:
                 log.seek(0)
                 logs.append(log.read().decode(errors="replace"))
