@@ -241,25 +241,18 @@ class _ColumnOrder:
         return [name for kind in self._kinds for name in kind]
 
 
-def _column(name: str, values: list[Any]) -> Any:
+def _column(name: str, values: list[Any]) -> pd.Series:
     if name == "_time_utc":
-        return np.array(values, dtype="int64").view("datetime64[ns]")
-    types = set(map(type, values))
-    if object not in types or not any(value is _MISSING for value in values):
-        return _array(values, types)
-    present = [place for place, value in enumerate(values) if value is not _MISSING]
-    known = [values[place] for place in present]
-    column = pd.Series(_array(known, set(map(type, known))), index=present)
-    return column.reindex(range(len(values))).array
+        return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
+    if not any(value is _MISSING for value in values):
+        return _series(values)
+    known = {place: value for place, value in enumerate(values) if value is not _MISSING}
+    return _series(list(known.values())).set_axis(list(known)).reindex(range(len(values)))
 
 
-def _array(values: list[Any], types: set[type]) -> Any:
-    if types <= _COLUMN_TYPES:
-        return pd.Series(values).array
-    array = np.empty(len(values), dtype=object)
-    for place, value in enumerate(values):  # assigning at once would unfold lists
-        array[place] = value
-    return array
+def _series(values: list[Any]) -> pd.Series:
+    plain = _COLUMN_TYPES.issuperset(map(type, values))
+    return pd.Series(values) if plain else pd.Series(values, dtype=object)
 
 
 @contextmanager

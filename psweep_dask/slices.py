@@ -50,7 +50,8 @@ SMOOTHING = 0.5
 """Weight of the newest slice in the moving average of log(psets per second)."""
 
 PREFETCH = 2
-"""Slices in flight for each slot while psets are short: hides the round trip."""
+"""Slices in flight for each slot while psets are short: hides the round trip. A single slot has
+one, so that its psets finish in their order."""
 
 MAX_BYTES = 4 * 2**20
 """Pickled psets in one slice, in bytes: the messages stay small, whatever the psets hold."""
@@ -109,7 +110,8 @@ class Slicer:
         """Tell how many slices should be in flight on so many slots."""
         if self._log_rate is None:
             return slots
-        return slots * (PREFETCH if self._mean < _target(slots) / 2 else 1)
+        short = slots > 1 and self._mean < _target(slots) / 2
+        return slots * (PREFETCH if short else 1)
 
     def next(self, slots: int) -> Slice:
         """Hand out a slice. There must be psets left."""
@@ -129,7 +131,7 @@ class Slicer:
 
     def finished(self, one: Slice, done: int, seconds: float) -> None:
         """Take a slice back: how many of its psets were run, from its first on, and how long."""
-        self._handed_back.extend(one.places[done:])
+        self._handed_back.extendleft(reversed(one.places[done:]))
         if not done:
             return
         self._longest = max(self._longest, done)
@@ -161,15 +163,15 @@ def _target(slots: int) -> float:
 
 
 def _first_slices(total: int, slots: int, max_length: int) -> deque[list[int]]:
-    """Deal evenly spaced psets out to the slots, the last ones first.
+    """Deal evenly spaced psets out to the slots, from both ends to the middle.
 
-    Params are often sorted by cost, the costliest at the end. So the sample reaches over all of
-    them, which also learns a better mean than their beginning would.
+    Params are often sorted by cost, the costliest at one end. So the sample reaches over all of
+    them, which also learns a better mean than their beginning would. A single slot goes in order.
     """
     length = max(1, min(FIRST_LENGTH, max_length, total // (FIRST_SHARE * slots)))
     count = min(total, slots * length)
     if slots == 1 or count < 2:
-        places = list(range(count))
-    else:
-        places = [(number * (total - 1)) // (count - 1) for number in reversed(range(count))]
-    return deque(places[slot::slots] for slot in range(min(slots, count)))
+        return deque([list(range(count))])
+    places = deque((number * (total - 1)) // (count - 1) for number in range(count))
+    ends_first = [places.popleft() if number % 2 else places.pop() for number in range(count)]
+    return deque(ends_first[slot::slots] for slot in range(min(slots, count)))

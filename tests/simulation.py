@@ -5,66 +5,81 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from psweep_dask.slices import Slice, Slicer
+from psweep_dask.slices import DISPATCH, Slice, Slicer
 
-ROUND_TRIP = 0.004  # seconds from a finished slice to the start of one that the driver sends then
 HAND_OVER = 0.002  # seconds from a finished slice to the next one that waits at the scheduler
 
 
 @dataclass
 class Outcome:
-    makespan: float
-    slices: int
-    longest_window: int
-    order: list[int]
-    log: list[tuple[float, float, int, int, float]]
+    """What happened: seconds until all were done, and psets in the order they finished."""
+
+    makespan: float = 0.0
+    slices: int = 0
+    longest_window: int = 0
+    order: list[int] = field(default_factory=list)
+
+
+@dataclass(order=True)
+class Event:
+    """A slice that a slot has finished."""
+
+    now: float
+    number: int
+    slot: int = field(compare=False)
+    one: Slice = field(compare=False)
+    done: int = field(compare=False)
+    seconds: float = field(compare=False)
 
 
 def simulate(durations: Sequence[float], slots: int) -> Outcome:
-    """Run the policy against psets of known durations, FIFO on `slots` workers."""
-    slicer = Slicer(len(durations), slots)
-    events: list[tuple[float, int, int, Slice, int, float]] = []
-    waiting: deque[Slice] = deque()
-    free = list(range(slots))
-    outcome = Outcome(0.0, 0, 0, [], [])
-    number = in_flight = 0
+    """Run the policy against psets of known durations.
 
-    def start(now: float, delay: float) -> None:
-        nonlocal number
-        while free and waiting:
-            one = waiting.popleft()
-            slot = free.pop(0)
+    Slices start in the order they were sent. The driver sends one after the other, and each
+    takes it `DISPATCH` seconds.
+    """
+    slicer = Slicer(len(durations), slots)
+    outcome = Outcome()
+    events: list[Event] = []
+    sent: deque[tuple[float, Slice]] = deque()
+    free = deque(range(slots))
+    driver_free = 0.0
+    in_flight = 0
+
+    def top_up(now: float) -> None:
+        nonlocal driver_free, in_flight
+        while in_flight < slicer.wanted(slots) and slicer.left:
+            driver_free = max(now, driver_free) + DISPATCH
+            sent.append((driver_free, slicer.next(slots)))
+            in_flight += 1
+            outcome.slices += 1
+        outcome.longest_window = max(outcome.longest_window, in_flight)
+
+    def start(now: float) -> None:
+        while free and sent:
+            arrived, one = sent.popleft()
             done, seconds = 0, 0.0
             for place in one.places:
                 seconds += durations[place]
                 done += 1
                 if seconds >= one.budget:
                     break
-            number += 1
-            outcome.log.append((now + delay, now + delay + seconds, slot, done, one.budget))
-            heapq.heappush(events, (now + delay + seconds, number, slot, one, done, seconds))
+            finish = max(arrived, now + HAND_OVER) + seconds
+            number = outcome.slices * len(durations) + len(events)
+            heapq.heappush(events, Event(finish, number, free.popleft(), one, done, seconds))
 
-    def top_up() -> None:
-        nonlocal in_flight
-        while in_flight < slicer.wanted(slots) and slicer.left:
-            one = slicer.next(slots)
-            in_flight += 1
-            outcome.slices += 1
-            waiting.append(one)
-        outcome.longest_window = max(outcome.longest_window, in_flight)
-
-    top_up()
-    start(0.0, ROUND_TRIP)
+    top_up(0.0)
+    start(0.0)
     while events:
-        now, _, slot, one, done, seconds = heapq.heappop(events)
+        event = heapq.heappop(events)
         in_flight -= 1
-        free.append(slot)
-        outcome.order.extend(one.places[:done])
-        slicer.finished(one, done, seconds)
-        start(now, HAND_OVER)
-        top_up()
-        start(now, ROUND_TRIP)
-        outcome.makespan = now
+        free.append(event.slot)
+        outcome.order.extend(event.one.places[: event.done])
+        outcome.makespan = event.now
+        slicer.finished(event.one, event.done, event.seconds)
+        start(event.now)
+        top_up(event.now)
+        start(event.now)
     return outcome

@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from psweep_dask import clusters
+
+# The machines that run this are busy and slow at times; no test depends on a time.
+hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test works in an empty folder of its own: studies land there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cluster_left() -> Iterator[None]:
+    """The LocalCluster that runs keep for one another serves the whole session."""
+    yield
+    clusters.close_local()

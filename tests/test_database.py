@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from psweep_dask.database import Base, DatabaseError, df_read, df_write, merge, read_or_empty
+
+DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "_run_id": "r0"})
+NEW = pd.DataFrame({"a": [3], "_pset_id": ["p2"], "_pset_seq": [2], "_run_id": "r1"})
+
+
+def test_pickle_and_json_come_back(study_folder):
+    df_write(DF, "sub/database.pk")
+    pd.testing.assert_frame_equal(df_read("sub/database.pk"), DF)
+    df_write(DF, "database.json", fmt="json")
+    pd.testing.assert_frame_equal(df_read("database.json", fmt="json"), DF)
+
+
+def test_any_pandas_can_read_what_is_written(study_folder):
+    df_write(DF, "database.pk")
+    pd.testing.assert_frame_equal(pd.read_pickle("database.pk"), DF)
+
+
+SCRIPT = """
+import pandas as pd, psweep_dask as ps
+class Mine:
+    def __repr__(self): return "mine"
+ps.df_write(pd.DataFrame({"a": [Mine()]}), "database.pk")
+"""
+
+
+def test_objects_of_a_script_can_be_read_by_another(study_folder):
+    subprocess.run([sys.executable, "-c", SCRIPT], check=True)
+    assert repr(df_read("database.pk")["a"][0]) == "mine"
+
+
+def test_unknown_formats_and_swapped_arguments_are_named(study_folder):
+    with pytest.raises(DatabaseError, match="not 'csv'"):
+        df_write(DF, "x", fmt="csv")
+    with pytest.raises(DatabaseError, match="not 'csv'"):
+        df_read("x", fmt="csv")
+    with pytest.raises(DatabaseError, match="takes the DataFrame first, not str"):
+        df_write("database.pk", DF)
+    assert list(study_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(DF)[:-10], pickle.dumps([1])])
+def test_a_damaged_database_is_moved_aside_and_never_overwritten(study_folder, content):
+    path = study_folder / "database.pk"
+    path.write_bytes(content)
+    with pytest.raises(DatabaseError, match="damaged") as caught:
+        read_or_empty(path)
+    (aside,) = study_folder.iterdir()
+    assert aside.name in str(caught.value)
+    assert aside.read_bytes() == content
+    assert read_or_empty(path).empty
+
+
+def test_two_damaged_databases_in_a_second_are_both_kept(study_folder):
+    path = study_folder / "database.pk"
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        with pytest.raises(DatabaseError):
+            read_or_empty(path)
+    assert {one.read_bytes() for one in study_folder.iterdir()} == {b"one", b"two"}
+
+
+def test_a_missing_module_is_no_damage(study_folder):
+    path = study_folder / "database.pk"
+    path.write_bytes(b"cno_such_module\nThing\n.")
+    with pytest.raises(DatabaseError, match="no_such_module"):
+        read_or_empty(path)
+    assert path.exists()
+
+
+def test_merge_appends_to_what_is_on_disk(study_folder):
+    path = study_folder / "database.pk"
+    df_write(DF.assign(note="mine"), path)
+    df = merge(path, NEW)
+    assert df["a"].tolist() == [1, 2, 3]
+    assert df["note"].tolist()[:2] == ["mine", "mine"]
+    pd.testing.assert_frame_equal(df_read(path), df)
+
+
+def test_a_base_replaces_what_was_there_but_not_what_came_since(study_folder):
+    path = study_folder / "database.pk"
+    other = NEW.assign(_pset_id="p9", _pset_seq=9, _run_id="other driver")
+    df_write(pd.concat([DF, other]), path)
+    edited = DF.assign(note="mine")
+    df = merge(path, NEW, Base(edited, frozenset({"r0"})))
+    assert df["_pset_id"].tolist() == ["p0", "p1", "p2", "p9"]
+    assert [one.name for one in study_folder.iterdir()] == ["database.pk"]
+
+
+def test_a_base_that_lacks_rows_leaves_the_old_file_beside(study_folder):
+    path = study_folder / "database.pk"
+    df_write(DF, path)
+    df = merge(path, NEW, Base(DF[:1], frozenset({"r0"})))
+    assert df["_pset_id"].tolist() == ["p0", "p2"]
+    (kept,) = study_folder.glob("database.pk.replaced-*")
+    pd.testing.assert_frame_equal(df_read(kept), DF)

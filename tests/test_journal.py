@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psweep_dask.journal import Journal, JournalError, MemoryJournal, replay
+from psweep_dask.record import pack
+
+FRAMES = [pack([{"a": number}, {"a": -number}]) for number in range(5)]
+
+
+def values(blocks):
+    return [value for _, columns in blocks for value in columns[0]]
+
+
+@given(st.lists(st.sampled_from(FRAMES)))
+def test_both_kinds_of_journal_give_back_what_was_appended(tmp_path_factory, frames):
+    path = tmp_path_factory.mktemp("run") / "journal"
+    memory = MemoryJournal()
+    with Journal(path) as journal:
+        for frame in frames:
+            journal.append(frame)
+            memory.append(frame)
+        live = values(replay(path))
+    assert live == values(journal.replay()) == values(memory.replay())
+    assert path.read_bytes() == b"".join(frames)
+
+
+def test_a_journal_is_never_opened_twice(study_folder):
+    Journal(study_folder / "journal").close()
+    with pytest.raises(FileExistsError):
+        Journal(study_folder / "journal")
+
+
+def test_replay_says_how_many_bytes_are_torn(study_folder):
+    path = study_folder / "journal"
+    path.write_bytes(FRAMES[1] + FRAMES[2][:-3])
+    replayed = replay(path)
+    assert values(replayed) == [1, -1]
+    assert replayed.left_over == len(FRAMES[2]) - 3
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from psweep_dask.journal import Journal
+from psweep_dask.record import pack
+journal = Journal(Path(sys.argv[1]))
+number = 0
+while True:
+    journal.append(pack([{"a": number}]))
+    number += 1
+    print(number, flush=True)
+"""
+
+
+def test_what_append_returned_from_survives_sigkill(study_folder):
+    path = study_folder / "journal"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        told = [int(writer.stdout.readline()) for _ in range(200)][-1]
+        writer.send_signal(signal.SIGKILL)
+        told = max([told, *map(int, writer.stdout.read().split("\n")[:-1])])
+    written = values(replay(path))
+    assert written == list(range(len(written)))
+    assert len(written) >= told >= 200
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from psweep_dask.journal import Journal, JournalError, replay
+from psweep_dask.record import pack
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+journal = Journal(Path(sys.argv[1]))
+for attempt in range(2):
+    try:
+        while True:
+            journal.append(pack([{"a": 1}]))
+    except JournalError as err:
+        print(err)
+journal.close()
+print(sum(len(columns[0]) for _, columns in journal.replay()))
+"""
+
+
+def test_a_full_disk_ends_the_journal_and_keeps_what_was_written(study_folder):
+    path = study_folder / "journal"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True
+    )
+    first, again, count = done.stdout.splitlines()
+    assert os.strerror(errno.EFBIG) in first
+    assert str(path) in first
+    assert again == first  # nothing is ever written behind a torn frame
+    assert int(count) == 1000 // len(pack([{"a": 1}]))
+
+
+def test_a_failed_fsync_is_reported_by_the_next_append(study_folder):
+    journal = Journal(study_folder / "journal", sync_interval=0.01)
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, journal._file.fileno())  # a pipe takes bytes, but cannot be synced
+    with pytest.raises(JournalError, match="cannot write"):
+        for _ in range(1000):
+            journal.append(FRAMES[0])
+            os.read(read_end, 10_000)
+            journal._closing.wait(0.01)
+    journal.close()
+    for descriptor in (read_end, write_end):
+        os.close(descriptor)
