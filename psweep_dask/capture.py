@@ -14,7 +14,7 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def redirected(target: BinaryIO) -> Iterator[None]:
-    """Send all that this process and its children write to stdout and stderr into a file.
+    r"""Send all that this process and its children write to stdout and stderr into a file.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def redirected(target: BinaryIO) -> Iterator[None]:
     ...         _ = subprocess.run(["echo", "from a child"])
     ...     _ = log.seek(0)
     ...     log.read()
-    b'from Python\\nfrom a child\\n'
+    b'from Python\nfrom a child\n'
     """
     _flush(sys.stdout, sys.stderr)
     saved = os.dup(STDOUT), os.dup(STDERR)
@@ -54,7 +54,7 @@ def redirected(target: BinaryIO) -> Iterator[None]:
 
 
 def _text_stream(descriptor: int) -> TextIO:
-    return open(  # noqa: SIM115  (leaves the descriptor open; redirected() puts it back)
+    return open(
         descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from tabulate import tabulate
@@ -18,7 +19,7 @@ ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
 @click.option("-o", "--orient", default="records", show_default=True, type=ORIENTS)
 @FILE
 def db2json(file: Path, orient: str) -> None:
-    """Print a database as JSON, for quick queries with tools such as jq.
+    r"""Print a database as JSON, for quick queries with tools such as jq.
 
     \b
     psweep-db2json calc/database.pk | jq -r '.[]|[._time_utc,.study]|@tsv'
@@ -35,7 +36,7 @@ def db2json(file: Path, orient: str) -> None:
 def db2table(
     file: Path, columns: tuple[str, ...], tablefmt: str, all_columns: bool, index: bool
 ) -> None:
-    """Print a database as a table: all columns but the book-keeping ones, or those named.
+    r"""Print a database as a table: all columns but the book-keeping ones, or those named.
 
     \b
     psweep-db2table calc/database.pk a b _run_seq
@@ -46,5 +47,5 @@ def db2table(
     if unknown:
         raise click.UsageError(f"no column {unknown[0]!r}; there are {', '.join(map(str, df))}")
     shown = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
-    table = df if all_columns else df[shown]
+    table: Any = df if all_columns else df[shown]  # tabulate takes DataFrames, its stubs do not say
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))

@@ -1,4 +1,4 @@
-"""Context managers that give an executor: this process, a LocalCluster, or a cluster of the user."""
+"""Where a run goes: this process, a LocalCluster of ours, or a cluster of the user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Optional
+from typing import ClassVar
 
 import dask.config
 from dask.system import CPU_COUNT
@@ -62,9 +62,7 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', 'sync', ...
     """
     if cluster is None:
-        with suppress(ValueError):  # that is how dask says that there is none
-            return default_client()
-        return "local"
+        return _default_client() or "local"
     if isinstance(cluster, Client | Cluster):
         if cluster.asynchronous:
             raise ClusterError(
@@ -171,11 +169,19 @@ class _Local:
     size: int
     pid: int
 
-    current: ClassVar[Optional["_Local"]] = None
+    current: ClassVar[_Local | None] = None
 
     def usable(self, size: int) -> bool:
         running = self.cluster.status.name == "running" and self.client.status == "running"
         return running and self.size == size and self.pid == os.getpid()
+
+
+def _default_client() -> Client | None:
+    try:
+        client: Client = default_client()
+    except ValueError:  # that is how dask says that there is none
+        return None
+    return client
 
 
 def _local_client(poolsize: int | None) -> Client:
@@ -187,6 +193,7 @@ def _local_client(poolsize: int | None) -> Client:
 
 
 def _start_local(size: int) -> _Local:
+    _forget_script_without_file()
     with tempfile.TemporaryDirectory() as folder, _quiet_start(Path(folder, "marker")) as marker:
         try:
             cluster = LocalCluster(
@@ -204,6 +211,13 @@ def _start_local(size: int) -> _Local:
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     log.info("%d workers on this machine, dashboard: %s", size, cluster.dashboard_link)
     return _Local(cluster, client, size, os.getpid())
+
+
+def _forget_script_without_file() -> None:
+    """Keep workers from importing a script that came through a pipe: it has no file to read."""
+    main = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or ".").exists():
+        del main.__file__
 
 
 @contextmanager
@@ -256,5 +270,3 @@ def _import_task() -> str | None:
 
 
 _import_task.__module__ = "__main__"  # so that it travels by value: the worker may lack us
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import itertools
 import os
 import pickle
@@ -65,7 +65,10 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any) -> p
             df: pd.DataFrame = pickle.load(stream, **kwds)
             return df
     if fmt == "json":
-        return pd.read_json(path, **{"orient": "records", "precise_float": True, **kwds})
+        table: pd.DataFrame = pd.read_json(
+            path, **{"orient": "records", "precise_float": True, **kwds}
+        )
+        return table
     raise DatabaseError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
 
 
@@ -166,7 +169,7 @@ def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFr
 
 def aside_path(path: Path, why: str) -> Path:
     """Make up a free name beside a file, such as ``database.pk.damaged-20260101T120000``."""
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
     candidates = (f"{path.name}.{why}-{stamp}{suffix}" for suffix in _suffixes())
     return next(one for one in map(path.with_name, candidates) if not one.exists())
 
@@ -184,7 +187,7 @@ def _rebased(path: Path, on_disk: pd.DataFrame, base: Base) -> pd.DataFrame:
     if "_run_id" not in on_disk.columns:
         return base.df
     old = on_disk["_run_id"].isin(base.runs)
-    kept = base.df["_pset_id"] if "_pset_id" in base.df.columns else []
+    kept = base.df.get("_pset_id", pd.Series(dtype=object))
     if not on_disk["_pset_id"][old].isin(kept).all():
         shutil.copy2(path, aside_path(path, "replaced"))
     return frame.append(base.df, on_disk[~old])

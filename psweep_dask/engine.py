@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from psweep_dask.executors import Executor
 from psweep_dask.plan import Plan
-from psweep_dask.slices import TARGET_BUDGET, Slicer
+from psweep_dask.slices import TARGET_BUDGET, Slice, Slicer
 from psweep_dask.task import SliceResult, pack_slice
 
 GRACE = 4 * TARGET_BUDGET
@@ -67,7 +67,7 @@ class Engine:
             return
         slots = self._executor.slots
         count = self._slicer.wanted(slots) - self._executor.in_flight
-        slices = []
+        slices: list[tuple[Slice, bytes]] = []
         while len(slices) < count and self._slicer.left:
             one = self._slicer.next(slots)
             plan = self._plan

@@ -104,13 +104,13 @@ class DaskExecutor:
     def __init__(self, client: Client, work: bytes, name: str) -> None:
         self._client = client
         self._digest = digest(work)
-        self._work: bytes | Future = work
+        self._work: bytes | Future[Any] = work
         if len(work) > INLINE_WORK:
             self._work = client.scatter(work, broadcast=True, hash=False)
         self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)
         self._keys = ((f"{name}-{self._digest}", number) for number in itertools.count())
-        self._futures: dict[Any, tuple[Future, Slice]] = {}
-        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
+        self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._slots = 1
         self._slots_known = -SLOTS_INTERVAL
 
@@ -162,8 +162,8 @@ class DaskExecutor:
         if self._futures:
             self._client.cancel([future for future, _ in self._futures.values()])
 
-    def _wait(self, timeout: float | None) -> list[Future]:
-        futures: list[Future] = []
+    def _wait(self, timeout: float | None) -> list[Future[Any]]:
+        futures: list[Future[Any]] = []
         try:
             futures.append(self._done.get(timeout=timeout))
             while True:
@@ -177,7 +177,7 @@ def digest(work: bytes) -> str:
     return hashlib.blake2b(work, digest_size=16).hexdigest()
 
 
-def _lost(future: Future) -> ExecutorError:
+def _lost(future: Future[Any]) -> ExecutorError:
     reason: object = future.status
     if future.status == "error":
         reason = repr(future.exception())

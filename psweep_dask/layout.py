@@ -62,31 +62,31 @@ class Layout:
         return self.root / "runs"
 
     def run_dir(self, run_id: str) -> Path:
-        """All that belongs to one run."""
+        """Tell the folder with all that belongs to one run."""
         return self.runs_dir / run_id
 
     def run_info_path(self, run_id: str) -> Path:
-        """Who ran it, when, where and how."""
+        """Tell the file that says who ran it, when, where and how."""
         return self.run_dir(run_id) / "run.json"
 
     def patch_path(self, run_id: str) -> Path:
-        """What git says was changed but not committed when the run began."""
+        """Tell git's patch of what was not committed when the run began."""
         return self.run_dir(run_id) / "uncommitted.patch"
 
     def plan_path(self, run_id: str) -> Path:
-        """The numbered psets of a run, and func."""
+        """Tell the file with the numbered psets of a run, and func."""
         return self.run_dir(run_id) / "plan.pk"
 
     def journal_path(self, run_id: str) -> Path:
-        """The records of a run that are not in the database yet."""
+        """Tell the file with the records that are not in the database yet."""
         return self.run_dir(run_id) / "journal"
 
     def backup_dir(self, stamp: str, run_id: str) -> Path:
-        """The copy that backup=True makes, named after the newest row in it."""
+        """Tell the folder of the copy that backup=True makes, named after the newest row in it."""
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
 
     def simulated(self) -> Layout:
-        """The study that simulate=True writes instead of the real one."""
+        """Give the study that simulate=True writes instead of the real one."""
         calc_dir = self.calc_dir.rstrip("/") + ".simulate"
         return Layout(calc_dir, database_basename=self.database_basename)
 

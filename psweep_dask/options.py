@@ -31,10 +31,10 @@ class Options:
     --------
     >>> Options(on_error=3).failure_limit
     3
-    >>> Options(capture_logs="stdout")
+    >>> Options(on_error="stop")
     Traceback (most recent call last):
         ...
-    psweep_dask.options.OptionError: capture_logs='stdout'; allowed are None, 'db', 'file', 'db+file'
+    psweep_dask.options.OptionError: on_error='stop'; allowed are 'record', 'raise', an int from 1
     """
 
     df: pd.DataFrame | None = None

@@ -41,7 +41,9 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     if not isinstance(name, str):
         raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
     if not isinstance(seq, Iterable):
-        raise ParamsError(f"the values of {name!r} must be a sequence, not {seq!r}; write [{seq!r}]")
+        raise ParamsError(
+            f"the values of {name!r} must be a sequence, not {seq!r}; write [{seq!r}]"
+        )
     return [{name: value} for value in seq]
 
 

@@ -93,9 +93,7 @@ def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
     return max(run_seqs) + 1, max(pset_seqs) + 1
 
 
-def without_dups(
-    psets: list[Pset], digests: bytes, df: pd.DataFrame
-) -> tuple[list[Pset], bytes]:
+def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[list[Pset], bytes]:
     """Leave out psets that the database has a result for. A row that failed has none.
 
     Examples

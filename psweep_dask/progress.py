@@ -62,6 +62,10 @@ class Progress:
         self._bar.close()
         log.log(logging.WARNING if self.failed else logging.INFO, "%s", self.summary())
 
+    def failed_often(self, limit: int | None) -> bool:
+        """Tell whether as many psets have failed as the user wants to bear."""
+        return limit is not None and self.failed.total() >= limit
+
     def counts(self) -> dict[str, int]:
         """Give the number of psets by ``_status``, and how many have none yet.
 
@@ -116,7 +120,7 @@ class _Handler(logging.Handler):
 def _bar(total: int, show: bool) -> Any:
     kind: Any = tqdm
     if show and _in_notebook() and importlib.util.find_spec("ipywidgets"):
-        from tqdm.notebook import tqdm as kind  # noqa: PLC0415  (needs ipywidgets)
+        from tqdm.notebook import tqdm as kind
     return kind(total=total, unit="pset", disable=not show, file=sys.stderr, dynamic_ncols=True)
 
 

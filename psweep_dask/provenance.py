@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import getpass
 import importlib.metadata
 import platform
@@ -57,7 +57,7 @@ def now() -> str:
     >>> now().endswith("+00:00")
     True
     """
-    return datetime.datetime.now(datetime.UTC).isoformat()
+    return dt.datetime.now(dt.UTC).isoformat()
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -125,8 +125,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
-            f"params must be a list of dicts, not {_shown(params)}; "
-            "for a single pset write [pset]"
+            f"params must be a list of dicts, not {_shown(params)}; for a single pset write [pset]"
         )
     psets: list[Pset] = []
     digests = bytearray()
@@ -255,9 +254,9 @@ def _canonical(value: Any) -> Any:
         return _canonical_scalar(value)
     if isinstance(value, set | frozenset):
         return {"__set__": sorted(map(_encoder.encode, value))}
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, dt.timedelta):
         return {"__timedelta__": [value.days, value.seconds, value.microseconds]}
-    if isinstance(value, datetime.date | datetime.time):
+    if isinstance(value, dt.date | dt.time):
         return {"__time__": value.isoformat()}
     if isinstance(value, pathlib.PurePath):
         return {"__path__": value.as_posix()}

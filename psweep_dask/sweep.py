@@ -44,6 +44,17 @@ class PsetFailedError(PsweepError):
 
     The message has the traceback of func; ``__cause__`` is the exception itself where it could
     travel.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> def func(pset):
+    ...     return {"y": 1 / pset["a"]}
+    >>> try:
+    ...     ps.run(func, [{"a": 0}], cluster="sync", save=False, on_error="raise")
+    ... except ps.PsetFailedError as err:
+    ...     print(repr(err.__cause__))
+    ZeroDivisionError('division by zero')
     """
 
 
@@ -195,7 +206,7 @@ def run_local(
     [2, 4]
     """
     options = Options.of(locals())
-    if poolsize is not None and (not isinstance(poolsize, int) or poolsize < 1):
+    if poolsize is not None and (type(poolsize) is not int or poolsize < 1):
         raise OptionError(f"poolsize={poolsize!r}; allowed are None, an int from 1")
     return _sweep(func, params, "local", poolsize, options)
 
@@ -241,7 +252,7 @@ def _check(
     poolsize: int | None,
     options: Options,
 ) -> _Job:
-    from psweep_dask import clusters  # noqa: PLC0415  (distributed takes half a second to import)
+    from psweep_dask import clusters
 
     clusters.stop_if_imported_by_worker()
     packed_func = _pack_func(func)
@@ -269,8 +280,8 @@ def _begin(job: _Job, options: Options) -> Run:
 
 
 def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
-    from psweep_dask import clusters  # noqa: PLC0415  (see above)
-    from psweep_dask.engine import Engine  # noqa: PLC0415
+    from psweep_dask import clusters
+    from psweep_dask.engine import Engine
 
     work = _work(run, job, options, clusters.shares_this_machine(job.where))
     needs = clusters.Needs(job.name, job.poolsize, single_threaded=options.capture_logs is not None)
@@ -287,7 +298,7 @@ def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
         ended = "broken off"
         try:
             _collect(engine, run, progress, options.failure_limit)
-            ended = "done" if progress.done == len(run.plan) else "given up"
+            ended = "given up" if progress.failed_often(options.failure_limit) else "done"
         finally:
             progress.close()
             df = run.finish(ended, progress.counts())
@@ -300,7 +311,7 @@ def _collect(engine: Engine, run: Run, progress: Progress, failure_limit: int | 
     for result in engine.results():
         run.journal.append(result.frame)
         progress.update(result)
-        if failure_limit is not None and progress.failed.total() >= failure_limit:
+        if progress.failed_often(failure_limit):
             engine.stop()
 
 
@@ -339,7 +350,9 @@ def _pack_func(func: Func) -> bytes:
             "bind the others with functools.partial"
         ) from err
     try:
-        return record.dumps(func)
+        packed = record.dumps(func)
+        pickle.loads(packed)
+        return packed
     except Exception as err:  # __reduce__ of whatever func refers to may raise anything
         raise FuncError(
             f"func {_name(func)!r} cannot be pickled ({err}), so it cannot travel to a worker; "

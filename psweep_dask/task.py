@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import os
 import pickle
 import socket
@@ -39,7 +39,7 @@ MAX_RESULT_BYTES = 3 * 2**30
 # Types whose values cannot change and surely survive pickling.
 _PLAIN = frozenset(
     {int, float, str, bool, type(None), complex, bytes}
-    | {datetime.datetime, datetime.date, datetime.timedelta, pd.Timestamp}
+    | {dt.datetime, dt.date, dt.timedelta, pd.Timestamp}
 )
 
 
@@ -311,7 +311,7 @@ class Runner:
 
     def _log_file(self, pset: Pset, to_file: bool) -> BinaryIO:
         if not to_file:
-            return tempfile.TemporaryFile()  # noqa: SIM115  (the caller's with closes it)
+            return tempfile.TemporaryFile()
         folder = Path(pset["_calc_dir"], pset["_pset_id"])
         folder.mkdir(parents=True, exist_ok=True)
         return (folder / LOG_BASENAME).open("w+b")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import math
 import pathlib
@@ -47,7 +47,7 @@ SCALARS = [
     st.lists(st.integers()),
     st.sampled_from([Mode.FAST, 1]),
     st.sampled_from([pathlib.Path("a"), {1, 2}, {"x": 1}, (1, 2), b"x", print]),
-    st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2200, 1, 1)),
+    st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)),
     st.dates(),
     st.complex_numbers(),
 ]
@@ -81,7 +81,7 @@ def test_what_goes_into_a_column_comes_out(data):
         ([np.int64(1), 2], "int64"),
         ([1, None], "object"),
         ([1, "x"], "object"),
-        ([datetime.datetime(2026, 1, 1)], "datetime64"),
+        ([dt.datetime(2026, 1, 1)], "datetime64"),
         ([np.zeros(2), np.zeros(2)], "object"),
         ([[1, 2], [3, 4]], "object"),
         ([10**30, 1], "object"),
@@ -131,8 +131,14 @@ def test_rows_stand_in_the_order_of_their_numbers_and_the_index_is_the_time():
 
 def test_columns_stand_by_kind():
     blocks = [
-        (("a", "_run_id", "_time_utc", "_pset_seq", "y", "_status"), [[1], ["r"], [1], [0], [2], [3]]),
-        (("b", "_run_id", "_time_utc", "_pset_seq", "z", "_status"), [[1], ["r"], [1], [1], [2], [3]]),
+        (
+            ("a", "_run_id", "_time_utc", "_pset_seq", "y", "_status"),
+            [[1], ["r"], [1], [0], [2], [3]],
+        ),
+        (
+            ("b", "_run_id", "_time_utc", "_pset_seq", "z", "_status"),
+            [[1], ["r"], [1], [1], [2], [3]],
+        ),
     ]
     assert list(from_blocks(blocks)) == [
         "a", "b", "_run_id", "_time_utc", "_pset_seq", "y", "z", "_status",

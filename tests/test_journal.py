@@ -109,11 +109,15 @@ def test_a_failed_fsync_is_reported_by_the_next_append(study_folder):
     journal = Journal(study_folder / "journal", sync_interval=0.01)
     read_end, write_end = os.pipe()
     os.dup2(write_end, journal._file.fileno())  # a pipe takes bytes, but cannot be synced
-    with pytest.raises(JournalError, match="cannot write"):
+
+    def append_until_it_fails():
         for _ in range(1000):
             journal.append(FRAMES[0])
             os.read(read_end, 10_000)
             journal._closing.wait(0.01)
+
+    with pytest.raises(JournalError, match="cannot write"):
+        append_until_it_fails()
     journal.close()
     for descriptor in (read_end, write_end):
         os.close(descriptor)

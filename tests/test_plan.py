@@ -52,7 +52,13 @@ def test_next_seqs_stay_clear_of_all_that_is_taken():
 
 @pytest.mark.parametrize(
     ("status", "left"),
-    [("ok", [2]), ("error", [1, 2]), ("timeout", [1, 2]), ("killed", [1, 2]), ("simulated", [1, 2])],
+    [
+        ("ok", [2]),
+        ("error", [1, 2]),
+        ("timeout", [1, 2]),
+        ("killed", [1, 2]),
+        ("simulated", [1, 2]),
+    ],
 )
 def test_a_row_that_failed_is_no_duplicate(status, left):
     psets, digests = check_params([{"a": 1}, {"a": 2}])

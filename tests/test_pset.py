@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import hashlib
@@ -113,10 +113,10 @@ DIFFERENT = [
     Point(1, 2),
     Point(2, 1),
     pathlib.PurePosixPath("1"),
-    datetime.date(2026, 1, 1),
-    datetime.datetime(2026, 1, 1),
-    datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    datetime.timedelta(1),
+    dt.date(2026, 1, 1),
+    dt.datetime(2026, 1, 1),
+    dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    dt.timedelta(1),
     np.datetime64("2026-01-01"),
     np.datetime64("2026-01-01", "s"),
     np.array([1, 2]),

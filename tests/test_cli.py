@@ -1,0 +1,81 @@
+"""The commands as they are installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import psweep_dask as ps
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def database(study_folder):
+    ps.run(lambda pset: {"y": pset["a"] * 2}, ps.plist("a", [1, 2]), cluster="sync")
+    return "calc/database.pk"
+
+
+def command(*arguments, code=0):
+    done = subprocess.run(
+        [BIN / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_db2json_prints_records(database):
+    rows = json.loads(command("psweep-db2json", database))
+    assert [(row["a"], row["y"], row["_pset_seq"]) for row in rows] == [(1, 2, 0), (2, 4, 1)]
+
+
+def test_db2json_takes_an_orient(database):
+    split = json.loads(command("psweep-db2json", "-o", "split", database))
+    assert split["columns"][0] == "a"
+    assert "not one of" in command("psweep-db2json", "-o", "tree", database, code=2)
+
+
+def test_db2table_hides_book_keeping_and_index(database):
+    assert command("psweep-db2table", database).splitlines() == [
+        "  a    y",
+        "---  ---",
+        "  1    2",
+        "  2    4",
+    ]
+
+
+def test_db2table_shows_what_is_asked_for(database):
+    assert "_run_id" in command("psweep-db2table", "-a", database)
+    assert command("psweep-db2table", "-f", "pipe", database, "y", "_pset_seq").splitlines() == [
+        "|   y |   _pset_seq |",
+        "|----:|------------:|",
+        "|   2 |           0 |",
+        "|   4 |           1 |",
+    ]
+    assert command("psweep-db2table", "-i", database).splitlines()[2].startswith("20")
+
+
+def test_db2table_names_an_unknown_column_and_those_there_are(database):
+    message = command("psweep-db2table", database, "z", code=2)
+    assert "no column 'z'; there are a, _run_id" in message
+
+
+def test_a_missing_file_is_named(study_folder):
+    assert "nowhere.pk" in command("psweep-db2table", "nowhere.pk", code=2)
+
+
+@pytest.mark.parametrize("name", ["psweep-db2json", "psweep-db2table"])
+def test_a_pipe_that_closes_early_is_no_error(database, name):
+    done = subprocess.run(
+        f"set -o pipefail; {BIN / name} {database} | head -c 1",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""

@@ -1,0 +1,185 @@
+"""Starting, keeping and closing clusters, seen from scripts as users write them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster, Security
+
+from psweep_dask import clusters
+from psweep_dask.clusters import ClusterError, Needs, resolve
+
+
+def script(study_folder, text, **options):
+    path = study_folder / "script.py"
+    path.write_text(text)
+    return subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=False, **options
+    )
+
+
+GUARDED = """
+import psweep_dask as ps
+def func(pset):
+    return {"y": 1}
+if __name__ == "__main__":
+    df = ps.run(func, [{"a": 1}] * 10, save=False)
+    print(df.y.sum())
+"""
+
+
+def test_a_script_ends_by_itself_quietly_with_no_process_left(study_folder):
+    done = script(study_folder, GUARDED)
+    assert (done.returncode, done.stdout) == (0, "10\n")
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("psweep_dask: ")
+    assert "dashboard: http://127.0.0.1:" in lines[0]
+    assert lines[1].startswith("psweep_dask: 10 of 10 psets")
+    assert len(lines) == 2
+    there = {
+        one.pid for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(study_folder)
+    }
+    assert there <= {os.getpid()}
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_add_once(study_folder):
+    text = "\n".join(GUARDED.replace('if __name__ == "__main__":', "if True:").splitlines())
+    done = script(study_folder, text)
+    assert done.returncode == 1
+    assert done.stderr.count('if __name__ == "__main__":') == 1
+    assert "script.py starts worker processes" in done.stderr
+    assert "multiprocessing" not in done.stderr
+    assert "bootstrapping" not in done.stderr
+    assert "Nanny" not in done.stderr
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_script_from_stdin_and_a_class_of_main_work(study_folder):
+    text = """
+import psweep_dask as ps
+class Result:
+    def __init__(self, y): self.y = y
+df = ps.run(lambda pset: {"y": Result(pset["a"])}, ps.plist("a", [1, 2]))
+print(isinstance(df.y.iloc[0], Result), [one.y for one in ps.df_read("calc/database.pk").y])
+"""
+    done = subprocess.run(
+        [sys.executable, "-"], input=text, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True [1, 2]\n"
+
+
+def test_modules_beside_the_script_are_found_by_workers(study_folder):
+    (study_folder / "code").mkdir()
+    (study_folder / "code" / "lab_model.py").write_text("def f(pset): return {'y': pset['a']}")
+    (study_folder / "code" / "run.py").write_text(
+        "import lab_model, psweep_dask as ps\n"
+        "if __name__ == '__main__':\n"
+        "    print(ps.run(lab_model.f, ps.plist('a', [1, 2]), save=False).y.sum())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "code/run.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3\n"
+
+
+def test_func_may_use_multiprocessing(study_folder):
+    text = GUARDED.replace(
+        'return {"y": 1}',
+        'import multiprocessing\n    with multiprocessing.get_context("fork").Pool(2) as pool:\n'
+        '        return {"y": sum(pool.map(abs, [-1, 0]))}',
+    )
+    done = script(study_folder, text)
+    assert done.stdout == "10\n", done.stderr
+
+
+def test_workers_end_when_the_driver_is_killed(study_folder):
+    path = study_folder / "script.py"
+    path.write_text(GUARDED.replace('return {"y": 1}', "import time; time.sleep(600)"))
+    with subprocess.Popen([sys.executable, str(path)], stderr=subprocess.PIPE) as driver:
+        driver.stderr.readline()  # the workers are there
+        children = psutil.Process(driver.pid).children(recursive=True)
+        assert len(children) >= clusters.CPU_COUNT
+        driver.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+
+@pytest.fixture
+def local():
+    """The LocalCluster of ours, started if need be."""
+    with clusters.executor("local", b"work", Needs("func")):
+        return clusters._Local.current
+
+
+def test_the_local_cluster_is_private(local):
+    assert local.cluster.scheduler_address.startswith("tls://127.0.0.1:")
+    assert local.cluster.dashboard_link.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(local.cluster.dashboard_link) as page:
+        assert b"Dask" in page.read()
+    stranger = Security.temporary()
+    with pytest.raises(OSError, match="TLS certificate does not match"):
+        Client(local.cluster.scheduler_address, security=stranger, timeout=2, set_as_default=False)
+
+
+def test_the_local_cluster_has_one_single_threaded_process_a_core(local):
+    workers = local.client.scheduler_info(n_workers=-1)["workers"].values()
+    assert [worker["nthreads"] for worker in workers] == [1] * clusters.CPU_COUNT
+    pids = set(local.client.run(os.getpid).values())
+    assert len(pids) == clusters.CPU_COUNT
+    assert os.getpid() not in pids
+
+
+def test_the_local_cluster_is_reused_until_it_is_closed(local):
+    with clusters.executor("local", b"other work", Needs("func")):
+        assert clusters._Local.current is local
+    clusters.close_local()
+    clusters.close_local()
+    assert clusters._Local.current is None
+    with clusters.executor("local", b"work", Needs("func")):
+        assert clusters._Local.current is not local
+
+
+def test_a_local_cluster_whose_scheduler_is_gone_is_replaced(local):
+    local.cluster.close()
+    with clusters.executor("local", b"work", Needs("func")):
+        assert clusters._Local.current is not local
+
+
+def test_resolve_knows_names_clients_and_clusters(local):
+    assert resolve(None) == "local"
+    assert resolve("sync") == "sync"
+    assert resolve(local.client) is local.client
+    assert resolve(local.cluster) is local.cluster
+
+
+@pytest.mark.parametrize("cluster", ["moon", "", 7, True, ["local"], {"a": 1}])
+def test_anything_else_is_refused_with_what_there_is(cluster):
+    with pytest.raises(ClusterError, match="unknown cluster .*; there are 'local', 'sync'"):
+        resolve(cluster)
+
+
+def test_workers_that_lack_the_package_are_told_before_anything_runs(study_folder):
+    (study_folder / "psweep_dask").mkdir()
+    (study_folder / "psweep_dask" / "__init__.py").write_text("raise ImportError('none here')")
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
+    with LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+        address = cluster.scheduler_address
+        with subprocess.Popen(
+            [*worker, "--no-dashboard", "--no-nanny", address],
+            env={**os.environ, "PYTHONPATH": str(study_folder)},
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            with Client(cluster, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=30)
+                with (
+                    pytest.raises(ClusterError, match="1 of 1 workers cannot import.*none here"),
+                    clusters.executor(client, b"work", Needs("func")),
+                ):
+                    pass
+            process.terminate()

@@ -1,0 +1,293 @@
+"""Every example runs as a user would start it, and shows what its docstring promises."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import psweep_dask as ps
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")])
+NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
+"""A script is an example, and so is a folder of scripts that are started in the order of names."""
+
+SLOW = {"benchmark_shell_command.py", "forced_pendulum.py", "vary_2_params_parallel.py"}
+LEFT_BEHIND = shutil.ignore_patterns("calc", "calc.*", "*.png", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an example has left: its folder, what is new in there, and what it has printed."""
+
+    folder: Path
+    made: set[str]
+    output: str
+
+    def database(self, name: str = "calc/database.pk") -> pd.DataFrame:
+        return ps.df_read(self.folder / name)
+
+    def shows(self, df: pd.DataFrame) -> bool:
+        """Tell whether the example has printed this table."""
+        return df.to_string(index=False) in self.output
+
+
+def start(name: str, tmp_path: Path) -> Finished:
+    """Run the scripts of an example in a copy of its folder."""
+    copy = shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=LEFT_BEHIND)
+    scripts = [copy / path.relative_to(EXAMPLES) for path in SCRIPTS]
+    scripts = [path for path in scripts if path.relative_to(copy).parts[0] == name]
+    folder = scripts[0].parent
+    before = {path.name for path in folder.iterdir()}
+    output = ""
+    for script in scripts:
+        command = [sys.executable, script.name]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert not re.search("warning|error|traceback", done.stderr, re.IGNORECASE), done.stderr
+        assert done.stdout.strip(), "an example shows what it does"
+        output += done.stdout
+    made = {path.name for path in folder.iterdir()} - before - {"__pycache__"}
+    return Finished(folder, made, output)
+
+
+def is_picture(path: Path) -> bool:
+    content = path.read_bytes()
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) > 10_000
+
+
+def check_vary_1_param(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    assert df.a.tolist() == [1, 2, 3]
+    assert df.result.between(0, df.a).all()
+    assert df.result.nunique() == 3
+    assert done.shows(df[["_run_seq", "_pset_seq", "a", "result", "_status"]])
+
+
+def check_vary_2_params(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    grid = [(1, 77), (1, 88), (2, 77), (2, 88), (3, 77), (3, 88)]
+    assert list(df[["a", "b"]].itertuples(index=False, name=None)) == grid
+    assert df.result.between(0, df.a * df.b).all()
+    assert list(df.columns[:10]) == [
+        *("a", "b", "_run_id", "_pset_id", "_calc_dir", "_time_utc", "_pset_sha1"),
+        *("_pset_seq", "_run_seq", "result"),
+    ]
+    assert df._pset_sha1[0] == "281c595edf7ffa124ac3ef82f26de3f8eb8517f2"  # as in psweep's README
+    assert df._run_id.nunique() == 1
+    assert df._pset_id.nunique() == 6
+    assert done.output.startswith("{'a': 1, 'b': 77}\n{'a': 1, 'b': 88}\n")
+    assert done.shows(df[["a", "b", "result", "_run_seq", "_pset_seq", "_pset_id"]])
+    assert f"all columns: {', '.join(df.columns)}" in done.output
+
+
+def check_vary_1_param_repeat_same(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    assert df._run_seq.tolist() == [0, 0, 0, 1, 1, 1]
+    assert df._pset_seq.tolist() == [0, 1, 2, 3, 4, 5]
+    assert df._run_id.nunique() == 2
+    assert df._pset_id.nunique() == 6
+    assert df._pset_sha1.tolist() == [ps.pset_sha1({"a": a}) for a in (1, 2, 3, 1, 2, 3)]
+    drawn = [ps.rng({"_pset_id": pset_id}).normal(scale=0.1) for pset_id in df._pset_id]
+    assert df.result.tolist() == (df.a + drawn).tolist()
+    for name in ("_run_id", "_pset_id", "_pset_sha1"):
+        assert all(value[:8] in done.output for value in df[name])
+    means = df.groupby("a").result.mean()
+    assert all(re.search(rf"^ {a} +2 {means[a]:.6f} ", done.output, re.M) for a in (1, 2, 3))
+
+
+def check_vary_1_param_repeat(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    assert df.a[df._run_seq == 0].tolist() == [0, 1, 2, 3, 4]
+    assert df.a[df._run_seq == 1].tolist() == [1.25, 1.5, 1.75, 2.25, 2.5, 2.75]
+    assert df._pset_seq.tolist() == list(range(11))
+    assert done.shows(df.sort_values("a")[["a", "result", "_run_seq", "_pset_seq"]])
+    assert "coarse scan: minimum near a=2.0\n" in done.output
+    assert "dense scan: minimum near a=2.25\n" in done.output
+
+
+def check_vary_2_params_repeat(done: Finished) -> None:
+    df = done.database()
+    assert df._run_seq.tolist() == [0] * 4 + [1] * 3
+    assert df._pset_seq.tolist() == list(range(7))
+    assert df.columns[:3].tolist() == ["a", "b", "c"]
+    assert df.c.isna().tolist() == [True] * 4 + [False] * 3
+    assert df.result.tolist() == (df.a * df.b + df.c.fillna(0)).tolist()
+    assert done.shows(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
+    (backup,) = done.made - {"calc"}
+    assert backup.endswith(f"_run_id_{df._run_id.iloc[0]}")
+    old = done.database(f"{backup}/database.pk")
+    assert old._pset_id.tolist() == df._pset_id[:4].tolist()
+    assert f"{backup} with 4 rows" in done.output
+
+
+def check_vary_2_params_parallel(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    assert len(df) == 12
+    assert df.result.tolist() == (df.a * df.b).tolist()
+    assert (df._pset_runtime >= 0.2 * df.a).all()
+    assert 2 <= df.worker.nunique() <= 4
+    in_order = df.sort_values("_time_utc")
+    ends = in_order._time_utc + pd.to_timedelta(in_order._pset_runtime, unit="s")
+    assert (in_order._time_utc.to_numpy()[1:] < ends.to_numpy()[:-1]).any(), "none ran side by side"
+    assert done.shows(df[["a", "b", "result", "worker", "_pset_runtime"]])
+    assert f"12 psets on {df.worker.nunique()} workers" in done.output
+    assert f"in sum       {df._pset_runtime.sum():.1f} s" in done.output
+    assert re.search(r"on the clock \d+\.\d s, \d+\.\d times less", done.output)
+
+
+def check_vary_1_param_simulate(done: Finished) -> None:
+    assert done.made == {"calc", "calc.simulate"}
+    real, simulated = done.database(), done.database("calc.simulate/database.pk")
+    assert real.a.tolist() == [1, 2]
+    assert real.result.tolist() == [10, 20]
+    assert simulated.a.tolist() == [1, 2, 3, 4, 5]
+    assert simulated._status.tolist() == ["ok"] * 2 + ["simulated"] * 3
+    assert simulated._run_seq.tolist() == [0, 0, 1, 1, 1]
+    assert simulated.result.isna().tolist() == [False] * 2 + [True] * 3
+    cols = ["_run_seq", "_pset_seq", "_calc_dir", "a", "result", "_status"]
+    assert done.shows(simulated[cols])
+    assert done.shows(real[cols])
+
+
+def check_vary_1_param_study_column(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    assert df.study.tolist() == ["scan=a"] * 3 + ["scan=b"] * 3 + ["scan=a:b"] * 4
+    assert df._run_seq.tolist() == [0] * 3 + [1] * 3 + [2] * 4
+    assert df.result.tolist() == (df.a * df.b).tolist()
+    cols = ["_run_seq", "_pset_seq", "study", "a", "b", "result"]
+    assert done.shows(df[cols])
+    assert done.shows(df[df.study == "scan=b"][cols])
+    assert done.shows(df[1:3][cols])
+    assert "\n[[ 4 66]\n [ 4 55]\n [ 5 66]\n [ 5 55]]\n" in done.output
+
+
+def check_save_data_on_disk(done: Finished) -> None:
+    assert done.made == {"calc"}
+    df, evaluated = done.database(), done.database("calc/database_eval.pk")
+    assert df.a.tolist() == [1, 2, 3, 4]
+    for a, pset_id in zip(df.a, df._pset_id, strict=True):
+        path = done.folder / "calc" / pset_id / "output.txt"
+        assert path.read_text() == f"{a} {2 * a} {4 * a}\n"
+    assert df.cmd.str.startswith("mkdir -p calc/").all()
+    assert done.shows(df[["a", "_status", "cmd"]])
+    assert "mean" not in df.columns
+    assert evaluated["mean"].tolist() == pytest.approx([7 / 3, 14 / 3, 7, 28 / 3])
+    assert evaluated._pset_id.tolist() == df._pset_id.tolist()
+    assert done.shows(evaluated[["a", "mean", "_pset_id"]])
+
+
+def check_multiple_local_1d_scans(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc", "scans.png"}
+    assert is_picture(done.folder / "scans.png")
+    assert df.groupby("_run_seq").study.unique().str[0].to_dict() == {
+        0: "speed", 1: "angle", 2: "drag"
+    }
+    reference = {"speed": 25.0, "angle": 40.0, "drag": 0.01}
+    for name in reference:
+        scan = df[df.study == name]
+        assert scan[name].is_unique
+        others = scan[[other for other in reference if other != name]].drop_duplicates()
+        assert others.to_dict("records") == [{key: reference[key] for key in others}]
+        best = scan.loc[scan.distance == scan.distance.max(), name].item()
+        flies = f"the ball flies {scan.distance.max():.1f} m at {name}={best:g}\n"
+        assert f"scan of {name}: {flies}" in done.output
+    without_drag = df.distance[df.drag == 0].item()
+    assert without_drag == pytest.approx(25**2 * np.sin(np.radians(80)) / 9.81, rel=1e-6)
+    assert done.shows(df[["_run_seq", "_pset_seq", "study", *reference, "distance"]])
+
+
+def check_benchmark_shell_command(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc"}
+    ratios = df.groupby("cmd").ratio.mean()
+    assert 0 < ratios["gzip -9"] < ratios["gzip -1"] < 1
+    assert ratios["sort"] == pytest.approx(1, abs=1e-3)
+    assert (df.seconds > 0).all()
+    groups = df.groupby(["cmd", "size_mb"])
+    assert len(df) == 3 * len(groups) == 3 * 10
+    header, *lines = done.output.splitlines()
+    assert header.split() == ["cmd", "size_mb", "runs", "mean", "std", "best", "ratio", "mb_per_s"]
+    printed = [line.rsplit(maxsplit=7) for line in lines]
+    means = {(row[0].strip(), int(row[1])): float(row[3]) for row in printed}
+    assert means == pytest.approx(groups.seconds.mean().to_dict(), abs=1e-3)
+
+
+def check_forced_pendulum(done: Finished) -> None:
+    df = done.database()
+    assert done.made == {"calc", "forced_pendulum.png"}
+    assert is_picture(done.folder / "forced_pendulum.png")
+    assert df.study.value_counts().to_dict() == {"map": 700, "line": 300}
+    assert len(df.drop_duplicates(["study", "amplitude", "frequency"])) == 1000
+    number = (df.lyapunov > 0.01).sum()
+    assert f"{number} of 1000 psets are chaotic" in done.output
+    # Friction contracts each area by exp(-t / Q), so the larger exponent is not below -1 / (2 Q).
+    assert df.lyapunov.min() > -0.25 - 0.02
+    # What is known of this pendulum (Q = 2, frequency 2/3): one velocity per period at amplitude
+    # 0.9 and at 1.35, two at 1.44, chaos with an exponent of about 0.14 around 1.2.
+    line = df[df.study == "line"].set_index("amplitude")
+    for amplitude, velocities in [(0.9, 1), (1.35, 1), (1.44, 2)]:
+        row = line.loc[abs(line.index - amplitude).argmin() == np.arange(300)].iloc[0]
+        assert row.lyapunov < 0
+        assert len(set(row.velocities.round(2))) == velocities
+    assert line.lyapunov[1.18:1.21].mean() == pytest.approx(0.14, abs=0.03)
+
+
+CHECKS: dict[str, Callable[[Finished], None]] = {
+    "benchmark_shell_command.py": check_benchmark_shell_command,
+    "forced_pendulum.py": check_forced_pendulum,
+    "multiple_local_1d_scans": check_multiple_local_1d_scans,
+    "save_data_on_disk": check_save_data_on_disk,
+    "vary_1_param.py": check_vary_1_param,
+    "vary_1_param_repeat.py": check_vary_1_param_repeat,
+    "vary_1_param_repeat_same.py": check_vary_1_param_repeat_same,
+    "vary_1_param_simulate.py": check_vary_1_param_simulate,
+    "vary_1_param_study_column.py": check_vary_1_param_study_column,
+    "vary_2_params.py": check_vary_2_params,
+    "vary_2_params_parallel.py": check_vary_2_params_parallel,
+    "vary_2_params_repeat.py": check_vary_2_params_repeat,
+}
+
+
+def test_every_example_has_a_check():
+    assert list(CHECKS) == NAMES
+    assert set(NAMES) >= SLOW
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES],
+)
+def test_an_example_shows_what_it_promises(name, tmp_path):
+    done = start(name, tmp_path)
+    df = done.database()
+    assert (df._status == "ok").all()
+    assert df._pset_id.is_unique
+    assert not list(done.folder.glob("calc/runs/*/journal")), "rows are not in the database"
+    CHECKS[name](done)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(EXAMPLES)))
+def test_an_example_is_short_and_says_what_it_shows(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) < (90 if path.name == "forced_pendulum.py" else 60)
+    assert lines[0].startswith('"""')
+    assert "You will see" in path.read_text()
+    assert 'if __name__ == "__main__":' in lines
+    assert "import psweep_dask as ps" in lines

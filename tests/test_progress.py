@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from psweep_dask.progress import Progress
+from psweep_dask.task import Failure, SliceResult
+
+
+def failure(kind, seq=3):
+    text = f"Traceback (most recent call last):\n  File 'x.py'\n{kind}: bad"
+    return Failure(kind, seq, "{'a': 1}", text, b"")
+
+
+def test_counts_and_summary():
+    progress = Progress(10, show=False)
+    progress.update(SliceResult(done=4))
+    progress.update(
+        SliceResult(
+            done=5,
+            failed={"ValueError": 1, "KeyError": 2},
+            examples=[failure("ValueError", 7), failure("KeyError", 8)],
+        )
+    )
+    assert progress.counts() == {"ok": 6, "error": 3, "left": 1}
+    summary = progress.summary()
+    assert "9 of 10 psets" in summary
+    assert "6 ok, 3 failed (2 KeyError, 1 ValueError)" in summary
+    assert "for example pset 8, {'a': 1}" in summary
+    assert "    KeyError: bad" in summary
+
+
+def test_each_kind_of_failure_is_logged_as_it_comes_but_once(caplog):
+    progress = Progress(10, show=False)
+    for seq in range(3):
+        progress.update(
+            SliceResult(done=1, failed={"KeyError": 1}, examples=[failure("KeyError", seq)])
+        )
+    assert caplog.messages == ["pset 0 failed: KeyError: bad"]
+    progress.close()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+@pytest.mark.parametrize(("limit", "often"), [(None, False), (1, True), (2, True), (3, False)])
+def test_failed_often(limit, often):
+    progress = Progress(10, show=False)
+    progress.update(SliceResult(done=2, failed={"KeyError": 2}, examples=[failure("KeyError")]))
+    assert progress.failed_often(limit) is often
+
+
+SCRIPT = """
+import logging, sys
+import psweep_dask as ps
+LOGGING
+def func(pset):
+    return {"y": 1 / (pset["a"] - 3)}
+ps.run(func, ps.plist("a", range(10)), cluster="sync", save=False)
+"""
+
+
+def test_in_a_terminal_there_is_a_bar(study_folder):
+    (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", ""))
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    with subprocess.Popen([sys.executable, "script.py"], stderr=terminal) as driver:
+        os.close(terminal)
+        text = b""
+        while True:
+            try:
+                text += os.read(screen, 1000)
+            except OSError:  # that is how Linux says that the terminal is closed
+                break
+    os.close(screen)
+    assert driver.returncode == 0
+    shown = text.decode()
+    assert "10/10" in shown
+    assert "pset/s" in shown
+    assert "1 failed" in shown
+    assert "psweep_dask: 10 of 10 psets" in shown
+
+
+def test_in_a_log_file_there_is_no_bar_but_the_summary(study_folder):
+    (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", ""))
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
+    assert "\r" not in done.stderr
+    assert done.stderr.splitlines()[0] == (
+        "psweep_dask: pset 3 failed: ZeroDivisionError: division by zero"
+    )
+    assert "9 ok, 1 failed (1 ZeroDivisionError)" in done.stderr
+    assert 'return {"y": 1 / (pset["a"] - 3)}' in done.stderr
+
+
+def test_a_script_that_sets_up_logging_keeps_its_way(study_folder):
+    setup = 'logging.basicConfig(level="INFO", format="MINE %(message)s")'
+    (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", setup))
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
+    assert "MINE 10 of 10 psets" in done.stderr
+    assert "psweep_dask: " not in done.stderr

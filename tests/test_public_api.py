@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import psweep_dask as ps
+
+
+def test_public_names():
+    assert sorted(ps.__all__) == [
+        "PsetFailedError",
+        "PsweepError",
+        "df_filter_conds",
+        "df_print",
+        "df_read",
+        "df_to_json",
+        "df_write",
+        "itr2params",
+        "merge_dicts",
+        "pgrid",
+        "plist",
+        "pset_sha1",
+        "rng",
+        "run",
+        "run_local",
+    ]
+    assert ps.__version__ == version("psweep_dask")
+
+
+def test_every_public_name_has_an_example():
+    for name in ps.__all__:
+        assert ">>>" in (getattr(ps, name).__doc__ or ""), name
+
+
+def test_import_leaves_heavy_packages_alone():
+    code = (
+        "import sys, psweep_dask; print({'distributed', 'bokeh', 'tqdm.notebook'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
