@@ -121,3 +121,19 @@ def test_a_failed_fsync_is_reported_by_the_next_append(study_folder):
     journal.close()
     for descriptor in (read_end, write_end):
         os.close(descriptor)
+
+
+def test_the_disk_is_synced_at_most_once_an_interval_and_at_the_end(study_folder, monkeypatch):
+    real, synced = os.fsync, []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor))
+    )
+    journal = Journal(study_folder / "journal", sync_interval=3600)
+    synced.clear()  # of the folder
+    for frame in FRAMES * 100:
+        journal.append(frame)
+    journal._closing.wait(0.2)
+    assert len(synced) <= 1
+    journal.append(FRAMES[0])
+    journal.close()
+    assert 1 <= len(synced) <= 2
