@@ -12,7 +12,6 @@ from typing import BinaryIO, Self
 
 from psweep_dask import record
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import sync_dir
 from psweep_dask.record import Block
 
 SYNC_INTERVAL = 1.0
@@ -29,7 +28,7 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Must not exist yet.
+        Must not exist yet. Its entry in the folder lasts when the folder is synced.
     sync_interval : float, optional
         Seconds between two fsyncs.
 
@@ -48,7 +47,6 @@ class Journal:
     def __init__(self, path: Path, sync_interval: float = SYNC_INTERVAL) -> None:
         self.path = path
         self._file: BinaryIO = path.open("xb", buffering=0)
-        sync_dir(path.parent)
         self._error: OSError | None = None
         self._dirty = threading.Event()
         self._closing = threading.Event()
@@ -87,6 +85,8 @@ class Journal:
         self._closing.set()
         self._dirty.set()
         self._syncer.join()
+        if self._error is None:
+            os.fsync(self._file.fileno())
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -106,8 +106,7 @@ class Journal:
             left = left[self._file.write(left) :]
 
     def _sync_now_and_then(self, interval: float) -> None:
-        while not self._closing.is_set():
-            self._dirty.wait()
+        while self._dirty.wait() and not self._closing.is_set():
             self._dirty.clear()
             try:
                 os.fsync(self._file.fileno())

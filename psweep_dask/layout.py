@@ -119,8 +119,8 @@ class Layout:
                 ) from err
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replace a file in one step that lasts: a crash leaves the old or the new one, never half.
+def replace_file(path: Path, write: Callable[[BinaryIO], object], last: bool = True) -> None:
+    """Replace a file in one step: a crash at any instant leaves the old or the new one, never half.
 
     Parameters
     ----------
@@ -129,6 +129,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         its permissions.
     write : callable
         Writes the new content to the open binary file that it is given.
+    last : bool, optional
+        False saves the fsync of the folder: a power cut right after may bring the old file back.
     """
     path = path.resolve()  # a link stays a link, to the new content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +146,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_dir(path.parent)
+    if last:
+        sync_dir(path.parent)
 
 
 def sync_dir(folder: Path) -> None:

@@ -62,8 +62,9 @@ class Run:
             plan.dump(self.plan, work, stream)
             written = stream.tell()
 
-        if self.saved:
+        if self.saved:  # this also makes last that there is a journal, and a folder of the run
             replace_file(self.layout.plan_path(self.plan.run_id), write)
+            sync_dir(self.layout.runs_dir)
         else:
             write(io.BytesIO())  # psets that cannot travel are found here
         return (written - len(work)) / len(self.plan)
@@ -94,7 +95,6 @@ class Run:
         _write_info(self.layout, self.info)
         if not replayed.left_over:
             self.layout.journal_path(self.plan.run_id).unlink()
-            sync_dir(self.layout.run_dir(self.plan.run_id))
         return df
 
     def discard(self) -> None:
@@ -214,7 +214,8 @@ def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
 
 def _write_info(layout: Layout, info: dict[str, Any]) -> None:
     text = json.dumps(info, indent=2)
-    replace_file(layout.run_info_path(info["run_id"]), lambda stream: stream.write(text.encode()))
+    path = layout.run_info_path(info["run_id"])
+    replace_file(path, lambda stream: stream.write(text.encode()), last=False)
 
 
 def _back_up(layout: Layout, df: pd.DataFrame) -> None:

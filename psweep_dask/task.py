@@ -214,7 +214,7 @@ class Runner:
         self._host = socket.gethostname()
         self._func: Func | None = None
         self._broken: BaseException | None = None
-        if work.cwd and work.cwd != os.getcwd():  # noqa: PTH109  (as a str, to compare)
+        if work.cwd:
             os.chdir(work.cwd)
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:

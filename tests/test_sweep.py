@@ -644,3 +644,14 @@ def test_a_merge_that_fails_leaves_the_journal(study_folder, monkeypatch):
     monkeypatch.undo()
     (path,) = study_folder.glob("calc/runs/*/journal")
     assert sum(len(columns[0]) for _, columns in journal.replay(path)) == 5
+
+
+def test_a_worker_whose_working_directory_is_gone_runs_on(study_folder, monkeypatch):
+    for name in ("one", "two"):
+        folder = study_folder / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        df = ps.run(lambda pset: {"cwd": os.getcwd()}, ps.plist("a", range(9)), save=False)
+        assert set(df.cwd) == {str(folder)}
+        monkeypatch.chdir(study_folder)
+        folder.rmdir()
