@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -58,14 +58,13 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
         order = _ColumnOrder()
         length = 0
         for names, columns in blocks:
-            added = len(columns[0])
             order.add(names)
             for name, column in zip(names, columns, strict=True):
-                values.setdefault(name, [_MISSING] * length).extend(column)
-            length += added
-            for column in values.values():
-                column.extend([_MISSING] * (length - len(column)))
-        data = {name: _column(name, values.pop(name)) for name in order.names()}
+                known = values.setdefault(name, [])
+                known.extend([_MISSING] * (length - len(known)))
+                known.extend(column)
+            length += len(columns[0])
+        data = {name: _column(name, values.pop(name), length) for name in order.names()}
         df = pd.DataFrame(data, copy=False)
         df.index = pd.DatetimeIndex(df["_time_utc"].to_numpy()) if length else df.index
         return in_order(df)
@@ -241,18 +240,22 @@ class _ColumnOrder:
         return [name for kind in self._kinds for name in kind]
 
 
-def _column(name: str, values: list[Any]) -> pd.Series:
+def _column(name: str, values: list[Any], length: int) -> pd.Series:
     if name == "_time_utc":
         return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
-    if not any(value is _MISSING for value in values):
-        return _series(values)
+    types = set(map(type, values))
+    if len(values) == length and object not in types:
+        return _series(values, types)
     known = {place: value for place, value in enumerate(values) if value is not _MISSING}
-    return _series(list(known.values())).set_axis(list(known)).reindex(range(len(values)))
+    column = _series(list(known.values()), set(map(type, known.values())))
+    return column.set_axis(list(known)).reindex(range(length))
 
 
-def _series(values: list[Any]) -> pd.Series:
-    plain = _COLUMN_TYPES.issuperset(map(type, values))
-    return pd.Series(values) if plain else pd.Series(values, dtype=object)
+def _series(values: list[Any], types: set[type]) -> pd.Series:
+    if types <= _COLUMN_TYPES:
+        with suppress(ValueError):  # dates of many zones, or text that Arrow cannot encode
+            return pd.Series(values)
+    return pd.Series(values, dtype=object)
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
         if not isinstance(pset, dict):
             raise PsetError(
                 f"params[{number}] must be a dict, not {_shown(pset)}; "
-                "ps.plist and ps.pgrid make lists of dicts"
+                "ps.plist and ps.pgrid make lists of dicts, df.to_dict('records') of a DataFrame"
             )
         keys = tuple(pset)
         if keys not in whole_enters:

@@ -148,7 +148,7 @@ def begin(layout: Layout, request: Request) -> Run:
     if not request.save:
         df = _database(layout, request)
         return Run(layout, _plan(request, df, []), MemoryJournal(), Base(df, frozenset()))
-    session, patch = provenance.describe(Path.cwd())
+    session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         df = on_disk if request.df is None else request.df

@@ -220,6 +220,7 @@ class _Job:
     psets: list[Pset]
     digests: bytes
     where: Where
+    kind: str
     poolsize: int | None
 
 
@@ -258,7 +259,8 @@ def _check(
     packed_func = _pack_func(func)
     psets, digests = check_params(params)
     where = clusters.resolve("sync" if options.simulate else cluster)
-    return _Job(packed_func, _name(func), psets, digests, where, poolsize)
+    kind = clusters.describe(where)
+    return _Job(packed_func, _name(func), psets, digests, where, kind, poolsize)
 
 
 def _begin(job: _Job, options: Options) -> Run:
@@ -274,7 +276,7 @@ def _begin(job: _Job, options: Options) -> Run:
         save=options.save,
         skip_dups=options.skip_dups,
         backup=options.backup,
-        info={"func": job.name},
+        info={"func": job.name, "cluster": {"kind": job.kind}},
     )
     return study.begin(layout, request)
 
@@ -292,7 +294,7 @@ def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
         except BaseException:
             run.discard()
             raise
-        run.info["cluster"] = {"kind": clusters.describe(job.where), "slots": executor.slots}
+        run.info["cluster"]["slots"] = executor.slots
         progress = Progress(len(run.plan), options.progress, options.verbose)
         engine = Engine(run.plan, executor, pset_bytes)
         ended = "broken off"

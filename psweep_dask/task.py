@@ -327,10 +327,12 @@ _runners: dict[str, Runner] = {}
 
 
 def _runner(work: bytes, digest: str) -> Runner:
-    if digest not in _runners:
+    runner = _runners.get(digest)
+    if runner is None:
+        runner = Runner(pickle.loads(work))
         _runners.clear()  # of an earlier run: its func may hold much memory
-        _runners[digest] = Runner(pickle.loads(work))
-    return _runners[digest]
+        _runners[digest] = runner
+    return runner
 
 
 def _check_picklable(result: dict[Any, Any]) -> int:

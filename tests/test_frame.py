@@ -49,6 +49,8 @@ SCALARS = [
     st.sampled_from([pathlib.Path("a"), {1, 2}, {"x": 1}, (1, 2), b"x", print]),
     st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)),
     st.dates(),
+    st.datetimes(timezones=st.timezones()),
+    st.sampled_from(["\udc80", "x"]),
     st.complex_numbers(),
 ]
 

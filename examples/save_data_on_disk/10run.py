@@ -1,0 +1,25 @@
+"""Save data on disk: each pset writes into a folder of its own, named after its _pset_id.
+
+You will see the shell command of each pset, and its output in calc/<_pset_id>/output.txt. Then
+start 20eval.py, which reads it all again.
+"""
+
+import subprocess
+from pathlib import Path
+
+import psweep_dask as ps
+
+
+def func(pset):
+    folder = Path(pset["_calc_dir"], pset["_pset_id"])
+    a = pset["a"]
+    cmd = f"mkdir -p {folder} && echo {a} {a * 2} {a * 4} > {folder}/output.txt"
+    # check=True: when the command fails, the row says so in _status and _exc_txt.
+    subprocess.run(cmd, shell=True, check=True)
+    return {"cmd": cmd}
+
+
+if __name__ == "__main__":
+    params = ps.plist("a", [1, 2, 3, 4])
+    df = ps.run_local(func, params)
+    ps.df_print(df[["a", "_status", "cmd"]])

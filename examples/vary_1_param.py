@@ -1,0 +1,19 @@
+"""Vary one parameter: the smallest study there is.
+
+You will see a table with one row for each value of a, and find it in calc/database.pk. Start the
+script again and it appends three more rows.
+"""
+
+import random
+
+import psweep_dask as ps
+
+
+def func(pset):
+    return {"result": random.random() * pset["a"]}
+
+
+if __name__ == "__main__":
+    params = ps.plist("a", [1, 2, 3])
+    df = ps.run_local(func, params)
+    ps.df_print(df[["_run_seq", "_pset_seq", "a", "result", "_status"]])

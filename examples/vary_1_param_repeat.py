@@ -1,0 +1,26 @@
+"""Refine a study: a coarse scan first, then a dense one over the same range.
+
+You will see that the second run computes only the values which the first one did not: skip_dups
+leaves out psets that the database has a good row for.
+"""
+
+import psweep_dask as ps
+
+
+def func(pset):
+    return {"result": (pset["a"] - 2.2) ** 2}
+
+
+def values(start, stop, step):
+    number = round((stop - start) / step)
+    return ps.plist("a", [start + step * place for place in range(number + 1)])
+
+
+if __name__ == "__main__":
+    df = ps.run_local(func, values(0, 4, 1.0))
+    best = df.loc[df.result.idxmin(), "a"]
+    print(f"coarse scan: minimum near a={best}")
+
+    df = ps.run_local(func, values(best - 1, best + 1, 0.25), skip_dups=True)
+    ps.df_print(df.sort_values("a")[["a", "result", "_run_seq", "_pset_seq"]])
+    print(f"dense scan: minimum near a={df.loc[df.result.idxmin(), 'a']}")

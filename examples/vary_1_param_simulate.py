@@ -1,0 +1,27 @@
+"""Look before you leap: simulate=True does all that a run does, but never calls func.
+
+You will see the database as the second run would extend it, with _status "simulated" and without
+results. That copy is in calc.simulate/; calc/database.pk has the rows of the first run alone. When
+you like what you see, leave simulate=True out.
+"""
+
+import time
+
+import psweep_dask as ps
+
+
+def func(pset):
+    time.sleep(0.1)  # imagine hours
+    return {"result": 10 * pset["a"]}
+
+
+if __name__ == "__main__":
+    cols = ["_run_seq", "_pset_seq", "_calc_dir", "a", "result", "_status"]
+    ps.run_local(func, ps.plist("a", [1, 2]))
+
+    df = ps.run_local(func, ps.plist("a", [3, 4, 5]), simulate=True)
+    print("calc.simulate/database.pk, which run_local returned:")
+    ps.df_print(df[cols])
+
+    print("\ncalc/database.pk:")
+    ps.df_print(ps.df_read("calc/database.pk")[cols])

@@ -1,0 +1,25 @@
+"""Vary two parameters on a grid: each value of a with each value of b.
+
+You will see first the parameter sets, made before anything runs, then the database: one row for
+each set, with a and b, the result of func, and the book-keeping fields.
+"""
+
+import random
+
+import psweep_dask as ps
+
+
+def func(pset):
+    return {"result": random.random() * pset["a"] * pset["b"]}
+
+
+if __name__ == "__main__":
+    a = ps.plist("a", [1, 2, 3])
+    b = ps.plist("b", [77, 88])
+    params = ps.pgrid(a, b)
+    for pset in params:
+        print(pset)
+
+    df = ps.run_local(func, params)
+    ps.df_print(df[["a", "b", "result", "_run_seq", "_pset_seq", "_pset_id"]])
+    print("\nall columns:", ", ".join(df.columns))

@@ -1,0 +1,31 @@
+"""Extend a study: run again with other params, here even with a parameter more.
+
+You will see both runs in one database: _run_seq tells the runs apart, _pset_seq counts on, and
+the rows of the first run have no value (NaN) for the parameter c, which came later. backup=True
+puts a copy of the whole calc/ beside it before the second run adds to it.
+"""
+
+from pathlib import Path
+
+import psweep_dask as ps
+
+
+def func(pset):
+    return {"result": pset["a"] * pset["b"] + pset.get("c", 0)}
+
+
+if __name__ == "__main__":
+    a = ps.plist("a", [1, 2])
+    b = ps.plist("b", [77, 88])
+    ps.run_local(func, ps.pgrid(a, b))
+
+    # We want to see more values of a, a single b, and a new parameter.
+    a = ps.plist("a", [3, 4, 5])
+    b = ps.plist("b", [77])
+    c = ps.plist("c", [0.1])
+    df = ps.run_local(func, ps.pgrid(a, b, c), backup=True)
+    ps.df_print(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
+
+    print("\nThe study as it was before the second run:")
+    for folder in Path().glob("calc.bak_*"):
+        print(folder, "with", len(ps.df_read(folder / "database.pk")), "rows")
