@@ -6,6 +6,8 @@ meet (negative: periodic motion). Below: the velocity once in each drive period,
 line of the map. The pendulum, with time in units of 1/omega_0 and torque in units of m g l, obeys
 
     theta'' + theta' / Q + sin(theta) = amplitude * cos(frequency * t)
+
+Stop it at any time and start it again: with skip_dups it runs only the psets that are missing.
 """
 
 from math import cos, pi, sin
@@ -78,7 +80,7 @@ if __name__ == "__main__":
     frequency = ps.plist("frequency", [LINE])
     amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 300))
     params += ps.pgrid(ps.plist("study", ["line"]), frequency, amplitude)
-    df = ps.run(func, params)
+    df = ps.run(func, params, skip_dups=True)
 
     chaotic = df[df.lyapunov > CHAOTIC]
     print(f"{len(chaotic)} of {len(df)} psets are chaotic, most of all these:")

@@ -1,7 +1,7 @@
 """Refine a study: a coarse scan first, then a dense one over the same range.
 
 You will see that the second run computes only the values which the first one did not: skip_dups
-leaves out psets that the database has a good row for.
+leaves out psets that the database has a good row for. So it does when you start the script again.
 """
 
 import psweep_dask as ps
@@ -17,7 +17,7 @@ def values(start, stop, step):
 
 
 if __name__ == "__main__":
-    df = ps.run_local(func, values(0, 4, 1.0))
+    df = ps.run_local(func, values(0, 4, 1.0), skip_dups=True)
     best = df.loc[df.result.idxmin(), "a"]
     print(f"coarse scan: minimum near a={best}")
 

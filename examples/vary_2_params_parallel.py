@@ -22,6 +22,7 @@ if __name__ == "__main__":
     a = ps.plist("a", [1, 2, 3])
     b = ps.plist("b", [10, 20, 30, 40])
     df = ps.run_local(func, ps.pgrid(a, b), poolsize=4)
+    df = df[df._run_seq == df._run_seq.max()]  # of this run, should there be older ones
     ps.df_print(df[["a", "b", "result", "worker", "_pset_runtime"]])
 
     start = df._time_utc

@@ -155,6 +155,7 @@ def close_local() -> None:
     if _Local.current is not None:
         current, _Local.current = _Local.current, None
         if current.pid == os.getpid():  # a fork must not close its parent's
+            _hush_heartbeats(current)
             current.client.close(timeout=2)
             current.cluster.close(timeout=10)
 
@@ -174,6 +175,18 @@ class _Local:
     def usable(self, size: int) -> bool:
         running = self.cluster.status.name == "running" and self.client.status == "running"
         return running and self.size == size and self.pid == os.getpid()
+
+
+def _hush_heartbeats(local: _Local) -> None:
+    """Keep a heartbeat that is under way while we close from being reported as a lost scheduler."""
+    logging.getLogger("distributed.comm").setLevel(logging.CRITICAL)
+    if local.client.status == "running":
+        local.client.run(_silence_worker, on_error="ignore")
+
+
+def _silence_worker() -> None:
+    for name in ("distributed.worker", "distributed.comm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _default_client() -> Client | None:
@@ -209,7 +222,8 @@ def _start_local(size: int) -> _Local:
                 raise ClusterError(_main_guard_message(sys.argv[0])) from None
             raise ClusterError(f"the LocalCluster of {size} workers cannot start: {err}") from err
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
-    log.info("%d workers on this machine, dashboard: %s", size, cluster.dashboard_link)
+    workers = "1 worker" if size == 1 else f"{size} workers"
+    log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
     return _Local(cluster, client, size, os.getpid())
 
 

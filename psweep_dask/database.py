@@ -131,7 +131,7 @@ def read_or_empty(path: Path) -> pd.DataFrame:
     except (ImportError, AttributeError) as err:
         raise DatabaseError(
             f"{str(path)!r} holds objects whose class cannot be imported here ({err}); make the "
-            "modules importable that define them, then run again"
+            "modules importable that define them, or use the environment that wrote it"
         ) from err
     except (MemoryError, OSError):
         raise

@@ -31,11 +31,16 @@ class Progress:
         Show a bar on stderr. None: if it is a terminal or a notebook.
     verbose : bool or sequence of str, optional
         Print finished rows, or these columns of them.
+    good : {'ok', 'simulated'}, optional
+        What psets are that did not fail.
     """
 
-    def __init__(self, total: int, show: bool | None = None, verbose: Verbose = False) -> None:
+    def __init__(
+        self, total: int, show: bool | None = None, verbose: Verbose = False, good: str = "ok"
+    ) -> None:
         show_log_lines()
         self.total = total
+        self.good = good
         self.done = 0
         self.failed: Counter[str] = Counter()
         self.examples: dict[str, Failure] = {}
@@ -77,13 +82,15 @@ class Progress:
         {'ok': 1, 'error': 1, 'left': 1}
         """
         failed = self.failed.total()
-        return {"ok": self.done - failed, "error": failed, "left": self.total - self.done}
+        return {self.good: self.done - failed, "error": failed, "left": self.total - self.done}
 
     def summary(self) -> str:
         """Tell how the run went: counts, failures by kind, and one example of them."""
         seconds = time.monotonic() - self._started
         counts = self.counts()
-        text = f"{self.done} of {self.total} psets in {seconds:.1f} s: {counts['ok']} ok"
+        text = (
+            f"{self.done} of {self.total} psets in {seconds:.1f} s: {counts[self.good]} {self.good}"
+        )
         if not self.failed:
             return text
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
@@ -97,8 +104,8 @@ class Progress:
     def _print_rows(self, result: SliceResult) -> None:
         rows = frame.from_blocks(record.unpack(result.frame[record.HEADER.size :]))
         if not isinstance(self._verbose, bool):
-            rows = rows[[name for name in self._verbose if name in rows.columns]]
-        tqdm.write(rows.to_string(), file=sys.stdout)
+            rows = rows.reindex(columns=list(self._verbose))
+        tqdm.write(rows.to_string(index=False), file=sys.stdout)
 
 
 def show_log_lines() -> None:

@@ -31,7 +31,7 @@ FIRST_LENGTH = 64
 """Psets in a first slice, at most: enough to learn the rate of the cheapest func."""
 
 FIRST_SHARE = 4
-"""First slices hold at most one part in so many of all psets, whatever they will turn out to be."""
+"""First slices hold one part in so many of all psets, at most."""
 
 GROWTH = 64
 """A slice is at most so many times longer than the longest that came back whole or cut."""

@@ -147,7 +147,9 @@ def begin(layout: Layout, request: Request) -> Run:
     """
     if not request.save:
         df = _database(layout, request)
-        return Run(layout, _plan(request, df, []), MemoryJournal(), Base(df, frozenset()))
+        planned = _plan(request, df, [])
+        unsaved = Base(df, frozenset())
+        return Run(layout, planned, MemoryJournal(), unsaved, dict(request.info))
     session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)

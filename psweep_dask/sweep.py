@@ -237,8 +237,11 @@ def _sweep(
     if options.git:
         git.commit_before(folder)
     run = _begin(job, options)
+    if len(run.plan) < len(job.psets):
+        known = len(job.psets) - len(run.plan)
+        log.info("%d of %d psets left out: the database has them", known, len(job.psets))
     if not len(run.plan):
-        log.info("nothing to run: %s", "the database has it all" if job.psets else "no psets")
+        log.info("nothing to run")
         return run.finish("done", {})
     df = _execute(run, job, options)
     if options.git:
@@ -295,7 +298,8 @@ def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
             run.discard()
             raise
         run.info["cluster"]["slots"] = executor.slots
-        progress = Progress(len(run.plan), options.progress, options.verbose)
+        good = "simulated" if options.simulate else "ok"
+        progress = Progress(len(run.plan), options.progress, options.verbose, good)
         engine = Engine(run.plan, executor, pset_bytes)
         ended = "broken off"
         try:

@@ -231,9 +231,10 @@ def test_df_that_lacks_rows_of_the_database_loses_none_of_them(study_folder):
     assert ps.df_read(kept).a.tolist() == [1, 2]
 
 
-def test_simulate_touches_nothing_of_the_real_study(study_folder):
+def test_simulate_touches_nothing_of_the_real_study(study_folder, caplog):
     ps.run(double, ps.plist("a", [1]), cluster="sync")
     before = {path: path.read_bytes() for path in study_folder.rglob("*") if path.is_file()}
+    caplog.set_level("INFO")
 
     def never(pset):
         (study_folder / "called").touch()
@@ -244,6 +245,7 @@ def test_simulate_touches_nothing_of_the_real_study(study_folder):
     assert not (study_folder / "called").exists()
     assert df.a.tolist() == [1, 2, 3]
     assert df._status.tolist() == ["ok", "simulated", "simulated"]
+    assert ": 2 simulated" in caplog.text
     assert df._calc_dir.tolist() == ["calc", "calc.simulate", "calc.simulate"]
     pd.testing.assert_frame_equal(ps.df_read("calc.simulate/database.pk"), df)
     ps.run_local(never, ps.plist("a", [9]), simulate=True)
@@ -301,11 +303,13 @@ def test_verbose_prints_rows(where, verbose, shown, capsys):
     assert ("_pset_id" in out) == (verbose is True)
 
 
-def test_skip_dups_runs_only_what_has_no_result_yet():
+def test_skip_dups_runs_only_what_has_no_result_yet(caplog):
+    caplog.set_level("INFO")
     ps.run(fail_odd, ps.plist("a", [0, 1, 2]), cluster="sync")
     df = ps.run(fail_odd, ps.plist("a", [0, 1, 2, 4]), cluster="sync", skip_dups=True)
     assert df.a.tolist() == [0, 1, 2, 1, 4]
     assert df._pset_seq.tolist() == [0, 1, 2, 3, 4]
+    assert "2 of 4 psets left out" in caplog.text
     same = ps.run(fail_odd, ps.plist("a", [0, 2, 4]), cluster="sync", skip_dups=True)
     pd.testing.assert_frame_equal(same, df)
 
