@@ -44,8 +44,8 @@ HEADROOM = 2.0
 """A slice is longer than its budget should reach: the budget ends it, not its length."""
 
 TAIL = 1.3
-"""A slot takes one part in so many of its share of what is left: all finish together. Values from 1.3
-to 2 differ by 1 % at most, in favour of fewer slices."""
+"""A slot takes one part in so many of its share of what is left, so that all finish together.
+Values from 1.3 to 2 differ by 1 % at most; the smallest makes the fewest slices."""
 
 SMOOTHING = 0.5
 """Weight of the newest slice in the moving average of log(psets per second)."""
