@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests."""
+"""Fixtures of all tests. At the top level, since the doctests of the package need them too."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ hypothesis.settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test works in an empty folder of its own: studies land there."""
+    """Work in an empty folder, a new one for each test: studies land there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_cluster_left() -> Iterator[None]:
-    """The LocalCluster that runs keep for one another serves the whole session."""
+    """Let the LocalCluster that runs keep for one another serve the whole session."""
     yield
     clusters.close_local()
