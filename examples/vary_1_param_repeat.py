@@ -18,7 +18,8 @@ def values(start, stop, step):
 
 if __name__ == "__main__":
     df = ps.run_local(func, values(0, 4, 1.0), skip_dups=True)
-    best = df.loc[df.result.idxmin(), "a"]
+    coarse = df[df._run_seq == 0]
+    best = coarse.loc[coarse.result.idxmin(), "a"]
     print(f"coarse scan: minimum near a={best}")
 
     df = ps.run_local(func, values(best - 1, best + 1, 0.25), skip_dups=True)

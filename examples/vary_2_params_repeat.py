@@ -26,6 +26,6 @@ if __name__ == "__main__":
     df = ps.run_local(func, ps.pgrid(a, b, c), backup=True)
     ps.df_print(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
 
-    print("\nThe study as it was before the second run:")
-    for folder in Path().glob("calc.bak_*"):
+    print("\nBackups, each from before a run:")
+    for folder in sorted(Path().glob("calc.bak_*")):
         print(folder, "with", len(ps.df_read(folder / "database.pk")), "rows")

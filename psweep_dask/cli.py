@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 from tabulate import tabulate
 
 from psweep_dask.database import df_read
@@ -19,12 +20,12 @@ ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
 @click.option("-o", "--orient", default="records", show_default=True, type=ORIENTS)
 @FILE
 def db2json(file: Path, orient: str) -> None:
-    r"""Print a database as JSON, for quick queries with tools such as jq.
+    """Print a database as JSON, for quick queries with tools such as jq.
 
     \b
     psweep-db2json calc/database.pk | jq -r '.[]|[._time_utc,.study]|@tsv'
-    """
-    click.echo(df_to_json(df_read(file), orient=orient))
+    """  # noqa: D301  (click wants the character itself)
+    click.echo(df_to_json(_read(file), orient=orient))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,16 +37,23 @@ def db2json(file: Path, orient: str) -> None:
 def db2table(
     file: Path, columns: tuple[str, ...], tablefmt: str, all_columns: bool, index: bool
 ) -> None:
-    r"""Print a database as a table: all columns but the book-keeping ones, or those named.
+    """Print a database as a table: all columns but the book-keeping ones, or those named.
 
     \b
     psweep-db2table calc/database.pk a b _run_seq
     psweep-db2table -a calc/database.pk | less -S
-    """
-    df = df_read(file)
+    """  # noqa: D301  (click wants the character itself)
+    df = _read(file)
     unknown = [name for name in columns if name not in df.columns]
     if unknown:
         raise click.UsageError(f"no column {unknown[0]!r}; there are {', '.join(map(str, df))}")
     shown = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
     table: Any = df if all_columns else df[shown]  # tabulate takes DataFrames, its stubs do not say
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return df_read(file)
+    except Exception as err:  # what is no pickle, or a damaged one, raises almost anything
+        raise click.ClickException(f"{str(file)!r} cannot be read as a database: {err!r}") from err

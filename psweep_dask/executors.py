@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import dask
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.slices import Slice
@@ -180,7 +180,13 @@ def digest(work: bytes) -> str:
 def _lost(future: Future[Any]) -> ExecutorError:
     reason: object = future.status
     if future.status == "error":
-        reason = repr(future.exception())
+        error = future.exception()
+        reason = repr(error)
+        if isinstance(error, KilledWorker):
+            reason = (
+                "a worker process died in the middle of it again and again: a segfault, os._exit, "
+                "or too much memory; cluster='sync' shows for which pset"
+            )
     return ExecutorError(
         f"dask could not run a slice ({reason}); what had finished before is saved"
     )

@@ -62,10 +62,11 @@ class Progress:
         if self._verbose is not False:
             self._print_rows(result)
 
-    def close(self) -> None:
-        """Take the bar away and log the summary."""
+    def close(self, with_example: bool = True) -> None:
+        """Take the bar away and log the summary, with the traceback of a failure if wanted."""
         self._bar.close()
-        log.log(logging.WARNING if self.failed else logging.INFO, "%s", self.summary())
+        level = logging.WARNING if self.failed else logging.INFO
+        log.log(level, "%s", self.summary(with_example))
 
     def failed_often(self, limit: int | None) -> bool:
         """Tell whether as many psets have failed as the user wants to bear."""
@@ -84,7 +85,7 @@ class Progress:
         failed = self.failed.total()
         return {self.good: self.done - failed, "error": failed, "left": self.total - self.done}
 
-    def summary(self) -> str:
+    def summary(self, with_example: bool = True) -> str:
         """Tell how the run went: counts, failures by kind, and one example of them."""
         seconds = time.monotonic() - self._started
         counts = self.counts()
@@ -94,11 +95,14 @@ class Progress:
         if not self.failed:
             return text
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
+        text = f"{text}, {counts['error']} failed ({kinds})"
+        if not with_example:
+            return text
         example = self.examples[self.failed.most_common(1)[0][0]]
         return (
-            f"{text}, {counts['error']} failed ({kinds})\n"
-            f"for example pset {example.pset_seq}, {example.pset}:\n{_indented(example.exc_txt)}\n"
-            "all tracebacks: df[df._status == 'error']._exc_txt"
+            f"{text}\nfor example pset {example.pset_seq}, {example.pset}:\n"
+            f"{_indented(example.exc_txt)}\n"
+            'all tracebacks: print(*df[df._status == "error"]._exc_txt, sep="\\n")'
         )
 
     def _print_rows(self, result: SliceResult) -> None:

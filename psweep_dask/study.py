@@ -7,6 +7,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,6 +103,8 @@ class Run:
         self.journal.close()
         if self.saved:
             shutil.rmtree(self.layout.run_dir(self.plan.run_id))
+            with suppress(OSError):  # other runs have theirs in there
+                self.layout.runs_dir.rmdir()
 
 
 @dataclass(frozen=True, kw_only=True)

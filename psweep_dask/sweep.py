@@ -96,7 +96,8 @@ def run(
     df : DataFrame, optional
         Append to this instead of the database on disk. When saved, it replaces that.
     save : bool, optional
-        False leaves nothing on disk.
+        False leaves nothing on disk. A database that is there is read all the same: the rows
+        are appended to it in what is returned.
     tmpsave : bool, optional
         Also write each row to ``<calc_dir>/tmpsave/<run_id>/<pset_id>.pk`` at once.
     verbose : bool or sequence of str, optional
@@ -241,7 +242,7 @@ def _sweep(
         known = len(job.psets) - len(run.plan)
         log.info("%d of %d psets left out: the database has them", known, len(job.psets))
     if not len(run.plan):
-        log.info("nothing to run")
+        log.info("nothing to run, the database stays as it is")
         return run.finish("done", {})
     df = _execute(run, job, options)
     if options.git:
@@ -306,7 +307,7 @@ def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
             _collect(engine, run, progress, options.failure_limit)
             ended = "given up" if progress.failed_often(options.failure_limit) else "done"
         finally:
-            progress.close()
+            progress.close(with_example=ended == "done")
             df = run.finish(ended, progress.counts())
     if ended == "given up":
         raise _gave_up(progress)
@@ -374,10 +375,11 @@ def _name(func: Any) -> str:
 
 def _gave_up(progress: Progress) -> PsetFailedError:
     failure = next(iter(progress.examples.values()))
+    count = progress.failed.total()
     error = PsetFailedError(
-        f"gave up after {progress.failed.total()} failed; pset {failure.pset_seq}, "
-        f"{failure.pset}, failed with\n{failure.exc_txt.rstrip()}\n"
-        f"The {progress.done} of {progress.total} psets that finished are saved."
+        f"stopped, as on_error asks, with {count} failed pset{'s' * (count > 1)}; "
+        f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
+        f"{progress.done} of {progress.total} psets have finished; save=True keeps their rows"
     )
     error.__cause__ = _original(failure)
     return error

@@ -284,7 +284,9 @@ class Runner:
         if self.work.simulate:
             return 0
         if self._func is None:
-            raise BadResultError(f"func cannot be loaded on {self._host}") from self._broken
+            raise BadResultError(
+                f"func cannot be loaded on {self._host}: {self._broken!r}"
+            ) from None
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
@@ -361,7 +363,7 @@ def _pickled_size(key: Any, value: Any) -> int:
         raise BadResultError(
             f"the value of key {key!r} of the result, {_short(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
-        ) from err
+        ) from None
     return len(data)
 
 
@@ -374,22 +376,24 @@ def _is_plain(value: Any) -> bool:
 
 
 def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
+    _forget_own_frames(error)
     try:
         exception = record.dumps(error)
         pickle.loads(exception)
     except Exception:  # an exception that cannot travel is told by its traceback alone
         exception = b""
     kind = type(error).__name__
-    return Failure(kind, seq, _short(pset), _traceback(error), exception)
+    text = "".join(traceback.format_exception(error))
+    return Failure(kind, seq, _short(pset), text, exception)
 
 
-def _traceback(error: BaseException) -> str:
-    """Format a traceback from func on, without our own frames above it."""
+def _forget_own_frames(error: BaseException) -> None:
+    """Let the traceback begin in func."""
     own = {__file__, sys.modules[redirected.__module__].__file__}
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename in own:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    error.__traceback__ = trace
 
 
 def _short(value: Any, limit: int = 200) -> str:

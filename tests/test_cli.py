@@ -64,6 +64,19 @@ def test_db2table_names_an_unknown_column_and_those_there_are(database):
     assert "no column 'z'; there are a, _run_id" in message
 
 
+def test_a_file_that_is_no_database_is_named(study_folder):
+    (study_folder / "README.md").write_text("# no pickle")
+    message = command("psweep-db2table", "README.md", code=1)
+    assert message.startswith("Error: 'README.md' cannot be read as a database: ")
+
+
+@pytest.mark.parametrize("name", ["psweep-db2json", "psweep-db2table"])
+def test_help_shows_an_example_on_a_line_of_its_own(name):
+    lines = command(name, "--help").splitlines()
+    assert any(line.strip().startswith(f"{name} ") for line in lines)
+    assert not any("\\b" in line for line in lines)
+
+
 def test_a_missing_file_is_named(study_folder):
     assert "nowhere.pk" in command("psweep-db2table", "nowhere.pk", code=2)
 

@@ -81,7 +81,7 @@ def test_runs_at_the_same_time_get_numbers_apart(layout):
 
 def test_a_discarded_run_leaves_nothing_and_frees_its_numbers(layout):
     study.begin(layout, request(1, 2, 3)).discard()
-    assert list(layout.runs_dir.iterdir()) == []
+    assert not layout.runs_dir.exists()
     run = study.begin(layout, request(1))
     assert run.plan.seq(0) == 0
     run.discard()

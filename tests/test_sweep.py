@@ -181,7 +181,7 @@ def test_on_error_raise_stops_at_the_first_with_the_traceback_of_func(where, stu
 
 
 def test_on_error_takes_a_number():
-    with pytest.raises(ps.PsetFailedError, match="gave up after 3 failed"):
+    with pytest.raises(ps.PsetFailedError, match="with 3 failed psets"):
         ps.run(fail_odd, ps.plist("a", range(100)), cluster="sync", on_error=3, save=False)
 
 
