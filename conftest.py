@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from psweep_dask import clusters
+from psweep_dask.local_cluster import close_local
 
 # The machines that run this are busy and slow at times; no test depends on a time.
 hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
@@ -26,4 +26,4 @@ def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _no_cluster_left() -> Iterator[None]:
     """Let the LocalCluster that runs keep for one another serve the whole session."""
     yield
-    clusters.close_local()
+    close_local()

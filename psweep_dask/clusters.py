@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-import multiprocessing.process
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-import dask.config
-from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Security, default_client
+from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask.config import cluster_settings
 from psweep_dask.errors import PsweepError
 from psweep_dask.executors import DaskExecutor, Executor, InlineExecutor
-
-log = logging.getLogger("psweep_dask")
+from psweep_dask.local_cluster import local_cluster
 
 NAMES = ("local", "sync")
 """What `cluster` may be when it is a str."""
-
-_MARKER = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
 
 Where = Client | Cluster | str
 
@@ -110,12 +96,12 @@ def executor(where: Where, work: bytes, needs: Needs) -> Iterator[Executor]:
     if where == "sync":
         yield InlineExecutor(work)
     elif where == "local":
-        local = DaskExecutor(_local_client(needs.poolsize), work, needs.name)
-        try:
-            yield local
-        finally:
-            if local.in_flight:  # given up, but a func that runs cannot be stopped otherwise
-                close_local()
+        with local_cluster(needs.poolsize) as local:
+            on_local = DaskExecutor(local.client, work, needs.name)
+            try:
+                yield on_local
+            finally:  # a func that runs on after the run was given up blocks a worker
+                local.worn = on_local.in_flight > 0
     elif isinstance(where, Client):
         _check_workers(where, needs)
         yield DaskExecutor(where, work, needs.name)
@@ -135,127 +121,12 @@ def describe(where: Where) -> str:
     return where if isinstance(where, str) else type(where).__name__
 
 
-def stop_if_imported_by_worker() -> None:
-    """End this process if it is a worker that imports the user's script on its start.
-
-    A script that starts workers without ``if __name__ == "__main__":`` would start workers from
-    them again. The process that the user started is told by a file, and says so.
-    """
-    if not getattr(multiprocessing.process.current_process(), "_inheriting", False):
-        return
-    marker = os.environ.get(_MARKER)
-    if marker:
-        Path(marker).touch()
-        os._exit(1)
-    raise ClusterError(_main_guard_message("the script"))
-
-
-def close_local() -> None:
-    """Close the LocalCluster that was kept for the next run, if there is one."""
-    if _Local.current is not None:
-        current, _Local.current = _Local.current, None
-        if current.pid == os.getpid():  # a fork must not close its parent's
-            _hush_heartbeats(current)
-            current.client.close(timeout=2)
-            current.cluster.close(timeout=10)
-
-
-atexit.register(close_local)
-
-
-@dataclass(frozen=True)
-class _Local:
-    cluster: LocalCluster
-    client: Client
-    size: int
-    pid: int
-
-    current: ClassVar[_Local | None] = None
-
-    def usable(self, size: int) -> bool:
-        running = self.cluster.status.name == "running" and self.client.status == "running"
-        return running and self.size == size and self.pid == os.getpid()
-
-
-def _hush_heartbeats(local: _Local) -> None:
-    """Keep a heartbeat that is under way while we close from being reported as a lost scheduler."""
-    logging.getLogger("distributed.comm").setLevel(logging.CRITICAL)
-    if local.client.status == "running":
-        local.client.run(_silence_worker, on_error="ignore")
-
-
-def _silence_worker() -> None:
-    for name in ("distributed.worker", "distributed.comm"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
 def _default_client() -> Client | None:
     try:
         client: Client = default_client()
     except ValueError:  # that is how dask says that there is none
         return None
     return client
-
-
-def _local_client(poolsize: int | None) -> Client:
-    size = poolsize or CPU_COUNT
-    if _Local.current is None or not _Local.current.usable(size):
-        close_local()
-        _Local.current = _start_local(size)
-    return _Local.current.client
-
-
-def _start_local(size: int) -> _Local:
-    _forget_script_without_file()
-    with tempfile.TemporaryDirectory() as folder, _quiet_start(Path(folder, "marker")) as marker:
-        try:
-            cluster = LocalCluster(
-                n_workers=size,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                security=Security.temporary(),
-            )
-        except Exception as err:  # dask raises whatever the starting worker died of
-            if marker.exists():
-                raise ClusterError(_main_guard_message(sys.argv[0])) from None
-            raise ClusterError(f"the LocalCluster of {size} workers cannot start: {err}") from err
-    client = Client(cluster, set_as_default=False, direct_to_workers=True)
-    workers = "1 worker" if size == 1 else f"{size} workers"
-    log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
-    return _Local(cluster, client, size, os.getpid())
-
-
-def _forget_script_without_file() -> None:
-    """Keep workers from importing a script that came through a pipe: it has no file to read."""
-    main = sys.modules["__main__"]
-    if not Path(getattr(main, "__file__", None) or ".").exists():
-        del main.__file__
-
-
-@contextmanager
-def _quiet_start(marker: Path) -> Iterator[Path]:
-    """Apply our settings; keep dask from logging at length what we say in a line."""
-    nanny = logging.getLogger("distributed.nanny")
-    level = nanny.level
-    os.environ[_MARKER] = str(marker)
-    try:
-        with dask.config.set(cluster_settings()):
-            nanny.setLevel(logging.CRITICAL)
-            yield marker
-    finally:
-        nanny.setLevel(level)
-        del os.environ[_MARKER]
-
-
-def _main_guard_message(script: str) -> str:
-    return (
-        f"{script} starts worker processes, and each of them imports it again; "
-        "put what it does under a guard:\n\n"
-        '    if __name__ == "__main__":\n'
-        "        df = ps.run(func, params)\n"
-    )
 
 
 def _check_workers(client: Client, needs: Needs) -> None:

@@ -257,9 +257,9 @@ def _check(
     poolsize: int | None,
     options: Options,
 ) -> _Job:
-    from psweep_dask import clusters
+    from psweep_dask import clusters, local_cluster
 
-    clusters.stop_if_imported_by_worker()
+    local_cluster.stop_if_imported_by_worker()
     packed_func = _pack_func(func)
     psets, digests = check_params(params)
     where = clusters.resolve("sync" if options.simulate else cluster)

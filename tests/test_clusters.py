@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 from distributed import Client, LocalCluster, Security
 
-from psweep_dask import clusters
+import psweep_dask as ps
+from psweep_dask import clusters, local_cluster
 from psweep_dask.clusters import ClusterError, Needs, resolve
 
 
@@ -104,7 +107,7 @@ def test_workers_end_when_the_driver_is_killed(study_folder):
     with subprocess.Popen([sys.executable, str(path)], stderr=subprocess.PIPE) as driver:
         driver.stderr.readline()  # the workers are there
         children = psutil.Process(driver.pid).children(recursive=True)
-        assert len(children) >= clusters.CPU_COUNT
+        assert len(children) >= local_cluster.CPU_COUNT
         driver.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
@@ -114,7 +117,7 @@ def test_workers_end_when_the_driver_is_killed(study_folder):
 def local():
     """The LocalCluster of ours, started if need be."""
     with clusters.executor("local", b"work", Needs("func")):
-        return clusters._Local.current
+        return local_cluster._kept
 
 
 def test_the_local_cluster_is_private(local):
@@ -129,26 +132,26 @@ def test_the_local_cluster_is_private(local):
 
 def test_the_local_cluster_has_one_single_threaded_process_a_core(local):
     workers = local.client.scheduler_info(n_workers=-1)["workers"].values()
-    assert [worker["nthreads"] for worker in workers] == [1] * clusters.CPU_COUNT
+    assert [worker["nthreads"] for worker in workers] == [1] * local_cluster.CPU_COUNT
     pids = set(local.client.run(os.getpid).values())
-    assert len(pids) == clusters.CPU_COUNT
+    assert len(pids) == local_cluster.CPU_COUNT
     assert os.getpid() not in pids
 
 
 def test_the_local_cluster_is_reused_until_it_is_closed(local):
     with clusters.executor("local", b"other work", Needs("func")):
-        assert clusters._Local.current is local
-    clusters.close_local()
-    clusters.close_local()
-    assert clusters._Local.current is None
+        assert local_cluster._kept is local
+    local_cluster.close_local()
+    local_cluster.close_local()
+    assert local_cluster._kept is None
     with clusters.executor("local", b"work", Needs("func")):
-        assert clusters._Local.current is not local
+        assert local_cluster._kept is not local
 
 
 def test_a_local_cluster_whose_scheduler_is_gone_is_replaced(local):
     local.cluster.close()
     with clusters.executor("local", b"work", Needs("func")):
-        assert clusters._Local.current is not local
+        assert local_cluster._kept is not local
 
 
 def test_resolve_knows_names_clients_and_clusters(local):
@@ -183,3 +186,19 @@ def test_workers_that_lack_the_package_are_told_before_anything_runs(study_folde
                 ):
                     pass
             process.terminate()
+
+
+def test_runs_in_several_threads_share_one_cluster_or_have_their_own(study_folder):
+    def func(pset):
+        time.sleep(0.02)
+        return {"y": 2 * pset["a"]}
+
+    def one_run(number):
+        return ps.run_local(func, ps.plist("a", range(30)), poolsize=1 + number % 2)
+
+    with ThreadPoolExecutor(4) as threads:
+        for df in threads.map(one_run, range(4)):
+            assert (df.y == 2 * df.a).all()
+    df = ps.df_read("calc/database.pk")
+    assert df._pset_seq.tolist() == list(range(120))
+    assert df._run_id.nunique() == 4

@@ -18,7 +18,7 @@ import pytest
 from distributed import Client, LocalCluster, default_client
 
 import psweep_dask as ps
-from psweep_dask import clusters, database, journal, plan
+from psweep_dask import database, journal, local_cluster, plan
 from psweep_dask.task import Work
 
 PARAMS = ps.pgrid(ps.plist("a", [1, 2, 3]), ps.plist("b", [77, 88]))
@@ -394,11 +394,11 @@ def test_a_large_closure_is_shipped_once_not_once_a_task():
             "pid": os.getpid(),
         }
 
-    clusters.close_local()
+    local_cluster.close_local()
     df = ps.run(func, ps.plist("a", range(60)), save=False)
     assert set(df["size"]) == {2**20}
     assert df["loaded"].nunique() == 1
-    assert df["pid"].nunique() == clusters.CPU_COUNT
+    assert df["pid"].nunique() == local_cluster.CPU_COUNT
 
 
 def test_partials_methods_and_callables_run():
@@ -485,7 +485,7 @@ def test_a_client_or_cluster_of_the_user_is_used_and_left_open(study_folder):
 
 def test_tasks_are_grouped_under_the_name_of_func():
     ps.run(double, [{"a": 1}], save=False)
-    scheduler = clusters._Local.current.cluster.scheduler
+    scheduler = local_cluster._kept.cluster.scheduler
     assert "double" in scheduler.task_prefixes
 
 

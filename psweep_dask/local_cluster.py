@@ -1,0 +1,200 @@
+"""The LocalCluster that we start, keep for the next run of this process, and close at its end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing.process
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask.config
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, Security
+
+from psweep_dask.config import cluster_settings
+from psweep_dask.errors import PsweepError
+
+log = logging.getLogger("psweep_dask")
+
+_MARKER = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
+_GUARD_MESSAGE = """{script} starts worker processes, and each of them imports it again; \
+put what it does under a guard:
+
+    if __name__ == "__main__":
+        df = ps.run(func, params)
+"""
+
+
+class LocalClusterError(PsweepError):
+    """A LocalCluster that cannot be started."""
+
+
+@dataclass
+class Local:
+    """A LocalCluster of ours, and how many runs use it now."""
+
+    cluster: LocalCluster
+    client: Client
+    size: int
+    pid: int
+    users: int = 0
+    worn: bool = False
+
+    def fits(self, size: int) -> bool:
+        """Tell whether a run can use it."""
+        running = self.cluster.status.name == "running" and self.client.status == "running"
+        return running and not self.worn and (self.size, self.pid) == (size, os.getpid())
+
+    def close(self) -> None:
+        """Close it, unless it belongs to the process that this one was forked from."""
+        if self.pid != os.getpid():
+            return
+        with _hushed_heartbeats(self.client):
+            self.client.close(timeout=2)
+            self.cluster.close(timeout=10)
+
+
+_lock = threading.RLock()
+_kept: Local | None = None
+
+
+@contextmanager
+def local_cluster(poolsize: int | None) -> Iterator[Local]:
+    """Give a LocalCluster: the one of the run before if it fits, else a new one.
+
+    Parameters
+    ----------
+    poolsize : int or None
+        Number of single-threaded worker processes; None means one for each core that this
+        process may use.
+
+    Raises
+    ------
+    LocalClusterError
+        If it cannot be started, for instance by a script without a ``__main__`` guard.
+    """
+    with _lock:
+        local = _take(poolsize or CPU_COUNT)
+        local.users += 1
+    try:
+        yield local
+    finally:
+        with _lock:
+            local.users -= 1
+            if not local.users and (local.worn or local is not _kept):
+                _forget(local)
+
+
+def close_local() -> None:
+    """Close the LocalCluster that was kept for the next run, if there is one."""
+    with _lock:
+        if _kept is not None:
+            _forget(_kept)
+
+
+atexit.register(close_local)
+
+
+def stop_if_imported_by_worker() -> None:
+    """End this process if it is a worker that imports the user's script on its start.
+
+    A script that starts workers without ``if __name__ == "__main__":`` would start workers from
+    them again. The process that the user started is told by a file, and says so.
+    """
+    if not getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        return
+    marker = os.environ.get(_MARKER)
+    if marker:
+        Path(marker).touch()
+        os._exit(1)
+    raise LocalClusterError(_GUARD_MESSAGE.format(script="the script"))
+
+
+def _take(size: int) -> Local:
+    global _kept
+    if _kept is None or not _kept.fits(size):
+        if _kept is not None and not _kept.users:
+            _forget(_kept)
+        _kept = _start(size)
+    return _kept
+
+
+def _forget(local: Local) -> None:
+    global _kept
+    if local is _kept:
+        _kept = None
+    local.close()
+
+
+def _start(size: int) -> Local:
+    _forget_script_without_file()
+    with tempfile.TemporaryDirectory() as folder, _quiet_start(Path(folder, "marker")) as marker:
+        try:
+            cluster = LocalCluster(
+                n_workers=size,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                security=Security.temporary(),
+            )
+        except Exception as err:  # dask raises whatever the starting worker died of
+            if marker.exists():
+                message = _GUARD_MESSAGE.format(script=sys.argv[0])
+                raise LocalClusterError(message) from None
+            message = f"the LocalCluster of {size} workers cannot start: {err}"
+            raise LocalClusterError(message) from err
+    client = Client(cluster, set_as_default=False, direct_to_workers=True)
+    workers = "1 worker" if size == 1 else f"{size} workers"
+    log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
+    return Local(cluster, client, size, os.getpid())
+
+
+def _forget_script_without_file() -> None:
+    """Keep workers from importing a script that came through a pipe: it has no file to read."""
+    main = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or ".").exists():
+        del main.__file__
+
+
+@contextmanager
+def _quiet_start(marker: Path) -> Iterator[Path]:
+    """Apply our settings; keep dask from logging at length what we say in a line."""
+    os.environ[_MARKER] = str(marker)
+    try:
+        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"):
+            yield marker
+    finally:
+        del os.environ[_MARKER]
+
+
+@contextmanager
+def _hushed_heartbeats(client: Client) -> Iterator[None]:
+    """Keep a heartbeat that is under way while we close from being told as a lost scheduler."""
+    if client.status == "running":
+        client.run(_silence_worker, on_error="ignore")
+    with _silenced("distributed.comm"):
+        yield
+
+
+def _silence_worker() -> None:
+    for name in ("distributed.worker", "distributed.comm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
