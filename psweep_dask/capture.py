@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TextIO
 
 STDOUT, STDERR = 1, 2
@@ -46,11 +46,13 @@ def redirected(target: BinaryIO) -> Iterator[None]:
     try:
         yield
     finally:
-        _flush(sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = python_streams
-        for descriptor, original in zip((STDOUT, STDERR), saved, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
+        try:
+            _flush(sys.stdout, sys.stderr)
+        finally:
+            sys.stdout, sys.stderr = python_streams
+            for descriptor, original in zip((STDOUT, STDERR), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
 
 
 def _text_stream(descriptor: int) -> TextIO:
@@ -59,8 +61,8 @@ def _text_stream(descriptor: int) -> TextIO:
     )
 
 
-def _flush(*streams: TextIO | None) -> None:
+def _flush(*streams: TextIO) -> None:
     for stream in streams:
-        if stream is not None and not stream.closed:
+        with suppress(AttributeError, OSError, ValueError):  # func may have put anything there
             stream.flush()
     ctypes.CDLL(None).fflush(None)  # what C code has printed but not yet written

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import cloudpickle
+import numpy as np
 import pandas as pd
 
 from psweep_dask import frame
@@ -167,6 +168,35 @@ def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFr
     return df
 
 
+def check(df: pd.DataFrame, name: str) -> None:
+    """Make sure that rows can be appended to a database that its owner may have edited.
+
+    Raises
+    ------
+    DatabaseError
+        If two columns have the same name, or the counters are no numbers any more.
+
+    Examples
+    --------
+    >>> check(pd.DataFrame({"_run_seq": ["first"]}), "calc/database.pk")
+    Traceback (most recent call last):
+        ...
+    psweep_dask.database.DatabaseError: calc/database.pk: _run_seq holds 'first'; ...
+    """
+    if df.columns.nlevels > 1 or not df.columns.is_unique:
+        doubled = list(df.columns[df.columns.duplicated()]) or list(df.columns)
+        raise DatabaseError(f"{name}: columns need names of their own, rename {doubled}")
+    for column in ("_run_seq", "_pset_seq"):
+        if column in df.columns:
+            numbers = pd.to_numeric(df[column].astype(object), errors="coerce")
+            bad = df[column][~np.isfinite(numbers.astype(float)) & df[column].notna()]
+            if len(bad):
+                raise DatabaseError(
+                    f"{name}: {column} holds {bad.iloc[0]!r}; it counts runs and psets and "
+                    "must hold whole numbers, or drop the column"
+                )
+
+
 def aside_path(path: Path, why: str) -> Path:
     """Make up a free name beside a file, such as ``database.pk.damaged-20260101T120000``."""
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
@@ -188,7 +218,7 @@ def _rebased(path: Path, on_disk: pd.DataFrame, base: Base) -> pd.DataFrame:
         return base.df
     old = on_disk["_run_id"].isin(base.runs)
     kept = base.df.get("_pset_id", pd.Series(dtype=object))
-    if not on_disk["_pset_id"][old].isin(kept).all():
+    if "_pset_id" in on_disk.columns and not on_disk["_pset_id"][old].isin(kept).all():
         shutil.copy2(path, aside_path(path, "replaced"))
     return frame.append(base.df, on_disk[~old])
 

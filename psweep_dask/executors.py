@@ -133,9 +133,10 @@ class DaskExecutor:
             task = self._run_slice(
                 self._work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
             )
-            future = self._client.compute(
-                task, optimize_graph=False, traverse=False, fifo_timeout="0ms"
-            )
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
+                future = self._client.compute(
+                    task, optimize_graph=False, traverse=False, fifo_timeout="0ms"
+                )
             self._futures[future.key] = (future, one)
             future.add_done_callback(self._done.put)
 

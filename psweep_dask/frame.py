@@ -13,7 +13,7 @@ import pandas as pd
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
-from psweep_dask.record import Block
+from psweep_dask.record import Block, Packed
 
 # Types of which pandas makes a column of that type. All else, None and subclasses of these
 # included, is kept as it is in a column of objects: what goes in comes out.
@@ -244,6 +244,9 @@ def _column(name: str, values: list[Any], length: int) -> pd.Series:
     if name == "_time_utc":
         return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
     types = set(map(type, values))
+    if Packed in types:
+        values = [value.open() if type(value) is Packed else value for value in values]
+        types = set(map(type, values))
     if len(values) == length and object not in types:
         return _series(values, types)
     known = {place: value for place, value in enumerate(values) if value is not _MISSING}

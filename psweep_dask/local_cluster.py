@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import multiprocessing.process
+import multiprocessing.util
 import os
 import sys
 import tempfile
@@ -100,6 +101,8 @@ def close_local() -> None:
 
 
 atexit.register(close_local)
+if multiprocessing.process.parent_process() is not None:  # such a process skips atexit
+    multiprocessing.util.Finalize(None, close_local, exitpriority=10)
 
 
 def stop_if_imported_by_worker() -> None:
@@ -119,6 +122,11 @@ def stop_if_imported_by_worker() -> None:
 
 def _take(size: int) -> Local:
     global _kept
+    if _kept is not None and _kept.pid != os.getpid():
+        raise LocalClusterError(
+            "this process was forked from one that has a LocalCluster, which cannot work here; "
+            "start it with multiprocessing's 'spawn' method, or use cluster='sync'"
+        )
     if _kept is None or not _kept.fits(size):
         if _kept is not None and not _kept.users:
             _forget(_kept)

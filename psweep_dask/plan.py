@@ -70,10 +70,14 @@ def last_seqs(df: pd.DataFrame) -> tuple[int, int]:
     (0, 1)
     """
     run_seq, pset_seq = (
-        int(df[column].max()) if column in df.columns and df[column].notna().any() else -1
+        int(df[column].dropna().astype(float).max()) if _has_numbers(df, column) else -1
         for column in ("_run_seq", "_pset_seq")
     )
     return run_seq, pset_seq
+
+
+def _has_numbers(df: pd.DataFrame, column: str) -> bool:
+    return column in df.columns and bool(df[column].notna().any())
 
 
 def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
@@ -108,10 +112,10 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
         return psets, digests
     if "_status" in df.columns:
         df = df[~df["_status"].isin(FAILED)]
-    done = {bytes.fromhex(sha1) for sha1 in df["_pset_sha1"] if isinstance(sha1, str)}
+    done = set(df["_pset_sha1"])
     size = DIGEST_SIZE
     each = [digests[start : start + size] for start in range(0, len(digests), size)]
-    places = [place for place, digest in enumerate(each) if digest not in done]
+    places = [place for place, digest in enumerate(each) if digest.hex() not in done]
     return [psets[place] for place in places], b"".join(each[place] for place in places)
 
 

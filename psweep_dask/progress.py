@@ -109,7 +109,11 @@ class Progress:
         rows = frame.from_blocks(record.unpack(result.frame[record.HEADER.size :]))
         if not isinstance(self._verbose, bool):
             rows = rows.reindex(columns=list(self._verbose))
-        tqdm.write(rows.to_string(index=False), file=sys.stdout)
+        try:
+            text = rows.to_string(index=False)
+        except Exception as err:  # a foreign __repr__ must not cost the run
+            text = f"{len(rows)} rows that cannot be printed: {err!r}"
+        tqdm.write(text.encode(errors="backslashreplace").decode(), file=sys.stdout)
 
 
 def show_log_lines() -> None:

@@ -30,6 +30,37 @@ class RecordError(PsweepError):
     """A record that cannot be packed into a frame, or a payload that cannot be unpacked."""
 
 
+class Packed:
+    """A value in pickled form, so that one that cannot be restored costs no other.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Examples
+    --------
+    >>> Packed(dumps([1, 2])).open()
+    [1, 2]
+    >>> Packed(b"").open()
+    <a value that cannot be restored here: EOFError('Ran out of input')>
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.reason = ""
+
+    def open(self) -> Any:
+        """Give the value, or this object where the value cannot be restored."""
+        try:
+            return pickle.loads(self.data)
+        except Exception as err:  # whatever the code of a foreign class raises
+            self.reason = repr(err)
+            return self
+
+    def __repr__(self) -> str:
+        return f"<a value that cannot be restored here: {self.reason}>"
+
+
 def dumps(value: Any) -> bytes:
     """Pickle a value; classes and functions of the user's script go along by value.
 

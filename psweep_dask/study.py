@@ -102,6 +102,7 @@ class Run:
         """Leave nothing of a run in which nothing has run."""
         self.journal.close()
         if self.saved:
+            self.layout.journal_path(self.plan.run_id).unlink()  # first: it reserves the numbers
             shutil.rmtree(self.layout.run_dir(self.plan.run_id))
             with suppress(OSError):  # other runs have theirs in there
                 self.layout.runs_dir.rmdir()
@@ -148,6 +149,8 @@ def begin(layout: Layout, request: Request) -> Run:
     StudyError
         If there is a backup of this state of the study already.
     """
+    if request.df is not None:
+        database.check(request.df, "df=")
     if not request.save:
         df = _database(layout, request)
         planned = _plan(request, df, [])
@@ -156,6 +159,7 @@ def begin(layout: Layout, request: Request) -> Run:
     session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
+        database.check(on_disk, str(layout.database_path))
         df = on_disk if request.df is None else request.df
         if request.backup and len(df):
             _back_up(layout, df)
@@ -199,8 +203,12 @@ def _plan(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -
 def _unmerged(layout: Layout) -> list[tuple[int, int]]:
     """Give the last numbers of each run whose rows are not in the database: another driver's."""
     journals = layout.runs_dir.glob("*/" + layout.journal_path("").name)
-    infos = [json.loads(layout.run_info_path(path.parent.name).read_bytes()) for path in journals]
-    return [(info["run_seq"], info["first_pset_seq"] + info["psets"] - 1) for info in infos]
+    taken = []
+    for path in journals:
+        with suppress(FileNotFoundError, json.JSONDecodeError):  # discarded meanwhile, or torn
+            info = json.loads(layout.run_info_path(path.parent.name).read_bytes())
+            taken.append((info["run_seq"], info["first_pset_seq"] + info["psets"] - 1))
+    return taken
 
 
 def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
@@ -225,7 +233,9 @@ def _write_info(layout: Layout, info: dict[str, Any]) -> None:
 
 def _back_up(layout: Layout, df: pd.DataFrame) -> None:
     """Copy the whole study; the copy gets its name when it is complete."""
-    stamp = df["_time_utc"].max().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if not {"_time_utc", "_run_id"} <= set(df.columns):
+        raise StudyError("backup=True names the copy after _time_utc and _run_id: both are missing")
+    stamp = pd.Timestamp(df["_time_utc"].max()).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     target = layout.backup_dir(stamp, df["_run_id"].iloc[-1])
     if target.exists():
         raise StudyError(

@@ -244,10 +244,11 @@ def _sweep(
     if not len(run.plan):
         log.info("nothing to run, the database stays as it is")
         return run.finish("done", {})
-    df = _execute(run, job, options)
-    if options.git:
-        git.commit_after(folder, run.plan.run_id)
-    return df
+    try:
+        return _execute(run, job, options)
+    finally:
+        if options.git:
+            git.commit_after(folder, run.plan.run_id)
 
 
 def _check(
@@ -347,6 +348,8 @@ def _import_paths(same_machine: bool) -> tuple[str, ...]:
 def _pack_func(func: Func) -> bytes:
     if not callable(func):
         raise FuncError(f"func must be callable with one pset, not {func!r}")
+    if inspect.iscoroutinefunction(func):
+        raise FuncError(f"func {_name(func)!r} is async; call asyncio.run inside a plain func")
     try:
         inspect.signature(func).bind({})
     except ValueError:  # some functions written in C tell no signature
@@ -388,5 +391,8 @@ def _gave_up(progress: Progress) -> PsetFailedError:
 def _original(failure: Failure) -> BaseException | None:
     if not failure.exception:
         return None
-    exception: BaseException = pickle.loads(failure.exception)
+    try:
+        exception: BaseException = pickle.loads(failure.exception)
+    except Exception:  # its class is known on the worker only: the message tells it all
+        return None
     return exception

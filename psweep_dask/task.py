@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 import os
 import pickle
@@ -214,8 +213,6 @@ class Runner:
         self._host = socket.gethostname()
         self._func: Func | None = None
         self._broken: BaseException | None = None
-        if work.cwd:
-            os.chdir(work.cwd)
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:
             self._func = None if work.simulate else pickle.loads(work.func)
@@ -232,14 +229,16 @@ class Runner:
 
         The record holds the pset as it was before func got its copy of it.
         """
+        if self.work.cwd:  # an earlier pset may have gone elsewhere
+            os.chdir(self.work.cwd)
         fields = self._seed_fields(seq, sha1)
-        given = pset if _are_plain(pset.values()) else copy.deepcopy(pset)
-        given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
         outcome = Outcome({**pset, **fields})
         error: BaseException | None = None
         logs: list[str] = []
         started = time.perf_counter()
         try:
+            given = pset if _are_plain(pset.values()) else pickle.loads(record.dumps(pset))
+            given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
             outcome.size = self._merge_result(outcome.record, given, logs)
         except Interrupt:
             raise
@@ -258,6 +257,7 @@ class Runner:
         }
         if self.work.capture_logs in ("db", "db+file"):
             outcome.record["_logs"] = "".join(logs)
+            outcome.size += len(outcome.record["_logs"])
         if self.work.tmpsave:
             self._save_row(outcome.record)
         return outcome
@@ -292,11 +292,16 @@ class Runner:
             raise BadResultError(
                 f"func must return a dict, not {type(result).__name__}: {_short(result)}"
             )
-        size = _check_picklable(result)
-        if RESERVED_FIELDS.isdisjoint(result):
-            record.update(result)
-        else:
-            record.update((key, val) for key, val in result.items() if key not in RESERVED_FIELDS)
+        size = 0
+        for key, value in result.items():
+            if key not in RESERVED_FIELDS:
+                record[key], value_size = _packed(key, value)
+                size += value_size
+        if size > MAX_RESULT_BYTES:
+            raise BadResultError(
+                f"the result has {size} bytes, more than {MAX_RESULT_BYTES}; "
+                "save it in calc/<pset_id>/ and return its path"
+            )
         return size
 
     def _call(self, func: Func, pset: Pset, logs: list[str]) -> Any:
@@ -337,25 +342,19 @@ def _runner(work: bytes, digest: str) -> Runner:
     return runner
 
 
-def _check_picklable(result: dict[Any, Any]) -> int:
-    """Make sure that a result survives the way home; give the bytes of what is not a number."""
-    size = 0
-    for key, value in result.items():
-        if isinstance(value, str | bytes):
-            size += len(value)
-        elif type(value) is np.ndarray and not value.dtype.hasobject:
-            size += value.nbytes
-        elif not _is_plain(value):
-            size += _pickled_size(key, value)
-    if size > MAX_RESULT_BYTES:
-        raise BadResultError(
-            f"the result has {size} bytes, more than {MAX_RESULT_BYTES}; "
-            "save it in calc/<pset_id>/ and return its path"
-        )
-    return size
+def _packed(key: Any, value: Any) -> tuple[Any, int]:
+    """Give what a record keeps of a value, and its size in bytes if it is not a number.
 
-
-def _pickled_size(key: Any, value: Any) -> int:
+    The record must not share objects that func goes on to change for later psets.
+    """
+    if not isinstance(key, str | int):
+        raise BadResultError(f"a key of the result is {_short(key)}; keys must be str")
+    if type(value) in (str, bytes):
+        return value, len(value)
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        return value.copy(), value.nbytes
+    if _is_plain(value):
+        return value, 0
     try:
         data = record.dumps(value)
         pickle.loads(data)  # some exceptions and others pickle, but cannot be restored
@@ -364,7 +363,7 @@ def _pickled_size(key: Any, value: Any) -> int:
             f"the value of key {key!r} of the result, {_short(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
         ) from None
-    return len(data)
+    return record.Packed(data), len(data)
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
@@ -380,7 +379,7 @@ def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
     try:
         exception = record.dumps(error)
         pickle.loads(exception)
-    except Exception:  # an exception that cannot travel is told by its traceback alone
+    except BaseException:  # one that cannot travel is told by its traceback alone
         exception = b""
     kind = type(error).__name__
     text = "".join(traceback.format_exception(error))

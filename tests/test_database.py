@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from psweep_dask.database import Base, DatabaseError, df_read, df_write, merge, read_or_empty
+from psweep_dask.database import Base, DatabaseError, check, df_read, df_write, merge, read_or_empty
 
 DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "_run_id": "r0"})
 NEW = pd.DataFrame({"a": [3], "_pset_id": ["p2"], "_pset_seq": [2], "_run_id": "r1"})
@@ -103,3 +103,32 @@ def test_a_base_that_lacks_rows_leaves_the_old_file_beside(study_folder):
     assert df["_pset_id"].tolist() == ["p0", "p2"]
     (kept,) = study_folder.glob("database.pk.replaced-*")
     pd.testing.assert_frame_equal(df_read(kept), DF)
+
+
+@pytest.mark.parametrize(
+    ("edited", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "rename \\['a'\\]"),
+        (pd.DataFrame({("a", "b"): [1], ("a", "c"): [2]}), "names of their own"),
+        (DF.assign(_pset_seq=["0", "one"]), "_pset_seq holds 'one'"),
+        (DF.assign(_run_seq=[0.0, float("inf")]), "_run_seq holds"),
+    ],
+)
+def test_edits_that_nothing_can_be_appended_to_are_named(edited, message):
+    with pytest.raises(DatabaseError, match=message):
+        check(edited, "calc/database.pk")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        DF,
+        pd.DataFrame(),
+        DF.astype(object),
+        DF.astype({"_pset_seq": "Int64"}),
+        DF.assign(_pset_seq=[1.0, float("nan")]),
+        DF.drop(columns="_pset_seq"),
+    ],
+)
+def test_other_edits_are_the_owners_business(edited):
+    check(edited, "calc/database.pk")

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from psweep_dask import task
+from psweep_dask.frame import from_blocks
 from psweep_dask.pset import check_params, pset_id
-from psweep_dask.record import HEADER, dumps, unpack
+from psweep_dask.record import HEADER, Packed, dumps, unpack
 from psweep_dask.task import Work, pack_slice, run_slice
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
@@ -27,7 +28,10 @@ def run(func, psets, budget=60.0, first_seq=10, **options):
 
 def records(result):
     return [
-        dict(zip(names, values, strict=True))
+        {
+            name: value.open() if isinstance(value, Packed) else value
+            for name, value in zip(names, values, strict=True)
+        }
         for names, columns in unpack(result.frame[HEADER.size :])
         for values in zip(*columns, strict=True)
     ]
@@ -296,3 +300,50 @@ def test_func_is_loaded_once_for_all_slices_of_a_run(study_folder):
     for _ in range(3):
         run_slice(work, "the same", packed, 1.0)
     assert (study_folder / "loads").read_text() == "x"
+
+
+def test_results_that_func_goes_on_to_change_are_kept_as_they_were():
+    buffer, seen = np.zeros(2), []
+
+    def func(pset):
+        buffer[:] = pset["a"]
+        seen.append(pset["a"])
+        return {"buffer": buffer, "seen": seen}
+
+    df = from_blocks(unpack(run(func, [{"a": n} for n in range(9)]).frame[HEADER.size :]))
+    assert [array.tolist() for array in df.buffer] == [[n, n] for n in range(9)]
+    assert df.seen.tolist() == [list(range(n + 1)) for n in range(9)]
+
+
+def test_a_result_that_only_the_worker_can_restore_costs_no_other(study_folder, monkeypatch):
+    (study_folder / "worker_only.py").write_text("class Result: pass")
+    monkeypatch.setattr(sys, "path", [str(study_folder), *sys.path])
+
+    def func(pset):
+        import worker_only
+
+        return {"y": worker_only.Result() if pset["a"] else 5}
+
+    result = run(func, [{"a": 0}, {"a": 1}])
+    monkeypatch.undo()
+    del sys.modules["worker_only"]
+    df = from_blocks(unpack(result.frame[HEADER.size :]))
+    assert df.y.tolist()[0] == 5
+    assert "No module named 'worker_only'" in repr(df.y.tolist()[1])
+
+
+@pytest.mark.parametrize("key", [(1, 2), None, 1.5, frozenset()])
+def test_odd_keys_of_a_result_are_its_psets_failure(key):
+    record = only_record(lambda pset: {key: 1})
+    assert record["_status"] == "error"
+    assert "keys must be str" in record["_exc_txt"]
+
+
+def test_each_pset_starts_in_the_folder_of_the_run(study_folder):
+    def func(pset):
+        cwd = os.getcwd()
+        os.chdir("/")
+        return {"cwd": cwd}
+
+    result = run(func, [{"a": 0}, {"a": 1}], cwd=str(study_folder))
+    assert [row["cwd"] for row in records(result)] == [str(study_folder)] * 2
