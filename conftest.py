@@ -10,8 +10,10 @@ import pytest
 
 from psweep_dask.local_cluster import close_local
 
-# The machines that run this are busy and slow at times; no test depends on a time.
-hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
+# No deadline: the machines that run this are busy at times. The same examples each time, so that
+# a change is judged by what it changed; pytest --hypothesis-profile=explore looks for new ones.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("default")
 
 

@@ -255,6 +255,8 @@ def _column(name: str, values: list[Any], length: int) -> pd.Series:
 
 
 def _series(values: list[Any], types: set[type]) -> pd.Series:
+    if complex in types and types <= {complex, float}:  # pandas makes nan+infj of infj
+        return pd.Series(np.array(values))
     if types <= _COLUMN_TYPES:
         with suppress(ValueError):  # dates of many zones, or text that Arrow cannot encode
             return pd.Series(values)
