@@ -57,6 +57,8 @@ def commit_after(folder: Path, run_id: str) -> None:
 
 def tree_state(folder: Path) -> TreeState | None:
     """Tell the commit of a folder and the patch of what is not committed, None outside git."""
+    if not any((one / ".git").exists() for one in (folder, *folder.parents)):
+        return None  # found out without starting a process: each run asks
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         if commit.returncode != 0:
