@@ -258,6 +258,7 @@ def _check(
     poolsize: int | None,
     options: Options,
 ) -> _Job:
+    # Imported here and below, since distributed takes half a second.
     from psweep_dask import clusters, local_cluster
 
     local_cluster.stop_if_imported_by_worker()
