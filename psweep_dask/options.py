@@ -69,7 +69,7 @@ class Options:
             "None, a path",
         )
         basename = self.database_basename
-        plain = isinstance(basename, str) and basename == os.path.basename(basename) != ""  # noqa: PTH119
+        plain = isinstance(basename, str) and basename == os.path.basename(basename) != ""  # noqa: PTH119  (text)
         self._allow("database_basename", plain, "a file name without a folder")
         if self.git and not self.save:
             raise OptionError("git=True commits what a run saves, so it needs save=True")

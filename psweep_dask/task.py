@@ -146,7 +146,9 @@ def pack_slice(seqs: list[int], psets: list[Pset], digests: list[bytes]) -> byte
 
 
 def run_slice(work: bytes, digest: str, packed: bytes, budget: float) -> SliceResult:
-    """Run psets one after the other until they are done or the time is up. Never raises.
+    """Run psets one after the other until they are done or the time is up.
+
+    Whatever func does becomes a record.
 
     Parameters
     ----------

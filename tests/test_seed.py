@@ -60,7 +60,7 @@ def test_parameter_spaces(given, shown):
 
 
 def test_zip_of_unequal_lists_is_flattened_as_well():
-    assert ps.itr2params(zip(A, B)) == [{"a": 1, "b": "xx"}, {"a": 2, "b": "yy"}]  # noqa: B905
+    assert ps.itr2params(zip(A, B)) == [{"a": 1, "b": "xx"}, {"a": 2, "b": "yy"}]  # noqa: B905  (as the seed writes it)
 
 
 def test_func_may_return_an_update_the_pset_or_nothing_new():
