@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,14 @@ from dataclasses import dataclass
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
+from psweep_dask import warden
+from psweep_dask.dask_executor import DaskExecutor
 from psweep_dask.errors import PsweepError
-from psweep_dask.executors import DaskExecutor, Executor, InlineExecutor
-from psweep_dask.local_cluster import local_cluster
+from psweep_dask.executors import Executor, InlineExecutor
+from psweep_dask.local_cluster import kept_dashboard_link, local_cluster
+from psweep_dask.stopping import Stopper
+
+log = logging.getLogger("psweep_dask")
 
 NAMES = ("local", "sync")
 """What `cluster` may be when it is a str."""
@@ -75,15 +81,18 @@ class Needs:
         Number of workers of a LocalCluster; None means one for each core.
     single_threaded : bool
         Whether only one pset at a time may run in a process.
+    timeout : float or None
+        Seconds that a pset may take.
     """
 
     name: str
     poolsize: int | None = None
     single_threaded: bool = False
+    timeout: float | None = None
 
 
 @contextmanager
-def executor(where: Where, work: bytes, needs: Needs) -> Iterator[Executor]:
+def executor(where: Where, work: bytes, needs: Needs, stopper: Stopper) -> Iterator[Executor]:
     """Give an executor on the cluster that `resolve` has chosen.
 
     Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
@@ -94,7 +103,9 @@ def executor(where: Where, work: bytes, needs: Needs) -> Iterator[Executor]:
         If the cluster cannot be started or does not fit.
     """
     if where == "sync":
-        yield InlineExecutor(work)
+        if needs.timeout is not None:
+            log.warning("timeout= is not enforced in this process, since that would end it")
+        yield InlineExecutor(work, stopper)
     elif where == "local":
         with local_cluster(needs.poolsize) as local:
             on_local = DaskExecutor(local.client, work, needs.name)
@@ -103,11 +114,11 @@ def executor(where: Where, work: bytes, needs: Needs) -> Iterator[Executor]:
             finally:  # a func that runs on after the run was given up blocks a worker
                 local.worn = on_local.in_flight > 0
     elif isinstance(where, Client):
-        _check_workers(where, needs)
+        _prepare_workers(where, needs)
         yield DaskExecutor(where, work, needs.name)
     else:
         with Client(where, set_as_default=False) as client:
-            _check_workers(client, needs)
+            _prepare_workers(client, needs)
             yield DaskExecutor(client, work, needs.name)
 
 
@@ -127,6 +138,29 @@ def _default_client() -> Client | None:
     except ValueError:  # that is how dask says that there is none
         return None
     return client
+
+
+def dashboard_link(where: Where) -> str | None:
+    """Give the address of the dashboard of a cluster that is running."""
+    if where == "local":
+        return kept_dashboard_link()
+    return None if isinstance(where, str) else str(where.dashboard_link)
+
+
+def _prepare_workers(client: Client, needs: Needs) -> None:
+    _check_workers(client, needs)
+    try:
+        warden.install(client, ours=False)
+    except ImportError as err:
+        raise ClusterError(
+            f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
+        ) from err
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if needs.timeout is not None and not all(worker["nanny"] for worker in workers):
+        raise ClusterError(
+            "timeout= needs workers with a nanny, which ends them: start this cluster with "
+            "processes=True, or its workers without --no-nanny"
+        )
 
 
 def _check_workers(client: Client, needs: Needs) -> None:

@@ -17,7 +17,8 @@ import dask.config
 CLUSTER_SETTINGS: dict[str, Any] = {
     # A task that waits on a worker would share the blame for its death.
     "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 2,
+    # We want to hear of each death at once, and decide ourselves what runs again.
+    "distributed.scheduler.allowed-failures": 0,
     # A func may hold the GIL for an hour; its worker is busy then, not dead.
     "distributed.scheduler.worker-ttl": None,
     # Ask for all workers at once, whatever the first psets will turn out to take.

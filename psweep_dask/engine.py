@@ -2,86 +2,196 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 
-from psweep_dask.executors import Executor
+from psweep_dask.blame import Charge, Judge
+from psweep_dask.executors import Executor, ExecutorError, Loss
 from psweep_dask.plan import Plan
 from psweep_dask.slices import TARGET_BUDGET, Slice, Slicer
-from psweep_dask.task import SliceResult, pack_slice
+from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.task import Load
+from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of, short
+
+log = logging.getLogger("psweep_dask")
 
 GRACE = 4 * TARGET_BUDGET
-"""Seconds that slices in flight get to come home after a stop: each ends within its budget,
+"""Seconds that slices in flight get to come home when a run gives up: each ends within its budget,
 unless it is in the middle of a long pset, which is not finished and so costs nothing finished."""
+
+TICK = 1.0
+"""Seconds between two looks at what no finished slice tells: new workers, a request to stop."""
 
 
 class Engine:
-    """Keeps an executor busy with the psets of a plan.
+    """Keeps an executor busy with the psets of a plan, and psets that fail with attempts.
 
     Parameters
     ----------
     plan : Plan
+    work : Work
     executor : Executor
+    stopper : Stopper
     pset_bytes : float, optional
         Mean pickled size of a pset.
+
+    Attributes
+    ----------
+    workers_lost : int
+    attempts_repeated : int
     """
 
-    def __init__(self, plan: Plan, executor: Executor, pset_bytes: float = 0.0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        work: Work,
+        executor: Executor,
+        stopper: Stopper,
+        pset_bytes: float = 0.0,
+    ) -> None:
         self._plan = plan
+        self._work = work
         self._executor = executor
-        self._slicer = Slicer(len(plan), executor.slots, pset_bytes)
-        self._deadline: float | None = None
+        self._stopper = stopper
+        self._stop = Stop.NO
+        self._slicer = Slicer(len(plan), max(1, executor.slots), pset_bytes)
+        self._judge = Judge(plan.run_id)
+        self._tries: Counter[int] = Counter()
+        self._deadline = math.inf
+        self._lost: set[str] = set()
+        self.attempts_repeated = 0
+
+    @property
+    def workers_lost(self) -> int:
+        """How many workers were lost with a slice of ours."""
+        return len(self._lost)
 
     def results(self) -> Iterator[SliceResult]:
-        """Yield the results of slices, each as soon as it has finished.
+        """Yield results, each as soon as it is there.
 
         The caller has put a result on disk when it asks for the next: only then are its psets
-        counted as done. It blocks on completion, it does not poll.
+        counted as done.
 
         Raises
         ------
-        KeyboardInterrupt
-            If the user pressed Ctrl-C while a pset ran in this process.
         psweep_dask.executors.ExecutorError
-            If dask cannot go on.
+            If nothing more can be run.
         """
+        self._stopper.wake = self._executor.wake
         try:
             self._top_up()
-            while self._executor.in_flight and not self._out_of_patience():
-                for one, result in self._executor.finished(self._patience()):
-                    yield result
-                    self._slicer.finished(one, result.done, result.seconds)
-                    if result.interrupted:
-                        raise KeyboardInterrupt
+            while self._busy():
+                for one, outcome in self._executor.finished(self._patience()):
+                    if isinstance(outcome, Loss):
+                        yield from self._mourn(one, outcome)
+                    else:
+                        yield outcome
+                        self._take_in(one, outcome)
+                self._obey()
                 self._top_up()
         finally:
             self._executor.cancel()
 
-    def stop(self) -> None:
+    def give_up(self) -> None:
         """Hand out nothing new; `results` ends when what runs is home, or the grace is over."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + GRACE
+        self._stop = max(self._stop, Stop.SOON)
+        self._deadline = min(self._deadline, time.monotonic() + GRACE)
+
+    def _busy(self) -> bool:
+        if time.monotonic() >= self._deadline:
+            return False
+        return self._executor.in_flight > 0 or (self._stop == Stop.NO and self._slicer.left > 0)
+
+    def _patience(self) -> float:
+        return max(0.0, min(TICK, self._deadline - time.monotonic()))
+
+    def _obey(self) -> None:
+        asked = self._stopper.look()
+        if asked > self._stop:
+            self._stop = asked
+            if asked == Stop.SOON:
+                self._executor.cancel_waiting()
+                log.warning(
+                    "stopping: nothing new is started, what runs may finish; "
+                    "ask again (Ctrl-C) to drop it"
+                )
+            else:
+                self._deadline = time.monotonic()
 
     def _top_up(self) -> None:
-        if self._deadline is not None:
+        slots = self._executor.slots if self._stop == Stop.NO else 0
+        if not slots:
             return
-        slots = self._executor.slots
         count = self._slicer.wanted(slots) - self._executor.in_flight
         slices: list[tuple[Slice, bytes]] = []
         while len(slices) < count and self._slicer.left:
             one = self._slicer.next(slots)
-            plan = self._plan
-            packed = pack_slice(
-                [plan.seq(place) for place in one.places],
-                [plan.psets[place] for place in one.places],
-                [plan.digest(place) for place in one.places],
-            )
-            slices.append((one, packed))
+            slices.append((one, self._load(one).pack()))
         if slices:
             self._executor.start(slices)
 
-    def _patience(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+    def _load(self, one: Slice) -> Load:
+        plan = self._plan
+        attempts: dict[int, int] = {}
+        if self._tries or plan.attempts:
+            attempts = {place: self._attempt(at) for place, at in enumerate(one.places)}
+        spare: frozenset[int] = frozenset()
+        if self._work.retries:
+            spare = frozenset(place for place, at in enumerate(one.places) if self._spare(at))
+        return Load(
+            [plan.seqs[at] for at in one.places],
+            [plan.psets[at] for at in one.places],
+            b"".join(plan.digest(at) for at in one.places),
+            attempts,
+            spare,
+        )
 
-    def _out_of_patience(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
+    def _attempt(self, place: int) -> int:
+        return 1 + self._tries[place] + self._plan.attempts.get(self._plan.seqs[place], 0)
+
+    def _spare(self, place: int) -> bool:
+        return self._tries[place] < self._work.retries
+
+    def _take_in(self, one: Slice, result: SliceResult) -> None:
+        self._slicer.finished(one, result.done, result.seconds)
+        self._try_again(one.places[place] for place in result.again)
+        if result.trouble:
+            raise ExecutorError(result.trouble)
+
+    def _try_again(self, places: Iterator[int]) -> None:
+        for place in places:
+            self._tries[place] += 1
+            self.attempts_repeated += 1
+            self._slicer.postpone([place])
+
+    def _mourn(self, one: Slice, loss: Loss) -> Iterator[SliceResult]:
+        """Find out whose fault the loss of a slice is, and hand out the others again."""
+        if not loss.worker:
+            self._slicer.hand_back(one.places)
+            return
+        self._lost.add(loss.worker)
+        at = {self._plan.seqs[place]: place for place in one.places}
+        verdict = self._judge.verdict(list(at), loss.death)
+        charge = verdict.charge
+        guilty = None if charge is None else at.pop(charge.pset_seq)
+        for seq, place in at.items():
+            self._slicer.hand_back([place], alone=seq in verdict.alone)
+        if charge is not None and guilty is not None:
+            if self._spare(guilty) and not charge.final:
+                self._try_again(iter([guilty]))
+            else:
+                yield self._sentence(guilty, charge)
+
+    def _sentence(self, place: int, charge: Charge) -> SliceResult:
+        pset = self._plan.psets[place]
+        sha1 = self._plan.digest(place).hex()
+        fields = self._work.seed_fields(charge.pset_seq, sha1)
+        fields["_time_utc"] -= int(charge.seconds * 1e9)
+        ours = our_fields(
+            charge.status, charge.text, charge.host, charge.seconds, self._attempt(place)
+        )
+        failure = Failure(charge.status, charge.pset_seq, short(pset), charge.text)
+        return result_of({**pset, **fields, **ours}, failure)

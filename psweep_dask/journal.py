@@ -6,6 +6,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -80,14 +81,20 @@ class Journal:
         """Read all blocks back from disk."""
         return replay(self.path)
 
+    def since(self, offset: int) -> tuple[list[Block], int]:
+        """Read the blocks from a place on, and tell where the next ones will begin."""
+        with self.path.open("rb") as stream:
+            return _since(stream, offset)
+
     def close(self) -> None:
-        """Sync a last time and close the file."""
+        """Sync a last time and close the file. What fails then will fail the merge as well."""
         self._closing.set()
         self._dirty.set()
         self._syncer.join()
-        if self._error is None:
+        with suppress(OSError, ValueError):  # ValueError: closed before
             os.fsync(self._file.fileno())
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +147,10 @@ class MemoryJournal:
         self._frames.seek(0)
         return Replay(self._frames)
 
+    def since(self, offset: int) -> tuple[list[Block], int]:
+        """Read the blocks from a place on, and tell where the next ones will begin."""
+        return _since(io.BytesIO(self._frames.getvalue()), offset)
+
     def close(self) -> None:
         """Do nothing: the frames stay readable."""
 
@@ -156,6 +167,9 @@ class Replay:
     ----------
     left_over : int
         After the iteration: how many bytes at the end could not be read.
+    damaged : bool
+        After the iteration: whether these are more than a frame that was being written when the
+        process died.
 
     Raises
     ------
@@ -166,6 +180,7 @@ class Replay:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.left_over = 0
+        self.damaged = False
 
     def __iter__(self) -> Iterator[Block]:
         with self._stream as stream:
@@ -173,6 +188,8 @@ class Replay:
                 yield from record.unpack(payload)
             good = stream.tell()
             self.left_over = stream.seek(0, os.SEEK_END) - good
+            stream.seek(good)
+            self.damaged = not record.is_torn(stream.read(record.HEADER.size), self.left_over)
 
 
 def replay(path: Path) -> Replay:
@@ -189,3 +206,9 @@ def replay(path: Path) -> Replay:
     ([(('a',), [[1]])], 4)
     """
     return Replay(path.open("rb"))
+
+
+def _since(stream: BinaryIO, offset: int) -> tuple[list[Block], int]:
+    stream.seek(offset)
+    blocks = [block for payload in record.read_frames(stream) for block in record.unpack(payload)]
+    return blocks, stream.tell()

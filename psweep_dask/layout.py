@@ -81,6 +81,26 @@ class Layout:
         """Tell the file with the records that are not in the database yet."""
         return self.run_dir(run_id) / "journal"
 
+    def damaged_journal_path(self, run_id: str) -> Path:
+        """Tell where a journal goes of which only the beginning can be read."""
+        return self.run_dir(run_id) / "journal.damaged"
+
+    def stop_path(self, run_id: str) -> Path:
+        """Tell the file by which another process asks the driver of a run to stop."""
+        return self.run_dir(run_id) / "stop"
+
+    def driver_lock(self, run_id: str) -> BaseFileLock:
+        """Make the lock that the driver of a run holds as long as it lives."""
+        return FileLock(self.run_dir(run_id) / "driver.lock", thread_local=False)
+
+    def tmpsave_path(self, run_id: str, pset_id: str) -> Path:
+        """Tell the file with the row of one pset, for tmpsave=True."""
+        return self.root / "tmpsave" / run_id / f"{pset_id}.pk"
+
+    def relative_database(self) -> str:
+        """Tell the database as seen from the study, which may be moved as a whole."""
+        return os.path.relpath(self.database_path, self.root)
+
     def backup_dir(self, stamp: str, run_id: str) -> Path:
         """Tell the folder of the copy that backup=True makes, named after the newest row in it."""
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")

@@ -19,6 +19,7 @@ import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
+from psweep_dask import warden
 from psweep_dask.config import cluster_settings
 from psweep_dask.errors import PsweepError
 
@@ -93,6 +94,11 @@ def local_cluster(poolsize: int | None) -> Iterator[Local]:
                 _forget(local)
 
 
+def kept_dashboard_link() -> str | None:
+    """Give the address of the dashboard of the LocalCluster that is kept."""
+    return None if _kept is None else str(_kept.cluster.dashboard_link)
+
+
 def close_local() -> None:
     """Close the LocalCluster that was kept for the next run, if there is one."""
     with _lock:
@@ -160,6 +166,7 @@ def _start(size: int) -> Local:
             message = f"the LocalCluster of {size} workers cannot start: {err}"
             raise LocalClusterError(message) from err
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
+    warden.install(client, ours=True)
     workers = "1 worker" if size == 1 else f"{size} workers"
     log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
     return Local(cluster, client, size, os.getpid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -50,6 +51,8 @@ class Options:
     skip_dups: bool = False
     capture_logs: str | None = None
     on_error: str | int = "record"
+    retries: int = 0
+    timeout: float | None = None
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +66,9 @@ class Options:
         self._allow("capture_logs", self.capture_logs in CAPTURE_LOGS, capture_logs)
         self._allow("on_error", self._on_error_ok(), "'record', 'raise', an int from 1")
         self._allow("calc_dir", isinstance(self.calc_dir, str | os.PathLike), "a path")
+        retries = type(self.retries) is int and self.retries >= 0
+        self._allow("retries", retries, "an int from 0")
+        self._allow("timeout", self._timeout_ok(), "None, a positive number of seconds")
         self._allow(
             "database_dir",
             self.database_dir is None or isinstance(self.database_dir, str | os.PathLike),
@@ -76,15 +82,15 @@ class Options:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Pick the options out of the arguments of a function that has them all.
+        """Pick the options out of the arguments of a function.
 
         Examples
         --------
-        >>> names = [field.name for field in fields(Options)]
-        >>> Options.of({name: getattr(Options(), name) for name in names} | {"func": len})
-        Options(df=None, save=True, ...)
+        >>> Options.of({"func": len, "retries": 2}).retries
+        2
         """
-        return cls(**{one.name: arguments[one.name] for one in fields(cls)})
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in names})
 
     @property
     def failure_limit(self) -> int | None:
@@ -103,6 +109,13 @@ class Options:
         if isinstance(value, int):
             return not isinstance(value, bool) and value >= 1
         return value in ("record", "raise")
+
+    def _timeout_ok(self) -> bool:
+        value: Any = self.timeout
+        if value is None:
+            return True
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and 0 < value < math.inf
 
     def _allow(self, name: str, allowed: bool, choices: str) -> None:
         if not allowed:

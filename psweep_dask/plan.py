@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -18,6 +18,7 @@ FAILED = frozenset({"error", "timeout", "killed", "simulated"})
 
 PSETS_PER_PICKLE = 1000
 FORMAT = 1
+_IN_HEAD = ("run_id", "run_seq", "seqs", "digests", "attempts")
 
 
 class PlanError(PsweepError):
@@ -34,29 +35,49 @@ class Plan:
         UUID of the run.
     run_seq : int
         Its number in the study.
-    first_seq : int
-        ``_pset_seq`` of the first pset; the others follow without a gap.
+    seqs : sequence of int
+        Their ``_pset_seq``: without a gap in a new run, some of these in one that is resumed.
     psets : list of dict
     digests : bytes
         Their sha1 digests one after the other.
+    attempts : dict of int to int
+        How many attempts earlier runs have made, by ``_pset_seq``, where there were any.
     """
 
     run_id: str
     run_seq: int
-    first_seq: int
+    seqs: Sequence[int]
     psets: list[Pset]
     digests: bytes
+    attempts: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.psets)
 
-    def seq(self, place: int) -> int:
-        """Give the ``_pset_seq`` of a pset by its place in the plan."""
-        return self.first_seq + place
-
     def digest(self, place: int) -> bytes:
         """Give the sha1 digest of a pset by its place in the plan."""
         return self.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE]
+
+    def without(self, done: Container[int]) -> Plan:
+        """Leave out the psets that have a record.
+
+        Parameters
+        ----------
+        done : container of int
+            Their ``_pset_seq``.
+
+        Examples
+        --------
+        >>> Plan("r", 0, range(5, 8), [{"a": 1}, {"a": 2}, {"a": 3}], bytes(60)).without({6}).seqs
+        [5, 7]
+        """
+        places = [place for place, seq in enumerate(self.seqs) if seq not in done]
+        return replace(
+            self,
+            seqs=[self.seqs[place] for place in places],
+            psets=[self.psets[place] for place in places],
+            digests=b"".join(self.digest(place) for place in places),
+        )
 
 
 def last_seqs(df: pd.DataFrame) -> tuple[int, int]:
@@ -126,7 +147,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
     ----------
     plan : Plan
     work : bytes
-        The pickled `psweep_dask.task.Work`, func included.
+        The pickled `psweep_dask.work.Work`, func included.
     stream : binary file
 
     Raises
@@ -134,14 +155,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
     PlanError
         If a pset cannot be pickled; the message names it.
     """
-    head = {
-        "format": FORMAT,
-        "run_id": plan.run_id,
-        "run_seq": plan.run_seq,
-        "first_seq": plan.first_seq,
-        "digests": plan.digests,
-        "work": work,
-    }
+    head = {"format": FORMAT, "work": work} | {name: getattr(plan, name) for name in _IN_HEAD}
     stream.write(record.to_frame(record.dumps(head)))
     for start, psets in _batches(plan.psets):
         stream.write(record.to_frame(_dump_psets(psets, start)))
@@ -160,7 +174,7 @@ def load(stream: BinaryIO) -> tuple[Plan, bytes]:
     if not head or head.get("format") != FORMAT:
         raise PlanError("this is no plan, or one that a later version of psweep_dask has written")
     psets = [pset for frame in frames for pset in pickle.loads(frame)]
-    plan = Plan(head["run_id"], head["run_seq"], head["first_seq"], psets, head["digests"])
+    plan = Plan(**{name: head[name] for name in _IN_HEAD}, psets=psets)
     if len(psets) * DIGEST_SIZE != len(plan.digests):
         raise PlanError(
             f"the plan of run {plan.run_id} is damaged: {len(psets)} of "

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm.std import tqdm
 
 from psweep_dask import frame, record
-from psweep_dask.task import Failure, SliceResult
+from psweep_dask.work import Failure, SliceResult
 
 log = logging.getLogger("psweep_dask")
 
@@ -42,6 +42,7 @@ class Progress:
         self.total = total
         self.good = good
         self.done = 0
+        self.statuses: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.examples: dict[str, Failure] = {}
         self._verbose = verbose
@@ -50,23 +51,32 @@ class Progress:
 
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""
-        self.done += result.done
+        self.done += result.rows
+        self.statuses.update(result.statuses)
         self.failed.update(result.failed)
-        self._bar.update(result.done)
+        self._bar.update(result.rows)
         for failure in result.examples:
             if failure.kind not in self.examples:
                 self.examples[failure.kind] = failure
-                log.warning("pset %d failed: %s", failure.pset_seq, _last_line(failure))
+                log.warning("pset %d failed: %s", failure.pset_seq, _headline(failure))
         if self.failed:
             self._bar.set_postfix_str(f"{self.failed.total()} failed", refresh=False)
-        if self._verbose is not False:
+        if self._verbose is not False and result.rows:
             self._print_rows(result)
 
-    def close(self, with_example: bool = True) -> None:
-        """Take the bar away and log the summary, with the traceback of a failure if wanted."""
+    def close(self, with_example: bool = True, remarks: Sequence[str] = ()) -> None:
+        """Take the bar away and log the summary.
+
+        Parameters
+        ----------
+        with_example : bool, optional
+            Show the traceback of a failure.
+        remarks : sequence of str, optional
+            What else is to be told.
+        """
         self._bar.close()
         level = logging.WARNING if self.failed else logging.INFO
-        log.log(level, "%s", self.summary(with_example))
+        log.log(level, "%s", self.summary(with_example, remarks))
 
     def failed_often(self, limit: int | None) -> bool:
         """Tell whether as many psets have failed as the user wants to bear."""
@@ -78,31 +88,28 @@ class Progress:
         Examples
         --------
         >>> progress = Progress(total=3, show=False)
-        >>> progress.update(SliceResult(done=2, failed={"ValueError": 1}))
+        >>> progress.update(SliceResult(statuses=Counter(ok=1, timeout=1)))
         >>> progress.counts()
-        {'ok': 1, 'error': 1, 'left': 1}
+        {'ok': 1, 'timeout': 1, 'left': 1}
         """
-        failed = self.failed.total()
-        return {self.good: self.done - failed, "error": failed, "left": self.total - self.done}
+        return {self.good: 0, **self.statuses, "left": self.total - self.done}
 
-    def summary(self, with_example: bool = True) -> str:
+    def summary(self, with_example: bool = True, remarks: Sequence[str] = ()) -> str:
         """Tell how the run went: counts, failures by kind, and one example of them."""
         seconds = time.monotonic() - self._started
-        counts = self.counts()
-        text = (
-            f"{self.done} of {self.total} psets in {seconds:.1f} s: {counts[self.good]} {self.good}"
-        )
-        if not self.failed:
-            return text
-        kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
-        text = f"{text}, {counts['error']} failed ({kinds})"
-        if not with_example:
+        good = self.statuses[self.good]
+        text = f"{self.done} of {self.total} psets in {seconds:.1f} s: {good} {self.good}"
+        if self.failed:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
+            text = f"{text}, {self.failed.total()} failed ({kinds})"
+        text = "; ".join([text, *remarks])
+        if not self.failed or not with_example:
             return text
         example = self.examples[self.failed.most_common(1)[0][0]]
         return (
             f"{text}\nfor example pset {example.pset_seq}, {example.pset}:\n"
             f"{_indented(example.exc_txt)}\n"
-            'all tracebacks: print(*df[df._status == "error"]._exc_txt, sep="\\n")'
+            'all tracebacks: print(*df._exc_txt.dropna(), sep="\\n")'
         )
 
     def _print_rows(self, result: SliceResult) -> None:
@@ -147,8 +154,9 @@ def _in_notebook() -> bool:
     return "ipykernel" in sys.modules
 
 
-def _last_line(failure: Failure) -> str:
-    return failure.exc_txt.strip().rsplit("\n", 1)[-1]
+def _headline(failure: Failure) -> str:
+    lines = failure.exc_txt.strip().splitlines()
+    return lines[-1 if lines[0].startswith("Traceback") else 0]
 
 
 def _indented(text: str) -> str:

@@ -138,6 +138,28 @@ def _read_payload(stream: BinaryIO, available: int) -> bytes | None:
     return payload if zlib.crc32(payload) == crc else None
 
 
+def is_torn(start: bytes, available: int) -> bool:
+    """Tell a frame whose end was never written, or nothing at all, from one that is damaged.
+
+    Parameters
+    ----------
+    start : bytes
+        Where the frame should begin, as long as a header if there is so much.
+    available : int
+        Bytes from there to the end.
+
+    Examples
+    --------
+    >>> frame = to_frame(b"payload")
+    >>> is_torn(frame[:HEADER.size], len(frame) - 1), is_torn(b"x" * HEADER.size, 99)
+    (True, False)
+    """
+    if len(start) < HEADER.size:
+        return MAGIC.startswith(start[: len(MAGIC)])
+    magic, length, _ = HEADER.unpack(start)
+    return bool(magic == MAGIC and length > 0 and available - HEADER.size < length)
+
+
 def unpack(payload: bytes) -> list[Block]:
     """Unpickle the blocks of a payload.
 

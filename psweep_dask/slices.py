@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 TARGET_BUDGET = 0.5
@@ -94,6 +94,8 @@ class Slicer:
     def __init__(self, total: int, slots: int, pset_bytes: float = 0.0) -> None:
         self._total = total
         self._handed_back: deque[int] = deque()
+        self._alone: deque[int] = deque()
+        self._later: deque[int] = deque()
         self._cursor = 0
         self._max_length = max(1, int(MAX_BYTES / pset_bytes)) if pset_bytes else total
         self._first = _first_slices(total, slots, self._max_length)
@@ -105,7 +107,8 @@ class Slicer:
     @property
     def left(self) -> int:
         """Number of psets that are in nobody's hands."""
-        return len(self._handed_back) + self._unsampled + sum(map(len, self._first))
+        waiting = len(self._handed_back) + len(self._alone) + len(self._later)
+        return waiting + self._unsampled + sum(map(len, self._first))
 
     def wanted(self, slots: int) -> int:
         """Tell how many slices should be in flight on so many slots."""
@@ -119,6 +122,8 @@ class Slicer:
         smallest = max(MIN_BUDGET, slots * DISPATCH / DISPATCH_SHARE_MAX)
         if self._first:
             return Slice(self._first.popleft(), smallest)
+        if self._alone:
+            return Slice([self._alone.popleft()], smallest)
         share = self.left / slots
         budget = min(_target(slots), max(smallest, share * self._mean / TAIL))
         enough = math.ceil(WORTHWHILE / self._mean)
@@ -142,6 +147,21 @@ class Slicer:
         else:
             self._log_rate += SMOOTHING * (newest - self._log_rate)
 
+    def hand_back(self, places: Iterable[int], alone: bool = False) -> None:
+        """Take back psets that were not run to their end, to hand them out again soon.
+
+        Parameters
+        ----------
+        places : iterable of int
+        alone : bool, optional
+            Each in a slice of its own, so that it is known which of them does the harm.
+        """
+        (self._alone if alone else self._handed_back).extend(places)
+
+    def postpone(self, places: Iterable[int]) -> None:
+        """Take back psets to hand them out again when all others were."""
+        self._later.extend(places)
+
     @property
     def _mean(self) -> float:
         """Seconds that a pset takes; before anything is known, as long as a target budget."""
@@ -156,6 +176,8 @@ class Slicer:
                 places.append(self._cursor)
                 self._unsampled -= 1
             self._cursor += 1
+        while self._later and len(places) < length:
+            places.append(self._later.popleft())
         return places
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
+import logging
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
+from filelock import BaseFileLock
 
-from psweep_dask import database, frame, plan, provenance
+from psweep_dask import copies, database, frame, plan, provenance, recovery
 from psweep_dask.database import Base
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
@@ -22,9 +23,11 @@ from psweep_dask.layout import Layout, replace_file, sync_dir
 from psweep_dask.plan import Plan
 from psweep_dask.pset import Pset
 
+log = logging.getLogger("psweep_dask")
+
 
 class StudyError(PsweepError):
-    """A study that cannot take a run as asked."""
+    """A study whose database cannot be written: the finished rows stay in the journal."""
 
 
 @dataclass
@@ -35,19 +38,26 @@ class Run:
     ----------
     layout : Layout
     plan : Plan
+        Psets that are to be run.
     journal : Journal or MemoryJournal
         The latter if the run leaves nothing on disk.
     base : Base or None
         What the rows are appended to, if not to the database on disk.
+    lock : BaseFileLock or None
+        Held: it tells other processes that the driver of this run lives.
     info : dict
         What ``run.json`` holds.
+    resumed : bool
+        Whether the run began earlier: its plan is on disk then, and longer than this one.
     """
 
     layout: Layout
     plan: Plan
     journal: Journal | MemoryJournal
     base: Base | None
+    lock: BaseFileLock | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    resumed: bool = False
 
     @property
     def saved(self) -> bool:
@@ -63,7 +73,9 @@ class Run:
             plan.dump(self.plan, work, stream)
             written = stream.tell()
 
-        if self.saved:  # this also makes last that there is a journal, and a folder of the run
+        if (
+            self.saved and not self.resumed
+        ):  # this also makes last that there is a journal, and a folder of the run
             replace_file(self.layout.plan_path(self.plan.run_id), write)
             sync_dir(self.layout.runs_dir)
         else:
@@ -84,28 +96,56 @@ class Run:
         -------
         DataFrame
             The whole database.
+
+        Raises
+        ------
+        StudyError
+            If the database cannot be written.
         """
-        self.journal.close()
-        replayed = self.journal.replay()
-        rows = frame.from_blocks(replayed)
-        if not self.saved:
+        try:
+            self.journal.close()
+            if self.saved:
+                return self._merge(ended, counts)
+            rows = frame.from_blocks(self.journal.replay())
             return rows if self.base is None else frame.append(self.base.df, rows)
-        with self.layout.lock():
-            df = database.merge(self.layout.database_path, rows, self.base)
-        self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
-        _write_info(self.layout, self.info)
-        if not replayed.left_over:
-            self.layout.journal_path(self.plan.run_id).unlink()
-        return df
+        finally:
+            self.leave()
 
     def discard(self) -> None:
         """Leave nothing of a run in which nothing has run."""
-        self.journal.close()
+        self.leave()
         if self.saved:
             self.layout.journal_path(self.plan.run_id).unlink()  # first: it reserves the numbers
-            shutil.rmtree(self.layout.run_dir(self.plan.run_id))
-            with suppress(OSError):  # other runs have theirs in there
-                self.layout.runs_dir.rmdir()
+        if self.saved and not self.resumed:
+            recovery.forget(self.layout, self.plan.run_id)
+
+    def leave(self) -> None:
+        """Let go of the run as it is on disk: from now on it counts as dead."""
+        self.journal.close()
+        if self.lock is not None:
+            self.lock.release()
+
+    def _merge(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
+        layout, run_id = self.layout, self.plan.run_id
+        replayed = self.journal.replay()
+        rows = frame.from_blocks(replayed)
+        try:
+            with layout.lock():
+                df = database.merge(layout.database_path, rows, self.base)
+                recovery.put_away(layout, run_id, replayed)
+        except OSError as err:
+            raise StudyError(
+                f"cannot write {str(layout.database_path)!r}: {err.strerror}; the {len(rows)} "
+                f"finished rows are kept in {str(layout.journal_path(run_id))!r}: ps.load shows "
+                "them, and ps.resume or the next run merges them as soon as that works"
+            ) from err
+        self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
+        try:
+            recovery.write_info(layout, self.info)
+        except OSError as err:
+            log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
+        layout.stop_path(run_id).unlink(missing_ok=True)
+        return df
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +157,8 @@ class Request:
     psets : list of dict
     digests : bytes
         Their hashes.
+    attempts : list of int, optional
+        How many attempts earlier runs have made at each pset.
     df : DataFrame or None
         Takes the place of the database on disk.
     save, skip_dups, backup : bool
@@ -127,6 +169,7 @@ class Request:
 
     psets: list[Pset]
     digests: bytes
+    attempts: list[int] = field(default_factory=list)
     df: pd.DataFrame | None = None
     save: bool = True
     skip_dups: bool = False
@@ -137,6 +180,8 @@ class Request:
 def begin(layout: Layout, request: Request) -> Run:
     """Reserve numbers for a run and note it on disk, under the lock of the database.
 
+    What dead runs have left is merged before.
+
     Returns
     -------
     Run
@@ -146,7 +191,7 @@ def begin(layout: Layout, request: Request) -> Run:
     ------
     psweep_dask.database.DatabaseError
         If the database is damaged.
-    StudyError
+    psweep_dask.copies.BackupError
         If there is a backup of this state of the study already.
     """
     if request.df is not None:
@@ -155,35 +200,46 @@ def begin(layout: Layout, request: Request) -> Run:
         df = _database(layout, request)
         planned = _plan(request, df, [])
         unsaved = Base(df, frozenset())
-        return Run(layout, planned, MemoryJournal(), unsaved, dict(request.info))
+        return Run(layout, planned, MemoryJournal(), unsaved, info=dict(request.info))
     session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         database.check(on_disk, str(layout.database_path))
+        on_disk, reserved = recovery.recover(layout, on_disk)
         df = on_disk if request.df is None else request.df
         if request.backup and len(df):
-            _back_up(layout, df)
-        reserved = [*_unmerged(layout), plan.last_seqs(on_disk)]
-        planned = _plan(request, df, reserved)
+            copies.back_up(layout, df)
+        planned = _plan(request, df, [*reserved, plan.last_seqs(on_disk)])
         base = Base(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), Base(df, frozenset()))
         info = _info(layout, planned) | request.info | session
-        _write_info(layout, info)
-        if patch:
-            layout.patch_path(planned.run_id).write_text(patch)
-        return Run(layout, planned, Journal(layout.journal_path(planned.run_id)), base, info)
+        with _taken(layout, planned.run_id) as lock:
+            recovery.write_info(layout, info)
+            if patch:
+                layout.patch_path(planned.run_id).write_text(patch)
+            journal = Journal(layout.journal_path(planned.run_id))
+        return Run(layout, planned, journal, base, lock, info)
 
 
-def simulation(layout: Layout) -> Layout:
-    """Make the folder in which simulate=True plays: empty but for a copy of the database."""
-    simulated = layout.simulated()
-    if simulated.root.exists():
-        shutil.rmtree(simulated.root)
-    simulated.root.mkdir(parents=True)
-    if layout.database_path.exists():
-        shutil.copy(layout.database_path, simulated.database_path)
-    return simulated
+def reopen(past: recovery.PastRun, planned: Plan, lock: BaseFileLock) -> Run:
+    """Go on with a run that has ended before its time, and whose journal is merged.
+
+    Parameters
+    ----------
+    past : PastRun
+    planned : Plan
+        The psets that are left.
+    lock : BaseFileLock
+        The lock of its driver, held.
+    """
+    layout = past.layout
+    layout.stop_path(past.run_id).unlink(missing_ok=True)
+    again = [*past.info.get("resumed", []), provenance.now()]
+    info = past.info | {"resumed": again, "end": None, "ended": None}
+    recovery.write_info(layout, info)
+    journal = Journal(layout.journal_path(past.run_id))
+    return Run(layout, planned, journal, None, lock, info, resumed=True)
 
 
 def _database(layout: Layout, request: Request) -> pd.DataFrame:
@@ -197,27 +253,18 @@ def _plan(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -
     if request.skip_dups:
         psets, digests = plan.without_dups(psets, digests, df)
     run_seq, first_seq = plan.next_seqs([*reserved, plan.last_seqs(df)])
-    return Plan(str(uuid.uuid4()), run_seq, first_seq, psets, digests)
-
-
-def _unmerged(layout: Layout) -> list[tuple[int, int]]:
-    """Give the last numbers of each run whose rows are not in the database: another driver's."""
-    journals = layout.runs_dir.glob("*/" + layout.journal_path("").name)
-    taken = []
-    for path in journals:
-        with suppress(FileNotFoundError, json.JSONDecodeError):  # discarded meanwhile, or torn
-            info = json.loads(layout.run_info_path(path.parent.name).read_bytes())
-            taken.append((info["run_seq"], info["first_pset_seq"] + info["psets"] - 1))
-    return taken
+    seqs = range(first_seq, first_seq + len(psets))
+    attempts = dict(zip(seqs, request.attempts, strict=False))
+    return Plan(str(uuid.uuid4()), run_seq, seqs, psets, digests, attempts)
 
 
 def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
     return {
         "run_id": planned.run_id,
         "run_seq": planned.run_seq,
-        "first_pset_seq": planned.first_seq,
+        "first_pset_seq": planned.seqs[0],
         "psets": len(planned),
-        "database": str(layout.database_path),
+        "database": layout.relative_database(),
         "start": provenance.now(),
         "end": None,
         "ended": None,
@@ -225,26 +272,16 @@ def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
     }
 
 
-def _write_info(layout: Layout, info: dict[str, Any]) -> None:
-    text = json.dumps(info, indent=2)
-    path = layout.run_info_path(info["run_id"])
-    replace_file(path, lambda stream: stream.write(text.encode()), last=False)
-
-
-def _back_up(layout: Layout, df: pd.DataFrame) -> None:
-    """Copy the whole study; the copy gets its name when it is complete."""
-    if not {"_time_utc", "_run_id"} <= set(df.columns):
-        raise StudyError("backup=True names the copy after _time_utc and _run_id: both are missing")
-    stamp = pd.Timestamp(df["_time_utc"].max()).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    target = layout.backup_dir(stamp, df["_run_id"].iloc[-1])
-    if target.exists():
-        raise StudyError(
-            f"the backup {str(target)!r} exists: there is nothing new in {layout.calc_dir!r} "
-            "since; leave backup=True away, or move that folder"
-        )
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(layout.root, partial, symlinks=True)
-    if layout.database_dir != layout.root and layout.database_path.exists():
-        shutil.copy2(layout.database_path, partial / layout.database_basename)
-    partial.rename(target)
+@contextmanager
+def _taken(layout: Layout, run_id: str) -> Iterator[BaseFileLock]:
+    """Take the lock of a driver, and keep it unless what follows fails."""
+    layout.run_dir(run_id).mkdir(parents=True)
+    lock = layout.driver_lock(run_id)
+    lock.acquire()
+    try:
+        yield lock
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(layout.run_dir(run_id))
+        lock.release()
+        raise

@@ -1,61 +1,31 @@
-"""``run`` and ``run_local``: the one place where the parts are put together."""
+"""``run`` and ``run_local``: func, params and options become a run, which is then conducted."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import os
-import pickle
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import git, record, study
-from psweep_dask.errors import PsweepError
+from psweep_dask import copies, git, study
+from psweep_dask.conduct import Conduct, Place
+from psweep_dask.func import func_name, pack_func
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
-from psweep_dask.progress import Progress, show_log_lines
-from psweep_dask.pset import Pset, check_params
+from psweep_dask.progress import show_log_lines
+from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
-from psweep_dask.task import Failure, Func, Work
+from psweep_dask.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client
     from distributed.deploy import Cluster
 
-    from psweep_dask.clusters import Where
-    from psweep_dask.engine import Engine
-
 log = logging.getLogger("psweep_dask")
-
-
-class FuncError(PsweepError):
-    """A func that cannot be called or cannot travel to a worker."""
-
-
-class PsetFailedError(PsweepError):
-    """So many psets failed that the run gave up, as `on_error` asked.
-
-    The message has the traceback of func; ``__cause__`` is the exception itself where it could
-    travel.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> def func(pset):
-    ...     return {"y": 1 / pset["a"]}
-    >>> try:
-    ...     ps.run(func, [{"a": 0}], cluster="sync", save=False, on_error="raise")
-    ... except ps.PsetFailedError as err:
-    ...     print(repr(err.__cause__))
-    ZeroDivisionError('division by zero')
-    """
 
 
 def run(
@@ -76,11 +46,16 @@ def run(
     skip_dups: bool = False,
     capture_logs: str | None = None,
     on_error: str | int = "record",
+    retries: int = 0,
+    timeout: float | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Call `func` for each pset, in parallel, and append the results to the database.
 
     Every finished pset is on disk as it finishes; a pset that fails is a row that says why.
+
+    The first Ctrl-C, or SIGTERM, lets what runs finish and returns what there is, the second
+    drops what runs, the third leaves at once; `resume` does the rest later.
 
     Parameters
     ----------
@@ -123,6 +98,12 @@ def run(
     on_error : {'record', 'raise'} or int, optional
         What a failing pset does: "record" makes it a row and goes on, "raise" ends the run at
         the first, a number ends it after so many. What has finished is saved in any case.
+    retries : int, optional
+        How many further attempts a pset gets that raises, runs over its time, or ends its
+        worker. The last failure becomes its row.
+    timeout : float, optional
+        Seconds that a pset may take. Then its process and all that it has started are ended,
+        C code that never returns to Python included.
     progress : bool, optional
         Show a bar on stderr. None means: if that is a terminal or a notebook.
 
@@ -151,7 +132,7 @@ def run(
      3       9      ok
     """
     options = Options.of(locals())
-    return _sweep(func, params, cluster, None, options)
+    return Sweeping(func, params, cluster, options).go()
 
 
 def run_local(
@@ -172,6 +153,8 @@ def run_local(
     skip_dups: bool = False,
     capture_logs: str | None = None,
     on_error: str | int = "record",
+    retries: int = 0,
+    timeout: float | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Run on a LocalCluster, with the arguments in the order that psweep has them.
@@ -186,7 +169,7 @@ def run_local(
         Number of worker processes; by default one for each core that this process may use.
     save, tmpsave, verbose, calc_dir, simulate, database_dir, database_basename, backup
         As in `run`.
-    git, skip_dups, capture_logs, on_error, progress
+    git, skip_dups, capture_logs, on_error, retries, timeout, progress
         As in `run`.
 
     Returns
@@ -209,191 +192,107 @@ def run_local(
     options = Options.of(locals())
     if poolsize is not None and (type(poolsize) is not int or poolsize < 1):
         raise OptionError(f"poolsize={poolsize!r}; allowed are None, an int from 1")
-    return _sweep(func, params, "local", poolsize, options)
+    return Sweeping(func, params, "local", options, poolsize).go()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A run as it was asked for, with everything checked that can be checked beforehand."""
+class Sweeping:
+    """A sweep that was asked for, checked and written down, and is ready to go.
 
-    func: bytes
-    name: str
-    psets: list[Pset]
-    digests: bytes
-    where: Where
-    kind: str
-    poolsize: int | None
+    Parameters
+    ----------
+    func, params, cluster
+        As in `run`.
+    options : Options
+    poolsize : int, optional
+        As in `run_local`.
+    attempts : list of int, optional
+        How many attempts earlier runs have made at each pset.
 
+    Raises
+    ------
+    PsweepError
+        If the input is bad: nothing has run then, and nothing of the run is left on disk.
+    """
 
-def _sweep(
-    func: Func,
-    params: Iterable[Mapping[str, Any]],
-    cluster: object,
-    poolsize: int | None,
-    options: Options,
-) -> pd.DataFrame:
-    show_log_lines()
-    job = _check(func, params, cluster, poolsize, options)
-    folder = Path.cwd()
-    if options.git:
-        git.commit_before(folder)
-    run = _begin(job, options)
-    if len(run.plan) < len(job.psets):
-        known = len(job.psets) - len(run.plan)
-        log.info("%d of %d psets left out: the database has them", known, len(job.psets))
-    if not len(run.plan):
-        log.info("nothing to run, the database stays as it is")
-        return run.finish("done", {})
-    try:
-        return _execute(run, job, options)
-    finally:
+    def __init__(
+        self,
+        func: Func,
+        params: Iterable[Mapping[str, Any]],
+        cluster: object,
+        options: Options,
+        poolsize: int | None = None,
+        attempts: list[int] | None = None,
+    ) -> None:
+        # Imported here, since distributed takes half a second.
+        from psweep_dask import clusters, local_cluster
+
+        show_log_lines()
+        local_cluster.stop_if_imported_by_worker()
+        packed_func = pack_func(func)
+        psets, digests = check_params(params)
+        where = clusters.resolve("sync" if options.simulate else cluster)
+        self._folder = Path.cwd()
+        self._git = options.git
         if options.git:
-            git.commit_after(folder, run.plan.run_id)
+            git.commit_before(self._folder)
+        name = func_name(func)
+        request = Request(
+            psets=psets,
+            digests=digests,
+            attempts=attempts or [],
+            df=options.df,
+            save=options.save,
+            skip_dups=options.skip_dups,
+            backup=options.backup,
+            info={"func": name, "cluster": {"kind": clusters.describe(where)}},
+        )
+        self.run = study.begin(_layout(options), request)
+        if len(self.run.plan) < len(psets):
+            known = len(psets) - len(self.run.plan)
+            log.info("%d of %d psets left out: the database has them", known, len(psets))
+        work = _work(self.run, packed_func, options, clusters.shares_this_machine(where))
+        self.conduct = Conduct(self.run, work, Place(where, name, poolsize), options)
+
+    def go(self) -> pd.DataFrame:
+        """Run it to its end, and give the whole database."""
+        if not len(self.run.plan):
+            log.info("nothing to run, the database stays as it is")
+            return self.run.finish("done", {})
+        try:
+            with self.conduct.stopper.listening():
+                return self.conduct.go()
+        finally:
+            if self._git:
+                git.commit_after(self._folder, self.run.plan.run_id)
 
 
-def _check(
-    func: Func,
-    params: Iterable[Mapping[str, Any]],
-    cluster: object,
-    poolsize: int | None,
-    options: Options,
-) -> _Job:
-    # Imported here and below, since distributed takes half a second.
-    from psweep_dask import clusters, local_cluster
-
-    local_cluster.stop_if_imported_by_worker()
-    packed_func = _pack_func(func)
-    psets, digests = check_params(params)
-    where = clusters.resolve("sync" if options.simulate else cluster)
-    kind = clusters.describe(where)
-    return _Job(packed_func, _name(func), psets, digests, where, kind, poolsize)
-
-
-def _begin(job: _Job, options: Options) -> Run:
+def _layout(options: Options) -> Layout:
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     if options.simulate:
-        layout = study.simulation(layout)
-    elif options.needs_folder:
+        return copies.simulation(layout)
+    if options.needs_folder:
         layout.make_writable()
-    request = Request(
-        psets=job.psets,
-        digests=job.digests,
-        df=options.df,
-        save=options.save,
-        skip_dups=options.skip_dups,
-        backup=options.backup,
-        info={"func": job.name, "cluster": {"kind": job.kind}},
-    )
-    return study.begin(layout, request)
+    return layout
 
 
-def _execute(run: Run, job: _Job, options: Options) -> pd.DataFrame:
-    from psweep_dask import clusters
-    from psweep_dask.engine import Engine
-
-    work = _work(run, job, options, clusters.shares_this_machine(job.where))
-    needs = clusters.Needs(job.name, job.poolsize, single_threaded=options.capture_logs is not None)
-    with ExitStack() as stack:
-        try:
-            pset_bytes = run.write_plan(work)
-            executor = stack.enter_context(clusters.executor(job.where, work, needs))
-        except BaseException:
-            run.discard()
-            raise
-        run.info["cluster"]["slots"] = executor.slots
-        good = "simulated" if options.simulate else "ok"
-        progress = Progress(len(run.plan), options.progress, options.verbose, good)
-        engine = Engine(run.plan, executor, pset_bytes)
-        ended = "broken off"
-        try:
-            _collect(engine, run, progress, options.failure_limit)
-            ended = "given up" if progress.failed_often(options.failure_limit) else "done"
-        finally:
-            progress.close(with_example=ended == "done")
-            df = run.finish(ended, progress.counts())
-    if ended == "given up":
-        raise _gave_up(progress)
-    return df
-
-
-def _collect(engine: Engine, run: Run, progress: Progress, failure_limit: int | None) -> None:
-    for result in engine.results():
-        run.journal.append(result.frame)
-        progress.update(result)
-        if progress.failed_often(failure_limit):
-            engine.stop()
-
-
-def _work(run: Run, job: _Job, options: Options, same_machine: bool) -> bytes:
-    work = Work(
+def _work(run: Run, func: bytes, options: Options, same_machine: bool) -> Work:
+    return Work(
         run_id=run.plan.run_id,
         run_seq=run.plan.run_seq,
         calc_dir=run.layout.calc_dir,
-        func=job.func,
+        func=func,
         cwd=str(Path.cwd()) if same_machine else None,
-        import_paths=_import_paths(same_machine),
+        import_paths=import_paths(same_machine),
         simulate=options.simulate,
         tmpsave=options.tmpsave,
         capture_logs=options.capture_logs,
         stop_after=options.failure_limit,
+        retries=options.retries,
+        timeout=options.timeout,
     )
-    return record.dumps(work)
 
 
-def _import_paths(same_machine: bool) -> tuple[str, ...]:
+def import_paths(same_machine: bool) -> tuple[str, ...]:
     """Tell workers where func's modules are: beside the script, and all we have on this machine."""
     paths = [str(Path(path).absolute()) for path in sys.path]
     return tuple(dict.fromkeys(paths if same_machine else paths[:1]))
-
-
-def _pack_func(func: Func) -> bytes:
-    if not callable(func):
-        raise FuncError(f"func must be callable with one pset, not {func!r}")
-    if inspect.iscoroutinefunction(func):
-        raise FuncError(f"func {_name(func)!r} is async; call asyncio.run inside a plain func")
-    try:
-        inspect.signature(func).bind({})
-    except ValueError:  # some functions written in C tell no signature
-        pass
-    except TypeError as err:
-        raise FuncError(
-            f"func {_name(func)!r} must be callable with one argument, the pset: {err}; "
-            "bind the others with functools.partial"
-        ) from err
-    try:
-        packed = record.dumps(func)
-        pickle.loads(packed)
-        return packed
-    except Exception as err:  # __reduce__ of whatever func refers to may raise anything
-        raise FuncError(
-            f"func {_name(func)!r} cannot be pickled ({err}), so it cannot travel to a worker; "
-            "open files, connections and locks inside func instead of outside"
-        ) from err
-
-
-def _name(func: Any) -> str:
-    while isinstance(func, functools.partial):
-        func = func.func
-    return str(getattr(func, "__name__", type(func).__name__)).strip("<>")
-
-
-def _gave_up(progress: Progress) -> PsetFailedError:
-    failure = next(iter(progress.examples.values()))
-    count = progress.failed.total()
-    error = PsetFailedError(
-        f"stopped, as on_error asks, with {count} failed pset{'s' * (count > 1)}; "
-        f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
-        f"{progress.done} of {progress.total} psets have finished; save=True keeps their rows"
-    )
-    error.__cause__ = _original(failure)
-    return error
-
-
-def _original(failure: Failure) -> BaseException | None:
-    if not failure.exception:
-        return None
-    try:
-        exception: BaseException = pickle.loads(failure.exception)
-    except Exception:  # its class is known on the worker only: the message tells it all
-        return None
-    return exception

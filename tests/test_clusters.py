@@ -17,6 +17,7 @@ from distributed import Client, LocalCluster, Security
 import psweep_dask as ps
 from psweep_dask import clusters, local_cluster
 from psweep_dask.clusters import ClusterError, Needs, resolve
+from psweep_dask.stopping import Stopper
 
 
 def script(study_folder, text, **options):
@@ -116,7 +117,7 @@ def test_workers_end_when_the_driver_is_killed(study_folder):
 @pytest.fixture
 def local():
     """The LocalCluster of ours, started if need be."""
-    with clusters.executor("local", b"work", Needs("func")):
+    with clusters.executor("local", b"work", Needs("func"), Stopper()):
         return local_cluster._kept
 
 
@@ -139,18 +140,18 @@ def test_the_local_cluster_has_one_single_threaded_process_a_core(local):
 
 
 def test_the_local_cluster_is_reused_until_it_is_closed(local):
-    with clusters.executor("local", b"other work", Needs("func")):
+    with clusters.executor("local", b"other work", Needs("func"), Stopper()):
         assert local_cluster._kept is local
     local_cluster.close_local()
     local_cluster.close_local()
     assert local_cluster._kept is None
-    with clusters.executor("local", b"work", Needs("func")):
+    with clusters.executor("local", b"work", Needs("func"), Stopper()):
         assert local_cluster._kept is not local
 
 
 def test_a_local_cluster_whose_scheduler_is_gone_is_replaced(local):
     local.cluster.close()
-    with clusters.executor("local", b"work", Needs("func")):
+    with clusters.executor("local", b"work", Needs("func"), Stopper()):
         assert local_cluster._kept is not local
 
 
@@ -182,7 +183,7 @@ def test_workers_that_lack_the_package_are_told_before_anything_runs(study_folde
                 client.wait_for_workers(1, timeout=30)
                 with (
                     pytest.raises(ClusterError, match="1 of 1 workers cannot import.*none here"),
-                    clusters.executor(client, b"work", Needs("func")),
+                    clusters.executor(client, b"work", Needs("func"), Stopper()),
                 ):
                     pass
             process.terminate()

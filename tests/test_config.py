@@ -15,4 +15,4 @@ def test_each_setting_is_one_that_dask_knows(name):
 def test_the_psweep_section_wins():
     with dask.config.set({"psweep.dask": {"distributed.scheduler.allowed-failures": 7}}):
         assert cluster_settings()["distributed.scheduler.allowed-failures"] == 7
-    assert cluster_settings()["distributed.scheduler.allowed-failures"] == 2
+    assert cluster_settings()["distributed.scheduler.allowed-failures"] == 0

@@ -6,14 +6,24 @@ import random
 
 import pytest
 
+from psweep_dask.blame import LOSSES, Death, Running
 from psweep_dask.engine import Engine
+from psweep_dask.executors import ExecutorError, Loss
 from psweep_dask.plan import Plan
 from psweep_dask.pset import check_params
-from psweep_dask.task import SliceResult
+from psweep_dask.record import HEADER, unpack
+from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.work import SliceResult, Work
 
 
 def plan_of(count):
-    return Plan("run", 0, 100, *check_params([{"a": number} for number in range(count)]))
+    psets = check_params([{"a": number} for number in range(count)])
+    return Plan("run", 0, range(100, 100 + count), *psets)
+
+
+def engine_of(count, executor, stopper=None, **options):
+    work = Work("run", 0, "calc", b"", **options)
+    return Engine(plan_of(count), work, executor, stopper or Stopper())
 
 
 class FakeExecutor:
@@ -42,7 +52,15 @@ class FakeExecutor:
         assert isinstance(packed, bytes)
         done = self.random.randint(1, len(one.places))
         self.ran += one.places[:done]
-        return [(one, SliceResult(frame=b"x", done=done, seconds=done * 0.001))]
+        result = SliceResult(frame=b"x", done=done, seconds=done * 0.001)
+        result.statuses["ok"] = done
+        return [(one, result)]
+
+    def wake(self):
+        self.woken = True
+
+    def cancel_waiting(self):
+        pass
 
     def cancel(self):
         self.cancelled = True
@@ -51,7 +69,7 @@ class FakeExecutor:
 @pytest.mark.parametrize("seed", range(20))
 def test_each_pset_runs_once_whatever_comes_back_when(seed):
     executor = FakeExecutor(seed)
-    results = list(Engine(plan_of(500), executor).results())
+    results = list(engine_of(500, executor).results())
     assert sorted(executor.ran) == list(range(500))
     assert sum(result.done for result in results) == 500
     assert executor.most_in_flight <= 6
@@ -59,11 +77,11 @@ def test_each_pset_runs_once_whatever_comes_back_when(seed):
 
 def test_after_stop_nothing_new_is_handed_out():
     executor = FakeExecutor(0)
-    engine = Engine(plan_of(500), executor)
+    engine = engine_of(500, executor)
     results = engine.results()
     next(results)
     left = executor.in_flight
-    engine.stop()
+    engine.give_up()
     assert len(list(results)) == left
     assert executor.cancelled
 
@@ -71,29 +89,133 @@ def test_after_stop_nothing_new_is_handed_out():
 def test_after_the_grace_it_stops_waiting(monkeypatch):
     monkeypatch.setattr("psweep_dask.engine.GRACE", 0.0)
     executor = FakeExecutor(0)
-    engine = Engine(plan_of(500), executor)
+    engine = engine_of(500, executor)
     results = engine.results()
     next(results)
-    engine.stop()
+    engine.give_up()
     assert list(results) == []
     assert executor.cancelled
 
 
 def test_a_caller_that_stops_asking_cancels_what_is_in_flight():
     executor = FakeExecutor(0)
-    results = Engine(plan_of(500), executor).results()
+    results = engine_of(500, executor).results()
     next(results)
     results.close()
     assert executor.cancelled
 
 
-def test_an_interrupted_slice_is_handed_over_before_the_interrupt_goes_on():
+def test_a_request_to_stop_lets_what_runs_finish():
+    executor, stopper = FakeExecutor(0), Stopper()
+    results = engine_of(500, executor, stopper).results()
+    next(results)
+    stopper.request(Stop.SOON)
+    assert executor.woken
+    left = executor.in_flight
+    assert len(list(results)) <= left + 1
+    assert len(executor.ran) < 500
+
+
+def test_a_request_to_stop_now_waits_for_nothing():
+    executor, stopper = FakeExecutor(0), Stopper()
+    results = engine_of(500, executor, stopper).results()
+    next(results)
+    stopper.request(Stop.NOW)
+    assert list(results) == []
+    assert executor.cancelled
+
+
+class LosingExecutor(FakeExecutor):
+    """Loses each slice that holds the poison, as its worker dies of it."""
+
+    def __init__(self, poison, deaths):
+        super().__init__(0)
+        self.poison = poison
+        self.deaths = deaths
+        self.lost = 0
+
+    def finished(self, timeout):
+        poisoned = [pair for pair in self.waiting if self.poison in pair[0].places]
+        if not poisoned:
+            return super().finished(timeout)
+        self.waiting.remove(poisoned[0])
+        self.lost += 1
+        return [(poisoned[0][0], Loss(f"tcp://worker-{self.lost}", self.deaths(self.poison + 100)))]
+
+
+def segfault(seq):
+    return Death("tcp://w", "node7", -11, running=(Running("run", seq, 2.5),))
+
+
+def rows(results):
+    return [
+        dict(zip(names, values, strict=True))
+        for result in results
+        if result.frame != b"x"
+        for names, columns in unpack(result.frame[HEADER.size :])
+        for values in zip(*columns, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_the_pset_that_kills_its_worker_is_a_row_after_its_attempts(retries):
+    executor = LosingExecutor(7, segfault)
+    engine = engine_of(50, executor, retries=retries)
+    (row,) = rows(engine.results())
+    assert (row["a"], row["_pset_seq"], row["_status"]) == (7, 107, "killed")
+    assert row["_attempt"] == engine.workers_lost == retries + 1
+    assert row["_exec_host"] == "node7"
+    assert row["_pset_runtime"] == 2.5
+    assert "signal 11 (SIGSEGV)" in row["_exc_txt"]
+    assert sorted({*executor.ran} | {7}) == list(range(50))
+    assert executor.ran.count(7) == 0
+
+
+def test_a_pset_whose_worker_always_vanishes_is_a_row_in_the_end_and_says_why():
+    executor = LosingExecutor(7, lambda seq: None)
+    (row,) = rows(engine_of(50, executor).results())
+    assert (row["_status"], row["_attempt"], executor.lost) == ("killed", 1, LOSSES)
+    assert "vanished 10 times" in row["_exc_txt"]
+    assert sorted(executor.ran) == [one for one in range(50) if one != 7]
+
+
+def test_slices_that_never_ran_are_handed_out_again():
+    executor = FakeExecutor(0)
+    give = executor.finished
+    losses = iter([True] * 5)
+    executor.finished = lambda timeout: (
+        [(executor.waiting.pop()[0], Loss())] if next(losses, False) else give(timeout)
+    )
+    engine = engine_of(500, executor)
+    list(engine.results())
+    assert sorted(executor.ran) == list(range(500))
+    assert engine.workers_lost == 0
+
+
+def test_failed_attempts_are_repeated():
+    executor = FakeExecutor(0)
+    give = executor.finished
+
+    def fail_once(timeout):
+        ((one, result),) = give(timeout)
+        ran = one.places[: result.done]
+        result.again = [n for n, place in enumerate(ran) if executor.ran.count(place) == 1]
+        return [(one, result)]
+
+    executor.finished = fail_once
+    engine = engine_of(100, executor, retries=1)
+    list(engine.results())
+    assert sorted(executor.ran) == sorted([*range(100)] * 2)
+    assert engine.attempts_repeated == 100
+
+
+def test_trouble_on_a_worker_ends_the_run_after_what_came_with_it():
     executor = FakeExecutor(0)
     executor.finished = lambda timeout: [
-        (executor.waiting.pop()[0], SliceResult(frame=b"x", done=1, interrupted=True))
+        (executor.waiting.pop()[0], SliceResult(frame=b"x", done=1, trouble="disk full"))
     ]
-    results = Engine(plan_of(500), executor).results()
-    assert next(results).done == 1
-    with pytest.raises(KeyboardInterrupt):
+    results = engine_of(500, executor).results()
+    assert next(results).frame == b"x"
+    with pytest.raises(ExecutorError, match="disk full"):
         next(results)
     assert executor.cancelled

@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
+import uuid
 
 import pytest
 from distributed import Client, LocalCluster
+from running import load_of
 
-from psweep_dask.executors import (
-    INLINE_WORK,
-    DaskExecutor,
-    Executor,
-    ExecutorError,
-    InlineExecutor,
-)
-from psweep_dask.pset import check_params
+from psweep_dask import warden
+from psweep_dask.blame import Running
+from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
+from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss
 from psweep_dask.record import HEADER, dumps, unpack
 from psweep_dask.slices import Slice
-from psweep_dask.task import Work, pack_slice
+from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.work import Work
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +30,17 @@ def client():
 
 
 def work(func):
-    return dumps(Work(os.urandom(4).hex(), 0, "calc", dumps(func)))
+    return dumps(Work(str(uuid.uuid4()), 0, "calc", dumps(func)))
 
 
 def packed(*values):
-    psets, digests = check_params([{"a": value} for value in values])
-    return pack_slice(
-        list(range(len(psets))), psets, [digests[20 * n : 20 * n + 20] for n in range(len(psets))]
-    )
+    return load_of([{"a": value} for value in values]).pack()
 
 
 def drain(executor):
     results = {}
     while executor.in_flight:
-        for one, result in executor.finished(None):
+        for one, result in executor.finished(30.0):
             (block,) = unpack(result.frame[HEADER.size :])
             results[tuple(one.places)] = dict(zip(*block, strict=True))
     return results
@@ -53,7 +50,7 @@ def drain(executor):
 def make(request, client):
     def executor(func):
         if request.param == "inline":
-            return InlineExecutor(work(func))
+            return InlineExecutor(work(func), Stopper())
         return DaskExecutor(client, work(func), "func")
 
     return executor
@@ -76,8 +73,8 @@ def test_slots_are_the_threads_there_are(make):
 def test_a_large_func_travels_apart_from_the_tasks(client):
     ballast = os.urandom(INLINE_WORK)
     executor = DaskExecutor(client, work(lambda pset: {"y": len(ballast)}), "func")
-    assert not isinstance(executor._work, bytes)
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(4)])
+    assert executor._scattered is not None
     assert [one["y"] for one in drain(executor).values()] == [[INLINE_WORK]] * 4
 
 
@@ -86,7 +83,7 @@ def test_waiting_ends_when_the_timeout_is_over(client):
     executor.start([(Slice([0], 9.0), packed(1))])
     assert executor.finished(0.01) == []
     assert executor.finished(0.0) == []
-    assert len(executor.finished(None)) == 1
+    assert len(executor.finished(30.0)) == 1
 
 
 def test_what_is_fetched_is_forgotten_on_the_cluster(client):
@@ -103,40 +100,100 @@ def test_a_slice_that_dask_cannot_run_is_an_error_with_the_reason(client):
     executor = DaskExecutor(client, work(lambda pset: {}), "func")
     executor.start([(Slice([0], 9.0), b"no pickle")])
     with pytest.raises(ExecutorError, match="UnpicklingError"):
-        executor.finished(None)
+        executor.finished(30.0)
     executor.cancel()
 
 
-def test_cancelled_slices_stay_in_flight(client):
+def test_cancelled_slices_come_back_as_lost(client):
     executor = DaskExecutor(client, work(lambda pset: time.sleep(0.2) or {}), "func")
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(4)])
     executor.cancel()
-    assert executor.in_flight == 4
-    with pytest.raises(ExecutorError, match="cancelled"):
-        executor.finished(10)
+    lost = []
+    while executor.in_flight:
+        lost += executor.finished(30.0)
+    assert sorted((one.places[0], loss) for one, loss in lost) == [(n, Loss()) for n in range(4)]
 
 
-def test_ctrl_c_is_told_apart_from_a_keyboard_interrupt_of_func(make):
+def test_only_slices_that_wait_are_cancelled(client):
+    executor = DaskExecutor(client, work(lambda pset: time.sleep(1) or {}), "func")
+    executor.start([(Slice([n], 9.0), packed(n)) for n in range(8)])
+    time.sleep(0.3)
+    executor.cancel_waiting()
+    outcomes = []
+    while executor.in_flight:
+        outcomes += executor.finished(30.0)
+    # By default dask has two tasks on each worker, of which one waits there.
+    assert [isinstance(outcome, Loss) for _, outcome in outcomes].count(True) == 4
+
+
+def test_a_wait_can_be_ended_from_another_thread(client):
+    executor = DaskExecutor(client, work(lambda pset: {}), "func")
+    threading.Timer(0.1, executor.wake).start()
+    started = time.monotonic()
+    assert executor.finished(30.0) == []
+    assert time.monotonic() - started < 10
+
+
+def test_a_worker_that_dies_is_told_with_what_its_nanny_has_seen():
+    def deadly(pset):
+        os.kill(os.getpid(), 9)
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        warden.install(client, ours=False)  # dask would try three times more
+        executor = DaskExecutor(client, work(deadly), "func")
+        executor.start([(Slice([0, 1], 9.0), packed(1, 2))])
+        outcomes = []
+        while executor.in_flight:
+            outcomes += executor.finished(30.0)
+    ((one, loss),) = outcomes
+    assert one.places == [0, 1]
+    assert loss.worker == loss.death.worker
+    assert loss.death.exitcode == -9
+    (running,) = loss.death.running
+    assert isinstance(running, Running)
+    assert running.pset_seq == 10
+
+
+def test_ctrl_c_lets_the_pset_finish_and_ends_the_slice():
+    def func(pset):
+        if pset["a"] == 2:
+            os.kill(os.getpid(), 2)
+        return {}
+
+    stopper = Stopper()
+    executor = InlineExecutor(work(func), stopper)
+    executor.start([(Slice([0, 1, 2, 3], 9.0), packed(0, 1, 2, 3))])
+    with stopper.listening():
+        ((_, result),) = executor.finished(0.0)
+    assert (result.done, result.interrupted, stopper.level) == (3, False, Stop.SOON)
+
+
+def test_a_second_ctrl_c_drops_the_pset_and_keeps_what_finished():
+    def func(pset):
+        if pset["a"] == 2:
+            os.kill(os.getpid(), 2)
+            os.kill(os.getpid(), 2)
+            time.sleep(10)
+        return {}
+
+    stopper = Stopper()
+    executor = InlineExecutor(work(func), stopper)
+    executor.start([(Slice([0, 1, 2], 9.0), packed(0, 1, 2))])
+    with stopper.listening():
+        ((_, result),) = executor.finished(0.0)
+    assert (result.done, result.interrupted, stopper.level) == (2, True, Stop.NOW)
+
+
+def test_a_keyboard_interrupt_of_func_is_its_failure(make):
     def func(pset):
         raise KeyboardInterrupt
 
     executor = make(func)
     executor.start([(Slice([0], 9.0), packed(1))])
-    ((_, result),) = executor.finished(None)
+    ((_, result),) = executor.finished(30.0)
     assert result.failed == {"KeyboardInterrupt": 1}
     assert not result.interrupted
     assert pickle.loads(result.examples[0].exception).__class__ is KeyboardInterrupt
-
-
-def test_ctrl_c_during_a_pset_ends_the_slice_and_keeps_what_finished():
-    def func(pset):
-        if pset["a"] == 2:
-            os.kill(os.getpid(), 2)
-            time.sleep(10)
-        return {}
-
-    executor = InlineExecutor(work(func))
-    executor.start([(Slice([0, 1, 2], 9.0), packed(0, 1, 2))])
-    ((_, result),) = executor.finished(None)
-    assert result.interrupted
-    assert result.done == 2

@@ -11,7 +11,7 @@ from psweep_dask.pset import check_params
 
 def plan_of(psets):
     psets, digests = check_params(psets)
-    return Plan("run", 2, 10, psets, digests)
+    return Plan("run", 2, range(10, 10 + len(psets)), psets, digests, {11: 3})
 
 
 def dumped(plan, work=b"work"):
@@ -20,10 +20,13 @@ def dumped(plan, work=b"work"):
     return stream.getvalue()
 
 
-def test_psets_are_numbered_without_a_gap():
-    plan = plan_of([{"a": 1}, {"a": 2}])
-    assert [plan.seq(place) for place in range(len(plan))] == [10, 11]
-    assert plan.digest(1) == plan.digests[20:]
+def test_what_has_a_record_is_left_out_and_the_rest_keeps_its_numbers():
+    whole = plan_of([{"a": number} for number in range(5)])
+    left = whole.without({10, 13, 99})
+    assert left.seqs == [11, 12, 14]
+    assert [pset["a"] for pset in left.psets] == [1, 2, 4]
+    assert [left.digest(place) for place in range(3)] == [whole.digest(n) for n in (1, 2, 4)]
+    assert len(left.without(left.seqs)) == 0
 
 
 @pytest.mark.parametrize("count", [1, PSETS_PER_PICKLE, PSETS_PER_PICKLE * 2 + 1])

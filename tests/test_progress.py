@@ -12,26 +12,29 @@ import termios
 import pytest
 
 from psweep_dask.progress import Progress
-from psweep_dask.task import Failure, SliceResult
+from psweep_dask.work import Failure, SliceResult
 
 
-def failure(kind, seq=3):
-    text = f"Traceback (most recent call last):\n  File 'x.py'\n{kind}: bad"
-    return Failure(kind, seq, "{'a': 1}", text, b"")
+def result_of(ok=0, **failures):
+    """So many good psets, and failures by kind with the number of the pset."""
+    result = SliceResult()
+    for _ in range(ok):
+        result.count("ok", None)
+    for kind, seq in failures.items():
+        text = f"Traceback (most recent call last):\n  File 'x.py'\n{kind}: bad"
+        result.count("error", Failure(kind, seq, "{'a': 1}", text))
+    return result
 
 
 def test_counts_and_summary():
     progress = Progress(10, show=False)
-    progress.update(SliceResult(done=4))
-    progress.update(
-        SliceResult(
-            done=5,
-            failed={"ValueError": 1, "KeyError": 2},
-            examples=[failure("ValueError", 7), failure("KeyError", 8)],
-        )
-    )
+    progress.update(result_of(ok=4))
+    progress.update(result_of(ValueError=7, ok=2))
+    progress.update(result_of(KeyError=8))
+    progress.update(result_of(KeyError=9))
     assert progress.counts() == {"ok": 6, "error": 3, "left": 1}
-    summary = progress.summary()
+    summary = progress.summary(remarks=["2 workers were lost"])
+    assert "; 2 workers were lost\n" in summary
     assert "9 of 10 psets" in summary
     assert "6 ok, 3 failed (2 KeyError, 1 ValueError)" in summary
     assert "for example pset 8, {'a': 1}" in summary
@@ -41,9 +44,7 @@ def test_counts_and_summary():
 def test_each_kind_of_failure_is_logged_as_it_comes_but_once(caplog):
     progress = Progress(10, show=False)
     for seq in range(3):
-        progress.update(
-            SliceResult(done=1, failed={"KeyError": 1}, examples=[failure("KeyError", seq)])
-        )
+        progress.update(result_of(KeyError=seq))
     assert caplog.messages == ["pset 0 failed: KeyError: bad"]
     progress.close()
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
@@ -52,7 +53,8 @@ def test_each_kind_of_failure_is_logged_as_it_comes_but_once(caplog):
 @pytest.mark.parametrize(("limit", "often"), [(None, False), (1, True), (2, True), (3, False)])
 def test_failed_often(limit, often):
     progress = Progress(10, show=False)
-    progress.update(SliceResult(done=2, failed={"KeyError": 2}, examples=[failure("KeyError")]))
+    progress.update(result_of(KeyError=3))
+    progress.update(result_of(KeyError=4))
     assert progress.failed_often(limit) is often
 
 

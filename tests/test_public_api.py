@@ -11,19 +11,25 @@ def test_public_names():
     assert sorted(ps.__all__) == [
         "PsetFailedError",
         "PsweepError",
+        "Sweep",
         "df_filter_conds",
         "df_print",
         "df_read",
         "df_to_json",
         "df_write",
         "itr2params",
+        "load",
         "merge_dicts",
         "pgrid",
         "plist",
         "pset_sha1",
+        "reproduce",
+        "resume",
+        "retry",
         "rng",
         "run",
         "run_local",
+        "submit",
     ]
     assert ps.__version__ == version("psweep_dask")
 

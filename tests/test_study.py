@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from psweep_dask import journal, plan, study
+from psweep_dask import copies, journal, plan, study
 from psweep_dask.database import df_write, read_or_empty
 from psweep_dask.layout import Layout
 from psweep_dask.pset import check_params
@@ -27,7 +27,7 @@ def frame_of(run, *places):
             "_run_id": run.plan.run_id,
             "_pset_id": f"{run.plan.run_id}-{place}",
             "_time_utc": place,
-            "_pset_seq": run.plan.seq(place),
+            "_pset_seq": run.plan.seqs[place],
             "_run_seq": run.plan.run_seq,
         }
         for place in places
@@ -69,7 +69,7 @@ def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
 def test_runs_at_the_same_time_get_numbers_apart(layout):
     first = study.begin(layout, request(1, 2, 3))
     second = study.begin(layout, request(4, 5))
-    assert [first.plan.seq(0), second.plan.seq(0)] == [0, 3]
+    assert [first.plan.seqs[0], second.plan.seqs[0]] == [0, 3]
     assert [first.plan.run_seq, second.plan.run_seq] == [0, 1]
     second.journal.append(frame_of(second, 1, 0))
     second.finish("done", {})
@@ -83,25 +83,29 @@ def test_a_discarded_run_leaves_nothing_and_frees_its_numbers(layout):
     study.begin(layout, request(1, 2, 3)).discard()
     assert not layout.runs_dir.exists()
     run = study.begin(layout, request(1))
-    assert run.plan.seq(0) == 0
+    assert run.plan.seqs[0] == 0
     run.discard()
 
 
-def test_a_torn_journal_is_kept(layout):
+@pytest.mark.parametrize("damage", ["torn", "flipped"])
+def test_a_damaged_journal_is_kept_but_not_a_torn_end(layout, damage):
     run = study.begin(layout, request(1, 2))
     run.journal.append(frame_of(run, 0))
     path = layout.journal_path(run.plan.run_id)
+    last = bytearray(frame_of(run, 1))
+    last[-1] ^= 1
     with path.open("ab") as stream:
-        stream.write(frame_of(run, 1)[:-1])
+        stream.write(last[:-1] if damage == "torn" else last)
     assert run.finish("done", {})["a"].tolist() == [1]
-    assert path.exists()
+    assert not path.exists()
+    assert len(list(path.parent.glob("journal.damaged-*"))) == (damage == "flipped")
 
 
 def test_simulation_starts_from_a_copy_each_time(layout, study_folder):
     df_write(pd.DataFrame({"a": [1]}), layout.database_path)
     (study_folder / "calc.simulate").mkdir()
     (study_folder / "calc.simulate" / "old").touch()
-    simulated = study.simulation(layout)
+    simulated = copies.simulation(layout)
     assert [path.name for path in simulated.root.iterdir()] == ["database.pk"]
     assert simulated.database_path.read_bytes() == layout.database_path.read_bytes()
 

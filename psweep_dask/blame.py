@@ -1,0 +1,219 @@
+"""Who is to blame when a worker is lost: a pure policy, fed with what its nanny has seen.
+
+A pset is guilty only of the death of a process whose nanny lived on. A worker that is gone with
+its nanny, job or node costs no pset an attempt.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SUSPICIONS = 3
+"""So many deaths are one too many for a pset that each time was one of several suspects."""
+
+LOSSES = 10
+"""So often a pset may lose its worker to the infrastructure before that becomes its result."""
+
+ALONE_AFTER = 3
+"""After so many losses a pset travels alone, so that it can be told from its neighbours."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pset that a worker was running when it died.
+
+    Parameters
+    ----------
+    run_id : str
+    pset_seq : int
+    seconds : float
+        For how long.
+    """
+
+    run_id: str
+    pset_seq: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Death:
+    """What a nanny reports of a worker process that has ended.
+
+    Parameters
+    ----------
+    worker : str
+        Its address.
+    host : str
+    exitcode : int
+        Negative: the signal that killed it.
+    closing : bool
+        It was told to end.
+    running : tuple of Running
+    condemned : Running or None
+        The pset that was over its timeout, for which the nanny ended the process.
+    stack : str
+        Where func was, as lines of a traceback; empty if unknown.
+    memory : tuple of (int, int) or None
+        Bytes that the process held and its limit, if it was ended for that.
+    """
+
+    worker: str
+    host: str
+    exitcode: int
+    closing: bool = False
+    running: tuple[Running, ...] = ()
+    condemned: Running | None = None
+    stack: str = ""
+    memory: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a pset is found guilty of.
+
+    Parameters
+    ----------
+    pset_seq : int
+    status : {'killed', 'timeout'}
+    text : str
+        For ``_exc_txt``.
+    host : str
+    seconds : float
+        How long it ran.
+    final : bool
+        Further attempts are pointless.
+    """
+
+    pset_seq: int
+    status: str
+    text: str
+    host: str = ""
+    seconds: float = 0.0
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a lost slice means: at most one charge, and which psets must travel alone from now on.
+
+    All psets of the slice that are not charged are handed out again.
+    """
+
+    charge: Charge | None = None
+    alone: frozenset[int] = frozenset()
+
+
+class Judge:
+    """Remembers what each pset was involved in during one run.
+
+    Parameters
+    ----------
+    run_id : str
+
+    Examples
+    --------
+    >>> judge = Judge("r")
+    >>> death = Death("tcp://w", "node1", exitcode=-11, running=(Running("r", 5, 0.1),))
+    >>> verdict = judge.verdict([4, 5, 6], death)
+    >>> verdict.charge.pset_seq, verdict.charge.text
+    (5, 'the worker process was killed by signal 11 (SIGSEGV) on node1 while it ran this pset')
+    >>> judge.verdict([4, 5, 6], None)
+    Verdict(charge=None, alone=frozenset())
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._suspicions: Counter[int] = Counter()
+        self._losses: Counter[int] = Counter()
+
+    def verdict(self, seqs: Sequence[int], death: Death | None) -> Verdict:
+        """Judge the loss of a slice.
+
+        Parameters
+        ----------
+        seqs : sequence of int
+            The psets of the slice.
+        death : Death or None
+            None if no nanny has told: the worker vanished with it.
+        """
+        if death is None or death.closing or _was_asked_to_leave(death):
+            return self._lost(seqs)
+        if death.condemned is not None:
+            return self._timed_out(seqs, death, death.condemned)
+        running = [one for one in death.running if one.run_id == self._run_id]
+        suspect = next((one for one in running if one.pset_seq in seqs), None)
+        if suspect is None:
+            return self._lost(seqs)
+        if len(death.running) > 1:
+            self._suspicions[suspect.pset_seq] += 1
+            if self._suspicions[suspect.pset_seq] < SUSPICIONS:
+                return Verdict()
+        return Verdict(
+            Charge(suspect.pset_seq, "killed", _why_killed(death), death.host, suspect.seconds)
+        )
+
+    def _timed_out(self, seqs: Sequence[int], death: Death, condemned: Running) -> Verdict:
+        if condemned.run_id != self._run_id or condemned.pset_seq not in seqs:
+            return Verdict()  # its neighbour in the process was over its time, not this one
+        text = (
+            f"the pset was ended after {condemned.seconds:.1f} s on {death.host}: "
+            "it ran longer than timeout= allows"
+        )
+        charge = Charge(
+            condemned.pset_seq, "timeout", _with_stack(text, death), death.host, condemned.seconds
+        )
+        return Verdict(charge)
+
+    def _lost(self, seqs: Sequence[int]) -> Verdict:
+        self._losses.update(seqs)
+        if len(seqs) == 1 and self._losses[seqs[0]] >= LOSSES:
+            text = (
+                f"the worker of this pset vanished {LOSSES} times in the middle of it, each time "
+                "with its nanny, job or node: the walltime of the jobs may be shorter than this "
+                "pset takes, or its memory more than a job is allowed"
+            )
+            return Verdict(Charge(seqs[0], "killed", text, final=True))
+        return Verdict(alone=frozenset(seq for seq in seqs if self._losses[seq] >= ALONE_AFTER))
+
+
+def _was_asked_to_leave(death: Death) -> bool:
+    """Tell a process that a batch system ends from one that its nanny ends for its memory."""
+    return death.exitcode == -signal.SIGTERM and death.memory is None
+
+
+def _why_killed(death: Death) -> str:
+    if death.memory is not None:
+        held, limit = (f"{size / 2**30:.2f} GiB" for size in death.memory)
+        text = (
+            f"the worker process was ended on {death.host} while it ran this pset: it held {held} "
+            f"of memory and its limit is {limit}; give workers more, or have func hold less"
+        )
+    elif death.exitcode < 0:
+        text = (
+            f"the worker process was killed by signal {-death.exitcode} "
+            f"({_signal_name(-death.exitcode)}) on {death.host} while it ran this pset"
+        )
+        if death.exitcode == -signal.SIGKILL:
+            text += "; that is what the kernel does when memory runs out"
+    else:
+        text = (
+            f"the worker process ended with exit status {death.exitcode} on {death.host} while it "
+            "ran this pset: func, or a library that it calls, has left without an exception"
+        )
+    return _with_stack(text, death)
+
+
+def _with_stack(text: str, death: Death) -> str:
+    if not death.stack:
+        return text
+    return f"{text}\nIt was here (most recent call last):\n{death.stack.rstrip()}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return "no name"

@@ -1,0 +1,203 @@
+"""The conduct of one run: from a plan on disk, over the workers, to the rows in the database."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from psweep_dask import record
+from psweep_dask.errors import PsweepError
+from psweep_dask.journal import JournalError
+from psweep_dask.options import Options
+from psweep_dask.progress import Progress
+from psweep_dask.stopping import Stopper
+from psweep_dask.study import Run, StudyError
+from psweep_dask.work import Failure, Work
+
+if TYPE_CHECKING:  # distributed takes half a second to import
+    from psweep_dask.clusters import Where
+    from psweep_dask.engine import Engine
+
+log = logging.getLogger("psweep_dask")
+
+
+class PsetFailedError(PsweepError):
+    """So many psets failed that the run gave up, as `on_error` asked.
+
+    The message has the traceback of func; ``__cause__`` is the exception itself where it could
+    travel.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> def func(pset):
+    ...     return {"y": 1 / pset["a"]}
+    >>> try:
+    ...     ps.run(func, [{"a": 0}], cluster="sync", save=False, on_error="raise")
+    ... except ps.PsetFailedError as err:
+    ...     print(repr(err.__cause__))
+    ZeroDivisionError('division by zero')
+    """
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes, and what it is called there.
+
+    Parameters
+    ----------
+    where : Where
+        As `psweep_dask.clusters.resolve` gives it.
+    name : str
+        Name of func.
+    poolsize : int, optional
+        Number of workers of a LocalCluster.
+    """
+
+    where: Where
+    name: str
+    poolsize: int | None = None
+
+
+class Conduct:
+    """Conducts one run.
+
+    Parameters
+    ----------
+    run : Run
+    work : Work
+    place : Place
+    options : Options
+    """
+
+    def __init__(self, run: Run, work: Work, place: Place, options: Options) -> None:
+        self.run = run
+        self.stopper = Stopper(run.layout.stop_path(run.plan.run_id) if run.saved else None)
+        good = "simulated" if work.simulate else "ok"
+        self.progress = Progress(len(run.plan), options.progress, options.verbose, good)
+        self.dashboard_link: str | None = None
+        self._work = work
+        self._place = place
+        self._options = options
+
+    def go(self) -> pd.DataFrame:
+        """Run the psets of the plan and merge what they gave.
+
+        Returns
+        -------
+        DataFrame
+            The whole database.
+
+        Raises
+        ------
+        PsetFailedError
+            If as many psets have failed as `on_error` allows.
+        PsweepError
+            If the cluster, the journal or the database fail; what has finished is on disk.
+        """
+        from psweep_dask import clusters
+        from psweep_dask.engine import Engine
+
+        needs = clusters.Needs(
+            self._place.name,
+            self._place.poolsize,
+            single_threaded=self._work.capture_logs is not None,
+            timeout=self._work.timeout,
+        )
+        packed = record.dumps(self._work)
+        with ExitStack() as stack:
+            try:
+                pset_bytes = self.run.write_plan(packed)
+                executor = stack.enter_context(
+                    clusters.executor(self._place.where, packed, needs, self.stopper)
+                )
+            except BaseException:
+                self.run.discard()
+                raise
+            self.dashboard_link = clusters.dashboard_link(self._place.where)
+            self.run.info.setdefault("cluster", {})["slots"] = executor.slots
+            engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
+            return self._conduct(engine)
+
+    def _conduct(self, engine: Engine) -> pd.DataFrame:
+        try:
+            self._collect(engine)
+        except (KeyboardInterrupt, SystemExit):  # the third Ctrl-C: no time to merge
+            self.progress.close(with_example=False, remarks=["left in a hurry"])
+            self.run.leave()
+            raise
+        except JournalError:
+            self._finish_after_error(engine)
+            raise
+        except BaseException:
+            self._finish("broken off", engine)
+            raise
+        ended = self._how_it_ended()
+        df = self._finish(ended, engine)
+        if ended == "given up":
+            raise _gave_up(self.progress)
+        return df
+
+    def _collect(self, engine: Engine) -> None:
+        limit = self._options.failure_limit
+        for result in engine.results():
+            if result.frame:
+                self.run.journal.append(result.frame)
+            self.progress.update(result)
+            if self.progress.failed_often(limit):
+                engine.give_up()
+
+    def _how_it_ended(self) -> str:
+        if self.progress.failed_often(self._options.failure_limit):
+            return "given up"
+        return "done" if self.progress.done == self.progress.total else "stopped"
+
+    def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
+        self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
+        return self.run.finish(ended, self.progress.counts())
+
+    def _finish_after_error(self, engine: Engine) -> None:
+        """Merge what the journal has, if that still works: its own error is the one to tell."""
+        try:
+            self._finish("broken off", engine)
+        except StudyError as err:
+            log.warning("%s", err)
+
+    def _remarks(self, ended: str, engine: Engine) -> list[str]:
+        remarks = []
+        if engine.attempts_repeated:
+            remarks.append(f"{engine.attempts_repeated} failed attempts were repeated")
+        if engine.workers_lost:
+            remarks.append(f"{engine.workers_lost} workers were lost")
+        left = self.progress.total - self.progress.done
+        if left and self.run.saved:
+            how = "stopped" if ended == "stopped" else "broken off"
+            remarks.append(f"{how}, ps.resume({self.run.layout.calc_dir!r}) runs the {left} left")
+        return remarks
+
+
+def _gave_up(progress: Progress) -> PsetFailedError:
+    failure = next(iter(progress.examples.values()))
+    count = progress.failed.total()
+    error = PsetFailedError(
+        f"stopped, as on_error asks, with {count} failed pset{'s' * (count > 1)}; "
+        f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
+        f"{progress.done} of {progress.total} psets have finished; save=True keeps their rows"
+    )
+    error.__cause__ = _original(failure)
+    return error
+
+
+def _original(failure: Failure) -> BaseException | None:
+    if not failure.exception:
+        return None
+    try:
+        exception: BaseException = pickle.loads(failure.exception)
+    except Exception:  # its class is known on the worker only: the message tells it all
+        return None
+    return exception

@@ -1,0 +1,228 @@
+"""Slices as dask tasks, and what becomes of them when workers or connections are lost."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import time
+from typing import Any
+
+import dask
+from distributed import CancelledError, Client, Future, KilledWorker
+
+from psweep_dask import warden
+from psweep_dask.executors import ExecutorError, Loss, digest
+from psweep_dask.slices import Slice
+from psweep_dask.task import run_slice
+from psweep_dask.work import SliceResult
+
+log = logging.getLogger("psweep_dask")
+
+INLINE_WORK = 64 * 1024
+"""Bytes. A func up to this size travels with each slice; a larger one is scattered once."""
+
+SLOTS_INTERVAL = 2.0
+"""Seconds between two questions to the scheduler about how many worker threads there are."""
+
+REPORT_PATIENCE = 5.0
+"""Seconds that a nanny gets to tell what its worker died of; then it is taken for dead as well."""
+
+REPORT_INTERVAL = 0.1
+"""Seconds between two looks for such a report."""
+
+FETCH_PATIENCE = 10.0
+"""Seconds without an answer after which results are asked for again."""
+
+LONELY = 5.0
+"""Seconds without any worker after which the user is told: a restart takes one or two."""
+
+
+class DaskExecutor:
+    """Runs slices as dask delayed tasks.
+
+    Parameters
+    ----------
+    client : Client
+    work : bytes
+        A pickled `psweep_dask.work.Work`.
+    name : str
+        Name of func: the dashboard groups the tasks under it.
+    """
+
+    def __init__(self, client: Client, work: bytes, name: str) -> None:
+        self._client = client
+        self._digest = digest(work)
+        self._work = work
+        self._scattered: Future[Any] | None = None
+        self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)
+        self._keys = (
+            (f"{name}-{self._digest}", number, warden.KEY_MARK) for number in itertools.count()
+        )
+        self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
+        self._done: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+        self._mourned: dict[Any, tuple[str, float]] = {}
+        self._fetch_patience = FETCH_PATIENCE
+        self._connected = True
+        self._slots = 1
+        self._slots_known = -SLOTS_INTERVAL
+        self._worker_seen = time.monotonic()
+        self._lonely = False
+
+    @property
+    def slots(self) -> int:
+        """Worker threads that there are, or one where some may come; 0 if no slice can be sent."""
+        if not self._check_connection():
+            return 0
+        if time.monotonic() - self._slots_known >= SLOTS_INTERVAL:
+            self._count_slots()
+        return self._slots
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks were sent and not fetched."""
+        return len(self._futures)
+
+    def start(self, slices: list[tuple[Slice, bytes]]) -> None:
+        """Send slices to the scheduler, which starts them in this order."""
+        work = self._work_or_where_it_is()
+        for one, packed in slices:
+            task = self._run_slice(
+                work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
+            )
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
+                future = self._client.compute(
+                    task, optimize_graph=False, traverse=False, fifo_timeout="0ms"
+                )
+            self._futures[future.key] = (future, one)
+            future.add_done_callback(self._done.put)
+
+    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | Loss]]:
+        """Fetch all slices that have finished, and forget them on the cluster.
+
+        Raises
+        ------
+        ExecutorError
+            If the scheduler is gone, or if dask could not run a slice.
+        """
+        futures = self._wait(min(timeout, REPORT_INTERVAL) if self._mourned else timeout)
+        self._check_connection()
+        outcomes: list[tuple[Slice, SliceResult | Loss]] = []
+        for future in [one for one in futures if one.status != "finished"]:
+            outcomes += self._lost(future)
+        outcomes += self._fetch([one for one in futures if one.status == "finished"])
+        return outcomes + self._learned()
+
+    def wake(self) -> None:
+        """End the wait of `finished`."""
+        self._done.put(None)
+
+    def cancel_waiting(self) -> None:
+        """Cancel what no worker has begun."""
+        if not self._check_connection():
+            return
+        running = {key for keys in self._client.processing().values() for key in keys}
+        waiting = [one for key, (one, _) in self._futures.items() if key not in running]
+        self._client.cancel([one for one in waiting if one.status == "pending"])
+
+    def cancel(self) -> None:
+        """Cancel what is in flight. A func that runs already runs on until it returns."""
+        if self._futures and self._client.status == "running":
+            self._client.cancel([future for future, _ in self._futures.values()])
+
+    def _wait(self, timeout: float) -> list[Future[Any]]:
+        futures: list[Future[Any]] = []
+        try:
+            one = self._done.get(timeout=timeout)
+            while True:
+                if one is not None and one.key in self._futures:
+                    futures.append(one)
+                one = self._done.get_nowait()
+        except queue.Empty:
+            return futures
+
+    def _fetch(self, futures: list[Future[Any]]) -> list[tuple[Slice, SliceResult | Loss]]:
+        """Get results. One that is lost with its worker is made again by dask, and told again."""
+        if not futures:
+            return []
+        try:
+            results: list[SliceResult] = self._client.sync(
+                lambda: self._client.gather(futures, asynchronous=True),
+                callback_timeout=self._fetch_patience,
+            )
+        except (TimeoutError, KilledWorker, CancelledError, OSError):
+            self._fetch_patience *= 2  # it may be the results that are large
+            for future in futures:
+                future.add_done_callback(self._done.put)
+            return []
+        return [(self._forget(one), result) for one, result in zip(futures, results, strict=True)]
+
+    def _forget(self, future: Future[Any]) -> Slice:
+        _, one = self._futures.pop(future.key)
+        future.release()
+        return one
+
+    def _lost(self, future: Future[Any]) -> list[tuple[Slice, SliceResult | Loss]]:
+        if future.status == "pending":  # lost again since it was told
+            future.add_done_callback(self._done.put)
+            return []
+        if future.status != "error":  # cancelled, or lost with the connection
+            return [(self._forget(future), Loss())]
+        error = future.exception()
+        if not isinstance(error, KilledWorker):
+            raise ExecutorError(f"dask could not run a slice: {error!r}")
+        self._mourned[future.key] = (error.last_worker.address, time.monotonic() + REPORT_PATIENCE)
+        return []
+
+    def _learned(self) -> list[tuple[Slice, SliceResult | Loss]]:
+        """Give the lost slices of which it is known by now what their worker died of."""
+        if not self._mourned or not self._check_connection():
+            return []
+        deaths = warden.deaths(self._client)
+        now = time.monotonic()
+        outcomes: list[tuple[Slice, SliceResult | Loss]] = []
+        for key, (worker, deadline) in list(self._mourned.items()):
+            if worker in deaths or now > deadline:
+                del self._mourned[key]
+                future, _ = self._futures[key]
+                outcomes.append((self._forget(future), Loss(worker, deaths.get(worker))))
+        return outcomes
+
+    def _work_or_where_it_is(self) -> bytes | Future[Any]:
+        if len(self._work) <= INLINE_WORK:
+            return self._work
+        if self._scattered is None or self._scattered.status != "finished":
+            self._scattered = self._client.scatter(self._work, broadcast=True, hash=False)
+        return self._scattered
+
+    def _count_slots(self) -> None:
+        now = self._slots_known = time.monotonic()
+        try:
+            threads = sum(self._client.nthreads().values())
+        except OSError:  # the connection broke just now
+            return
+        needs_worker = len(self._work) > INLINE_WORK  # there must be one to take it
+        self._slots = threads or (0 if needs_worker else 1)
+        if threads:
+            self._worker_seen = now
+            if self._lonely:
+                log.warning("there are workers again, the run goes on")
+            self._lonely = False
+        elif now - self._worker_seen > LONELY and not self._lonely:
+            self._lonely = True
+            log.warning("all workers are gone: the run waits until others come, Ctrl-C ends it")
+
+    def _check_connection(self) -> bool:
+        status = self._client.status
+        if status not in ("running", "connecting"):
+            raise ExecutorError(
+                "the connection to dask's scheduler is gone for good; what had finished is saved"
+            )
+        connected = bool(status == "running")
+        if connected != self._connected:
+            self._connected = connected
+            if connected:
+                log.warning("connected to dask's scheduler again, the run goes on")
+            else:
+                log.warning("the connection to dask's scheduler is lost, trying to connect again")
+        return connected

@@ -1,0 +1,202 @@
+"""What a worker process is doing right now, written where it outlives the process.
+
+The note is a small file that the worker keeps mapped into its memory: telling which pset begins
+costs a microsecond, and whoever watches the process can read it after a segfault as well. Behind
+the note, in the same file, `faulthandler` leaves the traceback of a crash.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import mmap
+import os
+import signal
+import struct
+import tempfile
+import threading
+import time
+import uuid
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+NOTE_SIZE = 4096
+MAX_TRACE = 2**20
+TRACE_SIGNAL = signal.SIGUSR2
+"""On this signal the process writes the traceback of all its threads behind the note."""
+
+_HEAD = struct.Struct("<q")  # 1 once the worker is closing on purpose
+_ENTRY = struct.Struct("<16sqdd")  # run id, pset_seq, started, deadline
+_ENTRIES = (NOTE_SIZE - _HEAD.size) // _ENTRY.size
+_IDLE = _ENTRY.pack(bytes(16), -1, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One pset that is being run.
+
+    Parameters
+    ----------
+    run_id : str
+    pset_seq : int
+    started, deadline : float
+        By `time.monotonic`, which all processes of a machine share; a deadline of 0 is none.
+    """
+
+    run_id: str
+    pset_seq: int
+    started: float
+    deadline: float
+
+
+class Note:
+    """The note of one process, open in the process itself or in the one that watches it.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of a file of at least `NOTE_SIZE` bytes, open for reading and writing. It is closed with
+        the note, or when nobody uses that any more.
+
+    Examples
+    --------
+    >>> note = Note.blank(tempfile.mkstemp()[0])
+    >>> note.begin(uuid.UUID(int=7).bytes, pset_seq=3)
+    >>> [(entry.pset_seq, entry.deadline) for entry in note.entries()]
+    [(3, 0.0)]
+    >>> note.end()
+    >>> note.entries()
+    []
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.close = weakref.finalize(self, os.close, descriptor)
+        self._map = mmap.mmap(descriptor, NOTE_SIZE)
+        self._places: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def blank(cls, descriptor: int) -> Note:
+        """Start a note in an empty file."""
+        os.write(descriptor, (_HEAD.pack(0) + _IDLE * _ENTRIES).ljust(NOTE_SIZE, b"\0"))
+        return cls(descriptor)
+
+    def begin(self, run: bytes, pset_seq: int, timeout: float | None = None) -> None:
+        """Note that this thread begins a pset of a run, and when it must be through."""
+        now = time.monotonic()
+        deadline = 0.0 if timeout is None else now + timeout
+        _ENTRY.pack_into(self._map, self._place(), run, pset_seq, now, deadline)
+
+    def end(self) -> None:
+        """Note that this thread is idle."""
+        place = self._place()
+        self._map[place : place + _ENTRY.size] = _IDLE
+
+    def close_on_purpose(self) -> None:
+        """Note that the process ends because it was told to: nobody's fault."""
+        _HEAD.pack_into(self._map, 0, 1)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the process ends because it was told to."""
+        return bool(_HEAD.unpack_from(self._map)[0])
+
+    def entries(self) -> list[Entry]:
+        """Tell what the threads of the process are running."""
+        raw = _ENTRY.iter_unpack(self._map[_HEAD.size : _HEAD.size + _ENTRIES * _ENTRY.size])
+        return [
+            Entry(str(uuid.UUID(bytes=run)), seq, started, deadline)
+            for run, seq, started, deadline in raw
+            if seq >= 0
+        ]
+
+    def trace(self) -> str:
+        """Read the tracebacks that `faulthandler` has left."""
+        return os.pread(self._descriptor, MAX_TRACE, NOTE_SIZE).decode(errors="replace")
+
+    def catch_traces(self) -> None:
+        """Have tracebacks of this process written behind the note, on a crash and on request."""
+        os.lseek(self._descriptor, NOTE_SIZE, os.SEEK_SET)
+        faulthandler.enable(self._descriptor)
+        faulthandler.register(TRACE_SIGNAL, self._descriptor, all_threads=True)
+
+    def _place(self) -> int:
+        thread = threading.get_ident()
+        place = self._places.get(thread)
+        if place is None:
+            with self._lock:  # more threads than entries share the last one
+                number = min(len(self._places), _ENTRIES - 1)
+                place = self._places[thread] = _HEAD.size + number * _ENTRY.size
+        return place
+
+
+def note_path(watcher: str, pid: int) -> Path:
+    """Tell where the note of a process is; the process and its watcher work it out alike.
+
+    Parameters
+    ----------
+    watcher : str
+        Address of the nanny.
+    pid : int
+        Of the worker process.
+    """
+    folder = Path(tempfile.gettempdir(), f"psweep_dask-{os.getuid()}")
+    name = hashlib.blake2b(watcher.encode(), digest_size=8).hexdigest()
+    return folder / f"{name}-{pid}"
+
+
+def create(path: Path) -> Note:
+    """Start the note of this process.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or if somebody else made the folder to read it.
+    """
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{str(path.parent)!r} belongs to another user")
+    path.unlink(missing_ok=True)  # of a process long ago that had the same pid
+    return Note.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def take_over(path: Path) -> Note | None:
+    """Open the note of another process and remove its name, so that no file is left behind."""
+    try:
+        if path.stat().st_size < NOTE_SIZE:  # just being made
+            return None
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    path.unlink(missing_ok=True)
+    return Note(descriptor)
+
+
+def func_stack(trace: str, caller: str) -> str:
+    r"""Find where func was in what `faulthandler` wrote, the innermost call last.
+
+    Parameters
+    ----------
+    trace : str
+    caller : str
+        The file whose code calls func: the frames below are ours and dask's.
+
+    Returns
+    -------
+    str
+        Lines as in a traceback; empty if func is not in there.
+
+    Examples
+    --------
+    >>> trace = 'Thread 1 (most recent call first):\n  File "study.py", line 3 in f\n'
+    >>> func_stack(trace + '  File "runner.py", line 9 in run', "runner.py")
+    '  File "study.py", line 3 in f\n'
+    """
+    for block in reversed(trace.split("\n\n")):
+        frames = [line for line in block.splitlines() if line.startswith("  File ")]
+        ours = [place for place, line in enumerate(frames) if f'"{caller}"' in line]
+        if ours:
+            return "".join(line + "\n" for line in reversed(frames[: ours[0]]))
+    return ""

@@ -1,0 +1,232 @@
+"""From one pset to its record, whatever func does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pickle
+import socket
+import sys
+import tempfile
+import time
+import traceback
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from psweep_dask import frame, record
+from psweep_dask.capture import redirected
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import Layout, replace_file
+from psweep_dask.note import Note
+from psweep_dask.pset import RESERVED_FIELDS, Pset
+from psweep_dask.record import Record
+from psweep_dask.work import Failure, Func, Work, our_fields, short
+
+own_note: Note | None = None
+"""Where this process tells what it is running, if somebody watches over it."""
+
+LOG_BASENAME = "logs.txt"
+
+MAX_RESULT_BYTES = 3 * 2**30
+"""The most that one result may hold: a frame of the journal ends at 4 GiB."""
+
+# Types whose values cannot change and surely survive pickling.
+_PLAIN = frozenset(
+    {int, float, str, bool, type(None), complex, bytes}
+    | {dt.datetime, dt.date, dt.timedelta, pd.Timestamp}
+)
+
+
+class BadResultError(PsweepError):
+    """func returned something that cannot become a row."""
+
+
+class Interrupt(KeyboardInterrupt):
+    """Ctrl-C by the user, as opposed to a KeyboardInterrupt that func raises itself."""
+
+
+@dataclass
+class Outcome:
+    """What became of one pset: its record, the bytes that are not plain, why it failed."""
+
+    record: Record
+    size: int = 0
+    failure: Failure | None = None
+
+
+class Runner:
+    """Runs the psets of one run on this worker.
+
+    Parameters
+    ----------
+    work : Work
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._host = socket.gethostname()
+        self._run = uuid.UUID(work.run_id).bytes
+        self._func: Func | None = None
+        self._broken: BaseException | None = None
+        sys.path.extend(path for path in work.import_paths if path not in sys.path)
+        try:
+            self._func = None if work.simulate else pickle.loads(work.func)
+        except Exception as err:  # a module that this machine lacks: the failure of each pset
+            self._broken = err
+
+    def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> Outcome:
+        """Call func for one pset and make its record, whatever func does.
+
+        The record holds the pset as it was before func got its copy of it.
+        """
+        if own_note is None:
+            return self._run_pset(pset, seq, sha1, attempt)
+        own_note.begin(self._run, seq, self.work.timeout)
+        try:
+            return self._run_pset(pset, seq, sha1, attempt)
+        finally:
+            own_note.end()
+
+    def save_row(self, one: Record) -> None:
+        """Write a record to a file of its own, for tmpsave=True."""
+        layout = Layout(one["_calc_dir"])
+        row = frame.from_blocks([(tuple(one), [[value] for value in one.values()])])
+        data = record.dumps(row)
+        path = layout.tmpsave_path(one["_run_id"], one["_pset_id"])
+        replace_file(path, lambda stream: stream.write(data))
+
+    def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Outcome:
+        if self.work.cwd:  # an earlier pset may have gone elsewhere
+            os.chdir(self.work.cwd)
+        fields = self.work.seed_fields(seq, sha1)
+        outcome = Outcome({**pset, **fields})
+        error: BaseException | None = None
+        logs: list[str] = []
+        started = time.perf_counter()
+        try:
+            given = pset if _are_plain(pset.values()) else pickle.loads(record.dumps(pset))
+            given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
+            outcome.size = self._merge_result(outcome.record, given, logs)
+        except Interrupt:
+            raise
+        except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
+            error = err
+        runtime = time.perf_counter() - started
+        if error is not None:
+            outcome.record = {**pset, **fields}
+            outcome.failure = _failure(error, seq, pset)
+        exc_txt = outcome.failure.exc_txt if outcome.failure else None
+        status = self._status(outcome.failure)
+        outcome.record |= our_fields(status, exc_txt, self._host, runtime, attempt)
+        if self.work.capture_logs in ("db", "db+file"):
+            outcome.record["_logs"] = "".join(logs)
+            outcome.size += len(outcome.record["_logs"])
+        return outcome
+
+    def _status(self, failure: Failure | None) -> str:
+        if failure:
+            return "error"
+        return "simulated" if self.work.simulate else "ok"
+
+    def _merge_result(self, record: Record, pset: Pset, logs: list[str]) -> int:
+        """Call func, merge its result into the record, and give the size of what is not plain."""
+        if self.work.simulate:
+            return 0
+        if self._func is None:
+            raise BadResultError(
+                f"func cannot be loaded on {self._host}: {self._broken!r}"
+            ) from None
+        result = self._call(self._func, pset, logs)
+        if not isinstance(result, dict):
+            raise BadResultError(
+                f"func must return a dict, not {type(result).__name__}: {short(result)}"
+            )
+        size = 0
+        for key, value in result.items():
+            if key not in RESERVED_FIELDS:
+                record[key], value_size = _packed(key, value)
+                size += value_size
+        if size > MAX_RESULT_BYTES:
+            raise BadResultError(
+                f"the result has {size} bytes, more than {MAX_RESULT_BYTES}; "
+                "save it in calc/<pset_id>/ and return its path"
+            )
+        return size
+
+    def _call(self, func: Func, pset: Pset, logs: list[str]) -> Any:
+        how = self.work.capture_logs
+        if how is None:
+            return func(pset)
+        with self._log_file(pset, to_file="file" in how) as log:
+            try:
+                with redirected(log):
+                    return func(pset)
+            finally:
+                log.seek(0)
+                logs.append(log.read().decode(errors="replace"))
+
+    def _log_file(self, pset: Pset, to_file: bool) -> BinaryIO:
+        if not to_file:
+            return tempfile.TemporaryFile()
+        folder = Path(pset["_calc_dir"], pset["_pset_id"])
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / LOG_BASENAME).open("w+b")
+
+
+def _packed(key: Any, value: Any) -> tuple[Any, int]:
+    """Give what a record keeps of a value, and its size in bytes if it is not a number.
+
+    The record must not share objects that func goes on to change for later psets.
+    """
+    if not isinstance(key, str | int):
+        raise BadResultError(f"a key of the result is {short(key)}; keys must be str")
+    if type(value) in (str, bytes):
+        return value, len(value)
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        return value.copy(), value.nbytes
+    if _is_plain(value):
+        return value, 0
+    try:
+        data = record.dumps(value)
+        pickle.loads(data)  # some exceptions and others pickle, but cannot be restored
+    except Exception as err:  # __reduce__ of any class may raise anything
+        raise BadResultError(
+            f"the value of key {key!r} of the result, {short(value)} "
+            f"({type(value).__name__}), cannot be pickled: {err!r}"
+        ) from None
+    return record.Packed(data), len(data)
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values)) or all(map(_is_plain, values))
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _PLAIN or isinstance(value, np.generic)
+
+
+def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
+    _forget_own_frames(error)
+    try:
+        exception = record.dumps(error)
+        pickle.loads(exception)
+    except BaseException:  # one that cannot travel is told by its traceback alone
+        exception = b""
+    kind = type(error).__name__
+    text = "".join(traceback.format_exception(error))
+    return Failure(kind, seq, short(pset), text, exception)
+
+
+def _forget_own_frames(error: BaseException) -> None:
+    """Let the traceback begin in func."""
+    own = {__file__, sys.modules[redirected.__module__].__file__}
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in own:
+        trace = trace.tb_next
+    error.__traceback__ = trace

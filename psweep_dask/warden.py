@@ -1,0 +1,230 @@
+"""Watching over worker processes: ends a pset that is over its time, tells what a process died of.
+
+Three plugins of dask, one for each kind of process. The `Guard` sits in the worker, has it keep a
+note of what it is running, and shields it from the Ctrl-C that a terminal sends to all processes.
+The `Warden` sits in the nanny and reads that note. The `Judiciary` sits in the scheduler of a
+cluster that is not ours and has it tell us of each death, instead of trying again by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Worker, WorkerPlugin
+from distributed.process import AsyncProcess
+from tornado.ioloop import PeriodicCallback
+
+from psweep_dask import note, runner
+from psweep_dask.blame import Death, Running
+from psweep_dask.note import Entry, Note
+
+log = logging.getLogger("psweep_dask")
+
+DEATHS = "psweep_dask-deaths"
+"""Topic of dask's events under which nannies report."""
+
+MEMORY_KILLS = "worker-restart-memory"
+"""Topic under which dask's nannies tell that they end a worker for its memory."""
+
+INTERVAL = 0.2
+"""Seconds between two looks at a worker: how late a timeout may be."""
+
+KEY_MARK = "psweep"
+"""Last part of the keys of our tasks, to know them on a cluster that others use too."""
+
+
+def install(client: Client, ours: bool) -> None:
+    """Watch over the workers of a cluster, those that come later included.
+
+    Parameters
+    ----------
+    client : Client
+    ours : bool
+        Whether we started the cluster, with the settings that suit us.
+    """
+    client.register_plugin(Guard())
+    client.register_plugin(Warden())
+    if not ours:
+        client.register_plugin(Judiciary())
+
+
+def deaths(client: Client) -> dict[str, Death]:
+    """Tell of which workers the nannies have reported the death, by address."""
+    kills = {
+        event["pid"]: event["rss"] for _, event in client.get_events(MEMORY_KILLS) or () if event
+    }
+    return {
+        event["worker"]: _death(event, kills.get(event["pid"]))
+        for _, event in client.get_events(DEATHS) or ()
+    }
+
+
+def kill_with_children(pid: int) -> None:
+    """End a process and all that it has started, at once."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.suspend()  # so that it starts no others meanwhile
+        for one in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+class Guard(WorkerPlugin):
+    """Has a worker process tell what it is running."""
+
+    name = "psweep_dask-guard"
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Start the note, and leave Ctrl-C to the driver."""
+        if worker.nanny is None:  # nobody would read it
+            return
+        try:
+            self._note = note.create(note.note_path(str(worker.nanny), os.getpid()))
+        except OSError as err:
+            log.warning("timeout= and the search for killed psets do not work here: %s", err)
+            return
+        self._note.catch_traces()
+        runner.own_note = self._note
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def teardown(self, worker: Worker) -> None:
+        """Tell that the end is on purpose."""
+        if hasattr(self, "_note"):
+            self._note.close_on_purpose()
+
+
+@dataclass
+class _Watched:
+    process: AsyncProcess
+    pid: int
+    address: str
+    note: Note | None = None
+    condemned: Entry | None = None
+    ended: bool = False
+
+
+class Warden(NannyPlugin):
+    """Has a nanny end what is over its time, and report how its worker died."""
+
+    name = "psweep_dask-warden"
+    idempotent = True
+
+    def setup(self, nanny: Nanny) -> None:
+        """Begin to look at the worker now and then."""
+        self._watched: _Watched | None = None
+        self._look(nanny)
+        callback = PeriodicCallback(partial(self._look, nanny), INTERVAL * 1000)
+        nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
+        callback.start()
+
+    def teardown(self, nanny: Nanny) -> None:
+        """End it."""
+        nanny.periodic_callbacks.pop(self.name).stop()
+
+    def _look(self, nanny: Nanny) -> None:
+        watched = self._watched
+        if watched is not None and watched.process.exitcode is not None:
+            _report(nanny, watched)
+            watched = self._watched = None
+        if watched is None:
+            watched = self._watched = _begin_to_watch(nanny)
+        if watched is None:
+            return
+        watched.address = nanny.worker_address or watched.address
+        if watched.note is None:
+            watched.note = note.take_over(note.note_path(nanny.address, watched.pid))
+        if watched.note is not None:
+            _enforce_deadlines(watched, watched.note)
+
+
+class Judiciary(SchedulerPlugin):
+    """Has a scheduler give up one of our slices when its worker dies, so that we can judge."""
+
+    name = "psweep_dask-judiciary"
+    idempotent = True
+
+    async def start(self, scheduler: Any) -> None:
+        """Remember the scheduler."""
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Have the next death of a worker be one too many for our task."""
+        if finish == "processing" and isinstance(key, tuple) and key[-1] == KEY_MARK:
+            task = self._scheduler.tasks[key]
+            task.suspicious = self._scheduler.allowed_failures
+
+
+def _begin_to_watch(nanny: Nanny) -> _Watched | None:
+    process = nanny.process.process if nanny.process else None
+    if process is None or process.pid is None:
+        return None
+    return _Watched(process, process.pid, nanny.worker_address or "")
+
+
+def _enforce_deadlines(watched: _Watched, its_note: Note) -> None:
+    """Ask who is late for a traceback, and end it the next time."""
+    now = time.monotonic()
+    late = [entry for entry in its_note.entries() if 0 < entry.deadline < now]
+    if watched.condemned is not None and watched.condemned in late:
+        watched.ended = True
+        kill_with_children(watched.pid)
+    elif late:
+        watched.condemned = late[0]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(watched.pid, note.TRACE_SIGNAL)
+
+
+def _report(nanny: Nanny, watched: _Watched) -> None:
+    its_note = watched.note or note.take_over(note.note_path(nanny.address, watched.pid))
+    event = {
+        "worker": watched.address,
+        "pid": watched.pid,
+        "host": socket.gethostname(),
+        "exitcode": watched.process.exitcode,
+        "memory_limit": nanny.memory_manager.memory_limit,
+        "closing": False,
+        "running": [],
+        "condemned": None,
+        "stack": "",
+    }
+    if its_note is not None:
+        now = time.monotonic()
+        entries = its_note.entries()
+        in_time = watched.ended and watched.condemned not in entries  # through in the last moment
+        event["closing"] = its_note.closing or in_time
+        event["running"] = [_told(entry, now) for entry in entries]
+        if watched.ended and watched.condemned is not None:
+            event["condemned"] = _told(watched.condemned, now)
+        event["stack"] = note.func_stack(its_note.trace(), runner.__file__)
+        its_note.close()
+    nanny.log_event(DEATHS, event)
+
+
+def _told(entry: Entry, now: float) -> list[Any]:
+    return [entry.run_id, entry.pset_seq, now - entry.started]
+
+
+def _death(event: dict[str, Any], held: int | None) -> Death:
+    condemned = event["condemned"]
+    return Death(
+        worker=event["worker"],
+        host=event["host"],
+        exitcode=event["exitcode"],
+        closing=event["closing"],
+        running=tuple(Running(*one) for one in event["running"]),
+        condemned=Running(*condemned) if condemned else None,
+        stack=event["stack"],
+        memory=None if held is None else (held, event["memory_limit"]),
+    )

@@ -1,0 +1,173 @@
+"""What a run and its workers have to agree on: the work, the book-keeping, what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from psweep_dask import record
+from psweep_dask.pset import Pset, pset_id
+from psweep_dask.record import Record
+
+Func = Callable[[Pset], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all slices of a run have in common; it travels once, or with each slice if small.
+
+    Parameters
+    ----------
+    run_id, run_seq
+        Of the run.
+    calc_dir : str
+        As the user passed it.
+    func : bytes
+        func, cloudpickled.
+    cwd : str or None
+        Where relative paths of func start; None leaves the worker where it is.
+    import_paths : tuple of str
+        Folders in which the driver finds modules.
+    simulate : bool
+        Do not call func.
+    tmpsave : bool
+        Write each row to a file of its own at once.
+    capture_logs : {None, 'db', 'file', 'db+file'}
+        Where the output of func goes.
+    stop_after : int or None
+        End a slice after so many failures.
+    retries : int
+        How many further attempts a pset that fails gets.
+    timeout : float or None
+        Seconds that a pset may take.
+    """
+
+    run_id: str
+    run_seq: int
+    calc_dir: str
+    func: bytes
+    cwd: str | None = None
+    import_paths: tuple[str, ...] = ()
+    simulate: bool = False
+    tmpsave: bool = False
+    capture_logs: str | None = None
+    stop_after: int | None = None
+    retries: int = 0
+    timeout: float | None = None
+
+    def seed_fields(self, seq: int, sha1: str) -> Record:
+        """Give the book-keeping of a pset that begins now, in the order of the database."""
+        return {
+            "_run_id": self.run_id,
+            "_pset_id": pset_id(self.run_id, seq),
+            "_calc_dir": self.calc_dir,
+            "_time_utc": time.time_ns(),
+            "_pset_sha1": sha1,
+            "_pset_seq": seq,
+            "_run_seq": self.run_seq,
+        }
+
+
+def our_fields(status: str, exc_txt: str | None, host: str, runtime: float, attempt: int) -> Record:
+    """Give the book-keeping of a pset that has ended, in the order of the database."""
+    return {
+        "_status": status,
+        "_exc_txt": exc_txt,
+        "_exec_host": host,
+        "_pset_runtime": runtime,
+        "_attempt": attempt,
+    }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed pset, to tell the user about at once.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the exception's class, or the status of a pset that was ended.
+    pset_seq : int
+    pset : str
+        The parameters, shortened for reading.
+    exc_txt : str
+        The traceback.
+    exception : bytes
+        The exception pickled, empty where that is impossible.
+    """
+
+    kind: str
+    pset_seq: int
+    pset: str
+    exc_txt: str
+    exception: bytes = b""
+
+
+@dataclass
+class SliceResult:
+    """What comes back for a slice.
+
+    Parameters
+    ----------
+    frame : bytes
+        A frame of the journal with the records; the driver appends it unread. Empty if there
+        are none.
+    done : int
+        How many psets of the slice were run, from its first on.
+    seconds : float
+        How long they took.
+    statuses : Counter
+        Number of records by ``_status``.
+    failed : Counter
+        Number of failures by kind.
+    examples : list of Failure
+        The first failure of each kind.
+    again : list of int
+        Which psets of the slice, by their place in it, failed and are to be tried again.
+    trouble : str
+        Why nothing more can be run, for instance a full disk.
+    interrupted : bool
+        The user wants to drop the pset after the last one done.
+    """
+
+    frame: bytes = b""
+    done: int = 0
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    examples: list[Failure] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    trouble: str = ""
+    interrupted: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many records there are."""
+        return self.statuses.total()
+
+    def count(self, status: str, failure: Failure | None) -> None:
+        """Take a record into account."""
+        self.statuses[status] += 1
+        if failure is not None:
+            if failure.kind not in self.failed:
+                self.examples.append(failure)
+            self.failed[failure.kind] += 1
+
+
+def result_of(one: Record, failure: Failure) -> SliceResult:
+    """Make the result of a pset that has ended its worker, and so could make none itself."""
+    result = SliceResult(record.pack([one]))
+    result.count(one["_status"], failure)
+    return result
+
+
+def short(value: Any, limit: int = 200) -> str:
+    """Show a value for reading, whatever its ``repr`` does."""
+    try:
+        text = repr(value)
+    except Exception as err:  # a foreign __repr__ must not cost the message
+        text = f"<{type(value).__name__} whose repr fails: {err!r}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
