@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pprint
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
+from psweep_dask import recovery, revisit
 from psweep_dask.database import df_read
+from psweep_dask.errors import PsweepError
 from psweep_dask.frame import df_to_json
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+CALC_DIR = click.argument("calc_dir", default="calc")
+RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
+CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
 
 
@@ -50,6 +56,77 @@ def db2table(
     shown = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
     table: Any = df if all_columns else df[shown]  # tabulate takes DataFrames, its stubs do not say
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))
+
+
+class _Main(click.Group):
+    """Tells our errors in a line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PsweepError as err:
+            raise click.ClickException(str(err)) from err
+
+
+@click.group("psweep", cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Parameter sweeps on Dask: see to the runs of a study from the shell."""
+
+
+@main.command()
+@CALC_DIR
+@RUN_ID
+@CLUSTER
+def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
+    """Finish the runs of the study in CALC_DIR that have died or were stopped.
+
+    \b
+    psweep-dask resume calc
+    """  # noqa: D301  (click wants the character itself)
+    revisit.resume(calc_dir, run_id=run_id, cluster=cluster)
+
+
+@main.command()
+@CALC_DIR
+@CLUSTER
+@click.option("--kind", multiple=True, help="error, timeout or killed; by default all of them.")
+def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
+    """Start a new run over the psets of CALC_DIR that failed.
+
+    \b
+    psweep-dask retry calc --kind timeout --kind killed
+    """  # noqa: D301  (click wants the character itself)
+    revisit.retry(calc_dir, kind=kind or revisit.RETRIED, cluster=cluster)
+
+
+@main.command()
+@CALC_DIR
+@click.argument("pset_id")
+@click.option("--pdb", is_flag=True, help="Stop in the debugger if func raises.")
+def reproduce(calc_dir: str, pset_id: str, pdb: bool) -> None:
+    """Run one pset again, here, and print what func returns.
+
+    \b
+    psweep-dask reproduce calc 2f1ef1ab --pdb
+    """  # noqa: D301  (click wants the character itself)
+    click.echo(pprint.pformat(revisit.reproduce(calc_dir, pset_id, pdb=pdb)))
+
+
+@main.command()
+@CALC_DIR
+@RUN_ID
+@click.option("--now", is_flag=True, help="Drop what runs instead of letting it finish.")
+def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
+    """Ask the runs of CALC_DIR that are at work to stop, as Ctrl-C there would.
+
+    \b
+    psweep-dask stop calc
+    """  # noqa: D301  (click wants the character itself)
+    asked = recovery.request_stop(calc_dir, run_id or "", now=now)
+    for one in asked:
+        click.echo(f"run {one} is asked to stop")
+    if not asked:
+        raise click.ClickException(f"no run in {calc_dir!r} is at work")
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -82,6 +82,7 @@ class Engine:
         """
         self._stopper.wake = self._executor.wake
         try:
+            self._obey()  # a stop while the workers were starting
             self._top_up()
             while self._busy():
                 for one, outcome in self._executor.finished(self._patience()):

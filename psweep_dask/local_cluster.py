@@ -7,12 +7,15 @@ import logging
 import multiprocessing.process
 import multiprocessing.util
 import os
+import re
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask.config
@@ -58,9 +61,18 @@ class Local:
         """Close it, unless it belongs to the process that this one was forked from."""
         if self.pid != os.getpid():
             return
-        with _hushed_heartbeats(self.client):
+        if self.worn:
+            self._drop_workers()
+        with _hushed_heartbeats(self.client, alive=not self.worn):
             self.client.close(timeout=2)
             self.cluster.close(timeout=10)
+
+    def _drop_workers(self) -> None:
+        """End the processes at once, with whatever a func that nobody waits for has started."""
+        for nanny in self.cluster.workers.values():
+            nanny.close_gracefully()  # that is: start no other
+            if nanny.pid:
+                warden.kill_with_children(nanny.pid)
 
 
 _lock = threading.RLock()
@@ -167,6 +179,7 @@ def _start(size: int) -> Local:
             raise LocalClusterError(message) from err
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     warden.install(client, ours=True)
+    _tell_deaths_ourselves()
     workers = "1 worker" if size == 1 else f"{size} workers"
     log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
     return Local(cluster, client, size, os.getpid())
@@ -184,16 +197,49 @@ def _quiet_start(marker: Path) -> Iterator[Path]:
     """Apply our settings; keep dask from logging at length what we say in a line."""
     os.environ[_MARKER] = str(marker)
     try:
-        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"):
+        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"), _ctrl_c_for_us():
             yield marker
     finally:
         del os.environ[_MARKER]
 
 
 @contextmanager
-def _hushed_heartbeats(client: Client) -> Iterator[None]:
+def _ctrl_c_for_us() -> Iterator[None]:
+    """Keep a Ctrl-C of the terminal, which goes to all processes, from the workers.
+
+    They inherit what is blocked from the thread that starts them, and that from this one.
+    """
+    resource_tracker.ensure_running()  # it would unblock the signals when it is started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _ToldByUs(logging.Filter):
+    """Drops dask's log lines about deaths of workers that our own lines and rows tell of."""
+
+    LINES = re.compile(
+        r"Restarting worker \(status|marked as failed because|Worker process still alive|"
+        r"caused the cluster to lose|exceeded .* memory budget|"
+        r"slow to (accept SIGTERM|terminate)"
+    )
+
+    def filter(self, entry: logging.LogRecord) -> bool:
+        return not self.LINES.search(entry.getMessage())
+
+
+def _tell_deaths_ourselves() -> None:
+    told = _ToldByUs()
+    for name in ("nanny", "nanny.memory", "scheduler"):
+        logging.getLogger(f"distributed.{name}").addFilter(told)
+
+
+@contextmanager
+def _hushed_heartbeats(client: Client, alive: bool) -> Iterator[None]:
     """Keep a heartbeat that is under way while we close from being told as a lost scheduler."""
-    if client.status == "running":
+    if alive and client.status == "running":
         client.run(_silence_worker, on_error="ignore")
     with _silenced("distributed.comm"):
         yield

@@ -21,6 +21,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.record import RecordError
+from psweep_dask.stopping import Stop, request_by_file
 
 log = logging.getLogger("psweep_dask")
 
@@ -129,6 +130,31 @@ def load(
     return df
 
 
+def request_stop(calc_dir: str | os.PathLike[str], run_id: str, *, now: bool) -> list[str]:
+    """Ask the drivers of a study to stop, wherever they are, by a file that they look for.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+    run_id : str
+        Only runs whose UUID begins so; all if empty.
+    now : bool
+        Drop what runs, instead of letting it finish.
+
+    Returns
+    -------
+    list of str
+        The runs that were asked.
+    """
+    layout = Layout(calc_dir)
+    check_study(layout)
+    alive = [past for past in _all_runs(layout) if past.is_alive()]
+    chosen = [past.run_id for past in alive if past.run_id.startswith(run_id)]
+    for one in chosen:
+        request_by_file(layout.stop_path(one), Stop.NOW if now else Stop.SOON)
+    return chosen
+
+
 def check_study(layout: Layout) -> None:
     """Make sure that there is a study.
 
@@ -145,13 +171,16 @@ def check_study(layout: Layout) -> None:
 
 
 def past_runs(layout: Layout) -> list[PastRun]:
-    """Find the runs of a study, the oldest first."""
+    """Find the runs of a study that write to its database, the oldest first."""
+    database = layout.relative_database()
+    return [past for past in _all_runs(layout) if past.info["database"] == database]
+
+
+def _all_runs(layout: Layout) -> list[PastRun]:
     found = []
     for path in layout.runs_dir.glob("*/" + layout.run_info_path("").name):
         with suppress(FileNotFoundError, json.JSONDecodeError):  # discarded meanwhile, or torn
-            info = read_info(layout, path.parent.name)
-            if info["database"] == layout.relative_database():
-                found.append(PastRun(layout, info))
+            found.append(PastRun(layout, read_info(layout, path.parent.name)))
     return sorted(found, key=lambda past: int(past.info["run_seq"]))
 
 
