@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -104,8 +105,7 @@ class Sweep:
         self._thread = threading.Thread(target=self._go, name="psweep_dask", daemon=True)
         self._thread.start()
         _sweeps.add(self)
-        atexit.unregister(_stop_all)
-        atexit.register(_stop_all)  # last in, first out: before the workers are closed
+        _stop_all_at_exit()
 
     @property
     def run_id(self) -> str:
@@ -186,6 +186,16 @@ class Sweep:
             self._result = self._sweeping.go()
         except BaseException as err:  # `result` raises it where somebody waits for it
             self._error = err
+
+
+@cache
+def _stop_all_at_exit() -> None:
+    """End runs nobody waits for while dask can still work.
+
+    At `atexit` that is too late: its thread pools take nothing new by then. The standard library
+    has but a private hook for the time before, the one which its own thread pools use.
+    """
+    getattr(threading, "_register_atexit", atexit.register)(_stop_all)
 
 
 _sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()

@@ -26,7 +26,7 @@ MAX_TRACE = 2**20
 TRACE_SIGNAL = signal.SIGUSR2
 """On this signal the process writes the traceback of all its threads behind the note."""
 
-_HEAD = struct.Struct("<q")  # 1 once the worker is closing on purpose
+_HEAD = struct.Struct("<q256s")  # 1 once the worker is closing on purpose; its address
 _ENTRY = struct.Struct("<16sqdd")  # run id, pset_seq, started, deadline
 _ENTRIES = (NOTE_SIZE - _HEAD.size) // _ENTRY.size
 _IDLE = _ENTRY.pack(bytes(16), -1, 0.0, 0.0)
@@ -78,9 +78,10 @@ class Note:
         self._lock = threading.Lock()
 
     @classmethod
-    def blank(cls, descriptor: int) -> Note:
-        """Start a note in an empty file."""
-        os.write(descriptor, (_HEAD.pack(0) + _IDLE * _ENTRIES).ljust(NOTE_SIZE, b"\0"))
+    def blank(cls, descriptor: int, address: str = "") -> Note:
+        """Start a note in an empty file, with the address under which dask knows the process."""
+        head = _HEAD.pack(0, address.encode())
+        os.write(descriptor, (head + _IDLE * _ENTRIES).ljust(NOTE_SIZE, b"\0"))
         return cls(descriptor)
 
     def begin(self, run: bytes, pset_seq: int, timeout: float | None = None) -> None:
@@ -96,7 +97,13 @@ class Note:
 
     def close_on_purpose(self) -> None:
         """Note that the process ends because it was told to: nobody's fault."""
-        _HEAD.pack_into(self._map, 0, 1)
+        _HEAD.pack_into(self._map, 0, 1, self.address.encode())
+
+    @property
+    def address(self) -> str:
+        """The address under which dask knows the process."""
+        padded: bytes = _HEAD.unpack_from(self._map)[1]
+        return padded.rstrip(b"\0").decode()
 
     @property
     def closing(self) -> bool:
@@ -147,8 +154,8 @@ def note_path(watcher: str, pid: int) -> Path:
     return folder / f"{name}-{pid}"
 
 
-def create(path: Path) -> Note:
-    """Start the note of this process.
+def create(path: Path, address: str = "") -> Note:
+    """Start the note of this process, which dask knows under an address.
 
     Raises
     ------
@@ -159,7 +166,7 @@ def create(path: Path) -> Note:
     if path.parent.stat().st_uid != os.getuid():
         raise PermissionError(f"{str(path.parent)!r} belongs to another user")
     path.unlink(missing_ok=True)  # of a process long ago that had the same pid
-    return Note.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    return Note.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), address)
 
 
 def take_over(path: Path) -> Note | None:

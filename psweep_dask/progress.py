@@ -75,7 +75,7 @@ class Progress:
             What else is to be told.
         """
         self._bar.close()
-        level = logging.WARNING if self.failed else logging.INFO
+        level = logging.WARNING if self.failed or remarks else logging.INFO
         log.log(level, "%s", self.summary(with_example, remarks))
 
     def failed_often(self, limit: int | None) -> bool:

@@ -127,8 +127,14 @@ class Run:
 
     def _merge(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
         layout, run_id = self.layout, self.plan.run_id
-        replayed = self.journal.replay()
-        rows = frame.from_blocks(replayed)
+        try:
+            replayed = self.journal.replay()
+            rows = frame.from_blocks(replayed)
+        except OSError as err:
+            raise StudyError(
+                f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "
+                "stay where it is while a run goes on"
+            ) from err
         try:
             with layout.lock():
                 df = database.merge(layout.database_path, rows, self.base)

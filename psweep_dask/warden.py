@@ -90,7 +90,8 @@ class Guard(WorkerPlugin):
         if worker.nanny is None:  # nobody would read it
             return
         try:
-            self._note = note.create(note.note_path(str(worker.nanny), os.getpid()))
+            path = note.note_path(str(worker.nanny), os.getpid())
+            self._note = note.create(path, worker.address)
         except OSError as err:
             log.warning("timeout= and the search for killed psets do not work here: %s", err)
             return
@@ -109,7 +110,6 @@ class Guard(WorkerPlugin):
 class _Watched:
     process: AsyncProcess
     pid: int
-    address: str
     note: Note | None = None
     condemned: Entry | None = None
     ended: bool = False
@@ -142,7 +142,6 @@ class Warden(NannyPlugin):
             watched = self._watched = _begin_to_watch(nanny)
         if watched is None:
             return
-        watched.address = nanny.worker_address or watched.address
         if watched.note is None:
             watched.note = note.take_over(note.note_path(nanny.address, watched.pid))
         if watched.note is not None:
@@ -170,7 +169,7 @@ def _begin_to_watch(nanny: Nanny) -> _Watched | None:
     process = nanny.process.process if nanny.process else None
     if process is None or process.pid is None:
         return None
-    return _Watched(process, process.pid, nanny.worker_address or "")
+    return _Watched(process, process.pid)
 
 
 def _enforce_deadlines(watched: _Watched, its_note: Note) -> None:
@@ -189,7 +188,7 @@ def _enforce_deadlines(watched: _Watched, its_note: Note) -> None:
 def _report(nanny: Nanny, watched: _Watched) -> None:
     its_note = watched.note or note.take_over(note.note_path(nanny.address, watched.pid))
     event = {
-        "worker": watched.address,
+        "worker": nanny.worker_address or "",
         "pid": watched.pid,
         "host": socket.gethostname(),
         "exitcode": watched.process.exitcode,
@@ -202,6 +201,7 @@ def _report(nanny: Nanny, watched: _Watched) -> None:
     if its_note is not None:
         now = time.monotonic()
         entries = its_note.entries()
+        event["worker"] = its_note.address
         in_time = watched.ended and watched.condemned not in entries  # through in the last moment
         event["closing"] = its_note.closing or in_time
         event["running"] = [_told(entry, now) for entry in entries]

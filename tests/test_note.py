@@ -1,0 +1,145 @@
+"""The note of a process, read by another one while it lives and after it has died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+import pytest
+
+from psweep_dask import note
+from psweep_dask.note import Note, func_stack
+
+RUN = uuid.UUID("bb32aade-6ac9-4ac2-9019-3093c5f00965")
+
+WRITER = """
+import ctypes, os, pathlib, sys, time, uuid
+from psweep_dask import note
+mine = note.create(pathlib.Path(sys.argv[1]))
+mine.catch_traces()
+def func():
+    print(flush=True)
+    HOW
+def run():
+    mine.begin(uuid.UUID("bb32aade-6ac9-4ac2-9019-3093c5f00965").bytes, 42, timeout=5.0)
+    func()
+run()
+"""
+
+
+@pytest.fixture
+def path(study_folder):
+    return study_folder / "notes" / "one"
+
+
+def writer(study_folder, path, how):
+    script = study_folder / "writer.py"
+    script.write_text(WRITER.replace("HOW", how))
+    process = subprocess.Popen([sys.executable, script, path], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+
+
+def test_a_note_outlives_a_segfault_with_the_place_of_it(study_folder, path):
+    with writer(study_folder, path, "time.sleep(0.5); ctypes.string_at(0)") as process:
+        taken = note.take_over(path)
+        assert process.wait() == -signal.SIGSEGV
+    (entry,) = taken.entries()
+    assert (entry.run_id, entry.pset_seq) == (str(RUN), 42)
+    assert entry.deadline == entry.started + 5.0
+    stack = func_stack(taken.trace(), str(study_folder / "writer.py"))
+    assert "string_at" in stack
+    assert not path.exists()
+
+
+def test_a_process_that_holds_the_gil_tells_where_it_is(study_folder, path):
+    with writer(study_folder, path, "ctypes.PyDLL(None).sleep(60)") as process:
+        taken = note.take_over(path)
+        os.kill(process.pid, note.TRACE_SIGNAL)
+        deadline = time.monotonic() + 10
+        while "in func" not in taken.trace():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+
+
+def test_each_thread_has_its_own_entry(path):
+    own = note.create(path)
+    own.begin(RUN.bytes, 1)
+    thread = threading.Thread(target=own.begin, args=(RUN.bytes, 2))
+    thread.start()
+    thread.join()
+    assert sorted(entry.pset_seq for entry in own.entries()) == [1, 2]
+    own.end()
+    assert [entry.pset_seq for entry in own.entries()] == [2]
+
+
+def test_many_threads_do_not_write_beyond_the_note(path):
+    own = note.create(path)
+    for seq in range(300):
+        thread = threading.Thread(target=own.begin, args=(RUN.bytes, seq))
+        thread.start()
+        thread.join()
+    assert path.stat().st_size == note.NOTE_SIZE
+    assert len(own.entries()) < 102
+
+
+def test_closing_on_purpose_is_told(path):
+    own = note.create(path, "tls://127.0.0.1:1234")
+    taken = note.take_over(path)
+    assert not taken.closing
+    own.close_on_purpose()
+    assert taken.closing
+    assert taken.address == "tls://127.0.0.1:1234"
+
+
+def test_there_is_no_note_before_it_is_written(path):
+    assert note.take_over(path) is None
+    path.parent.mkdir()
+    path.touch()
+    assert note.take_over(path) is None
+
+
+def test_only_its_owner_can_read_a_note(path):
+    note.create(path)
+    assert path.parent.stat().st_mode & 0o077 == 0
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_note_of_an_old_process_with_the_same_pid_is_replaced(path):
+    old = note.create(path)
+    old.begin(RUN.bytes, 1)
+    assert note.create(path).entries() == []
+
+
+def test_processes_under_different_watchers_have_different_notes():
+    paths = {note.note_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)}
+    assert len(paths) == 4
+
+
+def test_the_stack_of_func_is_cut_out_of_all_threads():
+    trace = (
+        'Thread 0x1 (most recent call first):\n  File "dask.py", line 1 in loop\n\n'
+        'Thread 0x2 (most recent call first):\n  File "lib.py", line 9 in deep\n'
+        '  File "study.py", line 5 in func\n  File "runner.py", line 7 in _call\n'
+        '  File "task.py", line 8 in run_slice\n'
+    )
+    assert func_stack(trace, "runner.py") == (
+        '  File "study.py", line 5 in func\n  File "lib.py", line 9 in deep\n'
+    )
+    assert func_stack(trace, "other.py") == ""
+    assert func_stack("", "runner.py") == ""
+
+
+def test_a_note_is_let_go_with_its_last_user(path):
+    own = note.create(path)
+    assert isinstance(own, Note)
+    descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    own.close()
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) == descriptors - 1

@@ -1,0 +1,146 @@
+"""What is left of a run whose driver was killed: seen, merged, and told apart from one alive."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from drivers import calls, start, wait_for_journal, wait_until
+
+import psweep_dask as ps
+from psweep_dask import database, recovery
+from psweep_dask.layout import Layout
+
+
+def double(pset):
+    return {"y": 2 * pset["a"]}
+
+
+@pytest.fixture
+def dead(study_folder, monkeypatch):
+    """A study whose driver was killed in the middle of 2000 psets."""
+    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+    with start(study_folder) as driver:
+        wait_for_journal(study_folder)
+        driver.kill()
+    return Layout("calc")
+
+
+def test_load_shows_every_record_of_a_dead_driver_at_once(dead, study_folder):
+    done = calls(study_folder)
+    df = ps.load("calc")
+    assert len(df) >= 10
+    assert len(done) - 40 <= len(df) <= len(done)  # a slice of half a second may be under way
+    assert df._pset_seq.tolist() == sorted(df._pset_seq)
+    assert (df.y == 2 * df.a).all()
+    assert not dead.database_path.exists()  # it only looks
+
+
+def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
+    before = ps.load("calc")
+    run_id = before._run_id.iloc[0]
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    told = [line for line in caplog.messages if "recovered" in line]
+    assert told == [
+        f"recovered {len(before)} of 2000 psets of run {run_id}; ps.resume('calc') finishes it"
+    ]
+    assert set(before._pset_id) < set(df._pset_id)
+    assert df._pset_seq.iloc[-1] == 2000  # the others belong to the dead run
+    assert not dead.journal_path(run_id).exists()
+    assert recovery.read_info(dead, run_id)["ended"] == "died"
+    caplog.clear()
+    assert len(ps.run(double, ps.plist("a", [-1]), cluster="sync")) == len(df) + 1
+    assert "recovered" not in caplog.text
+
+
+def test_a_row_that_its_owner_deletes_after_the_merge_stays_deleted(dead):
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    ps.df_write(df[df._pset_seq > 3], "calc/database.pk")
+    assert ps.load("calc")._pset_seq.min() == 4
+    assert ps.run(double, ps.plist("a", [-1]), cluster="sync")._pset_seq.min() == 4
+
+
+def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, monkeypatch, caplog):
+    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+    with start(study_folder) as driver:
+        wait_for_journal(study_folder)
+        (past,) = recovery.past_runs(Layout("calc"))
+        assert past.is_alive()
+        growing = len(ps.load("calc"))
+        df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+        assert df._pset_seq.tolist() == [2000]
+        assert "recovered" not in caplog.text
+        wait_until(lambda: len(ps.load("calc")) > growing + 1)
+        driver.kill()
+    assert not past.is_alive()
+
+
+def test_a_kill_before_the_first_pset_leaves_nothing_that_counts(dead):
+    (past,) = recovery.past_runs(dead)
+    past.journal_path.write_bytes(b"")
+    dead.plan_path(past.run_id).unlink()
+    df = ps.run(double, ps.plist("a", [1]), cluster="sync")
+    assert len(df) == 1
+    assert [one.run_id for one in recovery.past_runs(dead)] == list(df._run_id)
+
+
+def test_a_kill_between_the_merge_and_the_end_of_the_journal_doubles_nothing(dead, caplog):
+    before = ps.load("calc")
+    database.merge(dead.database_path, before)
+    assert len(ps.load("calc")) == len(before)
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert len(df) == len(before) + 1
+    assert df._pset_id.is_unique
+
+
+def test_a_file_left_by_a_kill_while_the_database_was_written_is_removed(dead):
+    leftover = dead.database_dir / f".{dead.database_basename}.0123.tmp"
+    leftover.write_bytes(b"half")
+    ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert not leftover.exists()
+
+
+def test_a_journal_that_cannot_be_restored_here_waits_and_blocks_nobody(dead, caplog):
+    (past,) = recovery.past_runs(dead)
+    from psweep_dask.record import to_frame
+
+    with past.journal_path.open("ab") as stream:
+        stream.write(to_frame(b"cno_such_module\nthing\n."))
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert df._pset_seq.tolist() == [2000]
+    assert "no_such_module" in caplog.text
+    assert past.journal_path.exists()
+
+
+def test_a_study_may_be_moved_before_it_is_recovered(dead, study_folder):
+    before = ps.load("calc")
+    dead.root.rename(study_folder / "elsewhere")
+    assert ps.load("elsewhere")._pset_id.tolist() == before._pset_id.tolist()
+    assert len(ps.run(double, [{"a": 1}], cluster="sync", calc_dir="elsewhere")) == len(before) + 1
+
+
+def test_a_damaged_story_of_a_run_hides_no_other(dead, study_folder):
+    broken = study_folder / "calc" / "runs" / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    assert len(ps.load("calc")) >= 10
+
+
+def test_load_of_nothing_is_an_error_that_says_where_it_looked(study_folder):
+    with pytest.raises(ps.PsweepError, match=r"no study in 'calc', seen from .*database.pk"):
+        ps.load("calc")
+
+
+def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder, monkeypatch):
+    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+    with start(study_folder, nap=0.1, options="cluster='sync', tmpsave=True") as driver:
+        wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) > 8)
+        driver.kill()
+    (past,) = recovery.past_runs(Layout("calc"))
+    saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
+    past.journal_path.write_bytes(b"")
+    assert set(ps.load("calc")._pset_id) == saved
+    (study_folder / "calc/tmpsave" / past.run_id / "damaged.pk").write_bytes(b"x")
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert set(df._pset_id) > saved
+    assert json.loads(Layout("calc").run_info_path(past.run_id).read_text())["ended"] == "died"
