@@ -127,13 +127,15 @@ class Log:
     path: Path
 
     def lines(self, start: int = 0) -> list[tuple[int, int, str, float]]:
+        """Give all from a line on but the last, if that is half written."""
         with suppress(FileNotFoundError):
-            fields = map(str.split, self.path.read_text()[start:].splitlines())
+            whole = self.path.read_text().split("\n")[start:-1]
+            fields = map(str.split, whole)
             return [(int(seq), int(pid), phase, float(time)) for seq, pid, phase, time in fields]
         return []
 
     def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
+        return len(self.lines())
 
     def count(self, phase: str, start: int = 0) -> Counter[int]:
         return Counter(seq for seq, _, what, _ in self.lines(start) if what == phase and seq >= 0)
@@ -206,6 +208,7 @@ class Study:
         address = self.external.address() if where == "external" else where
         self.tally["drivers"] += 1
         stderr = self.folder / f"stderr-{self.tally['drivers']}"
+        log_start = self.log.size()
         with stderr.open("wb") as stream:
             process = subprocess.Popen(
                 [sys.executable, DRIVER, action, address, self.log.path, params_path],
@@ -214,7 +217,7 @@ class Study:
                 env=marked(str(self.folder)),
                 start_new_session=True,
             )
-        self.driver = Driver(process, action, where, self.log.size(), stderr)
+        self.driver = Driver(process, action, where, log_start, stderr)
         self._await(lambda: self.log.says("up", self.driver.log_start), "the driver starts")
 
     def _params(self, where: str) -> list[dict[str, object]]:
