@@ -8,13 +8,12 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import frame
+from psweep_dask import frame, recovery
 from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
 from psweep_dask.sweep import Sweeping
@@ -126,12 +125,12 @@ class Sweep:
     def df(self) -> pd.DataFrame:
         """The rows of this run that have finished so far; asking often is cheap."""
         with self._reading:
-            if self._result is None:
-                with suppress(FileNotFoundError, ValueError):  # just merged and dropped
-                    blocks, self._seen = self._sweeping.run.journal.since(self._seen)
-                    self._rows = frame.append(self._rows, frame.from_blocks(blocks))
-            elif "_run_id" in self._result.columns:
-                self._rows = self._result[self._result["_run_id"] == self.run_id]
+            try:
+                blocks, self._seen = self._sweeping.run.journal.since(self._seen)
+                self._rows = frame.append(self._rows, frame.from_blocks(blocks))
+            except FileNotFoundError:  # merged and dropped
+                df = recovery.load_from(self._sweeping.run.layout)
+                self._rows = df[df["_run_id"] == self.run_id] if len(df) else df
             return self._rows
 
     @property

@@ -112,7 +112,7 @@ def executor(where: Where, work: bytes, needs: Needs, stopper: Stopper) -> Itera
             try:
                 yield on_local
             finally:  # a func that runs on after the run was given up blocks a worker
-                local.worn = on_local.in_flight > 0
+                local.renew_workers(on_local.left_running)
     elif isinstance(where, Client):
         _prepare_workers(where, needs)
         yield DaskExecutor(where, work, needs.name)
@@ -171,7 +171,8 @@ def _check_workers(client: Client, needs: Needs) -> None:
             f"thread; this cluster has workers with {max(threads.values())}: start it with "
             "threads_per_worker=1, or use cluster='local'"
         )
-    missing = {where: why for where, why in client.run(_import_task).items() if why}
+    told = client.run(_import_task, on_error="return")  # one that dies meanwhile returns its error
+    missing = {where: why for where, why in told.items() if isinstance(why, str)}
     if missing:
         where, why = next(iter(missing.items()))
         raise ClusterError(

@@ -24,6 +24,11 @@ CLUSTER_SETTINGS: dict[str, Any] = {
     # Ask for all workers at once, whatever the first psets will turn out to take.
     "distributed.scheduler.unknown-task-duration": "60s",
     "distributed.deploy.lost-worker-timeout": "60s",
+    # Workers keep no data for others: what fills their memory belongs to func, and a worker that
+    # pauses for it would pause for ever. At 95 % of its memory a worker is ended and replaced.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     # A func may use multiprocessing.
     "distributed.worker.daemon": False,
     # The rest keeps idle clusters quiet: measured, 9 % of a core down to 1 %.

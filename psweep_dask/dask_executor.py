@@ -48,6 +48,11 @@ class DaskExecutor:
         A pickled `psweep_dask.work.Work`.
     name : str
         Name of func: the dashboard groups the tasks under it.
+
+    Attributes
+    ----------
+    left_running : list of str
+        Addresses of workers on which a func ran that was given up.
     """
 
     def __init__(self, client: Client, work: bytes, name: str) -> None:
@@ -68,6 +73,7 @@ class DaskExecutor:
         self._slots_known = -SLOTS_INTERVAL
         self._worker_seen = time.monotonic()
         self._lonely = False
+        self.left_running: list[str] = []
 
     @property
     def slots(self) -> int:
@@ -127,8 +133,17 @@ class DaskExecutor:
 
     def cancel(self) -> None:
         """Cancel what is in flight. A func that runs already runs on until it returns."""
-        if self._futures and self._client.status == "running":
+        if not self._futures or self._client.status != "running":
+            return
+        try:
+            self.left_running = [
+                worker
+                for worker, keys in self._client.processing().items()
+                if any(key in self._futures for key in keys)
+            ]
             self._client.cancel([future for future, _ in self._futures.values()])
+        except OSError as err:  # the connection broke just now, which cancels them as well
+            log.debug("nothing cancelled: %r", err)
 
     def _wait(self, timeout: float) -> list[Future[Any]]:
         futures: list[Future[Any]] = []

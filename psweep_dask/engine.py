@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from psweep_dask.blame import Charge, Judge
 from psweep_dask.executors import Executor, ExecutorError, Loss
 from psweep_dask.plan import Plan
+from psweep_dask.runner import Interrupt
 from psweep_dask.slices import TARGET_BUDGET, Slice, Slicer
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.task import Load
@@ -161,6 +162,8 @@ class Engine:
         self._try_again(one.places[place] for place in result.again)
         if result.trouble:
             raise ExecutorError(result.trouble)
+        if result.interrupted and self._stopper.level < Stop.NOW:
+            raise Interrupt  # meant for a run whose func has called us
 
     def _try_again(self, places: Iterator[int]) -> None:
         for place in places:

@@ -144,8 +144,7 @@ class MemoryJournal:
 
     def replay(self) -> Replay:
         """Give all blocks."""
-        self._frames.seek(0)
-        return Replay(self._frames)
+        return Replay(io.BytesIO(self._frames.getvalue()))
 
     def since(self, offset: int) -> tuple[list[Block], int]:
         """Read the blocks from a place on, and tell where the next ones will begin."""

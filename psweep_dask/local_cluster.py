@@ -12,8 +12,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -50,28 +50,32 @@ class Local:
     size: int
     pid: int
     users: int = 0
-    worn: bool = False
 
     def fits(self, size: int) -> bool:
         """Tell whether a run can use it."""
         running = self.cluster.status.name == "running" and self.client.status == "running"
-        return running and not self.worn and (self.size, self.pid) == (size, os.getpid())
+        closed = {"closed", "closing", "failed"}
+        whole = not any(one.status.name in closed for one in self.cluster.workers.values())
+        return running and whole and (self.size, self.pid) == (size, os.getpid())
 
     def close(self) -> None:
         """Close it, unless it belongs to the process that this one was forked from."""
         if self.pid != os.getpid():
             return
-        if self.worn:
-            self._drop_workers()
-        with _hushed_heartbeats(self.client, alive=not self.worn):
+        with _hushed_heartbeats(self.client):
             self.client.close(timeout=2)
             self.cluster.close(timeout=10)
 
-    def _drop_workers(self) -> None:
-        """End the processes at once, with whatever a func that nobody waits for has started."""
+    def renew_workers(self, addresses: Collection[str]) -> None:
+        """End processes at once, with whatever their func has started; their nannies start others.
+
+        Parameters
+        ----------
+        addresses : collection of str
+            Of the workers.
+        """
         for nanny in self.cluster.workers.values():
-            nanny.close_gracefully()  # that is: start no other
-            if nanny.pid:
+            if nanny.worker_address in addresses and nanny.pid:
                 warden.kill_with_children(nanny.pid)
 
 
@@ -102,7 +106,7 @@ def local_cluster(poolsize: int | None) -> Iterator[Local]:
     finally:
         with _lock:
             local.users -= 1
-            if not local.users and (local.worn or local is not _kept):
+            if not local.users and local is not _kept:
                 _forget(local)
 
 
@@ -118,7 +122,13 @@ def close_local() -> None:
             _forget(_kept)
 
 
-atexit.register(close_local)
+def _close_at_exit() -> None:
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it takes a second, and only makes noise
+    close_local()
+
+
+atexit.register(_close_at_exit)
 if multiprocessing.process.parent_process() is not None:  # such a process skips atexit
     multiprocessing.util.Finalize(None, close_local, exitpriority=10)
 
@@ -197,20 +207,20 @@ def _quiet_start(marker: Path) -> Iterator[Path]:
     """Apply our settings; keep dask from logging at length what we say in a line."""
     os.environ[_MARKER] = str(marker)
     try:
-        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"), _ctrl_c_for_us():
+        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"), _signals_for_us():
             yield marker
     finally:
         del os.environ[_MARKER]
 
 
 @contextmanager
-def _ctrl_c_for_us() -> Iterator[None]:
-    """Keep a Ctrl-C of the terminal, which goes to all processes, from the workers.
+def _signals_for_us() -> Iterator[None]:
+    """Keep signals that go to all processes, such as Ctrl-C, from workers that are starting.
 
     They inherit what is blocked from the thread that starts them, and that from this one.
     """
     resource_tracker.ensure_running()  # it would unblock the signals when it is started later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, warden.SHIELDED)
     try:
         yield
     finally:
@@ -237,10 +247,11 @@ def _tell_deaths_ourselves() -> None:
 
 
 @contextmanager
-def _hushed_heartbeats(client: Client, alive: bool) -> Iterator[None]:
+def _hushed_heartbeats(client: Client) -> Iterator[None]:
     """Keep a heartbeat that is under way while we close from being told as a lost scheduler."""
-    if alive and client.status == "running":
-        client.run(_silence_worker, on_error="ignore")
+    if client.status == "running":
+        with _silenced("distributed.scheduler"):  # it tells of workers that are starting
+            client.run(_silence_worker, on_error="ignore")
     with _silenced("distributed.comm"):
         yield
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from filelock import BaseFileLock, Timeout
 
-from psweep_dask import database, frame, journal, provenance
+from psweep_dask import database, frame, journal, plan, provenance
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout, replace_file
@@ -24,6 +24,12 @@ from psweep_dask.record import RecordError
 from psweep_dask.stopping import Stop, request_by_file
 
 log = logging.getLogger("psweep_dask")
+
+_NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
+
+
+class RecoveryError(PsweepError):
+    """What a dead run has left cannot be merged."""
 
 
 class NoStudyError(PsweepError):
@@ -119,11 +125,19 @@ def load(
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
+    return load_from(layout)
+
+
+def load_from(layout: Layout) -> pd.DataFrame:
+    """Do the work of `load`."""
     waiting = []
     for past in past_runs(layout):
         with suppress(FileNotFoundError):  # merged meanwhile
             waiting.append((past, journal.replay(past.journal_path)))
     rows = [left_by(past, replayed, pd.DataFrame()) for past, replayed in waiting]
+    for past, replayed in waiting:
+        if replayed.damaged and not past.is_alive():
+            log.warning("%s", _damage(past.run_id, replayed))
     df = database.read_or_empty(layout.database_path)  # after these: none is missed on its way
     for some in rows:
         df = frame.append(df, some)
@@ -178,10 +192,34 @@ def past_runs(layout: Layout) -> list[PastRun]:
 
 def _all_runs(layout: Layout) -> list[PastRun]:
     found = []
-    for path in layout.runs_dir.glob("*/" + layout.run_info_path("").name):
-        with suppress(FileNotFoundError, json.JSONDecodeError):  # discarded meanwhile, or torn
-            found.append(PastRun(layout, read_info(layout, path.parent.name)))
+    for folder in layout.runs_dir.glob("*"):
+        try:
+            found.append(PastRun(layout, read_info(layout, folder.name)))
+        except (FileNotFoundError, ValueError, TypeError, KeyError) as err:
+            info = _info_from_plan(layout, folder.name)
+            if info is not None:
+                log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
+                found.append(PastRun(layout, info))
+            elif (folder / layout.journal_path("").name).exists():
+                log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
     return sorted(found, key=lambda past: int(past.info["run_seq"]))
+
+
+def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
+    """Tell what is needed of a run whose ``run.json`` cannot be read; None if it has no plan."""
+    try:
+        with layout.plan_path(run_id).open("rb") as stream:
+            planned, _ = plan.load(stream)
+    except (FileNotFoundError, NotADirectoryError, plan.PlanError):
+        return None
+    return {
+        "run_id": run_id,
+        "run_seq": planned.run_seq,
+        "first_pset_seq": planned.seqs[0],
+        "psets": len(planned),
+        "database": layout.relative_database(),
+        "ended": None,
+    }
 
 
 def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
@@ -200,7 +238,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     reserved : list of (int, int)
         The highest numbers of each run that is at work, or that may be resumed.
     """
-    _remove_leftovers(layout)
+    remove_leftovers(layout)
     reserved = []
     for past in past_runs(layout):
         if past.ended_early:
@@ -222,13 +260,19 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
     layout, run_id = past.layout, past.run_id
     if not past.journal_path.exists():
         return df
-    if not layout.plan_path(run_id).exists():  # it died before its first pset
-        past.journal_path.unlink()
+    if not layout.plan_path(run_id).exists() and not past.journal_path.stat().st_size:
+        past.journal_path.unlink()  # it died before its first pset
         forget(layout, run_id)
         return df
     replayed = journal.replay(past.journal_path)
     rows = left_by(past, replayed, df)
-    df = database.merge(layout.database_path, rows) if len(rows) else df
+    try:
+        df = database.merge(layout.database_path, rows) if len(rows) else df
+    except OSError as err:
+        raise RecoveryError(
+            f"cannot merge {len(rows)} rows of run {run_id} into "
+            f"{str(layout.database_path)!r}: {err.strerror}; they stay in its journal"
+        ) from err
     done = recorded(df, run_id)
     complete = len(done) == past.info["psets"]
     put_away(layout, run_id, replayed)
@@ -247,7 +291,11 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
 
 def left_by(past: PastRun, replayed: Replay, df: pd.DataFrame) -> pd.DataFrame:
     """Gather the rows of a run that the database lacks: from its journal, and by tmpsave=True."""
-    rows = frame.from_blocks(replayed)
+    return with_tmpsave(past, frame.from_blocks(replayed), df)
+
+
+def with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that tmpsave=True has written and that neither rows nor database have."""
     known = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
     folder = past.layout.tmpsave_path(past.run_id, "").parent
     saved = [path for path in folder.glob("*.pk") if path.stem not in known]
@@ -267,14 +315,13 @@ def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:
     if replayed.damaged:
         aside = database.aside_path(path, "damaged")
         path.rename(aside)
-        log.warning(
-            "the last %d bytes of the journal of run %s are damaged; it is kept as %s",
-            replayed.left_over,
-            run_id,
-            aside,
-        )
+        log.warning("%s; it is kept as %s", _damage(run_id, replayed), aside)
     else:
         path.unlink()
+
+
+def _damage(run_id: str, replayed: Replay) -> str:
+    return f"the last {replayed.left_over} bytes of the journal of run {run_id} are damaged"
 
 
 def forget(layout: Layout, run_id: str) -> None:
@@ -287,6 +334,8 @@ def forget(layout: Layout, run_id: str) -> None:
 def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
     """Read ``run.json``."""
     info: dict[str, Any] = json.loads(layout.run_info_path(run_id).read_bytes())
+    if missing := _NEEDED - set(info):
+        raise KeyError(f"run.json lacks {missing}")
     return info
 
 
@@ -314,7 +363,7 @@ def _rows_of(paths: list[Path]) -> Iterator[pd.DataFrame]:
             log.warning("%s cannot be read, its pset will run again: %r", path, err)
 
 
-def _remove_leftovers(layout: Layout) -> None:
+def remove_leftovers(layout: Layout) -> None:
     """Remove what a driver has left that was killed in the middle of writing the database."""
     for path in layout.database_dir.glob(f".{layout.database_basename}.*.tmp"):
         path.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import Pset
 from psweep_dask.record import dumps
 from psweep_dask.recovery import PastRun
+from psweep_dask.stopping import Stop
 from psweep_dask.sweep import Sweeping, import_paths
 from psweep_dask.work import Func, Work
 
@@ -94,8 +95,10 @@ def resume(
     2
     """
     show_log_lines()
+    if not isinstance(run_id, str | None):
+        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     given = {name: value for name, value in locals().items() if name not in ("retries", "timeout")}
-    options = Options.of(given | {"retries": retries or 0, "timeout": timeout})
+    options = Options.of(given | {"retries": 0 if retries is None else retries, "timeout": timeout})
     changes: dict[str, Any] = {"stop_after": options.failure_limit}
     if func is not None:
         changes["func"] = pack_func(func)
@@ -113,10 +116,11 @@ def resume(
             f"func is for one run, and there are several: choose by run_id= of {ids}"
         )
     for past in runs:
-        _resume(past, changes, cluster, options)
+        if _resume(past, changes, cluster, options) > Stop.NO:
+            break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
-    return database.read_or_empty(layout.database_path)
+    return recovery.load_from(layout)
 
 
 def retry(
@@ -179,8 +183,8 @@ def retry(
     """
     options = Options.of(locals())
     show_log_lines()
-    kinds = {kind} if isinstance(kind, str) else set(kind)
-    if not kinds or not kinds <= FAILED:
+    kinds = [kind] if isinstance(kind, str) else kind
+    if not isinstance(kinds, Collection) or not kinds or not all(one in RETRIED for one in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
     layout = Layout(calc_dir, database_dir, database_basename)
     df = recovery.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
@@ -246,7 +250,8 @@ def reproduce(
     layout = Layout(calc_dir, database_dir, database_basename)
     df = recovery.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     ids = df.get("_pset_id", pd.Series(dtype=object)).astype(str)
-    rows = df[ids.str.startswith(pset_id)] if pset_id else df[:0]
+    known = isinstance(pset_id, str) and pset_id != ""
+    rows = df[ids.str.startswith(pset_id)] if known else df[:0]
     if len(rows) != 1:
         raise RevisitError(
             f"{len(rows)} rows in {layout.calc_dir!r} have a _pset_id that begins with "
@@ -280,12 +285,12 @@ def _to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
     return chosen
 
 
-def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Options) -> None:
+def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
     with past.taken() as lock:
         if lock is None:
             log.info("run %s is left alone: its driver lives", past.run_id)
-            return
-        _resume_taken(past, lock, changes, cluster, options)
+            return Stop.NO
+        return _resume_taken(past, lock, changes, cluster, options)
 
 
 def _resume_taken(
@@ -294,19 +299,20 @@ def _resume_taken(
     changes: dict[str, Any],
     cluster: object,
     options: Options,
-) -> None:
+) -> Stop:
     from psweep_dask import clusters
 
     layout = past.layout
+    where = clusters.resolve(cluster)
     with layout.lock():
+        recovery.remove_leftovers(layout)
         df = recovery.merge(past, database.read_or_empty(layout.database_path))
         done = recovery.recorded(df, past.run_id)
     if not layout.plan_path(past.run_id).exists():
-        log.info("run %s had not begun, there is nothing to resume", past.run_id)
-        return
+        log.info("run %s has no plan, there is nothing to resume", past.run_id)
+        return Stop.NO
     planned, work = _read_plan(layout, past.run_id)
     left = planned.without(done)
-    where = clusters.resolve(cluster)
     work = _work_here(dataclasses.replace(work, **changes), clusters.shares_this_machine(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)
@@ -320,13 +326,14 @@ def _resume_taken(
         len(left),
         "the func that was passed" if "func" in changes else "the func of its plan",
     )
-    run = study.reopen(PastRun(layout, recovery.read_info(layout, past.run_id)), left, lock)
+    run = study.reopen(past, left, lock)
     if not len(left):
         run.finish("done", {"left": 0})
-        return
+        return Stop.NO
     conduct = Conduct(run, work, Place(where, past.info.get("func", "func")), options)
     with conduct.stopper.listening():
         conduct.go()
+    return conduct.stopper.level
 
 
 def _work_here(work: Work, same_machine: bool) -> Work:
@@ -338,11 +345,11 @@ def _work_here(work: Work, same_machine: bool) -> Work:
     return dataclasses.replace(work, cwd=cwd, import_paths=tuple(paths))
 
 
-def _latest_failed(df: pd.DataFrame, kinds: set[str]) -> pd.DataFrame:
+def _latest_failed(df: pd.DataFrame, kinds: Collection[str]) -> pd.DataFrame:
     if not {"_status", "_pset_sha1", "_run_seq"} <= set(df.columns):
         return df[:0]
     latest_run = df.groupby("_pset_sha1")["_run_seq"].transform("max")
-    return df[df["_status"].isin(kinds) & (df["_run_seq"] == latest_run)]
+    return df[df["_status"].isin(list(kinds)) & (df["_run_seq"] == latest_run)]
 
 
 def _planned(layout: Layout, rows: pd.DataFrame) -> tuple[list[Pset], dict[str, tuple[Plan, Work]]]:
@@ -366,6 +373,8 @@ def _read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
             planned, work = plan.load(stream)
     except FileNotFoundError as err:
         raise RevisitError(f"the plan of run {run_id} is gone: {str(path)!r}") from err
+    except plan.PlanError as err:
+        raise RevisitError(f"{str(path)!r}: {err}") from err
     return planned, pickle.loads(work)
 
 

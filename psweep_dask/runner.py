@@ -74,6 +74,7 @@ class Runner:
         self._run = uuid.UUID(work.run_id).bytes
         self._func: Func | None = None
         self._broken: BaseException | None = None
+        self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:
             self._func = None if work.simulate else pickle.loads(work.func)
@@ -95,10 +96,9 @@ class Runner:
 
     def save_row(self, one: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
-        layout = Layout(one["_calc_dir"])
         row = frame.from_blocks([(tuple(one), [[value] for value in one.values()])])
         data = record.dumps(row)
-        path = layout.tmpsave_path(one["_run_id"], one["_pset_id"])
+        path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
 
     def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Outcome:
@@ -174,9 +174,10 @@ class Runner:
     def _log_file(self, pset: Pset, to_file: bool) -> BinaryIO:
         if not to_file:
             return tempfile.TemporaryFile()
-        folder = Path(pset["_calc_dir"], pset["_pset_id"])
+        folder = self._layout.root / pset["_pset_id"]
         folder.mkdir(parents=True, exist_ok=True)
-        return (folder / LOG_BASENAME).open("w+b")
+        log: BinaryIO = (folder / LOG_BASENAME).open("w+b")
+        return log
 
 
 def _packed(key: Any, value: Any) -> tuple[Any, int]:

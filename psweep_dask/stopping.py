@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from psweep_dask.layout import replace_file
 from psweep_dask.runner import Interrupt
@@ -73,18 +74,18 @@ class Stopper:
     def listening(self) -> Iterator[None]:
         """Turn Ctrl-C and SIGTERM into requests: the second drops what runs, the third leaves.
 
-        In a thread other than the main one there are no signals to turn.
+        In a thread other than the main one there are no signals to turn, and in a func of another
+        run they are that run's.
         """
         before = {} if _in_other_thread() else {one: signal.getsignal(one) for one in SIGNALS}
-        for one, handler in before.items():
-            if handler not in (signal.SIG_IGN, None):  # None: set by C code, cannot be put back
-                signal.signal(one, self._on_signal)
+        before = {one: handler for one, handler in before.items() if not _is_taken(handler)}
+        for one in before:
+            signal.signal(one, self._on_signal)
         try:
             yield
         finally:
             for one, handler in before.items():
-                if handler not in (signal.SIG_IGN, None):
-                    signal.signal(one, handler)
+                signal.signal(one, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.level == Stop.NOW:
@@ -98,6 +99,12 @@ class Stopper:
 def request_by_file(path: Path, level: Stop) -> None:
     """Ask the driver of a run, which may be on another machine, to stop."""
     replace_file(path, lambda stream: stream.write(level.name.encode()))
+
+
+def _is_taken(handler: Any) -> bool:
+    if handler in (signal.SIG_IGN, None):  # None: set by C code, cannot be put back
+        return True
+    return isinstance(getattr(handler, "__self__", None), Stopper)
 
 
 def _in_other_thread() -> bool:

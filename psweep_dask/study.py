@@ -130,6 +130,9 @@ class Run:
         try:
             replayed = self.journal.replay()
             rows = frame.from_blocks(replayed)
+            if ended != "done":  # tmpsave=True has rows of slices that were dropped
+                past = recovery.PastRun(layout, self.info)
+                rows = recovery.with_tmpsave(past, rows, pd.DataFrame())
         except OSError as err:
             raise StudyError(
                 f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "

@@ -39,6 +39,9 @@ MEMORY_KILLS = "worker-restart-memory"
 INTERVAL = 0.2
 """Seconds between two looks at a worker: how late a timeout may be."""
 
+SHIELDED = {signal.SIGINT, signal.SIGTERM}
+"""Signals to the driver that must not reach workers of ours."""
+
 KEY_MARK = "psweep"
 """Last part of the keys of our tasks, to know them on a cluster that others use too."""
 
@@ -52,7 +55,7 @@ def install(client: Client, ours: bool) -> None:
     ours : bool
         Whether we started the cluster, with the settings that suit us.
     """
-    client.register_plugin(Guard())
+    client.register_plugin(Guard(ours))
     client.register_plugin(Warden())
     if not ours:
         client.register_plugin(Judiciary())
@@ -77,18 +80,36 @@ def kill_with_children(pid: int) -> None:
         for one in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # what has lost its parent; only if the group is its own
 
 
 class Guard(WorkerPlugin):
-    """Has a worker process tell what it is running."""
+    """Has a worker process tell what it is running.
+
+    Parameters
+    ----------
+    ours : bool
+        Whether we started the worker.
+    """
 
     name = "psweep_dask-guard"
     idempotent = True
 
+    def __init__(self, ours: bool) -> None:
+        self._ours = ours
+
     def setup(self, worker: Worker) -> None:
         """Start the note, and leave Ctrl-C to the driver."""
-        if worker.nanny is None:  # nobody would read it
+        if worker.nanny is None:  # it may be the process of the user, and nobody would read it
             return
+        if self._ours:
+            # A terminal sends Ctrl-C, and a batch system SIGTERM, to the group of the driver. So
+            # func and what it starts are spared, and need no signal blocked as during the start.
+            os.setpgid(0, 0)
+            _unshield()
+        elif threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda *_: None)
         try:
             path = note.note_path(str(worker.nanny), os.getpid())
             self._note = note.create(path, worker.address)
@@ -97,13 +118,18 @@ class Guard(WorkerPlugin):
             return
         self._note.catch_traces()
         runner.own_note = self._note
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def teardown(self, worker: Worker) -> None:
         """Tell that the end is on purpose."""
         if hasattr(self, "_note"):
             self._note.close_on_purpose()
+
+
+def _unshield() -> None:
+    for number in SHIELDED:
+        before = signal.signal(number, signal.SIG_IGN)  # which drops one that waits
+        signal.signal(number, before)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SHIELDED)
 
 
 @dataclass
