@@ -7,12 +7,12 @@ import sys
 import time
 
 SCRIPT = """
-import os, time
+import time
 import psweep_dask as ps
 
 def func(pset):
     time.sleep(NAP)
-    with open(os.environ["CALLS"], "a") as log:
+    with open("calls", "a") as log:
         log.write(f"{pset['_pset_seq']}\\n")
     return {"y": 2 * pset["a"], "x": ps.rng(pset).random()}
 

@@ -19,9 +19,14 @@ from drivers import wait_until
 import psweep_dask as ps
 
 
-def slow(pset):
-    time.sleep(0.05)
-    return {"y": pset["a"]}
+def slow():
+    """Make a func that travels by value: workers of others cannot import this module."""
+
+    def func(pset):
+        time.sleep(0.05)
+        return {"y": pset["a"]}
+
+    return func
 
 
 class External:
@@ -41,9 +46,8 @@ class External:
 
     def stop(self):
         for process in [*self.workers, self.scheduler]:
-            process.terminate()
-        for process in [*self.workers, self.scheduler]:
-            process.wait(30)
+            process.kill()  # workers end by themselves with their nanny
+            process.wait()
 
     @property
     def address(self):
@@ -68,7 +72,7 @@ def test_a_worker_that_dies_with_its_nanny_costs_no_attempt(external, caplog):
     first, _ = external.start_worker(), external.start_worker()
     with Client(scheduler_file=str(external.file), set_as_default=False) as client:
         client.wait_for_workers(2, timeout=30)
-        sweep = ps.submit(slow, ps.plist("a", range(100)), cluster=client)
+        sweep = ps.submit(slow(), ps.plist("a", range(100)), cluster=client)
         wait_until(lambda: len(sweep.df) > 10)
         first.kill()
         df = sweep.result(timeout=60)
@@ -83,7 +87,7 @@ def test_with_all_workers_gone_it_says_so_and_waits_and_goes_on(external, caplog
     first = external.start_worker()
     with Client(scheduler_file=str(external.file), set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
-        sweep = ps.submit(slow, ps.plist("a", range(60)), cluster=client)
+        sweep = ps.submit(slow(), ps.plist("a", range(60)), cluster=client)
         wait_until(lambda: len(sweep.df) > 10)
         first.kill()
         wait_until(lambda: "all workers are gone" in caplog.text)
@@ -99,7 +103,7 @@ def test_with_the_scheduler_gone_it_ends_in_order_ready_for_resume(external, cap
     external.start_worker()
     with Client(scheduler_file=str(external.file), timeout=3, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
-        sweep = ps.submit(slow, ps.plist("a", range(200)), cluster=client)
+        sweep = ps.submit(slow(), ps.plist("a", range(200)), cluster=client)
         wait_until(lambda: len(sweep.df) > 10)
         external.scheduler.kill()
         with pytest.raises(ps.PsweepError, match="connection to dask's scheduler is gone for good"):

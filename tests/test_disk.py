@@ -119,8 +119,7 @@ def test_a_study_that_is_removed_while_it_runs_ends_with_the_reason(study_folder
         ps.run(func, ps.plist("a", range(100)), cluster="sync")
 
 
-def test_a_database_edited_while_a_run_goes_on_keeps_the_edits(study_folder, monkeypatch):
-    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+def test_a_database_edited_while_a_run_goes_on_keeps_the_edits(study_folder):
     ps.run(lambda pset: {"y": 1}, ps.plist("a", [7]), cluster="sync")
     with start(study_folder, count=100) as driver:
         wait_for_journal(study_folder)

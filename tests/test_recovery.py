@@ -17,9 +17,8 @@ def double(pset):
 
 
 @pytest.fixture
-def dead(study_folder, monkeypatch):
+def dead(study_folder):
     """A study whose driver was killed in the middle of 2000 psets."""
-    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
         driver.kill()
@@ -60,8 +59,7 @@ def test_a_row_that_its_owner_deletes_after_the_merge_stays_deleted(dead):
     assert ps.run(double, ps.plist("a", [-1]), cluster="sync")._pset_seq.min() == 4
 
 
-def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, monkeypatch, caplog):
-    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplog):
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
         (past,) = recovery.past_runs(Layout("calc"))
@@ -131,8 +129,7 @@ def test_load_of_nothing_is_an_error_that_says_where_it_looked(study_folder):
         ps.load("calc")
 
 
-def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder, monkeypatch):
-    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
+def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
     with start(study_folder, nap=0.1, options="cluster='sync', tmpsave=True") as driver:
         wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) > 8)
         driver.kill()

@@ -21,11 +21,6 @@ def double(pset):
     return {"y": 2 * pset["a"]}
 
 
-@pytest.fixture
-def log(study_folder, monkeypatch):
-    monkeypatch.setenv("CALLS", str(study_folder / "calls"))
-
-
 def killed(study_folder, **options):
     with start(study_folder, **options) as driver:
         wait_for_journal(study_folder)
@@ -37,7 +32,7 @@ def killed(study_folder, **options):
 
 
 @pytest.mark.parametrize("where", ["sync", "local"])
-def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, log, where):
+def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, where):
     before = killed(study_folder, count=150, options=f"cluster={where!r}")
     (study_folder / "calls").unlink()
     df = ps.resume("calc", cluster=where)
@@ -51,7 +46,7 @@ def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, lo
     assert ps.df_read("calc/database.pk").equals(df)
 
 
-def test_resume_twice_is_harmless_and_says_what_it_does(study_folder, log, caplog):
+def test_resume_twice_is_harmless_and_says_what_it_does(study_folder, caplog):
     caplog.set_level("INFO")
     before = killed(study_folder, count=100)
     first = ps.resume("calc", cluster="sync")
@@ -64,14 +59,14 @@ def test_resume_twice_is_harmless_and_says_what_it_does(study_folder, log, caplo
     assert "nothing to resume in 'calc'" in caplog.text
 
 
-def test_resume_in_the_shell_from_any_folder(study_folder, log):
+def test_resume_in_the_shell_from_any_folder(study_folder):
     killed(study_folder, count=60)
     command = [str(Path(sys.executable).parent / "psweep-dask"), "resume", "--cluster", "sync"]
     subprocess.run([*command, str(study_folder / "calc")], check=True, cwd="/")
     assert ps.load("calc")._pset_seq.tolist() == list(range(60))
 
 
-def test_a_stopped_run_is_resumed_too(study_folder, log):
+def test_a_stopped_run_is_resumed_too(study_folder):
     with start(study_folder, count=100) as driver:
         wait_for_journal(study_folder)
         driver.send_signal(signal.SIGTERM)
@@ -81,7 +76,7 @@ def test_a_stopped_run_is_resumed_too(study_folder, log):
     assert sorted(calls(study_folder)) == list(range(100))
 
 
-def test_resume_takes_another_func_and_keeps_it(study_folder, log):
+def test_resume_takes_another_func_and_keeps_it(study_folder):
     before = killed(study_folder, count=100)
 
     def mended(pset):
@@ -96,7 +91,7 @@ def test_resume_takes_another_func_and_keeps_it(study_folder, log):
     assert ps.reproduce("calc", row._pset_id) == {"y": "mended"}
 
 
-def test_a_func_that_cannot_be_loaded_any_more_is_asked_for(study_folder, log, monkeypatch):
+def test_a_func_that_cannot_be_loaded_any_more_is_asked_for(study_folder):
     script = "import lab_model\n" + SCRIPT.replace("func,", "lab_model.slow,")
     (study_folder / "lab_model.py").write_text(
         "import time\ndef slow(pset):\n    time.sleep(0.02)\n    return {'y': 1}\n"
@@ -110,7 +105,7 @@ def test_a_func_that_cannot_be_loaded_any_more_is_asked_for(study_folder, log, m
     assert len(ps.resume("calc", double, cluster="sync")) == 100
 
 
-def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, log, caplog):
+def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, caplog):
     caplog.set_level("INFO")
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
@@ -122,7 +117,7 @@ def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, log, caplog)
         driver.kill()
 
 
-def test_several_dead_runs_are_resumed_one_after_the_other(study_folder, log):
+def test_several_dead_runs_are_resumed_one_after_the_other(study_folder):
     killed(study_folder, count=60)
     df = ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
     with start(study_folder, count=60) as driver:
@@ -133,7 +128,7 @@ def test_several_dead_runs_are_resumed_one_after_the_other(study_folder, log):
     assert df._run_seq.tolist() == [0] * 60 + [1] * 2 + [2] * 60
 
 
-def test_func_is_for_one_run(study_folder, log):
+def test_func_is_for_one_run(study_folder):
     killed(study_folder, count=60)
     ps.run(double, [{"a": 1}], cluster="sync")  # merges the journal
     with start(study_folder, count=60) as driver:
@@ -144,7 +139,7 @@ def test_func_is_for_one_run(study_folder, log):
 
 
 @pytest.mark.parametrize("run_id", ["nothing", ""])
-def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, log, run_id):
+def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, run_id):
     killed(study_folder, count=60)
     known = recovery.past_runs(Layout("calc"))[0].run_id
     if run_id:
