@@ -124,12 +124,17 @@ class DaskExecutor:
         self._done.put(None)
 
     def cancel_waiting(self) -> None:
-        """Cancel what no worker has begun."""
+        """Cancel what no worker has begun, unless it is as little as one slice for each thread.
+
+        So many wait where psets are short. They would be over soon, and some might begin just
+        before the cancellation, in vain.
+        """
         if not self._check_connection():
             return
         running = {key for keys in self._client.processing().values() for key in keys}
         waiting = [one for key, (one, _) in self._futures.items() if key not in running]
-        self._client.cancel([one for one in waiting if one.status == "pending"])
+        if len(waiting) > sum(self._client.nthreads().values()):
+            self._client.cancel([one for one in waiting if one.status == "pending"])
 
     def cancel(self) -> None:
         """Cancel what is in flight. A func that runs already runs on until it returns."""

@@ -141,3 +141,58 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert set(df._pset_id) > saved
     assert json.loads(Layout("calc").run_info_path(past.run_id).read_text())["ended"] == "died"
+
+
+def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
+    before = ps.load("calc")
+    (past,) = recovery.past_runs(dead)
+    dead.plan_path(past.run_id).unlink()
+    df = ps.resume("calc", cluster="sync")
+    assert df._pset_id.tolist() == before._pset_id.tolist()
+    assert ps.df_read("calc/database.pk")._pset_id.tolist() == before._pset_id.tolist()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 50, b"\xff\xfe", b"[]", b"{}", None])
+def test_the_plan_stands_in_for_a_damaged_story_of_a_run(dead, content, caplog):
+    before = ps.load("calc")
+    (path,) = dead.runs_dir.glob("*/run.json")
+    path.unlink() if content is None else path.write_bytes(content)
+    assert ps.load("calc")._pset_id.tolist() == before._pset_id.tolist()
+    assert "its plan is read instead" in caplog.text
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert len(df) == len(before) + 1
+    assert df._pset_seq.iloc[-1] == 2000
+
+
+def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
+    (past,) = recovery.past_runs(dead)
+    dead.run_info_path(past.run_id).unlink()
+    dead.plan_path(past.run_id).unlink()
+    assert ps.load("calc").empty
+    assert "its journal waits" in caplog.text
+    ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert past.journal_path.exists()
+
+
+def test_a_damaged_journal_is_told_by_load_and_kept_by_the_next_run(dead, caplog):
+    (past,) = recovery.past_runs(dead)
+    content = bytearray(past.journal_path.read_bytes())
+    content[-3] ^= 1
+    past.journal_path.write_bytes(content)
+    assert len(ps.load("calc")) > 0
+    assert f"bytes of the journal of run {past.run_id} are damaged" in caplog.text
+    ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    (kept,) = past.journal_path.parent.glob("journal.damaged-*")
+    assert kept.read_bytes() == content
+
+
+def test_tmpsave_finds_its_place_wherever_func_goes(study_folder):
+    def func(pset):
+        import os
+
+        os.chdir("/")
+        return {}
+
+    df = ps.run(func, ps.plist("a", range(3)), tmpsave=True)
+    saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
+    assert saved == set(df._pset_id)

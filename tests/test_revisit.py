@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from drivers import SCRIPT, calls, start, wait_for_journal
+from drivers import SCRIPT, calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
 from psweep_dask import recovery
@@ -126,6 +127,35 @@ def test_several_dead_runs_are_resumed_one_after_the_other(study_folder):
     df = ps.resume("calc", cluster="sync")
     assert df._pset_seq.tolist() == list(range(122))
     assert df._run_seq.tolist() == [0] * 60 + [1] * 2 + [2] * 60
+
+
+def test_stopping_one_of_several_resumed_runs_stops_the_rest(study_folder):
+    for _ in range(2):
+        killed(study_folder, count=60)
+        ps.run(double, [{"a": 1}], cluster="sync")  # merges the journal
+    script = SCRIPT.replace('df = ps.run(func, ps.plist("a", range(COUNT)), OPTIONS)', "OPTIONS")
+    options = "df = ps.resume('calc', cluster='sync')"
+    with start(study_folder, script=script, options=options) as driver:
+        wait_for_journal(study_folder, size=100)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait() == 0
+    first, second = [past.info["ended"] for past in recovery.past_runs(Layout("calc"))][::2]
+    assert (first, second) == ("stopped", "died")
+
+
+def test_dropped_slices_leave_their_tmpsave_rows_to_resume(study_folder):
+    script = SCRIPT.replace("time.sleep(NAP)", "time.sleep(600 if pset['a'] % 10 == 9 else 0)")
+    with start(
+        study_folder, count=40, script=script, options="cluster='local', tmpsave=True"
+    ) as driver:
+        wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) >= 2)
+        time.sleep(1.5)
+        driver.send_signal(signal.SIGINT)
+        time.sleep(1)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(60) == 0
+    saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
+    assert saved == set(ps.df_read("calc/database.pk")._pset_id)
 
 
 def test_func_is_for_one_run(study_folder):

@@ -6,14 +6,18 @@ import functools
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
+import drivers
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from distributed import Client, LocalCluster, default_client
 
@@ -619,25 +623,93 @@ def test_two_drivers_at_once_lose_no_row_and_share_no_number(study_folder):
     assert df._run_seq.nunique() == df._run_id.nunique() == 3
 
 
-def test_ctrl_c_in_this_process_saves_what_finished(study_folder):
-    script = study_folder / "driver.py"
-    script.write_text(DRIVER.replace("WHERE", "sync").replace("2000", "100000"))
-    with subprocess.Popen(
-        [sys.executable, str(script)], stderr=subprocess.PIPE, text=True
-    ) as driver:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if any(path.stat().st_size for path in study_folder.glob("calc/runs/*/journal")):
-                break
-            time.sleep(0.1)
-        driver.send_signal(2)
-        told = driver.stderr.read()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_lets_what_runs_finish_and_returns(where, number, study_folder):
+    with drivers.start(study_folder, nap=0.5, options=f"cluster={where!r}") as driver:
+        drivers.wait_until(lambda: drivers.calls(study_folder))
+        os.killpg(driver.pid, number)
+        printed, told = driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    df = ps.df_read("calc/database.pk")
+    assert int(printed) == len(df) >= 1
+    assert sorted(df._pset_seq) == sorted(drivers.calls(study_folder))
+    assert (df._status == "ok").all()
+    assert "stopping: nothing new is started" in told
+    assert f"ps.resume('calc') runs the {2000 - len(df)} left" in told
+    assert "Traceback" not in told
+    assert "distributed" not in told
+
+
+def test_a_second_ctrl_c_drops_what_runs_at_once_with_all_it_started(study_folder):
+    script = drivers.SCRIPT.replace("time.sleep(NAP)", "__import__('os').system('sleep 602')")
+    with drivers.start(study_folder, options="cluster='local'", script=script) as driver:
+        drivers.wait_until(lambda: sleepers(driver))
+        started = sleepers(driver)
+        os.killpg(driver.pid, signal.SIGINT)
+        time.sleep(1.5)
+        assert all(one.is_running() for one in started)  # it is spared by the first
+        os.killpg(driver.pid, signal.SIGINT)
+        _, told = driver.communicate(timeout=20)
     assert driver.returncode == 0
     assert "Traceback" not in told
-    assert "ps.resume('calc') runs the" in told
-    df = ps.df_read("calc/database.pk")
-    assert df._status.tolist() == ["ok"] * len(df)
-    assert df.a.tolist() == list(range(len(df)))
+    assert "distributed" not in told
+    assert not any(one.is_running() for one in started)
+
+
+def sleepers(driver):
+    children = psutil.Process(driver.pid).children(recursive=True)
+    return [child for child in children if "602" in child.cmdline()]
+
+
+def test_another_shell_stops_a_run(study_folder):
+    psweep_dask = str(Path(sys.executable).parent / "psweep-dask")
+    with drivers.start(study_folder, nap=0.1) as driver:
+        drivers.wait_for_journal(study_folder, size=1)
+        done = subprocess.run(
+            [psweep_dask, "stop", "calc"], capture_output=True, text=True, check=True
+        )
+        printed, _ = driver.communicate(timeout=60)
+    assert "is asked to stop" in done.stdout
+    assert driver.returncode == 0
+    assert 0 < int(printed) < 2000
+    done = subprocess.run([psweep_dask, "stop"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: no run in 'calc' is at work\n"
+
+
+def test_ctrl_c_in_a_run_inside_a_func_stops_the_outer_run_too(study_folder):
+    script = """
+import time
+import psweep_dask as ps
+def inner(pset):
+    open("started", "w").close()
+    time.sleep(0.1)
+    return {}
+def outer(pset):
+    df = ps.run(inner, ps.plist("i", range(20)), cluster="sync", save=False, df=EMPTY)
+    return {"n": len(df)}
+import pandas as pd
+EMPTY = pd.DataFrame()
+df = ps.run(outer, ps.plist("a", range(30)), cluster="sync")
+print(df.n.tolist())
+"""
+    with drivers.start(study_folder, script=script) as driver:
+        drivers.wait_until((study_folder / "started").exists)
+        driver.send_signal(signal.SIGINT)
+        printed, _ = driver.communicate(timeout=60)
+    assert printed == "[20]\n"
+
+
+def test_what_a_stopped_sweep_leaves_running_does_not_block_another():
+    started = time.monotonic()
+    first = ps.submit(lambda pset: time.sleep(600), [{"a": 1}], save=False)
+    second = ps.submit(double, ps.plist("a", range(5)), save=False)
+    time.sleep(1)
+    first.stop(now=True)
+    first.result(timeout=30)
+    assert second.result(timeout=30).y.tolist() == [0, 2, 4, 6, 8]
+    assert len(ps.run(double, ps.plist("a", range(4)), save=False)) == 4
+    assert time.monotonic() - started < 60
 
 
 def test_a_merge_that_fails_leaves_the_journal(study_folder, monkeypatch):
