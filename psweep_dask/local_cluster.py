@@ -173,26 +173,34 @@ def _start(size: int) -> Local:
     _forget_script_without_file()
     with tempfile.TemporaryDirectory() as folder, _quiet_start(Path(folder, "marker")) as marker:
         try:
-            cluster = LocalCluster(
-                n_workers=size,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                security=Security.temporary(),
-            )
+            cluster = _start_workers(size)
         except Exception as err:  # dask raises whatever the starting worker died of
             if marker.exists():
                 message = _GUARD_MESSAGE.format(script=sys.argv[0])
                 raise LocalClusterError(message) from None
-            message = f"the LocalCluster of {size} workers cannot start: {err}"
-            raise LocalClusterError(message) from err
+            log.warning("the LocalCluster did not start (%s), trying once more", err)
+            try:
+                cluster = _start_workers(size)
+            except Exception as again:  # as above
+                message = f"the LocalCluster of {size} workers cannot start: {again}"
+                raise LocalClusterError(message) from again
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     warden.install(client, ours=True)
     _tell_deaths_ourselves()
     workers = "1 worker" if size == 1 else f"{size} workers"
     log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
     return Local(cluster, client, size, os.getpid())
+
+
+def _start_workers(size: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=size,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        security=Security.temporary(),
+    )
 
 
 def _forget_script_without_file() -> None:
