@@ -172,7 +172,7 @@ def test_workers_that_lack_the_package_are_told_before_anything_runs(study_folde
     (study_folder / "psweep_dask").mkdir()
     (study_folder / "psweep_dask" / "__init__.py").write_text("raise ImportError('none here')")
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
-    with LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+    with LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as cluster:
         address = cluster.scheduler_address
         with subprocess.Popen(
             [*worker, "--no-dashboard", "--no-nanny", address],

@@ -34,7 +34,7 @@ class External:
 
     def __init__(self, folder):
         self.file = folder / "scheduler.json"
-        self.scheduler = self._start("dask_scheduler", "--port", "0")
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--dashboard-address", ":0")
         wait_until(self.file.exists)
         self.workers = []
 

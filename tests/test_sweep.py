@@ -469,7 +469,7 @@ def test_no_client_of_ours_becomes_the_default():
 
 def test_a_client_or_cluster_of_the_user_is_used_and_left_open(study_folder):
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as cluster:
         df = ps.run(lambda pset: {"pid": os.getpid()}, ps.plist("a", range(5)), cluster=cluster)
         assert set(df.pid) == {os.getpid()}
