@@ -10,7 +10,7 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from psweep_dask import recovery, revisit
+from psweep_dask import past, resuming, retrying
 from psweep_dask.database import df_read
 from psweep_dask.errors import PsweepError
 from psweep_dask.frame import df_to_json
@@ -83,7 +83,7 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
     \b
     psweep-dask resume calc
     """  # noqa: D301  (click wants the character itself)
-    revisit.resume(calc_dir, run_id=run_id, cluster=cluster)
+    resuming.resume(calc_dir, run_id=run_id, cluster=cluster)
 
 
 @main.command()
@@ -96,7 +96,7 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
     \b
     psweep-dask retry calc --kind timeout --kind killed
     """  # noqa: D301  (click wants the character itself)
-    revisit.retry(calc_dir, kind=kind or revisit.RETRIED, cluster=cluster)
+    retrying.retry(calc_dir, kind=kind or retrying.RETRIED, cluster=cluster)
 
 
 @main.command()
@@ -109,7 +109,7 @@ def reproduce(calc_dir: str, pset_id: str, pdb: bool) -> None:
     \b
     psweep-dask reproduce calc 2f1ef1ab --pdb
     """  # noqa: D301  (click wants the character itself)
-    click.echo(pprint.pformat(revisit.reproduce(calc_dir, pset_id, pdb=pdb)))
+    click.echo(pprint.pformat(retrying.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
 @main.command()
@@ -122,7 +122,7 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     \b
     psweep-dask stop calc
     """  # noqa: D301  (click wants the character itself)
-    asked = recovery.request_stop(calc_dir, run_id or "", now=now)
+    asked = past.request_stop(calc_dir, run_id or "", now=now)
     for one in asked:
         click.echo(f"run {one} is asked to stop")
     if not asked:

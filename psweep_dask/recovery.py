@@ -1,93 +1,28 @@
-"""What the runs of a study have left on disk: whether they are alive, and what is not merged."""
+"""What is finished but not in the database: seen by `load`, merged when a driver has died."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pickle
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from filelock import BaseFileLock, Timeout
 
-from psweep_dask import database, frame, journal, plan, provenance
+from psweep_dask import database, frame, journal, provenance
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import Layout
+from psweep_dask.past import PastRun, check_study, forget, past_runs, write_info
 from psweep_dask.record import RecordError
-from psweep_dask.stopping import Stop, request_by_file
 
 log = logging.getLogger("psweep_dask")
-
-_NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
 
 
 class RecoveryError(PsweepError):
     """What a dead run has left cannot be merged."""
-
-
-class NoStudyError(PsweepError):
-    """There is no study where one was looked for."""
-
-
-@dataclass(frozen=True)
-class PastRun:
-    """A run as it is on disk: of this process, of another one, or of one that is dead.
-
-    Parameters
-    ----------
-    layout : Layout
-    info : dict
-        What its ``run.json`` holds.
-    """
-
-    layout: Layout
-    info: dict[str, Any]
-
-    @property
-    def run_id(self) -> str:
-        """The UUID of the run."""
-        return str(self.info["run_id"])
-
-    @property
-    def journal_path(self) -> Path:
-        """Its journal; there is none once its rows are in the database."""
-        return self.layout.journal_path(self.run_id)
-
-    @property
-    def last_seqs(self) -> tuple[int, int]:
-        """The highest ``_run_seq`` and ``_pset_seq`` that it has reserved."""
-        return self.info["run_seq"], self.info["first_pset_seq"] + self.info["psets"] - 1
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether its driver has not run all of its psets, or still is at it."""
-        return bool(self.info["ended"] != "done")
-
-    @contextmanager
-    def taken(self) -> Iterator[BaseFileLock | None]:
-        """Hold the lock of its driver; give None if a driver that lives holds it."""
-        lock = self.layout.driver_lock(self.run_id)
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):  # not found: discarded by its driver just now
-            yield None
-            return
-        try:
-            yield lock
-        finally:
-            lock.release()
-
-    def is_alive(self) -> bool:
-        """Tell whether its driver lives: it holds a lock that its death would free."""
-        with self.taken() as lock:
-            return lock is None
 
 
 def load(
@@ -142,84 +77,6 @@ def load_from(layout: Layout) -> pd.DataFrame:
     for some in rows:
         df = frame.append(df, some)
     return df
-
-
-def request_stop(calc_dir: str | os.PathLike[str], run_id: str, *, now: bool) -> list[str]:
-    """Ask the drivers of a study to stop, wherever they are, by a file that they look for.
-
-    Parameters
-    ----------
-    calc_dir : str or PathLike
-    run_id : str
-        Only runs whose UUID begins so; all if empty.
-    now : bool
-        Drop what runs, instead of letting it finish.
-
-    Returns
-    -------
-    list of str
-        The runs that were asked.
-    """
-    layout = Layout(calc_dir)
-    check_study(layout)
-    alive = [past for past in _all_runs(layout) if past.is_alive()]
-    chosen = [past.run_id for past in alive if past.run_id.startswith(run_id)]
-    for one in chosen:
-        request_by_file(layout.stop_path(one), Stop.NOW if now else Stop.SOON)
-    return chosen
-
-
-def check_study(layout: Layout) -> None:
-    """Make sure that there is a study.
-
-    Raises
-    ------
-    NoStudyError
-        If there is none.
-    """
-    if not layout.database_path.exists() and not layout.runs_dir.exists():
-        raise NoStudyError(
-            f"there is no study in {layout.calc_dir!r}, seen from {str(Path.cwd())!r}: "
-            f"neither {layout.relative_database()} nor runs/"
-        )
-
-
-def past_runs(layout: Layout) -> list[PastRun]:
-    """Find the runs of a study that write to its database, the oldest first."""
-    database = layout.relative_database()
-    return [past for past in _all_runs(layout) if past.info["database"] == database]
-
-
-def _all_runs(layout: Layout) -> list[PastRun]:
-    found = []
-    for folder in layout.runs_dir.glob("*"):
-        try:
-            found.append(PastRun(layout, read_info(layout, folder.name)))
-        except (FileNotFoundError, ValueError, TypeError, KeyError) as err:
-            info = _info_from_plan(layout, folder.name)
-            if info is not None:
-                log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
-                found.append(PastRun(layout, info))
-            elif (folder / layout.journal_path("").name).exists():
-                log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
-    return sorted(found, key=lambda past: int(past.info["run_seq"]))
-
-
-def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
-    """Tell what is needed of a run whose ``run.json`` cannot be read; None if it has no plan."""
-    try:
-        with layout.plan_path(run_id).open("rb") as stream:
-            planned, _ = plan.load(stream)
-    except (FileNotFoundError, NotADirectoryError, plan.PlanError):
-        return None
-    return {
-        "run_id": run_id,
-        "run_seq": planned.run_seq,
-        "first_pset_seq": planned.seqs[0],
-        "psets": len(planned),
-        "database": layout.relative_database(),
-        "ended": None,
-    }
 
 
 def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
@@ -322,28 +179,6 @@ def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:
 
 def _damage(run_id: str, replayed: Replay) -> str:
     return f"the last {replayed.left_over} bytes of the journal of run {run_id} are damaged"
-
-
-def forget(layout: Layout, run_id: str) -> None:
-    """Remove the folder of a run in which nothing has run."""
-    shutil.rmtree(layout.run_dir(run_id))
-    with suppress(OSError):  # other runs have theirs in there
-        layout.runs_dir.rmdir()
-
-
-def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
-    """Read ``run.json``."""
-    info: dict[str, Any] = json.loads(layout.run_info_path(run_id).read_bytes())
-    if missing := _NEEDED - set(info):
-        raise KeyError(f"run.json lacks {missing}")
-    return info
-
-
-def write_info(layout: Layout, info: dict[str, Any]) -> None:
-    """Write ``run.json``."""
-    text = json.dumps(info, indent=2)
-    path = layout.run_info_path(info["run_id"])
-    replace_file(path, lambda stream: stream.write(text.encode()), last=False)
 
 
 def _merge_unless_foreign(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import copies, database, frame, plan, provenance, recovery
+from psweep_dask import copies, database, frame, past, plan, provenance, recovery
 from psweep_dask.database import Base
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
 from psweep_dask.layout import Layout, replace_file, sync_dir
+from psweep_dask.past import PastRun
 from psweep_dask.plan import Plan
 from psweep_dask.pset import Pset
 
@@ -117,7 +118,7 @@ class Run:
         if self.saved:
             self.layout.journal_path(self.plan.run_id).unlink()  # first: it reserves the numbers
         if self.saved and not self.resumed:
-            recovery.forget(self.layout, self.plan.run_id)
+            past.forget(self.layout, self.plan.run_id)
 
     def leave(self) -> None:
         """Let go of the run as it is on disk: from now on it counts as dead."""
@@ -131,8 +132,7 @@ class Run:
             replayed = self.journal.replay()
             rows = frame.from_blocks(replayed)
             if ended != "done":  # tmpsave=True has rows of slices that were dropped
-                past = recovery.PastRun(layout, self.info)
-                rows = recovery.with_tmpsave(past, rows, pd.DataFrame())
+                rows = recovery.with_tmpsave(PastRun(layout, self.info), rows, pd.DataFrame())
         except OSError as err:
             raise StudyError(
                 f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "
@@ -150,7 +150,7 @@ class Run:
             ) from err
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
-            recovery.write_info(layout, self.info)
+            past.write_info(layout, self.info)
         except OSError as err:
             log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
         layout.stop_path(run_id).unlink(missing_ok=True)
@@ -224,30 +224,30 @@ def begin(layout: Layout, request: Request) -> Run:
             return Run(layout, planned, MemoryJournal(), Base(df, frozenset()))
         info = _info(layout, planned) | request.info | session
         with _taken(layout, planned.run_id) as lock:
-            recovery.write_info(layout, info)
+            past.write_info(layout, info)
             if patch:
                 layout.patch_path(planned.run_id).write_text(patch)
             journal = Journal(layout.journal_path(planned.run_id))
         return Run(layout, planned, journal, base, lock, info)
 
 
-def reopen(past: recovery.PastRun, planned: Plan, lock: BaseFileLock) -> Run:
+def reopen(before: PastRun, planned: Plan, lock: BaseFileLock) -> Run:
     """Go on with a run that has ended before its time, and whose journal is merged.
 
     Parameters
     ----------
-    past : PastRun
+    before : PastRun
     planned : Plan
         The psets that are left.
     lock : BaseFileLock
         The lock of its driver, held.
     """
-    layout = past.layout
-    layout.stop_path(past.run_id).unlink(missing_ok=True)
-    again = [*past.info.get("resumed", []), provenance.now()]
-    info = past.info | {"resumed": again, "end": None, "ended": None}
-    recovery.write_info(layout, info)
-    journal = Journal(layout.journal_path(past.run_id))
+    layout = before.layout
+    layout.stop_path(before.run_id).unlink(missing_ok=True)
+    again = [*before.info.get("resumed", []), provenance.now()]
+    info = before.info | {"resumed": again, "end": None, "ended": None}
+    past.write_info(layout, info)
+    journal = Journal(layout.journal_path(before.run_id))
     return Run(layout, planned, journal, None, lock, info, resumed=True)
 
 

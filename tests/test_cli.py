@@ -92,3 +92,30 @@ def test_a_pipe_that_closes_early_is_no_error(database, name):
         check=False,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["resume", "retry", "reproduce", "stop"])
+def test_help_of_each_command_shows_an_example(name):
+    lines = command("psweep-dask", name, "--help").splitlines()
+    assert any(line.strip().startswith(f"psweep-dask {name} calc") for line in lines)
+
+
+def test_the_commands_are_those_of_dask_psweep_too():
+    assert (
+        command("dask", "psweep", "--help").split()[8:]
+        == command("psweep-dask", "--help").split()[7:]
+    )
+
+
+def test_retry_in_the_shell_takes_the_kinds_asked_for(study_folder):
+    ps.run(lambda pset: {"y": 1 / pset["a"]}, ps.plist("a", [0, 1]), cluster="sync")
+    command("psweep-dask", "retry", "calc", "--cluster", "sync", "--kind", "killed")
+    assert len(ps.load("calc")) == 2
+    command("psweep-dask", "retry", "calc", "--cluster", "sync")
+    assert ps.load("calc")._attempt.tolist() == [1, 1, 2]
+
+
+def test_errors_are_a_line_without_a_traceback(study_folder):
+    message = command("psweep-dask", "resume", "nowhere", code=1)
+    assert message.startswith("Error: there is no study in 'nowhere'")
+    assert len(message.splitlines()) == 1

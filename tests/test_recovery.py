@@ -8,7 +8,7 @@ import pytest
 from drivers import calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
-from psweep_dask import database, recovery
+from psweep_dask import database, past
 from psweep_dask.layout import Layout
 
 
@@ -46,7 +46,7 @@ def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
     assert set(before._pset_id) < set(df._pset_id)
     assert df._pset_seq.iloc[-1] == 2000  # the others belong to the dead run
     assert not dead.journal_path(run_id).exists()
-    assert recovery.read_info(dead, run_id)["ended"] == "died"
+    assert past.read_info(dead, run_id)["ended"] == "died"
     caplog.clear()
     assert len(ps.run(double, ps.plist("a", [-1]), cluster="sync")) == len(df) + 1
     assert "recovered" not in caplog.text
@@ -62,24 +62,24 @@ def test_a_row_that_its_owner_deletes_after_the_merge_stays_deleted(dead):
 def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplog):
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (past,) = recovery.past_runs(Layout("calc"))
-        assert past.is_alive()
+        (one,) = past.past_runs(Layout("calc"))
+        assert one.is_alive()
         growing = len(ps.load("calc"))
         df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
         assert df._pset_seq.tolist() == [2000]
         assert "recovered" not in caplog.text
         wait_until(lambda: len(ps.load("calc")) > growing + 1)
         driver.kill()
-    assert not past.is_alive()
+    assert not one.is_alive()
 
 
 def test_a_kill_before_the_first_pset_leaves_nothing_that_counts(dead):
-    (past,) = recovery.past_runs(dead)
-    past.journal_path.write_bytes(b"")
-    dead.plan_path(past.run_id).unlink()
+    (one,) = past.past_runs(dead)
+    one.journal_path.write_bytes(b"")
+    dead.plan_path(one.run_id).unlink()
     df = ps.run(double, ps.plist("a", [1]), cluster="sync")
     assert len(df) == 1
-    assert [one.run_id for one in recovery.past_runs(dead)] == list(df._run_id)
+    assert [found.run_id for found in past.past_runs(dead)] == list(df._run_id)
 
 
 def test_a_kill_between_the_merge_and_the_end_of_the_journal_doubles_nothing(dead, caplog):
@@ -99,15 +99,15 @@ def test_a_file_left_by_a_kill_while_the_database_was_written_is_removed(dead):
 
 
 def test_a_journal_that_cannot_be_restored_here_waits_and_blocks_nobody(dead, caplog):
-    (past,) = recovery.past_runs(dead)
+    (one,) = past.past_runs(dead)
     from psweep_dask.record import to_frame
 
-    with past.journal_path.open("ab") as stream:
+    with one.journal_path.open("ab") as stream:
         stream.write(to_frame(b"cno_such_module\nthing\n."))
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert df._pset_seq.tolist() == [2000]
     assert "no_such_module" in caplog.text
-    assert past.journal_path.exists()
+    assert one.journal_path.exists()
 
 
 def test_a_study_may_be_moved_before_it_is_recovered(dead, study_folder):
@@ -133,20 +133,20 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
     with start(study_folder, nap=0.1, options="cluster='sync', tmpsave=True") as driver:
         wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) > 8)
         driver.kill()
-    (past,) = recovery.past_runs(Layout("calc"))
+    (one,) = past.past_runs(Layout("calc"))
     saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
-    past.journal_path.write_bytes(b"")
+    one.journal_path.write_bytes(b"")
     assert set(ps.load("calc")._pset_id) == saved
-    (study_folder / "calc/tmpsave" / past.run_id / "damaged.pk").write_bytes(b"x")
+    (study_folder / "calc/tmpsave" / one.run_id / "damaged.pk").write_bytes(b"x")
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert set(df._pset_id) > saved
-    assert json.loads(Layout("calc").run_info_path(past.run_id).read_text())["ended"] == "died"
+    assert json.loads(Layout("calc").run_info_path(one.run_id).read_text())["ended"] == "died"
 
 
 def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
     before = ps.load("calc")
-    (past,) = recovery.past_runs(dead)
-    dead.plan_path(past.run_id).unlink()
+    (one,) = past.past_runs(dead)
+    dead.plan_path(one.run_id).unlink()
     df = ps.resume("calc", cluster="sync")
     assert df._pset_id.tolist() == before._pset_id.tolist()
     assert ps.df_read("calc/database.pk")._pset_id.tolist() == before._pset_id.tolist()
@@ -165,24 +165,24 @@ def test_the_plan_stands_in_for_a_damaged_story_of_a_run(dead, content, caplog):
 
 
 def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
-    (past,) = recovery.past_runs(dead)
-    dead.run_info_path(past.run_id).unlink()
-    dead.plan_path(past.run_id).unlink()
+    (one,) = past.past_runs(dead)
+    dead.run_info_path(one.run_id).unlink()
+    dead.plan_path(one.run_id).unlink()
     assert ps.load("calc").empty
     assert "its journal waits" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert past.journal_path.exists()
+    assert one.journal_path.exists()
 
 
 def test_a_damaged_journal_is_told_by_load_and_kept_by_the_next_run(dead, caplog):
-    (past,) = recovery.past_runs(dead)
-    content = bytearray(past.journal_path.read_bytes())
+    (one,) = past.past_runs(dead)
+    content = bytearray(one.journal_path.read_bytes())
     content[-3] ^= 1
-    past.journal_path.write_bytes(content)
+    one.journal_path.write_bytes(content)
     assert len(ps.load("calc")) > 0
-    assert f"bytes of the journal of run {past.run_id} are damaged" in caplog.text
+    assert f"bytes of the journal of run {one.run_id} are damaged" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    (kept,) = past.journal_path.parent.glob("journal.damaged-*")
+    (kept,) = one.journal_path.parent.glob("journal.damaged-*")
     assert kept.read_bytes() == content
 
 

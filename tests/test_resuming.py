@@ -1,4 +1,4 @@
-"""resume, retry and reproduce, after real kills and real failures."""
+"""resume, after real kills."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from drivers import SCRIPT, calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
-from psweep_dask import recovery
+from psweep_dask import past
 from psweep_dask.layout import Layout
 from psweep_dask.pset import pset_id
 
@@ -29,9 +29,6 @@ def killed(study_folder, **options):
     return ps.load("calc")
 
 
-# -- resume ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("where", ["sync", "local"])
 def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, where):
     before = killed(study_folder, count=150, options=f"cluster={where!r}")
@@ -43,7 +40,7 @@ def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, wh
     assert sorted(calls(study_folder)) == sorted(set(range(150)) - set(before._pset_seq))
     again = df.set_index("_pset_id").loc[before._pset_id]
     assert (again.x.to_numpy() == before.x.to_numpy()).all()
-    assert recovery.read_info(Layout("calc"), run_id)["ended"] == "done"
+    assert past.read_info(Layout("calc"), run_id)["ended"] == "done"
     assert ps.df_read("calc/database.pk").equals(df)
 
 
@@ -110,11 +107,11 @@ def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, caplog):
     caplog.set_level("INFO")
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (past,) = recovery.past_runs(Layout("calc"))
+        (one,) = past.past_runs(Layout("calc"))
         ps.resume("calc", cluster="sync")
-        assert f"run {past.run_id} is left alone: its driver lives" in caplog.text
+        assert f"run {one.run_id} is left alone: its driver lives" in caplog.text
         with pytest.raises(ps.PsweepError, match=r"driver of run .* lives"):
-            ps.resume("calc", cluster="sync", run_id=past.run_id[:8])
+            ps.resume("calc", cluster="sync", run_id=one.run_id[:8])
         driver.kill()
 
 
@@ -139,7 +136,7 @@ def test_stopping_one_of_several_resumed_runs_stops_the_rest(study_folder):
         wait_for_journal(study_folder, size=100)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait() == 0
-    first, second = [past.info["ended"] for past in recovery.past_runs(Layout("calc"))][::2]
+    first, second = [one.info["ended"] for one in past.past_runs(Layout("calc"))][::2]
     assert (first, second) == ("stopped", "died")
 
 
@@ -171,103 +168,9 @@ def test_func_is_for_one_run(study_folder):
 @pytest.mark.parametrize("run_id", ["nothing", ""])
 def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, run_id):
     killed(study_folder, count=60)
-    known = recovery.past_runs(Layout("calc"))[0].run_id
+    known = past.past_runs(Layout("calc"))[0].run_id
     if run_id:
         with pytest.raises(ps.PsweepError, match=f"0 runs begin with run_id='nothing'.*{known}"):
             ps.resume("calc", run_id=run_id)
     else:
         assert len(ps.resume("calc", run_id=run_id, cluster="sync")) == 60
-
-
-# -- retry -------------------------------------------------------------------------------------
-
-
-def fail_odd(pset):
-    if pset["a"] % 2:
-        raise ValueError
-    return {"y": pset["a"]}
-
-
-def test_retry_runs_the_failed_ones_again_and_counts_attempts():
-    first = ps.run(fail_odd, ps.plist("a", range(6)), cluster="sync")
-    df = ps.retry("calc", cluster="sync")
-    assert df.a.tolist() == [0, 1, 2, 3, 4, 5, 1, 3, 5]
-    assert df._attempt.tolist() == [1] * 6 + [2] * 3
-    df = ps.retry("calc", double, cluster="sync", retries=1)
-    assert df._attempt.tolist()[9:] == [3] * 3
-    assert df._status.tolist()[9:] == ["ok"] * 3
-    assert df._pset_sha1.tolist()[9:] == first._pset_sha1.tolist()[1::2]
-    assert len(ps.retry("calc", cluster="sync")) == 12  # nothing is left
-
-
-def test_attempts_within_and_between_runs_add_up():
-    ps.run(fail_odd, ps.plist("a", [1]), cluster="sync", retries=2)
-    df = ps.retry("calc", cluster="sync", retries=1)
-    assert df._attempt.tolist() == [3, 5]
-
-
-def test_retry_takes_the_kinds_that_are_asked_for():
-    df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
-    df.loc[df.a == 3, "_status"] = "timeout"
-    ps.df_write(df, "calc/database.pk")
-    df = ps.retry("calc", kind="timeout", cluster="sync")
-    assert df.a.tolist()[4:] == [3]
-    df = ps.retry("calc", kind=["error", "killed"], cluster="sync")
-    assert df.a.tolist()[5:] == [1, 3]
-    with pytest.raises(ps.PsweepError, match="kind='ok'; allowed are 'error', 'killed', 'timeout'"):
-        ps.retry("calc", kind="ok")
-
-
-def test_repeats_of_a_pset_do_not_excuse_one_another():
-    def sometimes(pset):
-        return {"y": 1 / (pset["_pset_seq"] - 1)}
-
-    ps.run(sometimes, [{"a": 1}] * 4, cluster="sync")
-    df = ps.retry("calc", double, cluster="sync")
-    assert df.a.tolist() == [1] * 5
-    assert len(ps.retry("calc", cluster="sync")) == 5
-
-
-def test_a_plan_that_is_gone_is_told(study_folder):
-    df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
-    Layout("calc").plan_path(df._run_id.iloc[0]).unlink()
-    with pytest.raises(ps.PsweepError, match="the plan of run .* is gone"):
-        ps.retry("calc", cluster="sync")
-
-
-# -- reproduce ---------------------------------------------------------------------------------
-
-
-def noisy(pset):
-    return {"x": ps.rng(pset).random(), "seen": sorted(pset)}
-
-
-def test_reproduce_gives_the_same_numbers_and_writes_nothing(study_folder):
-    df = ps.run(noisy, ps.plist("a", range(4)))
-    files = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
-    for row in df.itertuples(index=False, name=None):
-        row = dict(zip(df.columns, row, strict=True))
-        again = ps.reproduce("calc", row["_pset_id"][:8])
-        assert again == {"x": row["x"], "seen": row["seen"]}
-    after = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
-    assert after == files
-
-
-def test_reproduce_raises_what_func_raises_and_pdb_stops_there(study_folder):
-    df = ps.run(fail_odd, ps.plist("a", [1]), cluster="sync")
-    with pytest.raises(ValueError):  # noqa: PT011  (it has no text)
-        ps.reproduce("calc", df._pset_id.iloc[0])
-    command = [str(Path(sys.executable).parent / "psweep-dask"), "reproduce", "calc"]
-    done = subprocess.run(
-        [*command, df._pset_id.iloc[0], "--pdb"], input="p pset['a']\nq\n", capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert "(Pdb) 1" in done.stdout
-    assert "in fail_odd" in done.stderr + done.stdout
-
-
-@pytest.mark.parametrize("which", ["", "nothing"])
-def test_reproduce_takes_exactly_one_row(which):
-    ps.run(noisy, ps.plist("a", range(4)), cluster="sync")
-    with pytest.raises(ps.PsweepError, match=f"0 rows in 'calc' .* '{which}'; it takes exactly"):
-        ps.reproduce("calc", which)

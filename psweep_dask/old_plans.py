@@ -1,0 +1,73 @@
+"""Plans of earlier runs, read back from disk with the func that they came with."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+import pandas as pd
+
+from psweep_dask import plan
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import Layout
+from psweep_dask.plan import Plan
+from psweep_dask.pset import Pset
+from psweep_dask.work import Func, Work
+
+
+class RevisitError(PsweepError):
+    """Psets that cannot be taken up again as asked."""
+
+
+def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
+    """Read the plan of a run, and its work.
+
+    Raises
+    ------
+    RevisitError
+        If it is gone or damaged.
+    """
+    path = layout.plan_path(run_id)
+    try:
+        with path.open("rb") as stream:
+            planned, work = plan.load(stream)
+    except FileNotFoundError as err:
+        raise RevisitError(f"the plan of run {run_id} is gone: {str(path)!r}") from err
+    except plan.PlanError as err:
+        raise RevisitError(f"{str(path)!r}: {err}") from err
+    return planned, pickle.loads(work)
+
+
+def planned_psets(
+    layout: Layout, rows: pd.DataFrame
+) -> tuple[list[Pset], dict[str, tuple[Plan, Work]]]:
+    """Read the psets of rows as they were planned: a row mixes them with results."""
+    plans = {run_id: read_plan(layout, run_id) for run_id in rows["_run_id"].unique()}
+    places = {
+        run_id: {seq: place for place, seq in enumerate(planned.seqs)}
+        for run_id, (planned, _) in plans.items()
+    }
+    psets = [
+        plans[run_id][0].psets[places[run_id][int(seq)]]
+        for run_id, seq in zip(rows["_run_id"], rows["_pset_seq"], strict=True)
+    ]
+    return psets, plans
+
+
+def load_func(work: Work, run_id: str) -> Func:
+    """Load the func that was kept with a run.
+
+    Raises
+    ------
+    RevisitError
+        If that is impossible here and now; the message says why.
+    """
+    sys.path.extend(path for path in work.import_paths if path not in sys.path)
+    try:
+        func: Func = pickle.loads(work.func)
+    except Exception as err:  # whatever importing the user's modules raises
+        raise RevisitError(
+            f"the func that was kept with run {run_id} cannot be loaded any more ({err!r}); "
+            "pass it as func=, or make its modules importable"
+        ) from err
+    return func

@@ -1,0 +1,192 @@
+"""``resume``: finish what a dead or stopped run has left, under the same ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from filelock import BaseFileLock
+
+from psweep_dask import database, plan, recovery, study
+from psweep_dask.conduct import Conduct, Place
+from psweep_dask.func import pack_func
+from psweep_dask.layout import Layout, replace_file
+from psweep_dask.old_plans import RevisitError, load_func, read_plan
+from psweep_dask.options import Options
+from psweep_dask.past import PastRun, check_study, past_runs
+from psweep_dask.plan import Plan
+from psweep_dask.progress import show_log_lines
+from psweep_dask.record import dumps
+from psweep_dask.stopping import Stop
+from psweep_dask.sweep import import_paths
+from psweep_dask.work import Func, Work
+
+if TYPE_CHECKING:  # distributed takes half a second to import
+    from distributed import Client
+    from distributed.deploy import Cluster
+
+log = logging.getLogger("psweep_dask")
+
+
+def resume(
+    calc_dir: str | os.PathLike[str] = "calc",
+    func: Func | None = None,
+    *,
+    run_id: str | None = None,
+    cluster: str | Client | Cluster | None = None,
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+    verbose: bool | Sequence[str] = False,
+    on_error: str | int = "record",
+    retries: int | None = None,
+    timeout: float | None = None,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Finish the runs of a study that have died or were stopped.
+
+    Only planned psets without a record are run, under the ids and numbers that they would have
+    had. Doing it twice is harmless.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike, optional
+        Folder of the study.
+    func : callable, optional
+        Takes the place of the func that was kept with the plan.
+    run_id : str, optional
+        Finish this run, named by its UUID or the beginning of it; by default all of them.
+    cluster, database_dir, database_basename, verbose, on_error, progress
+        As in `run`.
+    retries, timeout : optional
+        As in `run`; None leaves them as they were.
+
+    Returns
+    -------
+    DataFrame
+        The whole database.
+
+    Raises
+    ------
+    PsweepError
+        If there is no study or no such run, if a driver is still at it, or if func cannot be
+        loaded any more: then pass it.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> _ = ps.run(lambda pset: {"b": 1}, ps.plist("a", [1, 2]), cluster="sync")
+    >>> len(ps.resume("calc"))  # there is nothing left to run
+    2
+    """
+    show_log_lines()
+    if not isinstance(run_id, str | None):
+        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
+    given = {name: value for name, value in locals().items() if name not in ("retries", "timeout")}
+    options = Options.of(given | {"retries": 0 if retries is None else retries, "timeout": timeout})
+    changes: dict[str, Any] = {"stop_after": options.failure_limit}
+    if func is not None:
+        changes["func"] = pack_func(func)
+    if retries is not None:
+        changes["retries"] = retries
+    if timeout is not None:
+        changes["timeout"] = timeout
+    layout = Layout(calc_dir, database_dir, database_basename)
+    check_study(layout)
+    layout.make_writable()
+    runs = _to_resume(layout, run_id)
+    if func is not None and len(runs) > 1:
+        ids = ", ".join(past.run_id for past in runs)
+        raise RevisitError(
+            f"func is for one run, and there are several: choose by run_id= of {ids}"
+        )
+    for past in runs:
+        if _resume(past, changes, cluster, options) > Stop.NO:
+            break
+    if not runs:
+        log.info("nothing to resume in %r", layout.calc_dir)
+    return recovery.load_from(layout)
+
+
+def _to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
+    runs = past_runs(layout)
+    if run_id is None:
+        return [past for past in runs if past.ended_early]
+    chosen = [past for past in runs if past.run_id.startswith(run_id)]
+    if len(chosen) != 1:
+        known = ", ".join(past.run_id for past in runs) or "none"
+        raise RevisitError(f"{len(chosen)} runs begin with run_id={run_id!r}; there are: {known}")
+    if chosen[0].is_alive():
+        raise RevisitError(f"the driver of run {run_id} lives: it is at work, or stop it first")
+    return chosen
+
+
+def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
+    with past.taken() as lock:
+        if lock is None:
+            log.info("run %s is left alone: its driver lives", past.run_id)
+            return Stop.NO
+        return _resume_taken(past, lock, changes, cluster, options)
+
+
+def _resume_taken(
+    past: PastRun,
+    lock: BaseFileLock,
+    changes: dict[str, Any],
+    cluster: object,
+    options: Options,
+) -> Stop:
+    from psweep_dask import clusters
+
+    layout = past.layout
+    where = clusters.resolve(cluster)
+    with layout.lock():
+        recovery.remove_leftovers(layout)
+        df = recovery.merge(past, database.read_or_empty(layout.database_path))
+        done = recovery.recorded(df, past.run_id)
+    if not layout.plan_path(past.run_id).exists():
+        log.info("run %s has no plan, there is nothing to resume", past.run_id)
+        return Stop.NO
+    planned, work = read_plan(layout, past.run_id)
+    left = planned.without(done)
+    work = _work_here(dataclasses.replace(work, **changes), clusters.shares_this_machine(where))
+    if "func" in changes:
+        _keep_with_plan(layout, planned, work)
+    elif len(left):
+        load_func(work, past.run_id)  # so that it fails now, and not for each pset
+    log.info(
+        "run %s: %d of %d psets are done, %d to run, with %s",
+        past.run_id,
+        len(done),
+        len(planned),
+        len(left),
+        "the func that was passed" if "func" in changes else "the func of its plan",
+    )
+    run = study.reopen(past, left, lock)
+    if not len(left):
+        run.finish("done", {"left": 0})
+        return Stop.NO
+    conduct = Conduct(run, work, Place(where, past.info.get("func", "func")), options)
+    with conduct.stopper.listening():
+        conduct.go()
+    return conduct.stopper.level
+
+
+def _work_here(work: Work, same_machine: bool) -> Work:
+    """Fit work of an earlier process to this one: where relative paths and modules are."""
+    if not same_machine:
+        return dataclasses.replace(work, cwd=None)
+    paths = dict.fromkeys((*work.import_paths, *import_paths(same_machine)))
+    cwd = work.cwd if work.cwd and Path(work.cwd).is_dir() else str(Path.cwd())
+    return dataclasses.replace(work, cwd=cwd, import_paths=tuple(paths))
+
+
+def _keep_with_plan(layout: Layout, planned: Plan, work: Work) -> None:
+    """Have the next to resume this run find the func that it was resumed with."""
+    data = dumps(work)
+    path = layout.plan_path(planned.run_id)
+    replace_file(path, lambda stream: plan.dump(planned, data, stream))

@@ -1,0 +1,110 @@
+"""retry and reproduce, after real failures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import psweep_dask as ps
+from psweep_dask.layout import Layout
+
+
+def double(pset):
+    return {"y": 2 * pset["a"]}
+
+
+# -- retry -------------------------------------------------------------------------------------
+
+
+def fail_odd(pset):
+    if pset["a"] % 2:
+        raise ValueError
+    return {"y": pset["a"]}
+
+
+def test_retry_runs_the_failed_ones_again_and_counts_attempts():
+    first = ps.run(fail_odd, ps.plist("a", range(6)), cluster="sync")
+    df = ps.retry("calc", cluster="sync")
+    assert df.a.tolist() == [0, 1, 2, 3, 4, 5, 1, 3, 5]
+    assert df._attempt.tolist() == [1] * 6 + [2] * 3
+    df = ps.retry("calc", double, cluster="sync", retries=1)
+    assert df._attempt.tolist()[9:] == [3] * 3
+    assert df._status.tolist()[9:] == ["ok"] * 3
+    assert df._pset_sha1.tolist()[9:] == first._pset_sha1.tolist()[1::2]
+    assert len(ps.retry("calc", cluster="sync")) == 12  # nothing is left
+
+
+def test_attempts_within_and_between_runs_add_up():
+    ps.run(fail_odd, ps.plist("a", [1]), cluster="sync", retries=2)
+    df = ps.retry("calc", cluster="sync", retries=1)
+    assert df._attempt.tolist() == [3, 5]
+
+
+def test_retry_takes_the_kinds_that_are_asked_for():
+    df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
+    df.loc[df.a == 3, "_status"] = "timeout"
+    ps.df_write(df, "calc/database.pk")
+    df = ps.retry("calc", kind="timeout", cluster="sync")
+    assert df.a.tolist()[4:] == [3]
+    df = ps.retry("calc", kind=["error", "killed"], cluster="sync")
+    assert df.a.tolist()[5:] == [1, 3]
+    with pytest.raises(ps.PsweepError, match="kind='ok'; allowed are 'error', 'killed', 'timeout'"):
+        ps.retry("calc", kind="ok")
+
+
+def test_repeats_of_a_pset_do_not_excuse_one_another():
+    def sometimes(pset):
+        return {"y": 1 / (pset["_pset_seq"] - 1)}
+
+    ps.run(sometimes, [{"a": 1}] * 4, cluster="sync")
+    df = ps.retry("calc", double, cluster="sync")
+    assert df.a.tolist() == [1] * 5
+    assert len(ps.retry("calc", cluster="sync")) == 5
+
+
+def test_a_plan_that_is_gone_is_told(study_folder):
+    df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
+    Layout("calc").plan_path(df._run_id.iloc[0]).unlink()
+    with pytest.raises(ps.PsweepError, match="the plan of run .* is gone"):
+        ps.retry("calc", cluster="sync")
+
+
+# -- reproduce ---------------------------------------------------------------------------------
+
+
+def noisy(pset):
+    return {"x": ps.rng(pset).random(), "seen": sorted(pset)}
+
+
+def test_reproduce_gives_the_same_numbers_and_writes_nothing(study_folder):
+    df = ps.run(noisy, ps.plist("a", range(4)))
+    files = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
+    for row in df.itertuples(index=False, name=None):
+        row = dict(zip(df.columns, row, strict=True))
+        again = ps.reproduce("calc", row["_pset_id"][:8])
+        assert again == {"x": row["x"], "seen": row["seen"]}
+    after = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
+    assert after == files
+
+
+def test_reproduce_raises_what_func_raises_and_pdb_stops_there(study_folder):
+    df = ps.run(fail_odd, ps.plist("a", [1]), cluster="sync")
+    with pytest.raises(ValueError):  # noqa: PT011  (it has no text)
+        ps.reproduce("calc", df._pset_id.iloc[0])
+    command = [str(Path(sys.executable).parent / "psweep-dask"), "reproduce", "calc"]
+    done = subprocess.run(
+        [*command, df._pset_id.iloc[0], "--pdb"], input="p pset['a']\nq\n", capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "(Pdb) 1" in done.stdout
+    assert "in fail_odd" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("which", ["", "nothing"])
+def test_reproduce_takes_exactly_one_row(which):
+    ps.run(noisy, ps.plist("a", range(4)), cluster="sync")
+    with pytest.raises(ps.PsweepError, match=f"0 rows in 'calc' .* '{which}'; it takes exactly"):
+        ps.reproduce("calc", which)
