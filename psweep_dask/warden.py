@@ -64,10 +64,11 @@ def install(client: Client, ours: bool) -> None:
 def deaths(client: Client) -> dict[str, Death]:
     """Tell of which workers the nannies have reported the death, by address."""
     kills = {
-        event["pid"]: event["rss"] for _, event in client.get_events(MEMORY_KILLS) or () if event
+        (event["worker"], event["pid"]): event["rss"]
+        for _, event in client.get_events(MEMORY_KILLS) or ()
     }
     return {
-        event["worker"]: _death(event, kills.get(event["pid"]))
+        event["worker"]: _death(event, kills.get((event["worker"], event["pid"])))
         for _, event in client.get_events(DEATHS) or ()
     }
 
