@@ -203,3 +203,23 @@ def test_runs_in_several_threads_share_one_cluster_or_have_their_own(study_folde
     df = ps.df_read("calc/database.pk")
     assert df._pset_seq.tolist() == list(range(120))
     assert df._run_id.nunique() == 4
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_run_inside_another_process_shares_the_study(study_folder, method):
+    text = """
+import multiprocessing
+import psweep_dask as ps
+def func(pset):
+    return {"y": pset["a"]}
+def child(where):
+    ps.run(func, ps.plist("a", range(5)), cluster=where)
+if __name__ == "__main__":
+    for where in ("local", "sync"):
+        process = multiprocessing.get_context("METHOD").Process(target=child, args=(where,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+"""
+    script(study_folder, text.replace("METHOD", method))
+    assert ps.load("calc")._pset_seq.tolist() == list(range(10))
