@@ -112,6 +112,8 @@ class Judge:
     Parameters
     ----------
     run_id : str
+    timeout : float, optional
+        Seconds that a pset may take.
 
     Examples
     --------
@@ -124,8 +126,9 @@ class Judge:
     Verdict(charge=None, alone=frozenset())
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, timeout: float | None = None) -> None:
         self._run_id = run_id
+        self._timeout = timeout
         self._suspicions: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
 
@@ -160,7 +163,7 @@ class Judge:
             return Verdict()  # its neighbour in the process was over its time, not this one
         text = (
             f"the pset was ended after {condemned.seconds:.1f} s on {death.host}: "
-            "it ran longer than timeout= allows"
+            f"it ran longer than timeout={self._timeout} allows"
         )
         charge = Charge(
             condemned.pset_seq, "timeout", _with_stack(text, death), death.host, condemned.seconds

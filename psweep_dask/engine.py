@@ -59,7 +59,7 @@ class Engine:
         self._stopper = stopper
         self._stop = Stop.NO
         self._slicer = Slicer(len(plan), max(1, executor.slots), pset_bytes)
-        self._judge = Judge(plan.run_id)
+        self._judge = Judge(plan.run_id, work.timeout)
         self._tries: Counter[int] = Counter()
         self._deadline = math.inf
         self._lost: set[str] = set()
@@ -121,6 +121,7 @@ class Engine:
                     "ask again (Ctrl-C) to drop it"
                 )
             else:
+                log.warning("dropping what runs")
                 self._deadline = time.monotonic()
 
     def _top_up(self) -> None:

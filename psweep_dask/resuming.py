@@ -83,6 +83,9 @@ def resume(
     >>> len(ps.resume("calc"))  # there is nothing left to run
     2
     """
+    from psweep_dask import local_cluster  # distributed takes half a second to import
+
+    local_cluster.stop_if_imported_by_worker()
     show_log_lines()
     if not isinstance(run_id, str | None):
         raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")

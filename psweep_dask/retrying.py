@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pdb as debugger
@@ -60,9 +61,11 @@ def retry(
         By default the one that was kept with the latest of the runs with failures.
     kind : str or collection of str, optional
         Which failures, by ``_status``: "error", "timeout", "killed"; by default all.
+    timeout : float, optional
+        As in `run`; None keeps that of the run whose func it is.
     cluster, database_dir, database_basename, tmpsave, verbose, backup, git
         As in `run`.
-    capture_logs, on_error, retries, timeout, progress
+    capture_logs, on_error, retries, progress
         As in `run`.
 
     Returns
@@ -103,6 +106,8 @@ def retry(
     latest, work = plans[max(plans, key=lambda one: plans[one][0].run_seq)]
     if func is None:
         func = load_func(work, latest.run_id)
+    if options.timeout is None:
+        options = dataclasses.replace(options, timeout=work.timeout)
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
     return Sweeping(func, psets, cluster, options, attempts=attempts).go()
 

@@ -174,3 +174,13 @@ def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, run_
             ps.resume("calc", run_id=run_id)
     else:
         assert len(ps.resume("calc", run_id=run_id, cluster="sync")) == 60
+
+
+def test_a_script_that_resumes_without_a_main_guard_is_told_what_to_add(study_folder):
+    killed(study_folder, count=60)
+    script = "import psweep_dask as ps\nps.resume('calc', cluster='local')\n"
+    with start(study_folder, script=script) as driver:
+        _, told = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert told.count('if __name__ == "__main__":') == 1
+    assert told.count("Traceback") == 1

@@ -108,3 +108,14 @@ def test_reproduce_takes_exactly_one_row(which):
     ps.run(noisy, ps.plist("a", range(4)), cluster="sync")
     with pytest.raises(ps.PsweepError, match=f"0 rows in 'calc' .* '{which}'; it takes exactly"):
         ps.reproduce("calc", which)
+
+
+def test_retry_keeps_the_timeout_of_the_run_unless_told_otherwise():
+    def slow(pset):
+        __import__("time").sleep(1.5)
+        return {}
+
+    df = ps.run(slow, [{"a": 1}], timeout=0.3)
+    assert "timeout=0.3 allows" in df._exc_txt.iloc[0]
+    assert ps.retry("calc")._status.tolist() == ["timeout"] * 2
+    assert ps.retry("calc", timeout=30.0)._status.tolist() == ["timeout"] * 2 + ["ok"]

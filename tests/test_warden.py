@@ -71,7 +71,8 @@ def test_retries_give_each_kind_of_failure_further_attempts(study_folder):
     # One that runs in a slice that its neighbour ends runs again, under the same number.
     attempts = df._attempt.to_dict()
     assert (attempts["dies"], attempts["always"], attempts["good"]) == (3, 3, 1)
-    assert {attempts["hangs"], attempts["raises"]} <= {2, 3}
+    assert {attempts["hangs"], attempts["raises"]} <= {1, 2, 3}
+    assert min(df.tries.dropna()[["dies", "hangs", "raises"]]) >= 3
 
 
 def test_a_timeout_ends_sleep_and_c_code_alike_and_all_that_was_started(study_folder):
