@@ -653,7 +653,14 @@ def test_a_second_ctrl_c_drops_what_runs_at_once_with_all_it_started(study_folde
     assert driver.returncode == 0
     assert "Traceback" not in told
     assert "distributed" not in told
-    assert not any(one.is_running() for one in started)
+    drivers.wait_until(lambda: not any(map(lives, started)), seconds=10)
+
+
+def lives(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def sleepers(driver):
