@@ -125,6 +125,7 @@ class Conduct:
             return self._conduct(engine)
 
     def _conduct(self, engine: Engine) -> pd.DataFrame:
+        self.progress.begin()
         try:
             self._collect(engine)
         except (KeyboardInterrupt, SystemExit):  # the third Ctrl-C: no time to merge

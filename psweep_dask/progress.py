@@ -49,6 +49,11 @@ class Progress:
         self._started = time.monotonic()
         self._bar = _bar(total, _watched() if show is None else show)
 
+    def begin(self) -> None:
+        """Start the clock: the workers are there."""
+        self._started = time.monotonic()
+        self._bar.reset()
+
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""
         self.done += result.rows
