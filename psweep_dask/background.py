@@ -44,6 +44,7 @@ def submit(
     on_error: str | int = "record",
     retries: int = 0,
     timeout: float | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> Sweep:
     """Do what `run` does, but in the background.
@@ -57,7 +58,7 @@ def submit(
         As in `run`.
     cluster, df, save, tmpsave, verbose, calc_dir, simulate, database_dir, database_basename
         As in `run`.
-    backup, git, skip_dups, capture_logs, on_error, retries, timeout, progress
+    backup, git, skip_dups, capture_logs, on_error, retries, timeout, resources, progress
         As in `run`.
 
     Returns

@@ -20,6 +20,12 @@ LOSSES = 10
 ALONE_AFTER = 3
 """After so many losses a pset travels alone, so that it can be told from its neighbours."""
 
+WHOLE_LIFE = 0.8
+"""A pset that ran for this part of its worker's life until the walltime does not fit into it."""
+
+PATIENCE_GROWS = 1.5
+"""A pset that was cut off goes to a worker that has so many times longer to live than it ran."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -71,6 +77,25 @@ class Death:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The end of a worker by the walltime of its job.
+
+    Parameters
+    ----------
+    ran : float
+        Seconds that it had worked on its slice.
+    life : float
+        Seconds that it was there at all.
+    walltime : float
+        Of the job, in seconds.
+    """
+
+    ran: float
+    life: float
+    walltime: float
+
+
+@dataclass(frozen=True)
 class Charge:
     """What a pset is found guilty of.
 
@@ -99,11 +124,13 @@ class Charge:
 class Verdict:
     """What a lost slice means: at most one charge, and which psets must travel alone from now on.
 
-    All psets of the slice that are not charged are handed out again.
+    All psets of the slice that are not charged are handed out again; those alone to a worker that
+    has at least so many seconds to live.
     """
 
     charge: Charge | None = None
     alone: frozenset[int] = frozenset()
+    life: float = 0.0
 
 
 class Judge:
@@ -123,7 +150,7 @@ class Judge:
     >>> verdict.charge.pset_seq, verdict.charge.text
     (5, 'the worker process was killed by signal 11 (SIGSEGV) on node1 while it ran this pset')
     >>> judge.verdict([4, 5, 6], None)
-    Verdict(charge=None, alone=frozenset())
+    Verdict(charge=None, alone=frozenset(), life=0.0)
     """
 
     def __init__(self, run_id: str, timeout: float | None = None) -> None:
@@ -132,7 +159,7 @@ class Judge:
         self._suspicions: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
 
-    def verdict(self, seqs: Sequence[int], death: Death | None) -> Verdict:
+    def verdict(self, seqs: Sequence[int], death: Death | None, cut: Cut | None = None) -> Verdict:
         """Judge the loss of a slice.
 
         Parameters
@@ -141,7 +168,11 @@ class Judge:
             The psets of the slice.
         death : Death or None
             None if no nanny has told: the worker vanished with it.
+        cut : Cut or None
+            The walltime that ended the worker, if it was that.
         """
+        if cut is not None:
+            return self._cut_off(seqs, cut)
         if death is None or death.closing or _was_asked_to_leave(death):
             return self._lost(seqs)
         if death.condemned is not None:
@@ -169,6 +200,17 @@ class Judge:
             condemned.pset_seq, "timeout", _with_stack(text, death), death.host, condemned.seconds
         )
         return Verdict(charge)
+
+    def _cut_off(self, seqs: Sequence[int], cut: Cut) -> Verdict:
+        if len(seqs) > 1 or cut.ran < WHOLE_LIFE * cut.life:
+            life = PATIENCE_GROWS * cut.ran if len(seqs) == 1 else 0.0
+            return Verdict(alone=frozenset(seqs), life=life)
+        text = (
+            f"the walltime of its job, {cut.walltime:.0f} s, ended the pset after {cut.ran:.0f} s, "
+            "though its worker ran little else: it does not fit; ask for a longer walltime (in "
+            "info.yaml), then ps.retry(kind='killed') runs it again"
+        )
+        return Verdict(Charge(seqs[0], "killed", text, seconds=cut.ran, final=True))
 
     def _lost(self, seqs: Sequence[int]) -> Verdict:
         self._losses.update(seqs)

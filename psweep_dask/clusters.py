@@ -1,28 +1,31 @@
-"""Where a run goes: this process, a LocalCluster of ours, or a cluster of the user."""
+"""Where a run goes: this process, a LocalCluster, an allocation, batch jobs, the user's cluster."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask import warden
-from psweep_dask.dask_executor import DaskExecutor
+from psweep_dask import batch, warden
+from psweep_dask.allocation import Allocation, inside
+from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.errors import PsweepError
 from psweep_dask.executors import Executor, InlineExecutor
-from psweep_dask.local_cluster import kept_dashboard_link, local_cluster
-from psweep_dask.stopping import Stopper
+from psweep_dask.local_cluster import local_cluster
+from psweep_dask.machines import MACHINES_DIR, Machine, machine_names, read_machine
+from psweep_dask.remote import Base, allocation_workers, dashboard_link, machine_workers
+from psweep_dask.supply import AnyWorkers, Resources, Supply
 
 log = logging.getLogger("psweep_dask")
 
-NAMES = ("local", "sync")
-"""What `cluster` may be when it is a str."""
+NAMES = ("local", "allocation", "sync")
+"""What `cluster` may be when it is a str, besides the name of a machine."""
 
-Where = Client | Cluster | str
+Where = Client | Cluster | Allocation | Machine | str
 
 
 class ClusterError(PsweepError):
@@ -35,7 +38,8 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     Parameters
     ----------
     cluster : None, str, Client or Cluster
-        None means the default dask Client of the script if it made one, else "local".
+        None means the default dask Client of the script if it made one, else the SLURM allocation
+        that this process is in, else "local".
     poolsize : int, optional
         Number of workers, for a LocalCluster.
 
@@ -51,22 +55,45 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     >>> resolve("moon")
     Traceback (most recent call last):
         ...
-    psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', 'sync', ...
+    psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', ...
     """
     if cluster is None:
-        return _default_client() or "local"
+        return _default_client() or inside() or "local"
     if isinstance(cluster, Client | Cluster):
         if cluster.asynchronous:
             raise ClusterError(
                 f"{cluster!r} is asynchronous; make it with asynchronous=False, its default"
             )
         return cluster
+    if cluster == "allocation":
+        found = inside()
+        if found is None:
+            raise ClusterError(
+                "cluster='allocation', but this process is not in a SLURM allocation; start it "
+                "inside salloc or by sbatch"
+            )
+        return found
+    if isinstance(cluster, str) and cluster not in NAMES:
+        return _machine(cluster)
     if cluster not in NAMES:
-        known = ", ".join(map(repr, NAMES))
         raise ClusterError(
-            f"unknown cluster {cluster!r}; there are {known}, a dask Client and a dask Cluster"
+            f"cluster={cluster!r}; allowed are None, a str, a dask Client and a dask Cluster"
         )
     return str(cluster)
+
+
+def _machine(name: str) -> Machine:
+    """Read a machine, and make sure that a live run could start on it."""
+    known = machine_names()
+    if name not in known:
+        there = ", ".join(map(repr, (*NAMES, *known)))
+        raise ClusterError(
+            f"unknown cluster {name!r}; there are {there}, a dask Client and a dask Cluster; "
+            f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"
+        )
+    machine = read_machine(name)
+    batch.job_script(machine)
+    return machine
 
 
 @dataclass(frozen=True)
@@ -83,16 +110,19 @@ class Needs:
         Whether only one pset at a time may run in a process.
     timeout : float or None
         Seconds that a pset may take.
+    resources : Mapping
+        What a pset asks of a worker, in dask's words.
     """
 
     name: str
     poolsize: int | None = None
     single_threaded: bool = False
     timeout: float | None = None
+    resources: Resources = field(default_factory=dict)
 
 
 @contextmanager
-def executor(where: Where, work: bytes, needs: Needs, stopper: Stopper) -> Iterator[Executor]:
+def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Executor]:
     """Give an executor on the cluster that `resolve` has chosen.
 
     Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
@@ -105,30 +135,51 @@ def executor(where: Where, work: bytes, needs: Needs, stopper: Stopper) -> Itera
     if where == "sync":
         if needs.timeout is not None:
             log.warning("timeout= is not enforced in this process, since that would end it")
-        yield InlineExecutor(work, stopper)
+        yield InlineExecutor(work, base.stopper)
     elif where == "local":
         with local_cluster(needs.poolsize) as local:
-            on_local = DaskExecutor(local.client, work, needs.name)
+            on_local = _on_any(local.client, work, needs)
             try:
                 yield on_local
             finally:  # a func that runs on after the run was given up blocks a worker
                 local.renew_workers(on_local.left_running)
+    elif isinstance(where, Machine):
+        with machine_workers(where, base, needs.resources, needs.timeout) as (client, supply):
+            yield _on_ours(client, work, needs, supply)
+    elif isinstance(where, Allocation):
+        with allocation_workers(where, base, needs.resources, needs.timeout) as (client, supply):
+            yield _on_ours(client, work, needs, supply)
     elif isinstance(where, Client):
         _prepare_workers(where, needs)
-        yield DaskExecutor(where, work, needs.name)
+        yield _on_any(where, work, needs)
     else:
         with Client(where, set_as_default=False) as client:
             _prepare_workers(client, needs)
-            yield DaskExecutor(client, work, needs.name)
+            yield _on_any(client, work, needs)
 
 
-def shares_this_machine(where: Where) -> bool:
-    """Tell whether the workers are ours, beside this process: same files, same folder."""
-    return isinstance(where, str)
+def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
+    supply = AnyWorkers(client, len(work) <= INLINE_WORK, needs.resources)
+    return DaskExecutor(client, work, needs.name, supply, needs.resources)
+
+
+def _on_ours(client: Client, work: bytes, needs: Needs, supply: Supply) -> DaskExecutor:
+    made = DaskExecutor(client, work, needs.name, supply, needs.resources)
+    made.dashboard_link = dashboard_link(client)
+    return made
+
+
+def shares_files(where: Where) -> bool:
+    """Tell whether the workers are ours: they see the same files, and start in the same folder."""
+    return isinstance(where, str | Allocation | Machine)
 
 
 def describe(where: Where) -> str:
     """Name the kind of cluster, for ``run.json``."""
+    if isinstance(where, Machine):
+        return where.name
+    if isinstance(where, Allocation):
+        return "allocation"
     return where if isinstance(where, str) else type(where).__name__
 
 
@@ -138,13 +189,6 @@ def _default_client() -> Client | None:
     except ValueError:  # that is how dask says that there is none
         return None
     return client
-
-
-def dashboard_link(where: Where) -> str | None:
-    """Give the address of the dashboard of a cluster that is running."""
-    if where == "local":
-        return kept_dashboard_link()
-    return None if isinstance(where, str) else str(where.dashboard_link)
 
 
 def _prepare_workers(client: Client, needs: Needs) -> None:

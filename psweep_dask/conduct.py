@@ -6,6 +6,7 @@ import logging
 import pickle
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -22,6 +23,7 @@ from psweep_dask.work import Failure, Work
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters import Where
     from psweep_dask.engine import Engine
+    from psweep_dask.remote import Base
 
 log = logging.getLogger("psweep_dask")
 
@@ -108,21 +110,36 @@ class Conduct:
             self._place.poolsize,
             single_threaded=self._work.capture_logs is not None,
             timeout=self._work.timeout,
+            resources=self._work.resources,
         )
         packed = record.dumps(self._work)
         with ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)
                 executor = stack.enter_context(
-                    clusters.executor(self._place.where, packed, needs, self.stopper)
+                    clusters.executor(self._place.where, packed, needs, self._base())
                 )
             except BaseException:
                 self.run.discard()
                 raise
-            self.dashboard_link = clusters.dashboard_link(self._place.where)
-            self.run.info.setdefault("cluster", {})["slots"] = executor.slots
+            self.dashboard_link = executor.dashboard_link
+            self.run.info.setdefault("cluster", {})["slots"] = executor.slots_hoped
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
             return self._conduct(engine)
+
+    def _base(self) -> Base:
+        from psweep_dask.remote import Base
+
+        layout, run_id = self.run.layout, self.run.plan.run_id
+        saved = self.run.saved
+        return Base(
+            run_id=run_id,
+            folder=layout.run_dir(run_id) if saved else Path.cwd(),
+            jobs_path=layout.jobs_path(run_id) if saved else None,
+            log_dir=layout.job_logs_dir(run_id) if saved else None,
+            stopper=self.stopper,
+            tell=self.progress.wait_for,
+        )
 
     def _conduct(self, engine: Engine) -> pd.DataFrame:
         self.progress.begin()

@@ -10,6 +10,7 @@ variables, or by ``dask.config.set``. For instance, to give the workers' profile
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dask.config
@@ -54,3 +55,19 @@ def cluster_settings() -> dict[str, Any]:
     True
     """
     return {**CLUSTER_SETTINGS, **dask.config.get("psweep.dask", {})}
+
+
+def as_environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Write dask settings as the environment variables that dask reads them from.
+
+    This is how they reach workers on other machines.
+
+    Examples
+    --------
+    >>> as_environment({"distributed.scheduler.worker-ttl": None})
+    {'DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL': 'None'}
+    """
+    return {
+        "DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value)
+        for name, value in settings.items()
+    }

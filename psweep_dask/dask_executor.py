@@ -14,6 +14,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from psweep_dask import warden
 from psweep_dask.executors import ExecutorError, Loss, digest
 from psweep_dask.slices import Slice
+from psweep_dask.supply import Resources, Supply
 from psweep_dask.task import run_slice
 from psweep_dask.work import SliceResult
 
@@ -21,9 +22,6 @@ log = logging.getLogger("psweep_dask")
 
 INLINE_WORK = 64 * 1024
 """Bytes. A func up to this size travels with each slice; a larger one is scattered once."""
-
-SLOTS_INTERVAL = 2.0
-"""Seconds between two questions to the scheduler about how many worker threads there are."""
 
 REPORT_PATIENCE = 5.0
 """Seconds that a nanny gets to tell what its worker died of; then it is taken for dead as well."""
@@ -33,9 +31,6 @@ REPORT_INTERVAL = 0.1
 
 FETCH_PATIENCE = 10.0
 """Seconds without an answer after which results are asked for again."""
-
-LONELY = 5.0
-"""Seconds without any worker after which the user is told: a restart takes one or two."""
 
 
 class DaskExecutor:
@@ -48,15 +43,30 @@ class DaskExecutor:
         A pickled `psweep_dask.work.Work`.
     name : str
         Name of func: the dashboard groups the tasks under it.
+    supply : Supply
+        Brings the workers.
+    resources : Mapping, optional
+        What a pset asks of a worker, in dask's words.
 
     Attributes
     ----------
     left_running : list of str
         Addresses of workers on which a func ran that was given up.
+    dashboard_link : str or None
+        The address of dask's dashboard.
     """
 
-    def __init__(self, client: Client, work: bytes, name: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        work: bytes,
+        name: str,
+        supply: Supply,
+        resources: Resources | None = None,
+    ) -> None:
         self._client = client
+        self._supply = supply
+        self._asks = {"resources": dict(resources)} if resources else {}
         self._digest = digest(work)
         self._work = work
         self._scattered: Future[Any] | None = None
@@ -69,39 +79,58 @@ class DaskExecutor:
         self._mourned: dict[Any, tuple[str, float]] = {}
         self._fetch_patience = FETCH_PATIENCE
         self._connected = True
-        self._slots = 1
-        self._slots_known = -SLOTS_INTERVAL
-        self._worker_seen = time.monotonic()
-        self._lonely = False
+        self._held: list[tuple[Slice, bytes]] = []
+        self._dropped: list[Slice] = []
         self.left_running: list[str] = []
+        self.dashboard_link: str | None = client.dashboard_link
 
     @property
-    def slots(self) -> int:
-        """Worker threads that there are, or one where some may come; 0 if no slice can be sent."""
+    def slots_hoped(self) -> int:
+        """How many psets can run at the same time when all workers have come."""
+        return self._supply.slots_hoped
+
+    def slots(self, left: int) -> int:
+        """Tell how many psets can run at the same time; 0 if no slice can be sent."""
         if not self._check_connection():
             return 0
-        if time.monotonic() - self._slots_known >= SLOTS_INTERVAL:
-            self._count_slots()
-        return self._slots
+        in_flight = sum(len(one.places) for _, one in self._futures.values())
+        return self._supply.slots(left + in_flight + len(self._held))
 
     @property
     def in_flight(self) -> int:
-        """How many tasks were sent and not fetched."""
-        return len(self._futures)
+        """How many slices were taken and not given back."""
+        return len(self._futures) + len(self._held) + len(self._dropped)
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
-        """Send slices to the scheduler, which starts them in this order."""
+        """Send slices to the scheduler, which starts them in this order.
+
+        Those that need a worker with a long life are held until there is one.
+        """
         work = self._work_or_where_it_is()
-        for one, packed in slices:
-            task = self._run_slice(
-                work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
+        held, self._held = self._held, []
+        for one, packed in [*held, *slices]:
+            workers = self._supply.workers_for(one.life) if one.life else None
+            if workers is None:
+                self._send(one, work, packed, self._asks)
+            elif workers:
+                # others only if these are gone: a task that nobody may take would wait for ever
+                chosen = {"workers": workers, "allow_other_workers": True}
+                self._send(one, work, packed, {**self._asks, **chosen})
+            else:
+                self._held.append((one, packed))
+
+    def _send(
+        self, one: Slice, work: bytes | Future[Any], packed: bytes, asks: dict[str, Any]
+    ) -> None:
+        task = self._run_slice(
+            work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
+        )
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
+            future = self._client.compute(
+                task, optimize_graph=False, traverse=False, fifo_timeout="0ms", **asks
             )
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
-                future = self._client.compute(
-                    task, optimize_graph=False, traverse=False, fifo_timeout="0ms"
-                )
-            self._futures[future.key] = (future, one)
-            future.add_done_callback(self._done.put)
+        self._futures[future.key] = (future, one)
+        future.add_done_callback(self._done.put)
 
     def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | Loss]]:
         """Fetch all slices that have finished, and forget them on the cluster.
@@ -112,12 +141,14 @@ class DaskExecutor:
             If the scheduler is gone, or if dask could not run a slice.
         """
         futures = self._wait(min(timeout, REPORT_INTERVAL) if self._mourned else timeout)
-        self._check_connection()
+        if self._check_connection() and self._held:
+            self.start([])
         outcomes: list[tuple[Slice, SliceResult | Loss]] = []
         for future in [one for one in futures if one.status != "finished"]:
             outcomes += self._lost(future)
         outcomes += self._fetch([one for one in futures if one.status == "finished"])
-        return outcomes + self._learned()
+        dropped, self._dropped = self._dropped, []
+        return outcomes + self._learned() + [(one, Loss()) for one in dropped]
 
     def wake(self) -> None:
         """End the wait of `finished`."""
@@ -175,6 +206,8 @@ class DaskExecutor:
             for future in futures:
                 future.add_done_callback(self._done.put)
             return []
+        for result in results:
+            self._supply.took(result.seconds)
         return [(self._forget(one), result) for one, result in zip(futures, results, strict=True)]
 
     def _forget(self, future: Future[Any]) -> Slice:
@@ -205,7 +238,8 @@ class DaskExecutor:
             if worker in deaths or now > deadline:
                 del self._mourned[key]
                 future, _ = self._futures[key]
-                outcomes.append((self._forget(future), Loss(worker, deaths.get(worker))))
+                loss = Loss(worker, deaths.get(worker), self._supply.cut(key))
+                outcomes.append((self._forget(future), loss))
         return outcomes
 
     def _work_or_where_it_is(self) -> bytes | Future[Any]:
@@ -214,23 +248,6 @@ class DaskExecutor:
         if self._scattered is None or self._scattered.status != "finished":
             self._scattered = self._client.scatter(self._work, broadcast=True, hash=False)
         return self._scattered
-
-    def _count_slots(self) -> None:
-        now = self._slots_known = time.monotonic()
-        try:
-            threads = sum(self._client.nthreads().values())
-        except OSError:  # the connection broke just now
-            return
-        needs_worker = len(self._work) > INLINE_WORK  # there must be one to take it
-        self._slots = threads or (0 if needs_worker else 1)
-        if threads:
-            self._worker_seen = now
-            if self._lonely:
-                log.warning("there are workers again, the run goes on")
-            self._lonely = False
-        elif now - self._worker_seen > LONELY and not self._lonely:
-            self._lonely = True
-            log.warning("all workers are gone: the run waits until others come, Ctrl-C ends it")
 
     def _check_connection(self) -> bool:
         status = self._client.status

@@ -58,7 +58,7 @@ class Engine:
         self._executor = executor
         self._stopper = stopper
         self._stop = Stop.NO
-        self._slicer = Slicer(len(plan), max(1, executor.slots), pset_bytes)
+        self._slicer = Slicer(len(plan), executor.slots_hoped, pset_bytes)
         self._judge = Judge(plan.run_id, work.timeout)
         self._tries: Counter[int] = Counter()
         self._deadline = math.inf
@@ -125,7 +125,9 @@ class Engine:
                 self._deadline = time.monotonic()
 
     def _top_up(self) -> None:
-        slots = self._executor.slots if self._stop == Stop.NO else 0
+        slots = self._executor.slots(self._slicer.left if self._stop == Stop.NO else 0)
+        if self._stop > Stop.NO:
+            return
         if not slots:
             return
         count = self._slicer.wanted(slots) - self._executor.in_flight
@@ -179,11 +181,11 @@ class Engine:
             return
         self._lost.add(loss.worker)
         at = {self._plan.seqs[place]: place for place in one.places}
-        verdict = self._judge.verdict(list(at), loss.death)
+        verdict = self._judge.verdict(list(at), loss.death, loss.cut)
         charge = verdict.charge
         guilty = None if charge is None else at.pop(charge.pset_seq)
         for seq, place in at.items():
-            self._slicer.hand_back([place], alone=seq in verdict.alone)
+            self._slicer.hand_back([place], alone=seq in verdict.alone, life=verdict.life)
         if charge is not None and guilty is not None:
             if self._spare(guilty) and not charge.final:
                 self._try_again(iter([guilty]))

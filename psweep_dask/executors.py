@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from psweep_dask.blame import Death
+from psweep_dask.blame import Cut, Death
 from psweep_dask.errors import PsweepError
 from psweep_dask.slices import Slice
 from psweep_dask.stopping import Stop, Stopper
@@ -32,18 +32,38 @@ class Loss:
         knows.
     death : Death or None
         What the worker died of, where its nanny could tell.
+    cut : Cut or None
+        The walltime that ended it, if it was that.
     """
 
     worker: str = ""
     death: Death | None = None
+    cut: Cut | None = None
 
 
 class Executor(Protocol):
-    """Takes slices and gives their results back, in whatever order they finish."""
+    """Takes slices and gives their results back, in whatever order they finish.
+
+    Attributes
+    ----------
+    dashboard_link : str or None
+        The address of dask's dashboard.
+    """
+
+    dashboard_link: str | None
 
     @property
-    def slots(self) -> int:
-        """How many psets can run at the same time; 0 while no slice can be taken."""
+    def slots_hoped(self) -> int:
+        """How many psets can run at the same time when all workers have come."""
+
+    def slots(self, left: int) -> int:
+        """Tell how many psets can run at the same time; 0 while no slice can be taken.
+
+        Parameters
+        ----------
+        left : int
+            Psets that are in nobody's hands.
+        """
 
     @property
     def in_flight(self) -> int:
@@ -75,13 +95,18 @@ class InlineExecutor:
     stopper : Stopper
     """
 
-    slots = 1
+    slots_hoped = 1
+    dashboard_link: str | None = None
 
     def __init__(self, work: bytes, stopper: Stopper) -> None:
         self._work = work
         self._digest = digest(work)
         self._stopper = stopper
         self._waiting: deque[tuple[Slice, bytes]] = deque()
+
+    def slots(self, left: int) -> int:
+        """Give one."""
+        return 1
 
     @property
     def in_flight(self) -> int:

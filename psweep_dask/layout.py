@@ -13,6 +13,9 @@ from filelock import BaseFileLock, FileLock
 
 from psweep_dask.errors import PsweepError
 
+PRIVATE_PREFIX = ".psweep_dask-"
+"""Names of folders that only their owner can look into, and that a run removes, begin so."""
+
 
 class LayoutError(PsweepError):
     """A folder of the study that cannot be used as asked."""
@@ -88,6 +91,14 @@ class Layout:
     def stop_path(self, run_id: str) -> Path:
         """Tell the file by which another process asks the driver of a run to stop."""
         return self.run_dir(run_id) / "stop"
+
+    def jobs_path(self, run_id: str) -> Path:
+        """Tell the file that names the batch jobs of a run, as long as it has any."""
+        return self.run_dir(run_id) / "jobs"
+
+    def job_logs_dir(self, run_id: str) -> Path:
+        """Tell the folder with what the batch jobs of a run have printed."""
+        return self.run_dir(run_id) / "logs"
 
     def driver_lock(self, run_id: str) -> BaseFileLock:
         """Make the lock that the driver of a run holds as long as it lives."""

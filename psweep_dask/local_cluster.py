@@ -110,11 +110,6 @@ def local_cluster(poolsize: int | None) -> Iterator[Local]:
                 _forget(local)
 
 
-def kept_dashboard_link() -> str | None:
-    """Give the address of the dashboard of the LocalCluster that is kept."""
-    return None if _kept is None else str(_kept.cluster.dashboard_link)
-
-
 def close_local() -> None:
     """Close the LocalCluster that was kept for the next run, if there is one."""
     with _lock:

@@ -53,6 +53,7 @@ class Options:
     on_error: str | int = "record"
     retries: int = 0
     timeout: float | None = None
+    resources: Mapping[str, float] | None = None
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +70,8 @@ class Options:
         retries = type(self.retries) is int and self.retries >= 0
         self._allow("retries", retries, "an int from 0")
         self._allow("timeout", self._timeout_ok(), "None, a positive number of seconds")
+        amounts = "None, a dict of names and positive numbers such as {'GPU': 1}"
+        self._allow("resources", self._resources_ok(), amounts)
         self._allow(
             "database_dir",
             self.database_dir is None or isinstance(self.database_dir, str | os.PathLike),
@@ -111,14 +114,22 @@ class Options:
         return value in ("record", "raise")
 
     def _timeout_ok(self) -> bool:
-        value: Any = self.timeout
-        if value is None:
-            return True
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and 0 < value < math.inf
+        return self.timeout is None or _is_positive(self.timeout)
+
+    def _resources_ok(self) -> bool:
+        value: Any = self.resources
+        return value is None or (
+            isinstance(value, Mapping)
+            and all(isinstance(name, str) and _is_positive(each) for name, each in value.items())
+        )
 
     def _allow(self, name: str, allowed: bool, choices: str) -> None:
         if not allowed:
             value = getattr(self, name)
             shown = type(value).__name__ if name == "df" else repr(value)
             raise OptionError(f"{name}={shown}; allowed are {choices}")
+
+
+def _is_positive(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < math.inf

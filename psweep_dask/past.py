@@ -53,6 +53,11 @@ class PastRun:
         return self.layout.journal_path(self.run_id)
 
     @property
+    def jobs_path(self) -> Path:
+        """Names its batch jobs; there is none once these are cancelled."""
+        return self.layout.jobs_path(self.run_id)
+
+    @property
     def last_seqs(self) -> tuple[int, int]:
         """The highest ``_run_seq`` and ``_pset_seq`` that it has reserved."""
         return self.info["run_seq"], self.info["first_pset_seq"] + self.info["psets"] - 1

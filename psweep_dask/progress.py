@@ -17,6 +17,9 @@ from psweep_dask.work import Failure, SliceResult
 
 log = logging.getLogger("psweep_dask")
 
+QUIET = 60.0
+"""Seconds between two log lines about what a run waits for, where there is no bar."""
+
 Verbose = bool | Sequence[str]
 
 
@@ -48,11 +51,30 @@ class Progress:
         self._verbose = verbose
         self._started = time.monotonic()
         self._bar = _bar(total, _watched() if show is None else show)
+        self._waits_for = ""
+        self._told_waiting = -QUIET
 
     def begin(self) -> None:
         """Start the clock: the workers are there."""
         self._started = time.monotonic()
         self._bar.reset()
+
+    def wait_for(self, text: str) -> None:
+        """Show what keeps the run from going on, in the bar or else in the log now and then.
+
+        Parameters
+        ----------
+        text : str
+            Empty when it goes on.
+        """
+        if text == self._waits_for:
+            return
+        self._waits_for = text
+        if not self._bar.disable:
+            self._bar.set_description_str(text)
+        elif text and time.monotonic() - self._told_waiting >= QUIET:
+            self._told_waiting = time.monotonic()
+            log.info("%s", text)
 
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""

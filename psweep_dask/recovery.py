@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import database, frame, journal, provenance
+from psweep_dask import database, frame, journal, leftovers, provenance
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout
@@ -100,7 +100,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     for past in past_runs(layout):
         if past.ended_early:
             reserved.append(past.last_seqs)
-        if past.journal_path.exists():
+        if past.journal_path.exists() or past.jobs_path.exists():
             with past.taken() as lock:
                 df = df if lock is None else _merge_unless_foreign(past, df)
     return df, reserved
@@ -115,6 +115,7 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
         If a result in it cannot be restored in this process.
     """
     layout, run_id = past.layout, past.run_id
+    leftovers.clear(past)
     if not past.journal_path.exists():
         return df
     if not layout.plan_path(run_id).exists() and not past.journal_path.stat().st_size:

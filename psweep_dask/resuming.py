@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ def resume(
     on_error: str | int = "record",
     retries: int | None = None,
     timeout: float | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Finish the runs of a study that have died or were stopped.
@@ -62,7 +63,7 @@ def resume(
         Finish this run, named by its UUID or the beginning of it; by default all of them.
     cluster, database_dir, database_basename, verbose, on_error, progress
         As in `run`.
-    retries, timeout : optional
+    retries, timeout, resources : optional
         As in `run`; None leaves them as they were.
 
     Returns
@@ -98,6 +99,8 @@ def resume(
         changes["retries"] = retries
     if timeout is not None:
         changes["timeout"] = timeout
+    if resources is not None:
+        changes["resources"] = dict(resources)
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
     layout.make_writable()
@@ -156,7 +159,7 @@ def _resume_taken(
         return Stop.NO
     planned, work = read_plan(layout, past.run_id)
     left = planned.without(done)
-    work = _work_here(dataclasses.replace(work, **changes), clusters.shares_this_machine(where))
+    work = _work_here(dataclasses.replace(work, **changes), clusters.shares_files(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)
     elif len(left):
@@ -179,11 +182,11 @@ def _resume_taken(
     return conduct.stopper.level
 
 
-def _work_here(work: Work, same_machine: bool) -> Work:
+def _work_here(work: Work, shared_files: bool) -> Work:
     """Fit work of an earlier process to this one: where relative paths and modules are."""
-    if not same_machine:
+    if not shared_files:
         return dataclasses.replace(work, cwd=None)
-    paths = dict.fromkeys((*work.import_paths, *import_paths(same_machine)))
+    paths = dict.fromkeys((*work.import_paths, *import_paths(shared_files)))
     cwd = work.cwd if work.cwd and Path(work.cwd).is_dir() else str(Path.cwd())
     return dataclasses.replace(work, cwd=cwd, import_paths=tuple(paths))
 

@@ -7,7 +7,7 @@ import logging
 import os
 import pdb as debugger
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -47,6 +47,7 @@ def retry(
     on_error: str | int = "record",
     retries: int = 0,
     timeout: float | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Start a new run over the psets whose latest row says that they failed.
@@ -61,8 +62,8 @@ def retry(
         By default the one that was kept with the latest of the runs with failures.
     kind : str or collection of str, optional
         Which failures, by ``_status``: "error", "timeout", "killed"; by default all.
-    timeout : float, optional
-        As in `run`; None keeps that of the run whose func it is.
+    timeout, resources : optional
+        As in `run`; None keeps what the run had whose func it is.
     cluster, database_dir, database_basename, tmpsave, verbose, backup, git
         As in `run`.
     capture_logs, on_error, retries, progress
@@ -108,6 +109,8 @@ def retry(
         func = load_func(work, latest.run_id)
     if options.timeout is None:
         options = dataclasses.replace(options, timeout=work.timeout)
+    if options.resources is None:
+        options = dataclasses.replace(options, resources=work.resources)
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
     return Sweeping(func, psets, cluster, options, attempts=attempts).go()
 

@@ -60,10 +60,21 @@ MAX_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class Slice:
-    """Places of psets in the plan, and the seconds after which the worker hands it back."""
+    """A few psets that travel to a worker together.
+
+    Parameters
+    ----------
+    places : sequence of int
+        Of the psets in the plan.
+    budget : float
+        Seconds after which the worker hands it back.
+    life : float, optional
+        Seconds that its worker must have left before its walltime.
+    """
 
     places: Sequence[int]
     budget: float
+    life: float = 0.0
 
 
 class Slicer:
@@ -76,7 +87,7 @@ class Slicer:
     total : int
         Number of psets.
     slots : int
-        Worker threads at the start.
+        Worker threads that are hoped for.
     pset_bytes : float, optional
         Mean pickled size of a pset.
 
@@ -94,7 +105,7 @@ class Slicer:
     def __init__(self, total: int, slots: int, pset_bytes: float = 0.0) -> None:
         self._total = total
         self._handed_back: deque[int] = deque()
-        self._alone: deque[int] = deque()
+        self._alone: deque[tuple[int, float]] = deque()
         self._later: deque[int] = deque()
         self._cursor = 0
         self._max_length = max(1, int(MAX_BYTES / pset_bytes)) if pset_bytes else total
@@ -123,7 +134,8 @@ class Slicer:
         if self._first:
             return Slice(self._first.popleft(), smallest)
         if self._alone:
-            return Slice([self._alone.popleft()], smallest)
+            place, life = self._alone.popleft()
+            return Slice([place], smallest, life)
         share = self.left / slots
         budget = min(_target(slots), max(smallest, share * self._mean / TAIL))
         enough = math.ceil(WORTHWHILE / self._mean)
@@ -147,7 +159,7 @@ class Slicer:
         else:
             self._log_rate += SMOOTHING * (newest - self._log_rate)
 
-    def hand_back(self, places: Iterable[int], alone: bool = False) -> None:
+    def hand_back(self, places: Iterable[int], alone: bool = False, life: float = 0.0) -> None:
         """Take back psets that were not run to their end, to hand them out again soon.
 
         Parameters
@@ -155,8 +167,13 @@ class Slicer:
         places : iterable of int
         alone : bool, optional
             Each in a slice of its own, so that it is known which of them does the harm.
+        life : float, optional
+            Seconds before its walltime that a worker must have for each of them, when `alone`.
         """
-        (self._alone if alone else self._handed_back).extend(places)
+        if alone:
+            self._alone.extend((place, life) for place in places)
+        else:
+            self._handed_back.extend(places)
 
     def postpone(self, places: Iterable[int]) -> None:
         """Take back psets to hand them out again when all others were."""

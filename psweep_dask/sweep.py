@@ -48,6 +48,7 @@ def run(
     on_error: str | int = "record",
     retries: int = 0,
     timeout: float | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Call `func` for each pset, in parallel, and append the results to the database.
@@ -66,8 +67,11 @@ def run(
         The psets.
     cluster : None, str, Client or Cluster, optional
         Where to run: "local" (a LocalCluster with one single-threaded worker a core, kept for
-        the next call), "sync" (in this process, for the debugger), or a dask Client or Cluster.
-        None means the default dask Client if the script made one, else "local".
+        the next call), "allocation" (the SLURM allocation that this process is in, one worker a
+        task), "sync" (in this process, for the debugger), the name of a machine in
+        ``templates/machines`` (batch jobs there), or a dask Client or Cluster. None means the
+        default dask Client if the script made one, else the allocation if there is one, else
+        "local".
     df : DataFrame, optional
         Append to this instead of the database on disk. When saved, it replaces that.
     save : bool, optional
@@ -104,6 +108,9 @@ def run(
     timeout : float, optional
         Seconds that a pset may take. Then its process and all that it has started are ended,
         C code that never returns to Python included.
+    resources : dict, optional
+        What a pset asks of a worker, in dask's words, such as ``{"GPU": 1}``: as many psets run
+        there at the same time as the worker, started with ``--resources``, has of it.
     progress : bool, optional
         Show a bar on stderr. None means: if that is a terminal or a notebook.
 
@@ -155,6 +162,7 @@ def run_local(
     on_error: str | int = "record",
     retries: int = 0,
     timeout: float | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Run on a LocalCluster, with the arguments in the order that psweep has them.
@@ -169,7 +177,7 @@ def run_local(
         Number of worker processes; by default one for each core that this process may use.
     save, tmpsave, verbose, calc_dir, simulate, database_dir, database_basename, backup
         As in `run`.
-    git, skip_dups, capture_logs, on_error, retries, timeout, progress
+    git, skip_dups, capture_logs, on_error, retries, timeout, resources, progress
         As in `run`.
 
     Returns
@@ -250,7 +258,7 @@ class Sweeping:
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
-        work = _work(self.run, packed_func, options, clusters.shares_this_machine(where))
+        work = _work(self.run, packed_func, options, clusters.shares_files(where))
         self.conduct = Conduct(self.run, work, Place(where, name, poolsize), options)
 
     def go(self) -> pd.DataFrame:
@@ -275,24 +283,25 @@ def _layout(options: Options) -> Layout:
     return layout
 
 
-def _work(run: Run, func: bytes, options: Options, same_machine: bool) -> Work:
+def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
     return Work(
         run_id=run.plan.run_id,
         run_seq=run.plan.run_seq,
         calc_dir=run.layout.calc_dir,
         func=func,
-        cwd=str(Path.cwd()) if same_machine else None,
-        import_paths=import_paths(same_machine),
+        cwd=str(Path.cwd()) if shared_files else None,
+        import_paths=import_paths(shared_files),
         simulate=options.simulate,
         tmpsave=options.tmpsave,
         capture_logs=options.capture_logs,
         stop_after=options.failure_limit,
         retries=options.retries,
         timeout=options.timeout,
+        resources=dict(options.resources or {}),
     )
 
 
-def import_paths(same_machine: bool) -> tuple[str, ...]:
+def import_paths(shared_files: bool) -> tuple[str, ...]:
     """Tell workers where func's modules are: beside the script, and all we have on this machine."""
     paths = [str(Path(path).absolute()) for path in sys.path]
-    return tuple(dict.fromkeys(paths if same_machine else paths[:1]))
+    return tuple(dict.fromkeys(paths if shared_files else paths[:1]))

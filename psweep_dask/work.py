@@ -43,6 +43,8 @@ class Work:
         How many further attempts a pset that fails gets.
     timeout : float or None
         Seconds that a pset may take.
+    resources : dict
+        What a pset asks of a worker: not for the worker, but for whoever resumes the run.
     """
 
     run_id: str
@@ -57,6 +59,7 @@ class Work:
     stop_after: int | None = None
     retries: int = 0
     timeout: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
 
     def seed_fields(self, seq: int, sha1: str) -> Record:
         """Give the book-keeping of a pset that begins now, in the order of the database."""

@@ -31,11 +31,14 @@ class FakeExecutor:
 
     def __init__(self, seed, slots=3):
         self.random = random.Random(seed)
-        self.slots = slots
+        self.slots_hoped = slots
         self.waiting = []
         self.ran = []
         self.cancelled = False
         self.most_in_flight = 0
+
+    def slots(self, left):
+        return self.slots_hoped
 
     @property
     def in_flight(self):

@@ -17,6 +17,7 @@ from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss
 from psweep_dask.record import HEADER, dumps, unpack
 from psweep_dask.slices import Slice
 from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.supply import AnyWorkers
 from psweep_dask.work import Work
 
 
@@ -31,6 +32,10 @@ def client():
 
 def work(func):
     return dumps(Work(str(uuid.uuid4()), 0, "calc", dumps(func)))
+
+
+def dask_executor(client, packed_work, name="func"):
+    return DaskExecutor(client, packed_work, name, AnyWorkers(client, True, {}))
 
 
 def packed(*values):
@@ -51,7 +56,7 @@ def make(request, client):
     def executor(func):
         if request.param == "inline":
             return InlineExecutor(work(func), Stopper())
-        return DaskExecutor(client, work(func), "func")
+        return dask_executor(client, work(func))
 
     return executor
 
@@ -67,19 +72,19 @@ def test_slices_come_back_with_their_results(make):
 
 
 def test_slots_are_the_threads_there_are(make):
-    assert make(lambda pset: {}).slots in (1, 2)
+    assert make(lambda pset: {}).slots_hoped in (1, 2)
 
 
 def test_a_large_func_travels_apart_from_the_tasks(client):
     ballast = os.urandom(INLINE_WORK)
-    executor = DaskExecutor(client, work(lambda pset: {"y": len(ballast)}), "func")
+    executor = dask_executor(client, work(lambda pset: {"y": len(ballast)}))
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(4)])
     assert executor._scattered is not None
     assert [one["y"] for one in drain(executor).values()] == [[INLINE_WORK]] * 4
 
 
 def test_waiting_ends_when_the_timeout_is_over(client):
-    executor = DaskExecutor(client, work(lambda pset: time.sleep(1) or {}), "func")
+    executor = dask_executor(client, work(lambda pset: time.sleep(1) or {}))
     executor.start([(Slice([0], 9.0), packed(1))])
     assert executor.finished(0.01) == []
     assert executor.finished(0.0) == []
@@ -87,7 +92,7 @@ def test_waiting_ends_when_the_timeout_is_over(client):
 
 
 def test_what_is_fetched_is_forgotten_on_the_cluster(client):
-    executor = DaskExecutor(client, work(lambda pset: {}), "forgetful")
+    executor = dask_executor(client, work(lambda pset: {}), "forgetful")
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(20)])
     drain(executor)
     deadline = time.monotonic() + 10
@@ -97,7 +102,7 @@ def test_what_is_fetched_is_forgotten_on_the_cluster(client):
 
 
 def test_a_slice_that_dask_cannot_run_is_an_error_with_the_reason(client):
-    executor = DaskExecutor(client, work(lambda pset: {}), "func")
+    executor = dask_executor(client, work(lambda pset: {}))
     executor.start([(Slice([0], 9.0), b"no pickle")])
     with pytest.raises(ExecutorError, match="UnpicklingError"):
         executor.finished(30.0)
@@ -105,7 +110,7 @@ def test_a_slice_that_dask_cannot_run_is_an_error_with_the_reason(client):
 
 
 def test_cancelled_slices_come_back_as_lost(client):
-    executor = DaskExecutor(client, work(lambda pset: time.sleep(0.2) or {}), "func")
+    executor = dask_executor(client, work(lambda pset: time.sleep(0.2) or {}))
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(4)])
     executor.cancel()
     lost = []
@@ -115,7 +120,7 @@ def test_cancelled_slices_come_back_as_lost(client):
 
 
 def test_only_slices_that_wait_are_cancelled(client):
-    executor = DaskExecutor(client, work(lambda pset: time.sleep(1) or {}), "func")
+    executor = dask_executor(client, work(lambda pset: time.sleep(1) or {}))
     executor.start([(Slice([n], 9.0), packed(n)) for n in range(8)])
     time.sleep(0.3)
     executor.cancel_waiting()
@@ -127,7 +132,7 @@ def test_only_slices_that_wait_are_cancelled(client):
 
 
 def test_a_wait_can_be_ended_from_another_thread(client):
-    executor = DaskExecutor(client, work(lambda pset: {}), "func")
+    executor = dask_executor(client, work(lambda pset: {}))
     threading.Timer(0.1, executor.wake).start()
     started = time.monotonic()
     assert executor.finished(30.0) == []
@@ -143,7 +148,7 @@ def test_a_worker_that_dies_is_told_with_what_its_nanny_has_seen():
         Client(cluster, set_as_default=False) as client,
     ):
         warden.install(client, ours=False)  # dask would try three times more
-        executor = DaskExecutor(client, work(deadly), "func")
+        executor = dask_executor(client, work(deadly))
         executor.start([(Slice([0, 1], 9.0), packed(1, 2))])
         outcomes = []
         while executor.in_flight:

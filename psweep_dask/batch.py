@@ -1,0 +1,270 @@
+"""The batch system of a machine, through dask-jobqueue: job scripts, submission, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import importlib
+import inspect
+import logging
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from dask.utils import parse_bytes
+
+from psweep_dask import slurm
+from psweep_dask.allocation import worker_memory
+from psweep_dask.config import as_environment, cluster_settings
+from psweep_dask.credentials import Credentials
+from psweep_dask.fleet_policy import Job
+from psweep_dask.machines import CLUSTERS, Machine, MachineError, walltime_seconds
+from psweep_dask.slurm import JobState
+
+if TYPE_CHECKING:
+    from dask_jobqueue.core import Job as QueueJob
+    from dask_jobqueue.core import JobQueueCluster
+
+log = logging.getLogger("psweep_dask")
+
+TAIL = 15
+"""Lines of a job's output that an error quotes."""
+
+PREVIEW_ADDRESS = "tls://DRIVER:PORT"
+"""Stands for the scheduler in a job script that is only shown."""
+
+
+def jobqueue() -> ModuleType:
+    """Import dask-jobqueue, and give Ctrl-C back, which its import takes over.
+
+    Raises
+    ------
+    MachineError
+        Off the main thread, where its first import fails.
+    """
+    if "dask_jobqueue" not in sys.modules and (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        raise MachineError(
+            "dask-jobqueue can only be imported in the main thread: "
+            "put `import dask_jobqueue` at the top of the script"
+        )
+    before = signal.getsignal(signal.SIGINT)
+    dask_jobqueue = importlib.import_module("dask_jobqueue")
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
+def cluster_class(machine: Machine) -> type[JobQueueCluster]:
+    """Give the class of dask-jobqueue that a machine names, if it knows all that is asked of it.
+
+    Raises
+    ------
+    MachineError
+        If the machine names none, or has a setting that the class does not know.
+    """
+    found: type[JobQueueCluster] = getattr(jobqueue(), CLUSTERS[machine.live])
+    known = {
+        name
+        for one in (*found.__mro__, *found.job_cls.__mro__)
+        for name in inspect.signature(one.__init__).parameters
+    }
+    unknown = [name for name in machine.jobqueue if name not in known]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise MachineError(
+            f"{machine.info_path}: {found.__name__} knows no jobqueue setting {unknown[0]!r}{hint}"
+        )
+    return found
+
+
+def job_script(machine: Machine) -> str:
+    """Show the script that would be submitted for a machine.
+
+    Raises
+    ------
+    MachineError
+        If the machine is not for live runs, or if its settings do not fit dask-jobqueue.
+    """
+    found = cluster_class(machine)
+    options = job_options(machine, "psweep-12345678", {}, Path("LOG_DIR"))
+    try:
+        job: QueueJob = found.job_cls(PREVIEW_ADDRESS, name="12345678-0", **options)
+    except ValueError as err:
+        raise MachineError(f"{machine.info_path}: {err}") from err
+    return str(job.job_script())
+
+
+def job_options(
+    machine: Machine, job_name: str, environment: dict[str, str], log_dir: Path
+) -> dict[str, Any]:
+    """Complete what a machine says of its jobs.
+
+    Parameters
+    ----------
+    machine : Machine
+    job_name : str
+    environment : dict
+        Variables for the workers.
+    log_dir : Path
+        Where the output of jobs goes, if the machine does not say.
+    """
+    options = dict(machine.jobqueue)
+    prologue = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    options["job_name"] = job_name
+    options["python"] = machine.setting("python") or shlex.quote(sys.executable)
+    options["job_script_prologue"] = [*(machine.setting("job_script_prologue") or []), *prologue]
+    options["processes"] = processes(machine)
+    extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    memory = machine.setting("memory")
+    if memory is not None:
+        limit = worker_memory(parse_bytes(memory), options["processes"])
+        extra += ["--memory-limit", str(limit)]
+    options["worker_extra_args"] = [*(machine.setting("worker_extra_args") or []), *extra]
+    if machine.cluster == "slurm":
+        directives = ["--no-requeue"]
+        if machine.setting("log_directory") is None:
+            directives.append(f"--output={_quoted_directive(log_dir / '%j.log')}")
+        given = machine.setting("job_extra_directives") or []
+        options["job_extra_directives"] = [*directives, *given]
+    return options
+
+
+def processes(machine: Machine) -> int:
+    """Tell how many workers a job has: by default one for each core, as on a laptop."""
+    return int(machine.setting("processes") or machine.setting("cores") or 1)
+
+
+def threads(machine: Machine) -> int:
+    """Tell how many psets a worker runs at the same time."""
+    return max(1, int(machine.setting("cores") or 1) // processes(machine))
+
+
+class Batch:
+    """The jobs of one run in the batch system.
+
+    Parameters
+    ----------
+    machine : Machine
+    credentials : Credentials
+    run_id : str
+    log_dir : Path
+        Where the output of jobs goes.
+
+    Raises
+    ------
+    MachineError
+        If its settings do not fit.
+    """
+
+    def __init__(
+        self, machine: Machine, credentials: Credentials, run_id: str, log_dir: Path
+    ) -> None:
+        self._machine = machine
+        self._log_dir = log_dir
+        self.job_name = job_name(run_id)
+        environment = {
+            **as_environment({**cluster_settings(), **credentials.worker_settings()}),
+            "PSWEEP_DASK_WORKER": "1",
+        }
+        found = cluster_class(machine)
+        self._options = job_options(machine, self.job_name, environment, log_dir)
+        scheduler = {
+            "dashboard_address": "127.0.0.1:0",
+            **(machine.setting("scheduler_options") or {}),
+        }
+        self._options.pop("scheduler_options", None)
+        try:
+            self.cluster: JobQueueCluster = found(
+                security=credentials.security, scheduler_options=scheduler, **self._options
+            )
+        except (ValueError, RuntimeError) as err:
+            raise MachineError(f"{machine.info_path}: {err}") from err
+        self._jobs: dict[str, QueueJob] = {}
+        self._leaking = slurm.inherited(os.environ)
+
+    @property
+    def walltime(self) -> float | None:
+        """Walltime of a job in seconds."""
+        text = str(self._machine.setting("walltime") or "")
+        if self._machine.cluster == "lsf" and text.count(":") == 1:
+            text += ":00"  # it has hours and minutes
+        return walltime_seconds(text) or None
+
+    @property
+    def address(self) -> str:
+        """Where workers reach the scheduler."""
+        interface = self._machine.setting("interface")
+        at = str(self.cluster.scheduler_address)
+        return f"{at} (interface {interface})" if interface else at
+
+    def submit(self, name: str) -> str:
+        """Submit a job whose workers have this name, and give its id.
+
+        Raises
+        ------
+        RuntimeError
+            If the batch system refuses it.
+        """
+        options = {**self.cluster.new_spec["options"], "security": None}  # it is in the prologue
+        job: QueueJob = self.cluster.job_cls(self.cluster.scheduler_address, name=name, **options)
+        if self._leaking:
+            without = " ".join(f"-u {shlex.quote(one)}" for one in self._leaking)
+            job.submit_command = f"env {without} {job.submit_command}"
+        self.cluster.sync(job.start)
+        job_id = str(job.job_id)
+        self._jobs[job_id] = job
+        return job_id
+
+    def states(self) -> dict[str, JobState] | None:
+        """Ask the queue about our jobs; None if it cannot be asked."""
+        return slurm.job_states(self.job_name) if self._machine.cluster == "slurm" else None
+
+    def cancel(self, jobs: Iterable[Job]) -> str | None:
+        """Cancel jobs; tell what went wrong."""
+        ids = [job.job_id for job in jobs]
+        if not ids:
+            return None
+        if self._machine.cluster == "slurm":
+            return slurm.cancel(ids)
+        self.cluster.sync(self._close, ids)
+        return None
+
+    def cancel_all(self, jobs: Iterable[Job]) -> str | None:
+        """Cancel the jobs of the run, the one that was being submitted just now as well."""
+        if self._machine.cluster == "slurm" and self._jobs:
+            return slurm.cancel_by_name(self.job_name)
+        return self.cancel(jobs)
+
+    async def _close(self, ids: list[str]) -> None:
+        await asyncio.gather(*(self._jobs[job_id].close() for job_id in ids))
+
+    def output(self, job_id: str) -> str:
+        """Give the last lines that a job has printed."""
+        folder = Path(str(self._machine.setting("log_directory") or self._log_dir))
+        for path in sorted(folder.glob(f"*{job_id}*"), reverse=True):
+            with path.open(errors="replace") as stream:
+                text = "".join(deque(stream, TAIL)).strip()
+            if text:
+                return text
+        return ""
+
+
+def job_name(run_id: str) -> str:
+    """Name all jobs of a run alike, so that they can be found again without their ids."""
+    return f"psweep-{run_id[:8]}"
+
+
+def _quoted_directive(path: Path) -> str:
+    """Quote a path for an #SBATCH line, where % begins a pattern."""
+    folder = str(path.parent).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{folder}/{path.name}"'

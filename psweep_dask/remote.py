@@ -1,0 +1,247 @@
+"""Clusters of ours that reach over several machines: their scheduler is in this process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask.config
+from distributed import Client, LocalCluster
+from distributed.deploy import SpecCluster
+from distributed.utils import get_ip
+
+from psweep_dask import batch, slurm, warden
+from psweep_dask.allocation import Allocation, Step, scheduler_host
+from psweep_dask.batch import Batch
+from psweep_dask.blame import Cut
+from psweep_dask.config import as_environment, cluster_settings
+from psweep_dask.credentials import temporary_credentials
+from psweep_dask.executors import ExecutorError
+from psweep_dask.fleet import Fleet
+from psweep_dask.fleet_policy import FleetPolicy
+from psweep_dask.lifetimes import JobLife, Lifetimes
+from psweep_dask.machines import Machine
+from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.supply import Resources, Supply
+
+log = logging.getLogger("psweep_dask")
+
+LINK = "{scheme}://{host}:{port}/status"
+"""How dask writes links to its dashboard unless it is told otherwise."""
+
+CONNECT = 120.0
+"""Seconds in which the first worker of an allocation has to connect."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What such a cluster needs of the run that it is for.
+
+    Parameters
+    ----------
+    run_id : str
+    folder : Path
+        Seen by all machines.
+    jobs_path, log_dir : Path or None
+        Where job ids and the output of jobs are kept; None keeps them no longer than the cluster.
+    stopper : Stopper
+    tell : callable
+        Is told what the run waits for, or an empty str.
+    """
+
+    run_id: str
+    folder: Path
+    jobs_path: Path | None
+    log_dir: Path | None
+    stopper: Stopper
+    tell: Callable[[str], object]
+
+
+@contextmanager
+def machine_workers(
+    machine: Machine, base: Base, resources: Resources, timeout: float | None
+) -> Iterator[tuple[Client, Supply]]:
+    """Give a cluster whose workers come in batch jobs. None of them is left in the queue.
+
+    Raises
+    ------
+    psweep_dask.machines.MachineError
+        If the cluster cannot be started as the machine describes it.
+    """
+    with temporary_credentials(base.folder) as credentials:
+        log_dir = base.log_dir or credentials.folder
+        log_dir.mkdir(exist_ok=True)
+        with dask.config.set(cluster_settings()):
+            jobs = Batch(machine, credentials, base.run_id, log_dir)
+        with closing(jobs.cluster), _connected(jobs.cluster) as client:
+            log.info(
+                "at most %d jobs of %d workers on %s, scheduler: %s, dashboard: %s",
+                machine.jobs,
+                batch.processes(machine),
+                machine.name,
+                jobs.address,
+                dashboard_link(client),
+            )
+            lifetimes = Lifetimes(resources, timeout)
+            slots = batch.processes(machine) * batch.threads(machine)
+            fleet = Fleet(
+                jobs,
+                FleetPolicy(machine.jobs, slots),
+                lifetimes,
+                machine.jobs * slots,
+                base.jobs_path or credentials.folder / "jobs",
+                base.tell,
+            )
+            try:
+                lifetimes.watch(jobs.cluster, lambda: _wake(fleet, base.stopper))
+                yield client, fleet
+            finally:
+                fleet.close()
+
+
+@contextmanager
+def allocation_workers(
+    allocation: Allocation, base: Base, resources: Resources, timeout: float | None
+) -> Iterator[tuple[Client, Supply]]:
+    """Give a cluster whose workers srun starts in the allocation that this process is in.
+
+    In the end the allocation is as it was: the workers have left by themselves.
+    """
+    with temporary_credentials(base.folder) as credentials:
+        settings = cluster_settings()
+        with dask.config.set(settings):
+            cluster = LocalCluster(
+                n_workers=0,
+                host=scheduler_host() or get_ip(),
+                dashboard_address="127.0.0.1:0",
+                security=credentials.security,
+            )
+        log_dir = base.log_dir or credentials.folder
+        log_dir.mkdir(exist_ok=True)
+        with closing(cluster), _connected(cluster) as client:
+            log.info(
+                "SLURM allocation %s: %d workers on %d nodes, %d CPUs for each pset "
+                "(cluster='local' stays on this machine), dashboard: %s",
+                allocation.job_id,
+                allocation.tasks,
+                allocation.nodes,
+                allocation.cpus,
+                dashboard_link(client),
+            )
+            lifetimes = Lifetimes(resources, timeout)
+            lifetimes.watch(cluster, base.stopper.wake)
+            environment = as_environment({**settings, **credentials.worker_settings()})
+            log_path = log_dir / f"{allocation.job_id}.log"
+            step = Step(allocation, cluster.scheduler_address, log_path, environment)
+            try:
+                yield client, Tasks(allocation, step, lifetimes, base, cluster.scheduler_address)
+            finally:
+                base.tell("")
+                client.shutdown()
+                step.close()
+
+
+class Tasks:
+    """The workers in an allocation; a `psweep_dask.supply.Supply`.
+
+    Parameters
+    ----------
+    allocation : Allocation
+    step : Step
+        Of srun, in which they are.
+    lifetimes : Lifetimes
+    base : Base
+    address : str
+        Of the scheduler.
+    """
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        step: Step,
+        lifetimes: Lifetimes,
+        base: Base,
+        address: str,
+    ) -> None:
+        self.slots_hoped = allocation.tasks
+        self._step = step
+        self._lifetimes = lifetimes
+        self._base = base
+        self._address = address
+        self._began = time.monotonic()
+        self._came = False
+        state = slurm.time_left(allocation.job_id)
+        if state is not None and state.left is not None:
+            life = JobLife(self._began + state.left, state.limit or state.left)
+            lifetimes.jobs[""] = life
+
+    def slots(self, left: int) -> int:
+        """Count the workers, and look whether the allocation is still there."""
+        slots = self._lifetimes.slots()
+        if slots and not self._came:
+            self._base.tell("")
+        self._came = self._came or slots > 0
+        if not slots and left:
+            self._look()
+        return slots
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long a slice has run."""
+        self._lifetimes.took(seconds)
+
+    def workers_for(self, seconds: float) -> list[str]:
+        """Name the workers that will live so long."""
+        return self._lifetimes.workers_for(seconds)
+
+    def cut(self, key: Any) -> Cut | None:
+        """Tell whether the walltime has ended the worker of a task that was lost."""
+        return self._lifetimes.cut(key)
+
+    def _look(self) -> None:
+        """Find out why there is no worker."""
+        if self._came and self._lifetimes.nearly_over():
+            if self._base.stopper.level == Stop.NO:
+                log.warning("the allocation is nearly over: no pset that is left would fit in")
+                self._base.stopper.request(Stop.SOON)
+            return
+        ended = self._step.ended()
+        if ended is not None:
+            raise ExecutorError(f"the workers in the allocation are gone: {ended}")
+        if self._came:
+            return
+        self._base.tell("waiting for workers: srun starts them")
+        if time.monotonic() - self._began > CONNECT:
+            raise ExecutorError(
+                f"no worker has connected to {self._address} after {CONNECT:.0f} s; what srun and "
+                f"the workers have said is in {self._step.log_path}"
+            )
+
+
+def dashboard_link(client: Client) -> str:
+    """Give the address of the dashboard of a cluster of ours, which listens on loopback only.
+
+    dask would name the machine, where nobody listens. If the user has said how links look, to go
+    through a proxy, that holds.
+    """
+    link = str(client.dashboard_link)
+    if dask.config.get("distributed.dashboard.link") != LINK:
+        return link
+    return urlsplit(link)._replace(netloc=f"127.0.0.1:{urlsplit(link).port}").geturl()
+
+
+def _wake(fleet: Fleet, stopper: Stopper) -> None:
+    fleet.look_again()
+    stopper.wake()
+
+
+@contextmanager
+def _connected(cluster: SpecCluster) -> Iterator[Client]:
+    with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
+        warden.install(client, ours=False)
+        yield client

@@ -1,0 +1,162 @@
+"""What SLURM tells of our jobs, and how they are cancelled: its commands and their output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from psweep_dask.machines import walltime_seconds
+
+PATIENCE = 30.0
+"""Seconds that a command gets: a controller under load takes its time."""
+
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
+"""States of a job that has not begun."""
+
+RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+"""States of a job whose processes are there."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What the queue tells of a job.
+
+    Parameters
+    ----------
+    state : str
+        In SLURM's words: PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, NODE_FAIL...
+    reason : str, optional
+        Why it waits, or why it has failed.
+    left : float, optional
+        Seconds until its walltime is over; None if it has none.
+    limit : float, optional
+        Its walltime in seconds.
+    """
+
+    state: str
+    reason: str = ""
+    left: float | None = None
+    limit: float | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return self.state in WAITING
+
+    @property
+    def runs(self) -> bool:
+        """Whether its processes are there."""
+        return self.state in RUNNING
+
+
+ENDED = JobState("ENDED")
+"""A job that the queue has forgotten."""
+
+
+def job_states(job_name: str) -> dict[str, JobState] | None:
+    """Ask for the jobs of a name, those that ended in the last minutes too.
+
+    Parameters
+    ----------
+    job_name : str
+
+    Returns
+    -------
+    dict or None
+        States by job id. None if the controller does not answer, which tells nothing about
+        the jobs.
+    """
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--name={job_name}"]
+    answer = _ask([*command, "--format=%A|%T|%r|%L|%l"])
+    return None if answer is None else parse_states(answer)
+
+
+def parse_states(text: str) -> dict[str, JobState]:
+    """Read what squeue prints in our format.
+
+    Examples
+    --------
+    >>> parse_states("7|PENDING|Resources|1:00:00|1:00:00")
+    {'7': JobState(state='PENDING', reason='Resources', left=3600.0, limit=3600.0)}
+    """
+    states = {}
+    for line in text.splitlines():
+        job_id, state, rest = line.split("|", 2)
+        reason, left, limit = rest.rsplit("|", 2)
+        states[job_id] = JobState(
+            state,
+            "" if reason in ("None", "(null)") else reason,
+            walltime_seconds(left),
+            walltime_seconds(limit),
+        )
+    return states
+
+
+def time_left(job_id: str) -> JobState | None:
+    """Ask for the state of one job; None if the controller does not answer, or not know it."""
+    answer = _ask(["squeue", "--noheader", f"--jobs={job_id}", "--format=%A|%T|%r|%L|%l"])
+    return next(iter(parse_states(answer).values()), None) if answer else None
+
+
+def cancel(job_ids: Iterable[str]) -> str | None:
+    """Cancel jobs; those that have ended already do no harm.
+
+    Returns
+    -------
+    str or None
+        What went wrong.
+    """
+    return _order(["scancel", "--quiet", *job_ids])
+
+
+def cancel_by_name(job_name: str) -> str | None:
+    """Cancel the jobs of a name that this user has in the queue.
+
+    Returns
+    -------
+    str or None
+        What went wrong.
+    """
+    return _order(["scancel", "--quiet", f"--user={os.getuid()}", f"--name={job_name}"])
+
+
+def is_here() -> bool:
+    """Whether this machine has SLURM's commands."""
+    return shutil.which("squeue") is not None
+
+
+def inherited(environ: Mapping[str, str]) -> list[str]:
+    """Name the variables that describe the allocation around us, and not a job we would submit.
+
+    ``SBATCH_...`` are the wishes of the user and stay, as does where SLURM's configuration is.
+
+    Examples
+    --------
+    >>> inherited({"SLURM_MEM_PER_CPU": "100", "SLURM_CONF": "/etc/slurm.conf", "HOME": "/root"})
+    ['SLURM_MEM_PER_CPU']
+    """
+    ours = ("SLURM_", "SLURMD_", "SRUN_")
+    return sorted(name for name in environ if name.startswith(ours) and name != "SLURM_CONF")
+
+
+def _ask(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _order(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        return str(err)
+    return done.stderr.strip() or None
