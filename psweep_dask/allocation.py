@@ -20,14 +20,16 @@ MIB = 2**20
 
 _WHOLE_JOB_STEPS = {"4294967290", "4294967291"}  # salloc's interactive step, a batch script
 _ASK_TIMEOUT = 10.0  # seconds; scontrol answers in 0.01 unless the controller is in trouble
+_TERM_PATIENCE = 10.0  # seconds; srun takes 0.1 to 3 to kill its tasks
 _TAIL = 4096  # bytes of the log that are read
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _THREADS_GIVEN = frozenset(_THREADS) & frozenset(os.environ)
 
-# What srun would take over as its own options, seen in the lab: the mask of a `srun --exact --pty`
-# shell puts all workers on that shell's CPU; its --mem takes the place of the job's, or srun
-# refuses two kinds of it; a distribution without its size packs tasks where no CPUs are.
+# What srun would take over as its own options. Seen in the lab: the mask of a `srun --exact --pty`
+# shell puts all workers on that shell's CPU, a distribution without its plane size puts tasks where
+# there are no CPUs for them, --ntasks-per-node of the shell is warned about. By its manual, srun
+# refuses two kinds of memory limits at a time.
 _DISTURBING = re.compile(
     r"SLURM_(CPU_BIND\w*|MEM_BIND\w*|MEM_PER_\w+|DISTRIBUTION|DIST_\w+|NTASKS_PER_\w+)"
 )
@@ -68,10 +70,9 @@ def inside(environ: Mapping[str, str] = os.environ) -> Allocation | None:
     """Look whether this process sits in a SLURM allocation that it may fill with workers.
 
     Tasks that were asked for are workers, and the CPUs of ``-c`` belong to each. Without ``-n``
-    there are as many workers as fit: one a CPU, or one for each ``-c`` CPUs. A task of srun (a
-    shell by ``srun --pty``) sees its step in the environment, not the job; SLURM is asked then,
-    and since it does not tell whether one task a node was asked for or is its default, that
-    counts as the default.
+    there are as many workers as fit: one a CPU, or one for each ``-c`` CPUs. In a task of srun (a
+    shell by ``srun --pty``) the environment is about that step, and SLURM alone does not tell
+    whether one task a node was asked for or is its default: that counts as the default there.
 
     Parameters
     ----------
@@ -101,13 +102,13 @@ def inside(environ: Mapping[str, str] = os.environ) -> Allocation | None:
     wanted, cpus = job.tasks(), job.cpus_per_task()
     tasks = wanted or max(1, sum(number // cpus for number in cpus_on_nodes))
     tasks_on_nodes = _spread(tasks, cpus, cpus_on_nodes)
-    memory = job.memory_on_nodes(cpus_on_nodes)
+    memory_on_nodes = job.memory_on_nodes(cpus_on_nodes)
     return Allocation(
         job_id=environ["SLURM_JOB_ID"],
         nodes=len(cpus_on_nodes),
         tasks=tasks,
         cpus=cpus,
-        memory_per_task=min(map(int.__floordiv__, memory, tasks_on_nodes)) if memory else None,
+        memory_per_task=_smallest_share(memory_on_nodes, tasks_on_nodes),
         explicit_tasks=wanted is not None,
     )
 
@@ -172,7 +173,8 @@ def srun_command(allocation: Allocation, address: str, python: str = sys.executa
 
     ``--overlap`` shares the CPUs with a step in which the driver itself may sit, ``--mem=0`` gives
     the step all the memory of the job, and ``--export=ALL`` undoes ``sbatch --export=NONE``. How
-    tasks are bound to CPUs is left to the site.
+    tasks are bound to CPUs is left to the site. ``--immediate`` makes an error of a step that never
+    fits, for which srun would wait for ever.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ def srun_command(allocation: Allocation, address: str, python: str = sys.executa
         *(f"--nodes={allocation.nodes}", f"--ntasks={allocation.tasks}"),
         *(f"--cpus-per-task={allocation.cpus}", "--mem=0", "--export=ALL"),
         *("--job-name=psweep_dask", "--kill-on-bad-exit=0", "--wait=0"),
-        *("--input=none", "--mpi=none"),
+        *("--input=none", "--mpi=none", "--immediate=600"),
     ]
     worker = [
         *(python, "-m", "distributed.cli.dask_worker", address),
@@ -293,13 +295,13 @@ class Step:
             return self._process.wait(patience)
         except subprocess.TimeoutExpired:
             return self._terminate()
-        finally:  # a second Ctrl-C, say
-            self._process.kill()  # does nothing after the end; SLURM sees a step without srun end
+        finally:  # after a second Ctrl-C, say; SLURM ends a step that has lost its srun
+            self._process.kill()
 
     def _terminate(self) -> int:
         self._process.terminate()  # srun kills the tasks then, and exits with 137
         try:
-            return self._process.wait(10)
+            return self._process.wait(_TERM_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
@@ -313,7 +315,13 @@ class Step:
 
 
 class _Job:
-    """What environment and SLURM say about a job; the environment of a task is about its step."""
+    """What SLURM and the environment say about a job.
+
+    SLURM comes first, and the environment where SLURM does not answer, for it is about the step in
+    a task of srun, lacks what salloc takes from the defaults of a partition, and in a batch script
+    may be what sbatch took over from the shell of another job. Only the environment tells whether
+    tasks were asked for.
+    """
 
     def __init__(self, environ: Mapping[str, str], told: str) -> None:
         self._fields = dict(re.findall(r"(\S+?)=(\S+)", told))
@@ -325,8 +333,7 @@ class _Job:
         packed = self._environ.get("SLURM_JOB_CPUS_PER_NODE")
         if packed:
             return _unpack(packed)
-        nodes = self._count("NumNodes")
-        cpus = self._count("NumCPUs")
+        nodes, cpus = self._count("NumNodes"), self._count("NumCPUs")
         if not nodes or not cpus:
             raise AllocationError(
                 f"SLURM_JOB_ID={self._environ['SLURM_JOB_ID']} is set, but SLURM does not say what "
@@ -336,37 +343,36 @@ class _Job:
 
     def tasks(self) -> int | None:
         """Give the number of tasks that were asked for."""
-        if self._whole_job:
-            return int(self._environ.get("SLURM_NTASKS", 0)) or None
-        tasks = self._count("NumTasks")
-        return tasks if tasks != self._count("NumNodes") else None
+        given, told = self._variable("SLURM_NTASKS"), self._count("NumTasks")
+        if self._whole_job and (not told or given in (0, told)):
+            return given or None
+        return told if told != self._count("NumNodes") else None
 
     def cpus_per_task(self) -> int:
         """Give what ``-c`` says."""
-        if self._whole_job:
-            return int(self._environ.get("SLURM_CPUS_PER_TASK", 1))
-        return self._count("CPUs/Task") or 1
+        return self._count("CPUs/Task") or self._variable("SLURM_CPUS_PER_TASK") or 1
 
-    def memory_on_nodes(self, cpus_on_nodes: list[int]) -> list[int] | None:
-        """Give the bytes that the job may use on each node."""
+    def memory_on_nodes(self, cpus_on_nodes: list[int]) -> list[int]:
+        """Give the bytes that the job may use on each node, 0 if that is not known."""
         of_cpu = self._memory("MinMemoryCPU", "SLURM_MEM_PER_CPU")
         if of_cpu:
             return [number * of_cpu for number in cpus_on_nodes]
         of_node = self._memory("MinMemoryNode", "SLURM_MEM_PER_NODE")
-        if not of_node:  # --mem=0 asks for all, how much that is stands in the sum only
+        if not of_node:  # --mem=0 asks for all, and how much that is stands in the sum only
             of_all = re.search(r"\bmem=([^,]+)", self._fields.get("TRES", ""))
             of_node = _size(of_all[1]) // len(cpus_on_nodes) if of_all else 0
-        return [of_node] * len(cpus_on_nodes) if of_node else None
+        return [of_node] * len(cpus_on_nodes)
 
     def _count(self, field: str) -> int:
         told = self._fields.get(field, "")
         return int(told) if told.isdecimal() else 0
 
+    def _variable(self, name: str) -> int:
+        return int(self._environ.get(name, 0)) if self._whole_job else 0
+
     def _memory(self, field: str, variable: str) -> int:
-        # SLURM first: salloc sets no variable for the default of a partition
-        return _size(
-            self._fields.get(field) or ("" if self._fields else self._environ.get(variable, ""))
-        )
+        told = self._fields if self._fields else {field: self._environ.get(variable, "")}
+        return _size(told.get(field, ""))
 
 
 def _in_task(environ: Mapping[str, str]) -> bool:
@@ -406,6 +412,11 @@ def _unpack(packed: str) -> list[int]:
     """Read SLURM's short form of numbers for each node: '3,1', '4(x2)'."""
     found = re.findall(r"(\d+)(?:\(x(\d+)\))?", packed)
     return [int(number) for number, times in found for _ in range(int(times or 1))]
+
+
+def _smallest_share(memory_on_nodes: list[int], tasks_on_nodes: list[int]) -> int | None:
+    shares = zip(memory_on_nodes, tasks_on_nodes, strict=True)
+    return min(memory // tasks for memory, tasks in shares) or None
 
 
 def _spread(tasks: int, cpus: int, cpus_on_nodes: list[int]) -> list[int]:

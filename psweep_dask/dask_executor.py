@@ -101,6 +101,11 @@ class DaskExecutor:
         """How many slices were taken and not given back."""
         return len(self._futures) + len(self._held) + len(self._dropped)
 
+    @property
+    def stalled(self) -> int:
+        """How many of these are lost or have no worker yet."""
+        return len(self._mourned) + len(self._held) + len(self._dropped)
+
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Send slices to the scheduler, which starts them in this order.
 

@@ -130,7 +130,7 @@ class Engine:
             return
         if not slots:
             return
-        count = self._slicer.wanted(slots) - self._executor.in_flight
+        count = self._slicer.wanted(slots) - (self._executor.in_flight - self._executor.stalled)
         slices: list[tuple[Slice, bytes]] = []
         while len(slices) < count and self._slicer.left:
             one = self._slicer.next(slots)

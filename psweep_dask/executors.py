@@ -69,6 +69,10 @@ class Executor(Protocol):
     def in_flight(self) -> int:
         """How many slices were started and not given back."""
 
+    @property
+    def stalled(self) -> int:
+        """How many of these keep no worker busy."""
+
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Start slices, each with its packed psets."""
 
@@ -112,6 +116,11 @@ class InlineExecutor:
     def in_flight(self) -> int:
         """How many slices wait."""
         return len(self._waiting)
+
+    @property
+    def stalled(self) -> int:
+        """None: the one worker is this process."""
+        return 0
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Queue slices."""

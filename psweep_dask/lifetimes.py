@@ -179,6 +179,10 @@ class Lifetimes(SchedulerPlugin):
             return None
         return Cut(life.lost - begun, life.lost - life.began, job.walltime)
 
+    def busy(self) -> bool:
+        """Tell whether any worker has something to do."""
+        return any(one.processing for one in tuple(self._scheduler.workers.values()))
+
     def nearly_over(self) -> bool:
         """Tell whether the job that all workers are in is too near its end for another slice."""
         job = self.jobs.get("")

@@ -7,7 +7,6 @@ import logging
 import multiprocessing.process
 import multiprocessing.util
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from distributed import Client, LocalCluster, Security
 
 from psweep_dask import warden
 from psweep_dask.config import cluster_settings
+from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
 
 log = logging.getLogger("psweep_dask")
@@ -181,7 +181,7 @@ def _start(size: int) -> Local:
                 raise LocalClusterError(message) from again
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     warden.install(client, ours=True)
-    _tell_deaths_ourselves()
+    tell_deaths_ourselves()
     workers = "1 worker" if size == 1 else f"{size} workers"
     log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
     return Local(cluster, client, size, os.getpid())
@@ -210,7 +210,7 @@ def _quiet_start(marker: Path) -> Iterator[Path]:
     """Apply our settings; keep dask from logging at length what we say in a line."""
     os.environ[_MARKER] = str(marker)
     try:
-        with dask.config.set(cluster_settings()), _silenced("distributed.nanny"), _signals_for_us():
+        with dask.config.set(cluster_settings()), silenced("distributed.nanny"), _signals_for_us():
             yield marker
     finally:
         del os.environ[_MARKER]
@@ -230,46 +230,16 @@ def _signals_for_us() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _ToldByUs(logging.Filter):
-    """Drops dask's log lines about deaths of workers that our own lines and rows tell of."""
-
-    LINES = re.compile(
-        r"Restarting worker \(status|marked as failed because|Worker process still alive|"
-        r"caused the cluster to lose|exceeded .* memory budget|"
-        r"slow to (accept SIGTERM|terminate)"
-    )
-
-    def filter(self, entry: logging.LogRecord) -> bool:
-        return not self.LINES.search(entry.getMessage())
-
-
-def _tell_deaths_ourselves() -> None:
-    told = _ToldByUs()
-    for name in ("nanny", "nanny.memory", "scheduler"):
-        logging.getLogger(f"distributed.{name}").addFilter(told)
-
-
 @contextmanager
 def _hushed_heartbeats(client: Client) -> Iterator[None]:
     """Keep a heartbeat that is under way while we close from being told as a lost scheduler."""
     if client.status == "running":
-        with _silenced("distributed.scheduler"):  # it tells of workers that are starting
+        with silenced("distributed.scheduler"):  # it tells of workers that are starting
             client.run(_silence_worker, on_error="ignore")
-    with _silenced("distributed.comm"):
+    with silenced("distributed.comm"):
         yield
 
 
 def _silence_worker() -> None:
     for name in ("distributed.worker", "distributed.comm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

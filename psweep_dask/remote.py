@@ -22,6 +22,7 @@ from psweep_dask.batch import Batch
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
+from psweep_dask.dask_log import tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
@@ -34,6 +35,12 @@ log = logging.getLogger("psweep_dask")
 
 LINK = "{scheme}://{host}:{port}/status"
 """How dask writes links to its dashboard unless it is told otherwise."""
+
+PATIENCE = 20.0
+"""Seconds that workers in an allocation get to leave by themselves: it takes them 6."""
+
+IMPATIENCE = 1.0
+"""The same if they still run psets that were given up: these would not leave."""
 
 CONNECT = 120.0
 """Seconds in which the first worker of an allocation has to connect."""
@@ -143,8 +150,9 @@ def allocation_workers(
                 yield client, Tasks(allocation, step, lifetimes, base, cluster.scheduler_address)
             finally:
                 base.tell("")
+                patience = IMPATIENCE if lifetimes.busy() else PATIENCE
                 client.shutdown()
-                step.close()
+                step.close(patience)
 
 
 class Tasks:
@@ -244,4 +252,5 @@ def _wake(fleet: Fleet, stopper: Stopper) -> None:
 def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
         warden.install(client, ours=False)
+        tell_deaths_ourselves()
         yield client

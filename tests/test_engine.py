@@ -44,6 +44,8 @@ class FakeExecutor:
     def in_flight(self):
         return len(self.waiting)
 
+    stalled = 0
+
     def start(self, slices):
         self.waiting += slices
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
