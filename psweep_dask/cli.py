@@ -12,8 +12,10 @@ from tabulate import tabulate
 
 from psweep_dask import past, resuming, retrying
 from psweep_dask.database import df_read
+from psweep_dask.driver_job import FOLLOWERS, LEAD, driver_job
 from psweep_dask.errors import PsweepError
 from psweep_dask.frame import df_to_json
+from psweep_dask.machines import MACHINES_DIR, machine_names, read_machine
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 CALC_DIR = click.argument("calc_dir", default="calc")
@@ -127,6 +129,77 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
         click.echo(f"run {one} is asked to stop")
     if not asked:
         raise click.ClickException(f"no run in {calc_dir!r} is at work")
+
+
+@main.command()
+@click.argument("name", required=False)
+def machines(name: str | None) -> None:
+    """List the machines in templates/machines, or show the job script of the one called NAME.
+
+    \b
+    psweep-dask machines
+    psweep-dask machines mycluster
+    """  # noqa: D301  (click wants the character itself)
+    if name is not None:
+        from psweep_dask import batch  # distributed takes half a second to import
+
+        click.echo(batch.job_script(read_machine(name)))
+        return
+    known = [read_machine(one) for one in machine_names()]
+    if not known:
+        raise click.ClickException(
+            f"no machine in {MACHINES_DIR!r}: each is a folder there with a file info.yaml"
+        )
+    table = [
+        (one.name, one.cluster or "", one.jobs if one.cluster else "", one.subcmd or "", one.host)
+        for one in known
+    ]
+    click.echo(tabulate(table, headers=["machine", "cluster", "jobs", "subcmd", "host"]))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--cluster", required=True, help="The machine on which driver and workers run.")
+@click.option("--walltime", help="Of the driver's job; by default what the machine says.")
+@click.option("--lead", default=LEAD, show_default=True, help="Stop so many seconds before.")
+@click.option("--followers", default=FOLLOWERS, show_default=True, help="Jobs that may follow.")
+@click.option("--dry-run", is_flag=True, help="Only show the job script.")
+def submit(
+    script: str, arguments: tuple[str, ...], dry_run: bool, cluster: str, **options: Any
+) -> None:
+    """Run SCRIPT, with its ARGUMENTS, as a batch job; its workers run in jobs of their own.
+
+    When its walltime nears, the driver stops, and a job that follows goes on.
+
+    \b
+    psweep-dask submit --cluster mycluster script.py
+    """  # noqa: D301  (click wants the character itself)
+    job = driver_job(cluster, script, arguments, **options)
+    if dry_run:
+        click.echo(job.job_script())
+        return
+    click.echo(f"driver submitted as job {job.submit()}")
+
+
+@main.command()
+@click.argument("name")
+def doctor(name: str) -> None:
+    """Submit one small job to the machine called NAME, and tell whether runs can work there.
+
+    \b
+    psweep-dask doctor mycluster
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask.doctor import examine  # distributed takes half a second to import
+
+    checks = examine(name, lambda text: click.echo(text, err=True) if text else None)
+    table = [("ok" if not one.advice else "!!", one.what, one.found) for one in checks]
+    click.echo(tabulate(table, tablefmt="plain"))
+    for one in checks:
+        if one.advice:
+            click.echo(f"\n{one.what}: {one.advice}")
+    if any(one.advice for one in checks):
+        raise SystemExit(1)
 
 
 def _read(file: Path) -> pd.DataFrame:

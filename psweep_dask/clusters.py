@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
@@ -38,8 +39,9 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     Parameters
     ----------
     cluster : None, str, Client or Cluster
-        None means the default dask Client of the script if it made one, else the SLURM allocation
-        that this process is in, else "local".
+        None means the default dask Client of the script if it made one, else what dask's
+        configuration has as ``psweep.cluster``, else the SLURM allocation that this process is
+        in, else "local".
     poolsize : int, optional
         Number of workers, for a LocalCluster.
 
@@ -58,7 +60,9 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', ...
     """
     if cluster is None:
-        return _default_client() or inside() or "local"
+        cluster = _default_client() or dask.config.get("psweep.cluster", None)
+    if cluster is None:
+        return inside() or "local"
     if isinstance(cluster, Client | Cluster):
         if cluster.asynchronous:
             raise ClusterError(

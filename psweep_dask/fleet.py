@@ -84,6 +84,7 @@ class Fleet:
         self._closing = False
         self._error: Exception | None = None
         self._stuck: set[str] = set()
+        self._said = ""
         self._thread = threading.Thread(target=self._keep, name="psweep_dask-fleet", daemon=True)
         self._thread.start()
 
@@ -121,7 +122,7 @@ class Fleet:
         self._closing = True
         self._news.set()
         self._thread.join()
-        self._tell("")
+        self._say("")
         trouble = self._batch.cancel_all(self._policy.jobs)
         if trouble:
             ids = " ".join(job.job_id for job in self._policy.jobs)
@@ -165,8 +166,12 @@ class Fleet:
             self._lifetimes.retire(job.name)
         if orders.submit or orders.cancel or orders.retire:
             self._changed = now
-        waiting = self._waits_for() if self._left and not present else ""
-        self._tell(waiting)
+        self._say(self._waits_for() if self._left and not present else "")
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._tell(text)
 
     def _submit(self, now: float) -> None:
         name = f"{self._batch.job_name.removeprefix('psweep-')}-{next(self._numbers)}"
@@ -207,7 +212,7 @@ class Fleet:
         if unknown := sum(job.state is None for job in jobs):
             parts.append(f"{unknown} submitted")
         if failed := len(self._policy.barren):
-            parts.append(f"{failed} have failed")
+            parts.append(f"{failed} failed")
         if self._policy.refusals:
             parts.append(f"refused: {self._policy.refusals[-1].splitlines()[-1]}")
         return f"waiting for jobs: {', '.join(parts)}" if parts else "waiting for jobs"

@@ -51,7 +51,6 @@ class Progress:
         self._verbose = verbose
         self._started = time.monotonic()
         self._bar = _bar(total, _watched() if show is None else show)
-        self._waits_for = ""
         self._told_waiting = -QUIET
 
     def begin(self) -> None:
@@ -67,9 +66,6 @@ class Progress:
         text : str
             Empty when it goes on.
         """
-        if text == self._waits_for:
-            return
-        self._waits_for = text
         if not self._bar.disable:
             self._bar.set_description_str(text)
         elif text and time.monotonic() - self._told_waiting >= QUIET:

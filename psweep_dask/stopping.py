@@ -21,6 +21,9 @@ INTERVAL = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+_terminated = False
+
+
 class Stop(enum.IntEnum):
     """How urgently a run shall end; it only ever grows."""
 
@@ -90,10 +93,17 @@ class Stopper:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.level == Stop.NOW:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        global _terminated
+        _terminated = _terminated or number == signal.SIGTERM
         dropping = self.level == Stop.SOON
         self.request(Stop.NOW if dropping else Stop.SOON)
         if dropping and self.in_func:
             raise Interrupt
+
+
+def was_terminated() -> bool:
+    """Tell whether a run of this process was stopped by SIGTERM."""
+    return _terminated
 
 
 def request_by_file(path: Path, level: Stop) -> None:

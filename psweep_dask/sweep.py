@@ -6,16 +6,19 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import copies, git, study
+from psweep_dask import copies, git, recovery, relay, study
 from psweep_dask.conduct import Conduct, Place
 from psweep_dask.func import func_name, pack_func
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
+from psweep_dask.past import PastRun
 from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
@@ -139,7 +142,7 @@ def run(
      3       9      ok
     """
     options = Options.of(locals())
-    return Sweeping(func, params, cluster, options).go()
+    return _run(func, params, cluster, options)
 
 
 def run_local(
@@ -200,7 +203,40 @@ def run_local(
     options = Options.of(locals())
     if poolsize is not None and (type(poolsize) is not int or poolsize < 1):
         raise OptionError(f"poolsize={poolsize!r}; allowed are None, an int from 1")
-    return Sweeping(func, params, "local", options, poolsize).go()
+    return _run(func, params, "local", options, poolsize)
+
+
+def _run(
+    func: Func,
+    params: Iterable[Mapping[str, Any]],
+    cluster: Any,
+    options: Options,
+    poolsize: int | None = None,
+) -> pd.DataFrame:
+    """Run, or go on where an earlier job of the chain that this process belongs to has ended."""
+    params = list(params) if relay.chain() is not None else params
+    before = _earlier(params, options)
+    if before is None:
+        df = Sweeping(func, params, cluster, options, poolsize).go()
+    elif before.ended_early:
+        from psweep_dask.resuming import resume  # which is made of what is here
+
+        given = {one.name: getattr(options, one.name) for one in fields(options)}
+        wanted = given.keys() & signature(resume).parameters.keys()
+        known = {name: given[name] for name in wanted}
+        df = resume(func=func, run_id=before.run_id, cluster=cluster, **known)
+    else:
+        show_log_lines()
+        log.info("run %s is done already, by an earlier job", before.run_id)
+        df = recovery.load_from(before.layout)
+    relay.leave_if_terminated()
+    return df
+
+
+def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> PastRun | None:
+    if relay.chain() is None or not options.save or options.simulate:
+        return None
+    return relay.earlier(_layout(options), check_params(params)[1])
 
 
 class Sweeping:
@@ -252,7 +288,11 @@ class Sweeping:
             save=options.save,
             skip_dups=options.skip_dups,
             backup=options.backup,
-            info={"func": name, "cluster": {"kind": clusters.describe(where)}},
+            info={
+                "func": name,
+                "cluster": {"kind": clusters.describe(where)},
+                **relay.mark(digests),
+            },
         )
         self.run = study.begin(_layout(options), request)
         if len(self.run.plan) < len(psets):
