@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from dask.utils import parse_bytes
 
 from psweep_dask import slurm
-from psweep_dask.allocation import worker_memory
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import Credentials
 from psweep_dask.fleet_policy import Job
-from psweep_dask.machines import CLUSTERS, Machine, MachineError, walltime_seconds
+from psweep_dask.machine_keys import CLUSTERS, MachineError
+from psweep_dask.machines import Machine
 from psweep_dask.slurm import JobState
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def job_options(
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     memory = machine.setting("memory")
     if memory is not None:
-        limit = worker_memory(parse_bytes(memory), options["processes"])
+        limit = slurm.worker_memory(parse_bytes(memory), options["processes"])
         extra += ["--memory-limit", str(limit)]
     options["worker_extra_args"] = [*(machine.setting("worker_extra_args") or []), *extra]
     if machine.cluster == "slurm":
@@ -174,7 +174,7 @@ class Batch:
         self.job_name = job_name(run_id)
         environment = {
             **as_environment({**cluster_settings(), **credentials.worker_settings()}),
-            "PSWEEP_DASK_WORKER": "1",
+            slurm.WORKER_MARK: "1",
         }
         found = cluster_class(machine)
         self._options = job_options(machine, self.job_name, environment, log_dir)
@@ -198,7 +198,7 @@ class Batch:
         text = str(self._machine.setting("walltime") or "")
         if self._machine.cluster == "lsf" and text.count(":") == 1:
             text += ":00"  # it has hours and minutes
-        return walltime_seconds(text) or None
+        return slurm.walltime_seconds(text) or None
 
     @property
     def address(self) -> str:

@@ -131,6 +131,7 @@ class FleetPolicy:
         """Take note of a job that the batch system has taken."""
         self.refusals.clear()
         self.jobs.append(job)
+        self._pause(job.last_seen)  # one that follows waits as well: this one may fail like others
 
     def refused(self, now: float, why: str) -> None:
         """Take note that the batch system has not taken a job."""
@@ -216,11 +217,11 @@ class FleetPolicy:
         self, useful: list[Job], count: int, present: Mapping[str, Present], orders: Orders
     ) -> None:
         """Let go of what has not begun, the newest first, and of what has nothing to do."""
-        without_worker = [job for job in reversed(useful) if job.name not in present]
-        for job in without_worker[:count]:
+        without_worker = [job for job in reversed(useful) if job.name not in present][:count]
+        for job in without_worker:
             job.leaving = True
             orders.cancel.append(job)
         idle = [job for job in useful if job.name in present and present[job.name].idle]
-        for job in idle[: count - len(orders.cancel)]:
+        for job in idle[: count - len(without_worker)]:
             job.leaving = True
             orders.retire.append(job)

@@ -17,7 +17,7 @@ from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
 from psweep_dask import batch, slurm, warden
-from psweep_dask.allocation import Allocation, Step, scheduler_host
+from psweep_dask.allocation import Allocation, scheduler_host
 from psweep_dask.batch import Batch
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
@@ -28,6 +28,7 @@ from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
 from psweep_dask.lifetimes import JobLife, Lifetimes
 from psweep_dask.machines import Machine
+from psweep_dask.step import Step
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
 

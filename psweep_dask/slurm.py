@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from psweep_dask.machines import walltime_seconds
+WORKER_MARK = "PSWEEP_DASK_WORKER"
+"""Environment variable that is set in workers that we started in jobs and steps."""
+
+MIB = 2**20
+
+UNLIMITED = ("UNLIMITED", "INFINITE")
+"""How SLURM writes that there is no walltime."""
+
+_SLURM_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 
 PATIENCE = 30.0
 """Seconds that a command gets: a controller under load takes its time."""
@@ -95,6 +104,40 @@ def parse_states(text: str) -> dict[str, JobState]:
     return states
 
 
+def walltime_seconds(text: str) -> float | None:
+    """Translate a time as SLURM writes it, in a job script or in what squeue prints.
+
+    Parameters
+    ----------
+    text : str
+        ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
+        ``days-hours:minutes`` or ``days-hours:minutes:seconds``.
+
+    Returns
+    -------
+    float or None
+        Seconds; None for no limit (``UNLIMITED``) and for what is no time (``NOT_SET``). Zero is
+        0.0, although SLURM takes it for no limit where somebody asks for it as a limit.
+
+    Examples
+    --------
+    >>> walltime_seconds("02:00:00"), walltime_seconds("90"), walltime_seconds("1-12")
+    (7200.0, 5400.0, 129600.0)
+    >>> walltime_seconds("UNLIMITED") is None
+    True
+    """
+    match = _SLURM_TIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    days, *rest = match.groups()
+    parts = [int(part) for part in rest if part is not None]
+    # What is left out is at the end after days, and hours are the first to be left out without.
+    if days is None and len(parts) < 3:
+        parts.insert(0, 0)
+    hours, minutes, seconds = (*parts, 0, 0)[:3]
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
 def time_left(job_id: str) -> JobState | None:
     """Ask for the state of one job; None if the controller does not answer, or not know it."""
     answer = _ask(["squeue", "--noheader", f"--jobs={job_id}", "--format=%A|%T|%r|%L|%l"])
@@ -140,6 +183,30 @@ def inherited(environ: Mapping[str, str]) -> list[str]:
     """
     ours = ("SLURM_", "SLURMD_", "SRUN_")
     return sorted(name for name in environ if name.startswith(ours) and name != "SLURM_CONF")
+
+
+def worker_memory(bytes_: int, processes: int = 1) -> int:
+    """Give the memory limit of a worker, so that its nanny ends it before SLURM ends the job.
+
+    Nannies and the interpreter need some as well: 256 MiB or 5 % are left to them, at most a
+    quarter.
+
+    Parameters
+    ----------
+    bytes_ : int
+        What SLURM gives to all the processes together.
+    processes : int
+        Number of workers that share it.
+
+    Examples
+    --------
+    >>> worker_memory(8 * 1024 * MIB, processes=4) // MIB
+    1945
+    >>> worker_memory(400 * MIB) // MIB
+    300
+    """
+    left = bytes_ - max(256 * MIB, bytes_ // 20)
+    return max(left, bytes_ * 3 // 4) // processes
 
 
 def _ask(command: list[str]) -> str | None:

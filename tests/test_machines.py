@@ -10,15 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.machines import (
-    CLUSTERS,
-    MACHINES_DIR,
-    Machine,
-    MachineError,
-    machine_names,
-    read_machine,
-    walltime_seconds,
-)
+from psweep_dask.machine_keys import CLUSTERS, MachineError
+from psweep_dask.machines import MACHINES_DIR, Machine, machine_names, read_machine
+from psweep_dask.slurm import walltime_seconds
 
 DESIGN = """
 subcmd: sbatch                  # offline: submits jobscript
@@ -454,7 +448,7 @@ def test_each_kind_of_cluster_is_a_class_of_dask_jobqueue_with_a_section_of_its_
     # In a process of its own, since the import takes over SIGINT.
     code = (
         "import dask_jobqueue\n"
-        "from psweep_dask.machines import CLUSTERS\n"
+        "from psweep_dask.machine_keys import CLUSTERS\n"
         "for name, cls in CLUSTERS.items():\n"
         "    assert getattr(dask_jobqueue, cls).job_cls.default_config_name() == name"
     )

@@ -1,0 +1,244 @@
+"""What may stand in a machine's ``info.yaml``, and of which kind each value is.
+
+What stands below ``jobqueue:`` is dask-jobqueue's affair, and importing that has side effects. So
+the keys in common use are checked here; the others are handed on as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask.utils import parse_bytes, parse_timedelta
+
+from psweep_dask.errors import PsweepError
+from psweep_dask.slurm import UNLIMITED, walltime_seconds
+
+CLUSTERS: Mapping[str, str] = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "lsf": "LSFCluster",
+    "sge": "SGECluster",
+    "oar": "OARCluster",
+    "htcondor": "HTCondorCluster",
+    "moab": "MoabCluster",
+}
+"""What ``cluster:`` may say, and the class of dask_jobqueue that each stands for."""
+
+CLUSTER_NAMES = ", ".join(CLUSTERS)
+
+
+class MachineError(PsweepError):
+    """A machine that is not there or not right: the message names file, key, value and remedy."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Which values are allowed: in words for the user, and as a test."""
+
+    allowed: str
+    fits: Callable[[Any], bool]
+
+
+def given(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Leave out the keys without a value.
+
+    None means the same to most arguments of dask-jobqueue, but no nanny or an error to some.
+    """
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def check_info(info: Mapping[Any, Any], where: str) -> None:
+    """Check the keys and the kinds of their values.
+
+    Raises
+    ------
+    MachineError
+        Naming the file, with which `where` begins, the key, the value, and what is allowed.
+    """
+    for key in info:
+        if key not in _INFO_KINDS:
+            raise MachineError(
+                f"{where}unknown key {key!r}; allowed are {', '.join(_INFO_KINDS)}"
+                f"{_advice_on(str(key))}"
+            )
+    _check_kinds(info, _INFO_KINDS, where)
+    jobqueue = info.get("jobqueue") or {}
+    _check_jobqueue_keys(jobqueue, where)
+    _check_kinds(jobqueue, _jobqueue_kinds(info.get("cluster")), f"{where}jobqueue: ")
+    _check_processes(jobqueue, f"{where}jobqueue: ")
+
+
+def _check_jobqueue_keys(jobqueue: Mapping[Any, Any], where: str) -> None:
+    for key in jobqueue:
+        if not isinstance(key, str) or not key.isidentifier():
+            raise MachineError(
+                f"{where}jobqueue: the key {key!r} is no keyword argument of dask-jobqueue; "
+                "allowed are names with underscores, such as job_extra_directives"
+            )
+    options = jobqueue.get("scheduler_options")
+    below = options if isinstance(options, dict) else {}  # its kind is checked later
+    _check_ours(jobqueue, f"{where}jobqueue: ", _OURS)
+    _check_ours(below, f"{where}jobqueue: scheduler_options: ", ("security", "protocol"))
+
+
+def _check_ours(values: Mapping[Any, Any], where: str, ours: Iterable[str]) -> None:
+    for key in ours:
+        if key in values:
+            remedy = _OURS[key]
+            raise MachineError(f"{where}{key}={values[key]!r}; we set {key} ourselves: {remedy}")
+
+
+def _check_kinds(values: Mapping[Any, Any], kinds: Mapping[str, _Kind], where: str) -> None:
+    for key, value in given(values).items():
+        if key in kinds and not kinds[key].fits(value):
+            raise MachineError(f"{where}{key}={value!r}; allowed is {kinds[key].allowed}")
+
+
+def _check_processes(jobqueue: Mapping[str, Any], where: str) -> None:
+    processes, cores = jobqueue.get("processes"), jobqueue.get("cores")
+    if processes is not None and cores is not None and processes > cores:
+        raise MachineError(
+            f"{where}processes={processes} with cores={cores}; allowed are at most as many "
+            "processes as cores"
+        )
+
+
+def _advice_on(key: str) -> str:
+    if key in _JOBQUEUE_KINDS:
+        return f" ({key} belongs below jobqueue:, indented)"
+    return did_you_mean(key, _INFO_KINDS)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Give the end of a message that names the closest word, if there is one."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _jobqueue_kinds(cluster: str | None) -> dict[str, _Kind]:
+    return {**_JOBQUEUE_KINDS, **_KINDS_OF_CLUSTER.get(cluster or "", {})}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1  # not True, which is an int too
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _is_host(value: Any) -> bool:
+    # It becomes an argument of rsync, where a dash would make it an option.
+    return isinstance(value, str) and re.fullmatch(r"[^-\s]\S*", value) is not None
+
+
+def _is_memory(value: Any) -> bool:
+    if type(value) is not int and not (isinstance(value, str) and re.search("[0-9]", value)):
+        return False
+    try:
+        # Less cannot be meant, no worker starts in it: it is a number that lacks its unit.
+        return bool(parse_bytes(value) >= 2**20)
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_duration(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    if isinstance(value, str) and re.search(r"\s", value):
+        return False  # dask-jobqueue puts it into the job script without quotes
+    try:
+        return bool(0 < parse_timedelta(value) < math.inf)
+    except (ValueError, LookupError, OverflowError):
+        return False
+
+
+def _is_slurm_time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    return value.strip().upper() in UNLIMITED or walltime_seconds(value) is not None
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _are_worker_args(value: Any) -> bool:
+    return _are_texts(value) and "--no-nanny" not in " ".join(value).split()
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_COUNT = _Kind("a whole number from 1", _is_count)
+_TEXT = _Kind("text (in quotes if it looks like a number, a date, yes or no)", _is_text)
+_TEXTS = _Kind('a list of texts, such as ["one", "two"]', _are_texts)
+_MAPPING = _Kind("a mapping, lines of 'key: value' below it", _is_mapping)
+
+_INFO_KINDS: Mapping[str, _Kind] = {
+    "subcmd": _TEXT,
+    "host": _Kind("the name of a host, as ssh takes it", _is_host),
+    "cluster": _Kind(
+        f"one of {CLUSTER_NAMES}", lambda value: isinstance(value, str) and value in CLUSTERS
+    ),
+    "jobqueue": _MAPPING,
+    "jobs": _COUNT,
+}
+
+_JOBQUEUE_KINDS: Mapping[str, _Kind] = {
+    **dict.fromkeys(("queue", "account", "project", "job_name", "job_mem", "config_name"), _TEXT),
+    **dict.fromkeys(("interface", "python", "shebang"), _TEXT),
+    **dict.fromkeys(("local_directory", "log_directory", "shared_temp_directory"), _TEXT),
+    "cores": _COUNT,
+    "processes": _COUNT,
+    "memory": _Kind("a size with its unit, such as 8GiB", _is_memory),
+    "walltime": _Kind(
+        'text in quotes, such as "12:00:00" (without them YAML takes that for a number)', _is_text
+    ),
+    "job_cpu": _COUNT,
+    "death_timeout": _Kind(
+        "a positive number of seconds, or a text without blanks such as 5m", _is_duration
+    ),
+    "worker_extra_args": _Kind(
+        f"{_TEXTS.allowed} without --no-nanny (nannies tell a killed pset from a lost worker)",
+        _are_worker_args,
+    ),
+    "job_script_prologue": _TEXTS,
+    "job_directives_skip": _TEXTS,
+    "job_extra_directives": _Kind(
+        f"{_TEXTS.allowed} (with cluster: htcondor a mapping)", _are_texts
+    ),
+    "scheduler_options": _MAPPING,
+    "nanny": _Kind(
+        "true (a nanny tells a killed pset from a lost worker); leave the key out",
+        lambda value: value is True,
+    ),
+}
+
+_KINDS_OF_CLUSTER: Mapping[str, Mapping[str, _Kind]] = {
+    # The time formats are those of sbatch's manual.
+    "slurm": {
+        "walltime": _Kind(
+            'a time as sbatch takes it, in quotes: "12:00:00", "90" (minutes), "1-12:00:00" '
+            "(a day and a half), UNLIMITED (without quotes YAML takes 12:00:00 for a number)",
+            _is_slurm_time,
+        )
+    },
+    "htcondor": {"job_extra_directives": _MAPPING},
+}
+
+_OURS: Mapping[str, str] = {
+    "security": "every cluster gets temporary TLS credentials; leave the key out",
+    "protocol": "every cluster speaks TLS; leave the key out",
+    "n_workers": "say how many jobs at most with jobs:, beside jobqueue:",
+    "name": "each run names its own cluster; the name of the jobs is job_name",
+    "asynchronous": "leave the key out",
+    "loop": "leave the key out",
+}
+"""The arguments that are not the user's to set, and what to do instead."""
