@@ -98,7 +98,7 @@ def _examine(machine: Machine, folder: Path, tell: Callable[[str], object]) -> I
         token.write_text("here")
         before = time.time()
         there: dict[str, Any] = client.submit(look_around, str(folder), list(PACKAGES)).result()
-        yield from _compare(there, folder, before, time.time())
+        yield from compare(there, folder, before, time.time())
 
 
 def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
@@ -123,7 +123,18 @@ def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
     }
 
 
-def _compare(there: dict[str, Any], folder: Path, before: float, after: float) -> Iterator[Check]:
+def compare(there: dict[str, Any], folder: Path, before: float, after: float) -> Iterator[Check]:
+    """Say what a worker sees otherwise than this process.
+
+    Parameters
+    ----------
+    there : dict
+        As `look_around` gives it.
+    folder : Path
+        Where both have left a file.
+    before, after : float
+        When the worker was asked, and when its answer came.
+    """
     host = there["host"]
     both_ways = there["sees_files"] and (folder / "from_worker").exists()
     yield Check(

@@ -207,7 +207,8 @@ class FleetPolicy:
             self._pause(now)
         elif job.brought and not job.leaving:
             self._short_lives = self._short_lives + 1 if ran < SHORT_LIFE else 0
-            self._pause(now)
+            if self._short_lives:
+                self._pause(now)
 
     def _pause(self, now: float) -> None:
         tries = len(self.barren) + len(self.refusals) + self._short_lives

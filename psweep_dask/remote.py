@@ -252,6 +252,6 @@ def _wake(fleet: Fleet, stopper: Stopper) -> None:
 @contextmanager
 def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
-        warden.install(client, ours=False)
+        warden.install(client, ours=False, ends_with_driver=True)
         tell_deaths_ourselves()
         yield client

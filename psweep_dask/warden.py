@@ -8,6 +8,7 @@ cluster that is not ours and has it tell us of each death, instead of trying aga
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -24,7 +25,7 @@ from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Worker, Wor
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask import note, runner
+from psweep_dask import note, orphan, runner
 from psweep_dask.blame import Death, Running
 from psweep_dask.note import Entry, Note
 
@@ -46,7 +47,7 @@ KEY_MARK = "psweep"
 """Last part of the keys of our tasks, to know them on a cluster that others use too."""
 
 
-def install(client: Client, ours: bool) -> None:
+def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
     """Watch over the workers of a cluster, those that come later included.
 
     Parameters
@@ -54,9 +55,11 @@ def install(client: Client, ours: bool) -> None:
     client : Client
     ours : bool
         Whether we started the cluster, with the settings that suit us.
+    ends_with_driver : bool, optional
+        Whether the workers are to leave when their scheduler is gone.
     """
     client.register_plugin(Guard(ours))
-    client.register_plugin(Warden())
+    client.register_plugin(Warden(ends_with_driver))
     if not ours:
         client.register_plugin(Judiciary())
 
@@ -143,10 +146,19 @@ class _Watched:
 
 
 class Warden(NannyPlugin):
-    """Has a nanny end what is over its time, and report how its worker died."""
+    """Has a nanny end what is over its time, and report how its worker died.
+
+    Parameters
+    ----------
+    ends_with_driver : bool
+        Whether the worker is to leave when its scheduler is gone.
+    """
 
     name = "psweep_dask-warden"
     idempotent = True
+
+    def __init__(self, ends_with_driver: bool) -> None:
+        self._ends_with_driver = ends_with_driver
 
     def setup(self, nanny: Nanny) -> None:
         """Begin to look at the worker now and then."""
@@ -155,10 +167,16 @@ class Warden(NannyPlugin):
         callback = PeriodicCallback(partial(self._look, nanny), INTERVAL * 1000)
         nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
         callback.start()
+        if self._ends_with_driver:
+            self._search = asyncio.get_running_loop().create_task(
+                orphan.leave_without_scheduler(nanny, partial(self._end_worker, nanny))
+            )
 
     def teardown(self, nanny: Nanny) -> None:
         """End it."""
         nanny.periodic_callbacks.pop(self.name).stop()
+        if self._ends_with_driver and self._search is not asyncio.current_task():
+            self._search.cancel()
 
     def _look(self, nanny: Nanny) -> None:
         watched = self._watched
@@ -173,6 +191,11 @@ class Warden(NannyPlugin):
             watched.note = note.take_over(note.note_path(nanny.address, watched.pid))
         if watched.note is not None:
             _enforce_deadlines(watched, watched.note)
+
+    def _end_worker(self, nanny: Nanny) -> None:
+        watched = _begin_to_watch(nanny)
+        if watched is not None:
+            kill_with_children(watched.pid)
 
 
 class Judiciary(SchedulerPlugin):
