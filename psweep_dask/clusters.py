@@ -148,6 +148,9 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
             finally:  # a func that runs on after the run was given up blocks a worker
                 local.renew_workers(on_local.left_running)
     elif isinstance(where, Machine):
+        _check_threads(
+            needs, batch.threads(where), f"as many processes: as cores: in {where.info_path}"
+        )
         with machine_workers(where, base, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)
     elif isinstance(where, Allocation):
@@ -211,14 +214,17 @@ def _prepare_workers(client: Client, needs: Needs) -> None:
         )
 
 
-def _check_workers(client: Client, needs: Needs) -> None:
-    threads: dict[str, int] = client.nthreads()
-    if needs.single_threaded and any(number > 1 for number in threads.values()):
+def _check_threads(needs: Needs, threads: int, remedy: str) -> None:
+    if needs.single_threaded and threads > 1:
         raise ClusterError(
             "capture_logs redirects the output of a whole process, so it needs workers with one "
-            f"thread; this cluster has workers with {max(threads.values())}: start it with "
-            "threads_per_worker=1, or use cluster='local'"
+            f"thread; these have {threads}: start them with {remedy}, or use cluster='local'"
         )
+
+
+def _check_workers(client: Client, needs: Needs) -> None:
+    threads: dict[str, int] = client.nthreads()
+    _check_threads(needs, max(threads.values(), default=1), "threads_per_worker=1")
     told = client.run(_import_task, on_error="return")  # one that dies meanwhile returns its error
     missing = {where: why for where, why in told.items() if isinstance(why, str)}
     if missing:
