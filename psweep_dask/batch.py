@@ -225,6 +225,11 @@ class Batch:
         self._jobs[job_id] = job
         return job_id
 
+    @property
+    def state_at_first(self) -> JobState | None:
+        """What to take for the state of a job until the queue is asked, if it can be."""
+        return JobState("PENDING") if self._machine.cluster == "slurm" else None
+
     def states(self) -> dict[str, JobState] | None:
         """Ask the queue about our jobs; None if it cannot be asked."""
         return slurm.job_states(self.job_name) if self._machine.cluster == "slurm" else None

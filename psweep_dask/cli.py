@@ -192,7 +192,14 @@ def doctor(name: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.doctor import examine  # distributed takes half a second to import
 
-    checks = examine(name, lambda text: click.echo(text, err=True) if text else None)
+    said = [""]
+
+    def tell(text: str) -> None:
+        if text not in ("", said[-1]):
+            said.append(text)
+            click.echo(text, err=True)
+
+    checks = examine(name, tell)
     table = [("ok" if not one.advice else "!!", one.what, one.found) for one in checks]
     click.echo(tabulate(table, tablefmt="plain"))
     for one in checks:

@@ -59,7 +59,7 @@ class Fleet:
     jobs_path : Path
         Where the ids of the jobs are noted, to cancel them if this process cannot.
     tell : callable
-        Is told what the run waits for, or an empty str.
+        Is told again and again what the run waits for, or an empty str.
     """
 
     def __init__(
@@ -84,7 +84,6 @@ class Fleet:
         self._closing = False
         self._error: Exception | None = None
         self._stuck: set[str] = set()
-        self._said = ""
         self._thread = threading.Thread(target=self._keep, name="psweep_dask-fleet", daemon=True)
         self._thread.start()
 
@@ -122,7 +121,7 @@ class Fleet:
         self._closing = True
         self._news.set()
         self._thread.join()
-        self._say("")
+        self._tell("")
         trouble = self._batch.cancel_all(self._policy.jobs)
         if trouble:
             ids = " ".join(job.job_id for job in self._policy.jobs)
@@ -166,12 +165,7 @@ class Fleet:
             self._lifetimes.retire(job.name)
         if orders.submit or orders.cancel or orders.retire:
             self._changed = now
-        self._say(self._waits_for() if self._left and not present else "")
-
-    def _say(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
-            self._tell(text)
+        self._tell(self._waits_for() if self._left and not present else "")
 
     def _submit(self, now: float) -> None:
         name = f"{self._batch.job_name.removeprefix('psweep-')}-{next(self._numbers)}"
@@ -182,7 +176,7 @@ class Fleet:
             return
         with self._jobs_path.open("a") as stream:
             stream.write(f"{job_id} {self._batch.job_name}\n")
-        self._policy.submitted(Job(job_id, name, now))
+        self._policy.submitted(Job(job_id, name, now, self._batch.state_at_first))
 
     def _note_lives(self, now: float, present: dict[str, Present]) -> None:
         """Tell when the walltime of each job is over, as far as anybody knows."""

@@ -20,6 +20,9 @@ log = logging.getLogger("psweep_dask")
 QUIET = 60.0
 """Seconds between two log lines about what a run waits for, where there is no bar."""
 
+SETTLED = 3.0
+"""The same if it waits for something else meanwhile."""
+
 Verbose = bool | Sequence[str]
 
 
@@ -51,7 +54,8 @@ class Progress:
         self._verbose = verbose
         self._started = time.monotonic()
         self._bar = _bar(total, _watched() if show is None else show)
-        self._told_waiting = -QUIET
+        self._told = ""
+        self._told_at = -QUIET
 
     def begin(self) -> None:
         """Start the clock: the workers are there."""
@@ -67,10 +71,14 @@ class Progress:
             Empty when it goes on.
         """
         if not self._bar.disable:
-            self._bar.set_description_str(text)
-        elif text and time.monotonic() - self._told_waiting >= QUIET:
-            self._told_waiting = time.monotonic()
-            log.info("%s", text)
+            if text != (self._bar.desc or ""):
+                self._bar.set_description_str(text)
+        elif text:
+            now = time.monotonic()
+            pause = QUIET if text == self._told else SETTLED
+            if now - self._told_at >= pause:
+                self._told, self._told_at = text, now
+                log.info("%s", text)
 
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""
