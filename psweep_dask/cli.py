@@ -141,9 +141,9 @@ def machines(name: str | None) -> None:
     psweep-dask machines mycluster
     """  # noqa: D301  (click wants the character itself)
     if name is not None:
-        from psweep_dask import batch  # distributed takes half a second to import
+        from psweep_dask import jobqueue  # distributed takes half a second to import
 
-        click.echo(batch.job_script(read_machine(name)))
+        click.echo(jobqueue.job_script(read_machine(name)))
         return
     known = [read_machine(one) for one in machine_names()]
     if not known:

@@ -11,7 +11,7 @@ import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask import batch, warden
+from psweep_dask import jobqueue, warden
 from psweep_dask.allocation import Allocation, inside
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.errors import PsweepError
@@ -96,7 +96,7 @@ def _machine(name: str) -> Machine:
             f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"
         )
     machine = read_machine(name)
-    batch.job_script(machine)
+    jobqueue.job_script(machine)
     return machine
 
 
@@ -149,7 +149,7 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
                 local.renew_workers(on_local.left_running)
     elif isinstance(where, Machine):
         _check_threads(
-            needs, batch.threads(where), f"as many processes: as cores: in {where.info_path}"
+            needs, jobqueue.threads(where), f"as many processes: as cores: in {where.info_path}"
         )
         with machine_workers(where, base, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)

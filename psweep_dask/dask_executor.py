@@ -165,6 +165,8 @@ class DaskExecutor:
         So many wait where psets are short. They would be over soon, and some might begin just
         before the cancellation, in vain.
         """
+        self._dropped += [one for one, _ in self._held]
+        self._held.clear()
         if not self._check_connection():
             return
         running = {key for keys in self._client.processing().values() for key in keys}

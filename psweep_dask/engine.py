@@ -177,7 +177,7 @@ class Engine:
     def _mourn(self, one: Slice, loss: Loss) -> Iterator[SliceResult]:
         """Find out whose fault the loss of a slice is, and hand out the others again."""
         if not loss.worker:
-            self._slicer.hand_back(one.places)
+            self._slicer.hand_back(one.places, alone=one.life > 0, life=one.life)
             return
         self._lost.add(loss.worker)
         at = {self._plan.seqs[place]: place for place in one.places}

@@ -14,10 +14,10 @@ from typing import Any
 from distributed import Status
 from distributed.scheduler import WorkerState
 
-from psweep_dask.batch import Batch
 from psweep_dask.blame import Cut
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet_policy import FleetPolicy, Job, Present
+from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes
 from psweep_dask.slurm import JobState
 
@@ -122,7 +122,7 @@ class Fleet:
         self._news.set()
         self._thread.join()
         self._tell("")
-        trouble = self._batch.cancel_all(self._policy.jobs)
+        trouble = self._batch.cancel_all()
         if trouble:
             ids = " ".join(job.job_id for job in self._policy.jobs)
             log.warning(
@@ -156,8 +156,8 @@ class Fleet:
         orders = self._policy.orders(now, self._left or 0, states, present)
         self._note_lives(now, present)
         for _ in range(orders.submit):
-            if not self._closing:
-                self._submit(now)
+            if self._closing or not self._submit(now):
+                break
         trouble = self._batch.cancel(orders.cancel)
         if trouble:
             log.warning("jobs could not be cancelled: %s", trouble)
@@ -167,16 +167,18 @@ class Fleet:
             self._changed = now
         self._tell(self._waits_for() if self._left and not present else "")
 
-    def _submit(self, now: float) -> None:
+    def _submit(self, now: float) -> bool:
         name = f"{self._batch.job_name.removeprefix('psweep-')}-{next(self._numbers)}"
         try:
             job_id = self._batch.submit(name)
         except (OSError, RuntimeError) as err:
             self._policy.refused(now, _stderr_of(str(err)))
-            return
+            return False
         with self._jobs_path.open("a") as stream:
             stream.write(f"{job_id} {self._batch.job_name}\n")
+        self._lifetimes.expect(name)
         self._policy.submitted(Job(job_id, name, now, self._batch.state_at_first))
+        return True
 
     def _note_lives(self, now: float, present: dict[str, Present]) -> None:
         """Tell when the walltime of each job is over, as far as anybody knows."""
@@ -188,8 +190,8 @@ class Fleet:
                 walltime = state.left if state.limit is None else state.limit
                 self._lifetimes.jobs[job.name] = JobLife(now + state.left, walltime)
             elif state is None and self._batch.walltime is not None and job.name in present:
-                life = JobLife(now + self._batch.walltime, self._batch.walltime)
-                self._lifetimes.jobs.setdefault(job.name, life)
+                life = JobLife(job.first_seen + self._batch.walltime, self._batch.walltime)
+                self._lifetimes.jobs[job.name] = life
 
     def _waits_for(self) -> str:
         """Say what keeps the run from having workers."""

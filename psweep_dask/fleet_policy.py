@@ -45,6 +45,8 @@ class Job:
         Whether a worker of it has connected.
     last_seen : float
         When a worker of it was connected, or the job was submitted.
+    first_seen : float
+        When the first worker of it had connected.
     leaving : bool
         It was told to finish what it has and leave, or was cancelled.
     """
@@ -55,6 +57,7 @@ class Job:
     state: JobState | None = None
     running_since: float | None = None
     brought: bool = False
+    first_seen: float = 0.0
     leaving: bool = False
 
 
@@ -186,6 +189,7 @@ class FleetPolicy:
         if present is not None:
             if not job.brought:
                 self.barren.clear()
+                job.first_seen = now
             job.brought, job.last_seen = True, now
             job.leaving = job.leaving or present.leaving
         elif self._has_ended(job, now):

@@ -29,6 +29,10 @@ INTERVAL = 0.25
 MARGIN = 2.0
 """Seconds that a worker needs for its leave, and that SLURM's clock may differ from ours."""
 
+SETTLED = 10.0
+"""Seconds after which it is known what a worker was running when it was told to begin no more:
+its heartbeats tell."""
+
 SAMPLE = 200
 """So many of the latest slices tell how long such psets take."""
 
@@ -89,6 +93,7 @@ class Lifetimes(SchedulerPlugin):
         self._took: deque[float] = deque(maxlen=SAMPLE)
         self._needed = 0.0
         self._asked = 0.0
+        self._paused: dict[str, float] = {}
         self.jobs: dict[str, JobLife] = {}
         """By name of the job; "" for all workers."""
 
@@ -195,6 +200,10 @@ class Lifetimes(SchedulerPlugin):
             found.setdefault(self._job_name(str(one.name)), []).append(one)
         return found
 
+    def expect(self, job: str) -> None:
+        """Know a job by its name from now on; when it ends is told later, if ever."""
+        self.jobs.setdefault(job, JobLife(math.inf, math.inf))
+
     def retire(self, job: str) -> None:
         """Have the workers of a job finish what they have and leave."""
         self.jobs[job] = JobLife(-math.inf, math.inf)
@@ -224,9 +233,17 @@ class Lifetimes(SchedulerPlugin):
             if self._left(life, now) >= needed + MARGIN or self._is_fresh(life, now):
                 continue
             if one.status == Status.running:
+                self._paused[one.address] = now
                 self._pause(one)
             elif idle:
                 self._scheduler.close_worker(one.address)
+            elif now - self._paused.get(one.address, now) > SETTLED:
+                self._take_back(one)
+
+    def _take_back(self, worker: WorkerState) -> None:
+        """Give tasks to others that the worker had not begun when it was told to begin no more."""
+        for task in worker.processing - worker.executing.keys():
+            self._scheduler._reschedule(task.key, stimulus_id=f"{self.name}-{time.time()}")
 
     def _pause(self, worker: WorkerState) -> None:
         stimulus_id = f"{self.name}-{time.time()}"

@@ -16,9 +16,8 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
-from psweep_dask import batch, slurm, warden
+from psweep_dask import jobqueue, slurm, warden
 from psweep_dask.allocation import Allocation, scheduler_host
-from psweep_dask.batch import Batch
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
@@ -26,6 +25,7 @@ from psweep_dask.dask_log import tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
+from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes
 from psweep_dask.machines import Machine
 from psweep_dask.step import Step
@@ -91,13 +91,13 @@ def machine_workers(
             log.info(
                 "at most %d jobs of %d workers on %s, scheduler: %s, dashboard: %s",
                 machine.jobs,
-                batch.processes(machine),
+                jobqueue.processes(machine),
                 machine.name,
                 jobs.address,
                 dashboard_link(client),
             )
             lifetimes = Lifetimes(resources, timeout)
-            slots = batch.processes(machine) * batch.threads(machine)
+            slots = jobqueue.processes(machine) * jobqueue.threads(machine)
             fleet = Fleet(
                 jobs,
                 FleetPolicy(machine.jobs, slots),

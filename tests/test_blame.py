@@ -5,7 +5,16 @@ import signal
 
 import pytest
 
-from psweep_dask.blame import ALONE_AFTER, LOSSES, SUSPICIONS, Death, Judge, Running
+from psweep_dask.blame import (
+    ALONE_AFTER,
+    LOSSES,
+    SUSPICIONS,
+    WHOLE_LIFE,
+    Cut,
+    Death,
+    Judge,
+    Running,
+)
 
 
 def death(exitcode=-11, running=(5,), run="r", **more):
@@ -92,3 +101,36 @@ def test_who_loses_its_worker_again_and_again_travels_alone_and_then_is_a_row():
     charge = judge.verdict([5], None).charge
     assert (charge.status, charge.final) == ("killed", True)
     assert "walltime" in charge.text
+
+
+def test_who_is_cut_off_among_others_travels_alone_to_any_worker():
+    verdict = Judge("r").verdict([5, 6], None, Cut(ran=99.0, life=100.0, walltime=110.0))
+    assert (verdict.charge, verdict.alone, verdict.life) == (None, {5, 6}, 0.0)
+
+
+def test_who_is_cut_off_alone_needs_a_worker_that_lives_longer_than_it_ran():
+    cut = Cut(ran=0.9 * WHOLE_LIFE * 100.0, life=100.0, walltime=110.0)
+    verdict = Judge("r").verdict([5], None, cut)
+    assert (verdict.charge, verdict.alone) == (None, {5})
+    assert cut.ran < verdict.life < 2 * cut.ran
+
+
+def test_who_had_a_whole_life_and_was_cut_off_does_not_fit_into_the_walltime():
+    verdict = Judge("r").verdict([5], None, Cut(ran=95.0, life=100.0, walltime=110.0))
+    charge = verdict.charge
+    assert (charge.pset_seq, charge.status, charge.seconds) == (5, "killed", 95.0)
+    assert charge.final
+    assert "walltime of its job, 110 s, ended the pset after 95 s" in charge.text
+    assert "ps.retry(kind='killed')" in charge.text
+
+
+def test_the_walltime_costs_no_attempt_however_often_it_cuts_off():
+    judge = Judge("r")
+    cut = Cut(ran=10.0, life=100.0, walltime=110.0)
+    assert all(judge.verdict([5], None, cut).charge is None for _ in range(2 * LOSSES))
+    assert judge.verdict([5], None).charge is None  # nor is it a loss to the infrastructure
+
+
+@pytest.mark.parametrize("report", [death(-signal.SIGTERM), death(-signal.SIGKILL)])
+def test_what_the_end_of_a_job_kills_is_not_the_fault_of_who_ran(report):
+    assert Judge("r").verdict([4, 5, 6], report, Cut(10.0, 100.0, 110.0)).charge is None

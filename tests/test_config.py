@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import dask.config
 import distributed  # noqa: F401  (its defaults are what we compare with)
 import pytest
 
-from psweep_dask.config import CLUSTER_SETTINGS, cluster_settings
+from psweep_dask.config import CLUSTER_SETTINGS, as_environment, cluster_settings
 
 
 @pytest.mark.parametrize("name", CLUSTER_SETTINGS)
@@ -16,3 +21,29 @@ def test_the_psweep_section_wins():
     with dask.config.set({"psweep.dask": {"distributed.scheduler.allowed-failures": 7}}):
         assert cluster_settings()["distributed.scheduler.allowed-failures"] == 7
     assert cluster_settings()["distributed.scheduler.allowed-failures"] == 0
+
+
+READ = """
+import json, sys
+import dask.config, distributed
+print(json.dumps({name: dask.config.get(name) for name in json.load(sys.stdin)}))
+"""
+
+
+def test_settings_reach_another_process_by_its_environment():
+    settings = {
+        **CLUSTER_SETTINGS,
+        "distributed.comm.tls.worker.key": "/home/me/it's 100% mine/größe/.psweep_dask-x1/key.pem",
+        "distributed.comm.require-encryption": True,
+        "distributed.admin.max-error-length": 12345,
+        "distributed.worker.preload": ["one.py", "two.py"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        input=json.dumps(list(settings)),
+        env={**os.environ, **as_environment(settings)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == settings

@@ -17,7 +17,12 @@ import pytest
 import psweep_dask as ps
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")])
+SLURM = {
+    EXAMPLES / "slurm" / name for name in ("driver_job.py", "in_an_allocation.py", "live_run.py")
+}
+"""These need a cluster: integration/test_slurm_examples.py runs them."""
+
+SCRIPTS = sorted({*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")} - {*EXAMPLES.glob("slurm/*")})
 NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
 """A script is an example, and so is a folder of scripts that are started in the order of names."""
 
@@ -295,7 +300,9 @@ def test_an_example_shows_what_it_promises(name, tmp_path):
     CHECKS[name](done)
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(EXAMPLES)))
+@pytest.mark.parametrize(
+    "path", [*SCRIPTS, *sorted(SLURM)], ids=lambda path: str(path.relative_to(EXAMPLES))
+)
 def test_an_example_is_short_and_says_what_it_shows(path):
     lines = path.read_text().splitlines()
     assert len(lines) < (90 if path.name == "forced_pendulum.py" else 60)

@@ -162,6 +162,102 @@ def test_a_worker_that_dies_is_told_with_what_its_nanny_has_seen():
     assert running.pset_seq == 10
 
 
+class Chosen(AnyWorkers):
+    """Names the workers that a test chooses for slices that need a long life."""
+
+    def __init__(self, client):
+        super().__init__(client, waits_for_none=False, resources={})
+        self.workers: list[str] = []
+        self.asked: list[float] = []
+        self.left = 0
+
+    def slots(self, left):
+        self.left = left
+        return super().slots(left)
+
+    def workers_for(self, seconds):
+        self.asked.append(seconds)
+        return self.workers
+
+
+@pytest.fixture
+def chosen(client):
+    return Chosen(client)
+
+
+def where(client, chosen):
+    def func(pset):
+        from distributed import get_worker
+
+        return {"y": get_worker().address}
+
+    return DaskExecutor(client, work(func), "where", chosen)
+
+
+def test_a_slice_that_needs_a_long_life_is_held_until_a_worker_has_it(client, chosen):
+    executor = where(client, chosen)
+    executor.start([(Slice([0], 9.0, life=100.0), packed(0)), (Slice([1], 9.0), packed(1))])
+    ((one, _),) = executor.finished(30.0)
+    assert one.places == [1]  # the other holds up nobody
+    assert executor.finished(0.0) == []
+    assert (executor.in_flight, executor.stalled) == (1, 1)
+    assert set(chosen.asked) == {100.0}
+    executor.slots(left=5)
+    assert chosen.left == 6  # workers are needed for it, too
+    for address in client.scheduler_info()["workers"]:
+        chosen.workers = [address]
+        executor.finished(0.0)
+        assert executor.stalled == 0
+        assert drain(executor)[(0,)]["y"] == [address]
+        assert executor.in_flight == 0
+        chosen.workers = []
+        executor.start([(Slice([0], 9.0, life=100.0), packed(0))])
+        assert executor.stalled == 1
+
+
+def test_a_stop_gives_held_slices_back(client, chosen):
+    executor = where(client, chosen)
+    executor.start([(Slice([0], 9.0, life=100.0), packed(0))])
+    executor.cancel_waiting()
+    assert executor.finished(0.0) == [(Slice([0], 9.0, life=100.0), Loss())]
+    assert executor.in_flight == 0
+
+
+def test_a_worker_that_was_chosen_and_is_gone_holds_up_nobody(client, chosen):
+    executor = where(client, chosen)
+    chosen.workers = ["tcp://127.0.0.1:1"]
+    executor.start([(Slice([0], 9.0, life=100.0), packed(0))])
+    assert drain(executor)[(0,)]["y"][0] in client.scheduler_info()["workers"]
+
+
+def test_no_more_psets_run_at_once_than_resources_allow(study_folder):
+    def func(pset):
+        os.mkdir("the only GPU")  # fails if it is there
+        time.sleep(0.02)
+        os.rmdir("the only GPU")
+        return {}
+
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=4,
+            processes=False,
+            resources={"GPU": 1},
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        asks = {"GPU": 1}
+        supply = AnyWorkers(client, False, asks)
+        executor = DaskExecutor(client, work(func), "func", supply, asks)
+        assert executor.slots(left=8) == 1
+        executor.start([(Slice([n], 9.0), packed(n)) for n in range(8)])
+        statuses = []
+        while executor.in_flight:
+            statuses += [result.statuses for _, result in executor.finished(30.0)]
+    assert statuses == [{"ok": 1}] * 8
+
+
 def test_ctrl_c_lets_the_pset_finish_and_ends_the_slice():
     def func(pset):
         if pset["a"] == 2:

@@ -27,11 +27,26 @@ from psweep_dask.options import OptionError, Options
         ("database_dir", 3),
         ("database_basename", "sub/database.pk"),
         ("database_basename", ""),
+        ("resources", "GPU=1"),
+        ("resources", ["GPU"]),
+        ("resources", {"GPU": 0}),
+        ("resources", {"GPU": -1}),
+        ("resources", {"GPU": True}),
+        ("resources", {"GPU": "1"}),
+        ("resources", {"GPU": float("inf")}),
+        ("resources", {"GPU": float("nan")}),
+        ("resources", {"GPU": 1, "MEM": None}),
+        ("resources", {1: 1}),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_those_that_are(option, value):
     with pytest.raises(OptionError, match=rf"^{option}=.*; allowed are "):
         Options(**{option: value})
+
+
+@pytest.mark.parametrize("resources", [None, {}, {"GPU": 1}, {"GPU": 0.5, "MEM": 8e9}])
+def test_resources_are_names_and_amounts(resources):
+    assert Options(resources=resources).resources == resources
 
 
 def test_git_needs_something_to_commit():

@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+from psweep_dask import progress as progress_module
 from psweep_dask.progress import Progress
 from psweep_dask.work import Failure, SliceResult
 
@@ -56,6 +57,28 @@ def test_failed_often(limit, often):
     progress.update(result_of(KeyError=3))
     progress.update(result_of(KeyError=4))
     assert progress.failed_often(limit) is often
+
+
+def test_the_bar_says_what_a_run_waits_for_until_it_goes_on(capsys):
+    progress = Progress(10, show=True)
+    progress.wait_for("waiting for jobs: 3 pending (Resources)")
+    assert "waiting for jobs: 3 pending (Resources)" in capsys.readouterr().err
+    progress.wait_for("")
+    progress.update(result_of(ok=4))
+    progress.close()
+    assert "waiting" not in capsys.readouterr().err.rpartition("\r")[2]
+
+
+def test_without_a_bar_the_log_says_now_and_then_what_a_run_waits_for(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "psweep_dask")
+    progress = Progress(10, show=False)
+    for text in ("3 pending", "3 pending", "2 pending", "", "1 pending"):
+        progress.wait_for(text)
+    assert caplog.messages == ["3 pending"]
+    monkeypatch.setattr(progress_module, "SETTLED", 0.0)  # the time is over
+    progress.wait_for("")
+    progress.wait_for("1 starting")
+    assert caplog.messages == ["3 pending", "1 starting"]
 
 
 SCRIPT = """

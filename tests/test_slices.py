@@ -123,3 +123,19 @@ def test_a_slice_that_ran_nothing_is_handed_out_again():
     one = slicer.next(1)
     slicer.finished(one, 0, 0.0)
     assert slicer.next(1).places == one.places
+
+
+def test_who_must_travel_alone_does_and_needs_the_life_that_was_asked_for():
+    slicer = Slicer(40, 1)
+    first = slicer.next(1).places
+    assert len(first) > 2
+    slicer.hand_back(first[:1], alone=True, life=30.0)
+    slicer.hand_back(first[1:2], alone=True)
+    slicer.hand_back(first[2:])
+    handed_out = []
+    while slicer.left:
+        handed_out.append(slicer.next(1))
+        slicer.finished(handed_out[-1], len(handed_out[-1].places), 1e-3)
+    assert [(one.places, one.life) for one in handed_out[:2]] == [([0], 30.0), ([1], 0.0)]
+    assert {one.life for one in handed_out[2:]} == {0.0}
+    assert sorted(place for one in handed_out for place in one.places) == list(range(40))

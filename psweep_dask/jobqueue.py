@@ -41,7 +41,7 @@ PREVIEW_ADDRESS = "tls://DRIVER:PORT"
 """Stands for the scheduler in a job script that is only shown."""
 
 
-def jobqueue() -> ModuleType:
+def import_quietly() -> ModuleType:
     """Import dask-jobqueue, and give Ctrl-C back, which its import takes over.
 
     Raises
@@ -71,12 +71,8 @@ def cluster_class(machine: Machine) -> type[JobQueueCluster]:
     MachineError
         If the machine names none, or has a setting that the class does not know.
     """
-    found: type[JobQueueCluster] = getattr(jobqueue(), CLUSTERS[machine.live])
-    known = {
-        name
-        for one in (*found.__mro__, *found.job_cls.__mro__)
-        for name in inspect.signature(one.__init__).parameters
-    }
+    found: type[JobQueueCluster] = getattr(import_quietly(), CLUSTERS[machine.live])
+    known = _parameters(found) | _parameters(found.job_cls)
     unknown = [name for name in machine.jobqueue if name not in known]
     if unknown:
         close = difflib.get_close_matches(unknown[0], known, 1)
@@ -85,6 +81,11 @@ def cluster_class(machine: Machine) -> type[JobQueueCluster]:
             f"{machine.info_path}: {found.__name__} knows no jobqueue setting {unknown[0]!r}{hint}"
         )
     return found
+
+
+def _parameters(kind: type) -> set[str]:
+    made_by = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one)]
+    return {name for one in made_by[:-1] for name in inspect.signature(one).parameters}
 
 
 def job_script(machine: Machine) -> str:
@@ -96,7 +97,9 @@ def job_script(machine: Machine) -> str:
         If the machine is not for live runs, or if its settings do not fit dask-jobqueue.
     """
     found = cluster_class(machine)
+    of_jobs = _parameters(found.job_cls)
     options = job_options(machine, "psweep-12345678", {}, Path("LOG_DIR"))
+    options = {name: value for name, value in options.items() if name in of_jobs}
     try:
         job: QueueJob = found.job_cls(PREVIEW_ADDRESS, name="12345678-0", **options)
     except ValueError as err:
@@ -125,11 +128,12 @@ def job_options(
     options["job_script_prologue"] = [*(machine.setting("job_script_prologue") or []), *prologue]
     options["processes"] = processes(machine)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-    memory = machine.setting("memory")
-    if memory is not None:
-        limit = slurm.worker_memory(parse_bytes(memory), options["processes"])
+    memory = [machine.setting(name) for name in ("memory", "job_mem")]
+    if memory[0] is not None:
+        least = min(parse_bytes(one) for one in memory if one is not None)
+        limit = slurm.worker_memory(least, options["processes"])
         extra += ["--memory-limit", str(limit)]
-    options["worker_extra_args"] = [*(machine.setting("worker_extra_args") or []), *extra]
+    options["worker_extra_args"] = [*extra, *(machine.setting("worker_extra_args") or [])]
     if machine.cluster == "slurm":
         directives = ["--no-requeue"]
         if machine.setting("log_directory") is None:
@@ -244,19 +248,25 @@ class Batch:
         self.cluster.sync(self._close, ids)
         return None
 
-    def cancel_all(self, jobs: Iterable[Job]) -> str | None:
-        """Cancel the jobs of the run, the one that was being submitted just now as well."""
-        if self._machine.cluster == "slurm" and self._jobs:
+    def cancel_all(self) -> str | None:
+        """Cancel all jobs of the run; tell what went wrong."""
+        if not self._jobs:
+            return None
+        if self._machine.cluster == "slurm":
             return slurm.cancel_by_name(self.job_name)
-        return self.cancel(jobs)
+        self.cluster.sync(self._close, list(self._jobs))
+        return None
 
     async def _close(self, ids: list[str]) -> None:
         await asyncio.gather(*(self._jobs[job_id].close() for job_id in ids))
 
     def output(self, job_id: str) -> str:
         """Give the last lines that a job has printed."""
-        folder = Path(str(self._machine.setting("log_directory") or self._log_dir))
-        for path in sorted(folder.glob(f"*{job_id}*"), reverse=True):
+        elsewhere = self._machine.setting("log_directory")
+        paths = [self._log_dir / f"{job_id}.log"]
+        if elsewhere is not None:
+            paths = [Path(elsewhere, f"{self.job_name}-{job_id}.{end}") for end in ("err", "out")]
+        for path in filter(Path.exists, paths):
             with path.open(errors="replace") as stream:
                 text = "".join(deque(stream, TAIL)).strip()
             if text:

@@ -1,0 +1,55 @@
+"""A scheduler in this process, and workers that have the names and resources of a test."""
+
+from __future__ import annotations
+
+import dask.config
+from distributed import Client, LocalCluster, Worker
+
+from psweep_dask.config import cluster_settings
+
+
+class InProcess:
+    """A cluster with our settings, without workers at first; and a client of it."""
+
+    def __enter__(self):
+        with dask.config.set(cluster_settings()):
+            self.cluster = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
+        self.scheduler = self.cluster.scheduler
+        self.client = Client(self.cluster, set_as_default=False)
+        self.workers = {}
+        return self
+
+    def __exit__(self, *_):
+        for address in list(self.workers):
+            self.stop(address)
+        self.client.close()
+        self.cluster.close()
+
+    def start(self, name, nthreads=1, resources=None):
+        """Start a worker, and give its address."""
+
+        async def start():
+            return await Worker(
+                self.cluster.scheduler_address,
+                name=name,
+                nthreads=nthreads,
+                resources=resources,
+                dashboard=False,
+                memory_limit=0,
+            )
+
+        worker = self.cluster.sync(start)
+        self.workers[worker.address] = worker
+        return worker.address
+
+    def stop(self, address):
+        """End a worker, or wait until it has ended. What it runs must come to an end."""
+        self.cluster.sync(self.workers.pop(address).close)
+
+    def lose(self, address):
+        """Have the scheduler believe that a worker has died."""
+
+        async def lose():
+            await self.scheduler.remove_worker(address, stimulus_id="test")
+
+        self.cluster.sync(lose)
