@@ -32,6 +32,9 @@ CALM = 5.0
 RESTLESS_FOR = 10.0
 """Seconds for which a change makes restless."""
 
+TAKING = {Status.init, Status.running}
+"""States of a worker that takes psets, or will in a moment."""
+
 STUCK = {
     "BadConstraints",
     "DependencyNeverSatisfied",
@@ -241,7 +244,7 @@ class Fleet:
 def _present(workers: list[WorkerState]) -> Present:
     return Present(
         idle=not any(one.processing or one.has_what for one in workers),
-        leaving=all(one.status != Status.running for one in workers),
+        leaving=all(one.status not in TAKING for one in workers),
     )
 
 

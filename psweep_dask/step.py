@@ -60,7 +60,7 @@ def srun_command(allocation: Allocation, address: str, python: str = sys.executa
     worker = [
         *(python, "-m", "distributed.cli.dask_worker", address),
         *("--nthreads", "1", "--nworkers", "1", "--nanny"),
-        *("--no-dashboard", "--death-timeout", "60"),
+        *("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--death-timeout", "60"),
     ]
     if allocation.memory_per_task is not None:
         worker += ["--memory-limit", str(worker_memory(allocation.memory_per_task))]

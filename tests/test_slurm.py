@@ -59,7 +59,9 @@ def test_a_reason_may_hold_any_character(reason):
     assert state.reason == ("" if reason in ("None", "(null)") else reason)
 
 
-@pytest.mark.parametrize("state", slurm.WAITING | slurm.RUNNING | {"COMPLETED", "NODE_FAIL"})
+@pytest.mark.parametrize(
+    "state", sorted(slurm.WAITING | slurm.RUNNING | {"COMPLETED", "NODE_FAIL"})
+)
 def test_a_job_waits_or_runs_or_neither(state):
     one = JobState(state)
     assert (one.waits, one.runs) == (state in slurm.WAITING, state in slurm.RUNNING)
