@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -17,18 +18,26 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000
 hypothesis.settings.load_profile("default")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where pytest-xdist spreads tests over processes, keep the tests of a file together.
-
-    All that needs SLURM is one group: there is one SLURM, and the tests look at its whole queue.
-    It begins first, since it takes the longest, waiting most of the time.
-    """
-    for item in items:
-        slurm = "integration" in item.path.parts
-        item.add_marker(pytest.mark.xdist_group("slurm" if slurm else str(item.path)))
+    """Begin with what takes the longest, most of it waiting."""
     longest_first = ("integration", "chaos")
     items.sort(key=lambda item: [name not in item.path.parts for name in longest_first])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests are spread over processes, keep those of a file together, for their fixtures.
+
+    All that needs SLURM goes to one process: these tests look at the whole queue.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneForSlurm(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if "/integration/" in nodeid else str(super()._split_scope(nodeid))
+
+    config.option.loadscopereorder = False  # it would put files with many tests first
+    return OneForSlurm(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -35,18 +35,20 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import dask
 import yaml
 from common import Pset, Report, options, study_folder
 from distributed import Client, as_completed
-from distributed.deploy import SpecCluster
 
 import psweep_dask
-from psweep_dask.batch import cluster_class
+from psweep_dask.jobqueue import cluster_class
 from psweep_dask.machines import MACHINES_DIR, read_machine
+
+if TYPE_CHECKING:
+    from dask_jobqueue.core import JobQueueCluster
 
 SCRIPT_PATH = Path(__file__).resolve()
 MACHINE = "bench"
@@ -56,6 +58,10 @@ JOBS, SLOTS = 2, 2
 NEVER = 60.0
 INTERVAL = 0.2
 START, BEGIN, END = "start", "begin", "end"
+PRESSURE_PATH = Path("/proc/pressure/cpu")
+PATIENCE = 30.0
+"""Seconds that are waited for the machine to be quiet."""
+
 ALIVE = ("PENDING", "RUNNING", "COMPLETING")
 JOBQUEUE = {"cores": SLOTS, "processes": SLOTS, "memory": "2GiB", "walltime": "00:05:00"}
 TUNED = {
@@ -91,7 +97,9 @@ def drive_ours(psets: list[Pset]) -> None:
 
 
 def drive_dask(
-    bring: Callable[[SpecCluster, int], object], settings: Mapping[str, object], psets: list[Pset]
+    bring: Callable[[JobQueueCluster, int], object],
+    settings: Mapping[str, object],
+    psets: list[Pset],
 ) -> None:
     machine = read_machine(MACHINE)
     with (
@@ -112,11 +120,11 @@ def drive_dask(
                 completed.add(submit(pset))
 
 
-def adapt(cluster: SpecCluster, jobs: int) -> None:
+def adapt(cluster: JobQueueCluster, jobs: int) -> None:
     cluster.adapt(maximum_jobs=jobs)
 
 
-def scale(cluster: SpecCluster, jobs: int) -> None:
+def scale(cluster: JobQueueCluster, jobs: int) -> None:
     cluster.scale(jobs=jobs)
 
 
@@ -216,9 +224,8 @@ class Episode:
             if found is not None:
                 return found
             if ended is not None:
-                if ended != 0:
-                    click.echo(self._log_path.read_text()[-2000:], err=True)
-                return f"never: driver ended with {ended}"
+                last_line = (self._log_path.read_text().strip() or "-").splitlines()[-1]
+                return f"never: {last_line.partition(':')[0].rpartition('.')[2]}"
             if renewed and len(self.events()) != seen:
                 seen, deadline = len(self.events()), time.time() + NEVER
             time.sleep(INTERVAL)
@@ -303,6 +310,11 @@ def all_done(running: Episode, count: int) -> float | None:
 
 def since(start: float, end: Outcome) -> Outcome:
     return end if isinstance(end, str) else end - start
+
+
+def since_last(running: Episode, end: Outcome) -> Outcome:
+    ended = [one.at for one in running.events() if one.what == END]
+    return since(ended[-1], end) if ended else "never"
 
 
 # The scenarios.
@@ -400,7 +412,8 @@ def short_walltime(name: str) -> Measures:
 
 
 def ends(name: str) -> Measures:
-    seconds = [2.0] * 15 + [15.0]
+    idle, all_jobs = "one job idle, the other works: idle one gone", "last pset done: no job left"
+    seconds = [2.0] * 15 + [25.0]
     with episode(name, seconds) as running:
         gone_at: dict[str, float] = {}
 
@@ -410,21 +423,17 @@ def ends(name: str) -> Measures:
                 gone_at.setdefault(job, time.time())
             return time.time() if all_done(running, len(seconds)) and not alive else None
 
-        all_gone = running.wait(gone, renewed=True)
-        events = [one for one in running.events() if one.what == END]
-        last, last_job = events[-1].at, events[-1].job
-        idle_since = max((one.at for one in events if one.job != last_job), default=None)
-        idle_gone = min((at for job, at in gone_at.items() if job != last_job), default=None)
-        if idle_since is None:
-            idle: Outcome = "one job alone"
-        elif idle_gone is None or idle_gone > last:
-            idle = f"kept ({last - idle_since:.0f} s)"
-        else:
-            idle = idle_gone - idle_since
-        return {
-            "one job idle, the other works: idle one gone": idle,
-            "last pset done: no job left": since(last, all_gone),
-        }
+        all_gone = since_last(running, running.wait(gone, renewed=True))
+        if isinstance(all_gone, str):
+            return {idle: all_gone, all_jobs: all_gone}
+        *_, last = ended = [one for one in running.events() if one.what == END]
+        idle_since = max((one.at for one in ended if one.job != last.job), default=None)
+        idle_gone = min((at for job, at in gone_at.items() if job != last.job), default=None)
+        if idle_since is None or idle_gone is None:
+            return {idle: "one job alone", all_jobs: all_gone}
+        if idle_gone > last.at:
+            return {idle: f"kept ({last.at - idle_since:.0f} s)", all_jobs: all_gone}
+        return {idle: idle_gone - idle_since, all_jobs: all_gone}
 
 
 def little_work(name: str) -> Measures:
@@ -505,14 +514,36 @@ def outcomes_of(
             before = outcomes[name].values()
             if any(str(one).startswith("never") for values in before for one in values):
                 continue
-            load = os.getloadavg()[0]
+            await_quiet()
+            start, waited = time.time(), waited_for_cpu()
             measures = scenario(name)
             report.measurement(
-                scenario=scenario.__name__, contestant=name, turn=turn, load=load, measures=measures
+                scenario=scenario.__name__,
+                contestant=name,
+                turn=turn,
+                waited_for_cpu=(waited_for_cpu() - waited) / (time.time() - start),
+                measures=measures,
             )
             for measure, outcome in measures.items():
                 outcomes[name].setdefault(measure, []).append(outcome)
     return outcomes
+
+
+def waited_for_cpu() -> float:
+    """Count the seconds in which something on this machine had to wait for a CPU."""
+    if not PRESSURE_PATH.exists():
+        return 0.0
+    return int(PRESSURE_PATH.read_text().splitlines()[0].rpartition("total=")[2]) / 1e6
+
+
+def await_quiet() -> None:
+    """Let others who use the machine finish, if that does not take too long."""
+    deadline = time.time() + PATIENCE
+    while time.time() < deadline:
+        before = waited_for_cpu()
+        time.sleep(3)
+        if waited_for_cpu() - before < 0.3:
+            return
 
 
 def median(outcomes: list[Outcome]) -> Outcome:

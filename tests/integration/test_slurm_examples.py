@@ -51,21 +51,25 @@ def shows_result(line, df):
     return line.startswith(f"pi = {df.pi.mean():.5f} +- {error:.5f} from ")
 
 
+def shown_nodes(df):
+    """The line that tells where the psets ran; one node may do it all before the other is there."""
+    assert set(df.node) <= {"n1", "n2"}
+    return f"nodes: {', '.join(sorted(set(df.node)))}"
+
+
 def test_in_an_allocation(folder):
     output = start(folder, "salloc", "-n4", sys.executable, "in_an_allocation.py")
     df = database(folder, "allocation")
     assert len(df) == 40
-    assert set(df.node) == {"n1", "n2"}
     result, nodes = output.splitlines()
     assert shows_result(result, df)
-    assert nodes == "nodes: n1, n2"
+    assert nodes == shown_nodes(df)
 
 
 def test_a_live_run(folder):
     output = start(folder, sys.executable, "live_run.py")
     df = database(folder, "live")
     assert len(df) == 3 * 40
-    assert set(df.node) <= {"n1", "n2"}
     header, *lines, _, nodes = output.splitlines()
     assert header.split() == ["darts", "mean", "std", "std", "*", "sqrt(darts)"]
     means = df.groupby("darts").pi.agg(["mean", "std"])
@@ -74,7 +78,7 @@ def test_a_live_run(folder):
     assert [row[1] for row in printed] == pytest.approx(means["mean"].tolist(), abs=1e-5)
     exact = 1.64  # sqrt(pi * (4 - pi))
     assert [row[3] for row in printed] == pytest.approx([exact] * 3, rel=0.5)
-    assert nodes == f"nodes: {', '.join(sorted(set(df.node)))}"
+    assert nodes == shown_nodes(df)
 
 
 def test_a_driver_job(folder):

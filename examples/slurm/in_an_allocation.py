@@ -1,0 +1,19 @@
+"""Fill a SLURM allocation with workers: no option is needed for that.
+
+    salloc -n4 python in_an_allocation.py
+    sbatch -n4 --wrap "python in_an_allocation.py"
+
+You will see one worker for each task, on whatever nodes they are, and that the allocation is as it
+was before. Started outside of SLURM, the same script uses the cores of this machine.
+"""
+
+from model import darts, throw_darts
+
+import psweep_dask as ps
+
+if __name__ == "__main__":
+    df = ps.run(throw_darts, darts([1_000_000], 40), calc_dir="calc/allocation")
+
+    error = df.pi.std() / len(df) ** 0.5
+    print(f"pi = {df.pi.mean():.5f} +- {error:.5f} from {df.darts.sum():,} darts")
+    print(f"nodes: {', '.join(sorted(df.node.unique()))}")
