@@ -170,7 +170,9 @@ def submit(
 ) -> None:
     """Run SCRIPT, with its ARGUMENTS, as a batch job; its workers run in jobs of their own.
 
-    When its walltime nears, the driver stops, and a job that follows goes on.
+    When its walltime nears, the driver stops, and a job that follows goes on: it starts SCRIPT
+    again, where each ps.run that is done gives the whole database at once. So compute params from
+    nothing but the rows that they had before.
 
     \b
     psweep-dask submit --cluster mycluster script.py
@@ -179,7 +181,9 @@ def submit(
     if dry_run:
         click.echo(job.job_script())
         return
-    click.echo(f"driver submitted as job {job.submit()}")
+    job_id = job.submit()
+    click.echo(f"the driver prints to {job.log_path(job_id)}; a follower waits until it is needed")
+    click.echo(f"driver submitted as job {job_id}")
 
 
 @main.command()

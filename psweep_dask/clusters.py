@@ -13,12 +13,13 @@ from distributed.deploy import Cluster
 
 from psweep_dask import jobqueue, warden
 from psweep_dask.allocation import Allocation, inside
+from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.errors import PsweepError
-from psweep_dask.executors import Executor, InlineExecutor
-from psweep_dask.local_cluster import local_cluster
+from psweep_dask.executors import Executor, ExecutorError, InlineExecutor
+from psweep_dask.local_cluster import Local, local_cluster
 from psweep_dask.machines import MACHINES_DIR, Machine, machine_names, read_machine
-from psweep_dask.remote import Base, allocation_workers, dashboard_link, machine_workers
+from psweep_dask.remote import Base, allocation_workers, machine_workers
 from psweep_dask.supply import AnyWorkers, Resources, Supply
 
 log = logging.getLogger("psweep_dask")
@@ -142,7 +143,8 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
         yield InlineExecutor(work, base.stopper)
     elif where == "local":
         with local_cluster(needs.poolsize) as local:
-            on_local = _on_any(local.client, work, needs)
+            nearby = LocalWorkers(local, len(work) <= INLINE_WORK, needs.resources)
+            on_local = DaskExecutor(local.client, work, needs.name, nearby, needs.resources)
             try:
                 yield on_local
             finally:  # a func that runs on after the run was given up blocks a worker
@@ -165,6 +167,23 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
             yield _on_any(client, work, needs)
 
 
+class LocalWorkers(AnyWorkers):
+    """The workers of a LocalCluster of ours: nobody else brings others when all are gone."""
+
+    def __init__(self, local: Local, waits_for_none: bool, resources: Resources) -> None:
+        super().__init__(local.client, waits_for_none, resources)
+        self._local = local
+
+    def slots(self, left: int) -> int:
+        """Count the threads of the workers, as long as there are nannies to bring them back."""
+        if not self._local.nannies:
+            raise ExecutorError(
+                "all workers of this machine have died while they started again; what had "
+                "finished is saved"
+            )
+        return super().slots(left)
+
+
 def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
     supply = AnyWorkers(client, len(work) <= INLINE_WORK, needs.resources)
     return DaskExecutor(client, work, needs.name, supply, needs.resources)
@@ -172,7 +191,7 @@ def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
 
 def _on_ours(client: Client, work: bytes, needs: Needs, supply: Supply) -> DaskExecutor:
     made = DaskExecutor(client, work, needs.name, supply, needs.resources)
-    made.dashboard_link = dashboard_link(client)
+    made.dashboard_link = dashboard_link(client, on_loopback=True)
     return made
 
 
@@ -181,13 +200,13 @@ def shares_files(where: Where) -> bool:
     return isinstance(where, str | Allocation | Machine)
 
 
-def describe(where: Where) -> str:
-    """Name the kind of cluster, for ``run.json``."""
+def describe(where: Where) -> dict[str, str]:
+    """Tell what cluster it is, for ``run.json``."""
     if isinstance(where, Machine):
-        return where.name
+        return {"kind": where.live, "machine": where.name}
     if isinstance(where, Allocation):
-        return "allocation"
-    return where if isinstance(where, str) else type(where).__name__
+        return {"kind": "allocation", "job": where.job_id}
+    return {"kind": where if isinstance(where, str) else type(where).__name__}
 
 
 def _default_client() -> Client | None:

@@ -15,10 +15,11 @@ from psweep_dask import record
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import JournalError
 from psweep_dask.options import Options
+from psweep_dask.past import resume_call
 from psweep_dask.progress import Progress
 from psweep_dask.stopping import Stopper
 from psweep_dask.study import Run, StudyError
-from psweep_dask.work import Failure, Work
+from psweep_dask.work import Failure, Work, counted
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters import Where
@@ -189,13 +190,15 @@ class Conduct:
     def _remarks(self, ended: str, engine: Engine) -> list[str]:
         remarks = []
         if engine.attempts_repeated:
-            remarks.append(f"{engine.attempts_repeated} failed attempts were repeated")
+            remarks.append(f"{counted(engine.attempts_repeated, 'failed attempt')} repeated")
         if engine.workers_lost:
-            remarks.append(f"{engine.workers_lost} workers were lost")
+            were = "was" if engine.workers_lost == 1 else "were"
+            remarks.append(f"{counted(engine.workers_lost, 'worker')} {were} lost")
         left = self.progress.total - self.progress.done
         if left and self.run.saved:
             how = "stopped" if ended == "stopped" else "broken off"
-            remarks.append(f"{how}, ps.resume({self.run.layout.calc_dir!r}) runs the {left} left")
+            call = resume_call(self.run.layout, self.run.info)
+            remarks.append(f"{how}, {call} runs the {left} left")
         return remarks
 
 

@@ -12,6 +12,7 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from psweep_dask import warden
+from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.executors import ExecutorError, Loss, digest
 from psweep_dask.slices import Slice
 from psweep_dask.supply import Resources, Supply
@@ -82,7 +83,7 @@ class DaskExecutor:
         self._held: list[tuple[Slice, bytes]] = []
         self._dropped: list[Slice] = []
         self.left_running: list[str] = []
-        self.dashboard_link: str | None = client.dashboard_link
+        self.dashboard_link: str | None = dashboard_link(client)
 
     @property
     def slots_hoped(self) -> int:

@@ -30,6 +30,9 @@ LEAD = 120
 FOLLOWERS = 20
 """So many jobs follow the first one, at most."""
 
+FOR_ALL = ("--qos", "-q", "--constraint", "-C", "--reservation", "--clusters", "-M", "--account")
+"""Directives of the workers' jobs that the driver's job has as well."""
+
 GRACE = 15
 """Seconds that a driver needs to leave."""
 
@@ -94,14 +97,16 @@ class DriverJob:
             "--cpus-per-task": 1,
             "--mem": MEMORY,
             "--signal": f"B:TERM@{self.lead}",
-            "--output": f"driver-{Path(self.script).stem}-%j.log",
+            "--output": self.log_path("%j"),
         }
+        given_more = setting("job_extra_directives") or []
         lines = [f"#SBATCH {name}={_word(value)}" for name, value in given.items() if value]
         command = [sys.executable, "-m", "psweep_dask.driver_job", *self._as_arguments()]
         return "\n".join(
             [
                 "#!/usr/bin/env bash",
                 *lines,
+                *(f"#SBATCH {one}" for one in filter(_is_for_all, given_more)),
                 "#SBATCH --no-requeue",
                 *(setting("job_script_prologue") or []),
                 f"export DASK_PSWEEP__CLUSTER={shlex.quote(self.machine.name)}",
@@ -110,6 +115,10 @@ class DriverJob:
                 "",
             ]
         )
+
+    def log_path(self, job_id: str) -> str:
+        """Tell where a job of the chain prints to."""
+        return f"driver-{Path(self.script).stem}-{job_id}.log"
 
     def submit(self, after: str | None = None) -> str:
         """Submit it, and give the id of the job.
@@ -168,6 +177,12 @@ def driver_job(
     if not Path(script).is_file():
         raise DriverJobError(f"there is no script {script!r}, seen from {str(Path.cwd())!r}")
     machine = read_machine(cluster)
+    limit = slurm.walltime_seconds(walltime or str(machine.setting("walltime") or ""))
+    if limit and lead >= limit:
+        raise DriverJobError(
+            f"lead={lead} seconds with a walltime of {limit:.0f}: the driver would stop at once; "
+            "choose a longer walltime or a shorter lead"
+        )
     chain = f"chain-{uuid.uuid4().hex}"
     return DriverJob(machine, script, tuple(arguments), walltime, lead, followers, chain)
 
@@ -203,7 +218,8 @@ class _Watch:
             self._given_up = True
             self._dismiss_follower()
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            if not self._given_up:  # SLURM tells all processes of a job that is cancelled
+                self._process.send_signal(signal.SIGTERM)
             signal.signal(signal.SIGALRM, lambda *_: self._drop())
             signal.alarm(max(1, self._job.lead - 2 * GRACE))
 
@@ -216,6 +232,11 @@ class _Watch:
         if self._follower is not None:
             slurm.cancel([self._follower])
             self._follower = None
+
+
+def _is_for_all(directive: str) -> bool:
+    """Tell what a site may ask of every job from what is for workers, such as GPUs."""
+    return directive.lstrip().startswith(FOR_ALL)
 
 
 def _word(value: object) -> str:

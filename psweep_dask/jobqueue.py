@@ -27,6 +27,7 @@ from psweep_dask.fleet_policy import Job
 from psweep_dask.machine_keys import CLUSTERS, MachineError
 from psweep_dask.machines import Machine
 from psweep_dask.slurm import JobState
+from psweep_dask.supply import Resources, slots_of
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job as QueueJob
@@ -36,6 +37,14 @@ log = logging.getLogger("psweep_dask")
 
 TAIL = 15
 """Lines of a job's output that an error quotes."""
+
+CALLED_OTHERWISE = {
+    "partition": "queue",
+    "time": "walltime",
+    "mem": "memory",
+    "ntasks": "processes",
+}
+"""What SLURM's users may write, and what dask-jobqueue calls it."""
 
 PREVIEW_ADDRESS = "tls://DRIVER:PORT"
 """Stands for the scheduler in a job script that is only shown."""
@@ -75,7 +84,8 @@ def cluster_class(machine: Machine) -> type[JobQueueCluster]:
     known = _parameters(found) | _parameters(found.job_cls)
     unknown = [name for name in machine.jobqueue if name not in known]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, 1)
+        called = CALLED_OTHERWISE.get(unknown[0])
+        close = [called] if called else difflib.get_close_matches(unknown[0], known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise MachineError(
             f"{machine.info_path}: {found.__name__} knows no jobqueue setting {unknown[0]!r}{hint}"
@@ -151,6 +161,32 @@ def processes(machine: Machine) -> int:
 def threads(machine: Machine) -> int:
     """Tell how many psets a worker runs at the same time."""
     return max(1, int(machine.setting("cores") or 1) // processes(machine))
+
+
+def slots(machine: Machine, asked: Resources) -> int:
+    """Tell how many psets run in a job at the same time.
+
+    Raises
+    ------
+    MachineError
+        If its workers do not have the resources that a pset asks for.
+    """
+    of_worker = slots_of(threads(machine), _resources(machine), asked)
+    if not of_worker:
+        raise MachineError(
+            f"{machine.info_path}: its workers do not have the resources {dict(asked)}; say which "
+            'they have by jobqueue: worker_extra_args: ["--resources", "GPU=1"]'
+        )
+    return of_worker * processes(machine)
+
+
+def _resources(machine: Machine) -> dict[str, float]:
+    """Read what its workers have, as dask's command reads it."""
+    words = shlex.split(" ".join(machine.setting("worker_extra_args") or []))
+    given = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--resources"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--resources=")]
+    pairs = given[-1].replace(",", " ").split() if given else []
+    return {name: float(number) for name, _, number in (pair.partition("=") for pair in pairs)}
 
 
 class Batch:

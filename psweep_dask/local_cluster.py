@@ -23,8 +23,10 @@ from distributed import Client, LocalCluster, Security
 
 from psweep_dask import warden
 from psweep_dask.config import cluster_settings
+from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
+from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
 
@@ -54,9 +56,17 @@ class Local:
     def fits(self, size: int) -> bool:
         """Tell whether a run can use it."""
         running = self.cluster.status.name == "running" and self.client.status == "running"
-        closed = {"closed", "closing", "failed"}
-        whole = not any(one.status.name in closed for one in self.cluster.workers.values())
+        whole = self.nannies == self.size
         return running and whole and (self.size, self.pid) == (size, os.getpid())
+
+    @property
+    def nannies(self) -> int:
+        """How many of its nannies are there: each starts its worker again when that dies.
+
+        A nanny gives up when its worker dies in the middle of its start.
+        """
+        gone = {"closed", "closing", "failed"}
+        return sum(one.status.name not in gone for one in tuple(self.cluster.workers.values()))
 
     def close(self) -> None:
         """Close it, unless it belongs to the process that this one was forked from."""
@@ -182,8 +192,8 @@ def _start(size: int) -> Local:
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     warden.install(client, ours=True)
     tell_deaths_ourselves()
-    workers = "1 worker" if size == 1 else f"{size} workers"
-    log.info("%s on this machine, dashboard: %s", workers, cluster.dashboard_link)
+    link = dashboard_link(cluster)
+    log.info("%s on this machine, dashboard: %s", counted(size, "worker"), link)
     return Local(cluster, client, size, os.getpid())
 
 

@@ -192,7 +192,7 @@ _INFO_KINDS: Mapping[str, _Kind] = {
 }
 
 _JOBQUEUE_KINDS: Mapping[str, _Kind] = {
-    **dict.fromkeys(("queue", "account", "project", "job_name", "job_mem", "config_name"), _TEXT),
+    **dict.fromkeys(("queue", "account", "project", "job_mem", "config_name"), _TEXT),
     **dict.fromkeys(("interface", "python", "shebang"), _TEXT),
     **dict.fromkeys(("local_directory", "log_directory", "shared_temp_directory"), _TEXT),
     "cores": _COUNT,
@@ -237,7 +237,8 @@ _OURS: Mapping[str, str] = {
     "security": "every cluster gets temporary TLS credentials; leave the key out",
     "protocol": "every cluster speaks TLS; leave the key out",
     "n_workers": "say how many jobs at most with jobs:, beside jobqueue:",
-    "name": "each run names its own cluster; the name of the jobs is job_name",
+    "name": "each run names its own cluster; leave the key out",
+    "job_name": "the jobs of a run have its id in their name, to be found again; leave the key out",
     "asynchronous": "leave the key out",
     "loop": "leave the key out",
 }

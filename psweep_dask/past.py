@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,19 @@ class PastRun:
         """Tell whether its driver lives: it holds a lock that its death would free."""
         with self.taken() as lock:
             return lock is None
+
+
+def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
+    """Write the call that finishes a run, where it began.
+
+    Examples
+    --------
+    >>> resume_call(Layout("calc"), {"cluster": {"machine": "big"}})
+    "ps.resume('calc', cluster='big')"
+    """
+    machine = (info.get("cluster") or {}).get("machine")
+    where = f", cluster={machine!r}" if machine else ""
+    return f"ps.resume({layout.calc_dir!r}{where})"
 
 
 def check_study(layout: Layout) -> None:

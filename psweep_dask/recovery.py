@@ -15,7 +15,14 @@ from psweep_dask import database, frame, journal, leftovers, provenance
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout
-from psweep_dask.past import PastRun, check_study, forget, past_runs, write_info
+from psweep_dask.past import (
+    PastRun,
+    check_study,
+    forget,
+    past_runs,
+    resume_call,
+    write_info,
+)
 from psweep_dask.record import RecordError
 
 log = logging.getLogger("psweep_dask")
@@ -142,7 +149,7 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
         len(done),
         past.info["psets"],
         run_id,
-        "" if complete else f"; ps.resume({layout.calc_dir!r}) finishes it",
+        "" if complete else f"; {resume_call(layout, past.info)} finishes it",
     )
     return df
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dask.config
 from distributed import Client, LocalCluster
@@ -21,7 +20,8 @@ from psweep_dask.allocation import Allocation, scheduler_host
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
-from psweep_dask.dask_log import tell_deaths_ourselves
+from psweep_dask.dashboard_link import dashboard_link
+from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
@@ -31,11 +31,9 @@ from psweep_dask.machines import Machine
 from psweep_dask.step import Step
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
+from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
-
-LINK = "{scheme}://{host}:{port}/status"
-"""How dask writes links to its dashboard unless it is told otherwise."""
 
 PATIENCE = 20.0
 """Seconds that workers in an allocation get to leave by themselves: it takes them 6."""
@@ -87,17 +85,17 @@ def machine_workers(
         log_dir.mkdir(exist_ok=True)
         with dask.config.set(cluster_settings()):
             jobs = Batch(machine, credentials, base.run_id, log_dir)
-        with closing(jobs.cluster), _connected(jobs.cluster) as client:
+        with _closing(jobs.cluster), _connected(jobs.cluster) as client:
             log.info(
-                "at most %d jobs of %d workers on %s, scheduler: %s, dashboard: %s",
-                machine.jobs,
-                jobqueue.processes(machine),
+                "at most %s of %s on %s, scheduler: %s, dashboard: %s",
+                counted(machine.jobs, "job"),
+                counted(jobqueue.processes(machine), "worker"),
                 machine.name,
                 jobs.address,
-                dashboard_link(client),
+                dashboard_link(client, on_loopback=True),
             )
             lifetimes = Lifetimes(resources, timeout)
-            slots = jobqueue.processes(machine) * jobqueue.threads(machine)
+            slots = jobqueue.slots(machine, resources)
             fleet = Fleet(
                 jobs,
                 FleetPolicy(machine.jobs, slots),
@@ -132,15 +130,15 @@ def allocation_workers(
             )
         log_dir = base.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
-        with closing(cluster), _connected(cluster) as client:
+        with _closing(cluster), _connected(cluster) as client:
             log.info(
-                "SLURM allocation %s: %d workers on %d nodes, %d CPUs for each pset "
+                "SLURM allocation %s: %s on %s, %s for each pset "
                 "(cluster='local' stays on this machine), dashboard: %s",
                 allocation.job_id,
-                allocation.tasks,
-                allocation.nodes,
-                allocation.cpus,
-                dashboard_link(client),
+                counted(allocation.tasks, "worker"),
+                counted(allocation.nodes, "node"),
+                counted(allocation.cpus, "CPU"),
+                dashboard_link(client, on_loopback=True),
             )
             lifetimes = Lifetimes(resources, timeout)
             lifetimes.watch(cluster, base.stopper.wake)
@@ -232,21 +230,18 @@ class Tasks:
             )
 
 
-def dashboard_link(client: Client) -> str:
-    """Give the address of the dashboard of a cluster of ours, which listens on loopback only.
-
-    dask would name the machine, where nobody listens. If the user has said how links look, to go
-    through a proxy, that holds.
-    """
-    link = str(client.dashboard_link)
-    if dask.config.get("distributed.dashboard.link") != LINK:
-        return link
-    return urlsplit(link)._replace(netloc=f"127.0.0.1:{urlsplit(link).port}").geturl()
-
-
 def _wake(fleet: Fleet, stopper: Stopper) -> None:
     fleet.look_again()
     stopper.wake()
+
+
+@contextmanager
+def _closing(cluster: SpecCluster) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with silenced("distributed.batched"):  # it tells of each worker that is gone already
+            cluster.close()
 
 
 @contextmanager

@@ -73,8 +73,8 @@ def run(
         the next call), "allocation" (the SLURM allocation that this process is in, one worker a
         task), "sync" (in this process, for the debugger), the name of a machine in
         ``templates/machines`` (batch jobs there), or a dask Client or Cluster. None means the
-        default dask Client if the script made one, else the allocation if there is one, else
-        "local".
+        default dask Client if the script made one, else what dask's configuration has as
+        ``psweep.cluster``, else the allocation if there is one, else "local".
     df : DataFrame, optional
         Append to this instead of the database on disk. When saved, it replaces that.
     save : bool, optional
@@ -290,7 +290,7 @@ class Sweeping:
             backup=options.backup,
             info={
                 "func": name,
-                "cluster": {"kind": clusters.describe(where)},
+                "cluster": clusters.describe(where),
                 **relay.mark(digests),
             },
         )

@@ -74,6 +74,17 @@ class Work:
         }
 
 
+def counted(number: int, what: str) -> str:
+    """Say how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(2, "worker")
+    ('1 worker', '2 workers')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def our_fields(status: str, exc_txt: str | None, host: str, runtime: float, attempt: int) -> Record:
     """Give the book-keeping of a pset that has ended, in the order of the database."""
     return {

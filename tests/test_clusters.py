@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 from distributed import Client, LocalCluster, Security
+from drivers import wait_until
 
 import psweep_dask as ps
 from psweep_dask import clusters, local_cluster
@@ -223,3 +224,19 @@ if __name__ == "__main__":
 """
     script(study_folder, text.replace("METHOD", method))
     assert ps.load("calc")._pset_seq.tolist() == list(range(10))
+
+
+def test_when_no_nanny_is_left_the_run_ends_in_order_and_the_next_has_a_new_cluster(study_folder):
+    sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, ps.plist("a", range(200)))
+    wait_until(lambda: sweep.progress.get("ok", 0) > 5)
+    with local_cluster.local_cluster(None) as local:
+        local.cluster.sync(close_all, list(local.cluster.workers.values()))
+    with pytest.raises(ps.PsweepError, match="all workers of this machine have died"):
+        sweep.result()
+    assert (ps.load("calc")._status == "ok").all()
+    assert len(ps.resume("calc")) == 200
+
+
+async def close_all(nannies):
+    for nanny in nannies:
+        await nanny.close(timeout=5)

@@ -79,7 +79,7 @@ def test_a_worker_that_dies_with_its_nanny_costs_no_attempt(external, caplog):
     assert df.a.tolist() == list(range(100))
     assert (df._status == "ok").all()
     assert (df._attempt == 1).all()
-    assert "1 workers were lost" in caplog.text
+    assert "1 worker was lost" in caplog.text
 
 
 def test_with_all_workers_gone_it_says_so_and_waits_and_goes_on(external, caplog, monkeypatch):

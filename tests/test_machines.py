@@ -237,7 +237,7 @@ def test_a_value_of_the_wrong_kind_is_told_with_those_that_are_allowed(text, tol
         ("queue: no", "queue=False; allowed is text (in quotes if "),
         ("account: 2024", "account=2024; allowed is text (in quotes if "),
         ("job_mem: 8000", "job_mem=8000; allowed is text (in quotes if "),
-        ("job_name: 2024-01-01", "job_name=datetime.date(2024, 1, 1); allowed is text (in quotes"),
+        ("queue: 2024-01-01", "queue=datetime.date(2024, 1, 1); allowed is text (in quotes"),
         ("death_timeout: 0", "death_timeout=0; allowed is a positive number of seconds"),
         ("death_timeout: .inf", "death_timeout=inf; allowed is a positive number of seconds"),
         ("death_timeout: true", "death_timeout=True; allowed is a positive number of seconds"),

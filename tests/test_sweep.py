@@ -478,9 +478,7 @@ def test_a_client_or_cluster_of_the_user_is_used_and_left_open(study_folder):
                 df = ps.run(lambda pset: {"pid": os.getpid()}, [{"a": 1}], cluster=choice)
                 assert df.pid.iloc[-1] == os.getpid()
             assert client.submit(lambda: 1).result() == 1
-            with pytest.raises(
-                ps.PsweepError, match=r"capture_logs.*one thread.*has workers with 2"
-            ):
+            with pytest.raises(ps.PsweepError, match=r"capture_logs.*one thread.*these have 2"):
                 ps.run(double, [{"a": 1}], cluster=client, capture_logs="db")
     assert len(ps.df_read("calc/database.pk")) == 7
     infos = (study_folder / "calc" / "runs").glob("*/run.json")
@@ -525,7 +523,7 @@ def test_a_worker_that_dies_does_not_hang_the_run_and_what_finished_is_saved(stu
         (double, [{"a": 1}], {"on_error": "stop"}, "on_error='stop'; allowed are"),
         (double, [{"a": 1}], {"capture_logs": "x"}, "capture_logs='x'; allowed are"),
         (double, [{"a": 1}], {"cluster": "moon"}, "unknown cluster 'moon'; there are 'local'"),
-        (double, [{"a": 1}], {"cluster": 7}, "unknown cluster 7"),
+        (double, [{"a": 1}], {"cluster": 7}, "cluster=7; allowed are"),
         (double, [{"a": 1}], {"git": True}, "git init"),
         (double, [{"a": 1}], {"calc_dir": "file/calc"}, "cannot write to .*calc_dir="),
     ],

@@ -82,9 +82,11 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
     assert set(df.mem) == {2 * 2**30}
     assert 2**29 < df.limit.min() == df.limit.max() < 2**30 - 100 * 2**20
     info = json.loads(next(study_folder.glob("calc/runs/*/run.json")).read_text())
-    assert info["cluster"] == {"kind": "lab", "slots": 4}
+    assert info["cluster"] == {"kind": "slurm", "machine": "lab", "slots": 4}
     assert info["ended"] == "done"
-    assert lab.said(study_folder).count("\n") == 3  # where, what for, how it went
+    lines = lab.said(study_folder).splitlines()  # where, what for, how it went
+    assert 3 <= len(lines) <= 4
+    assert all(line.startswith("psweep_dask: ") for line in lines)
 
 
 def assert_only_tls(driver, address, link):
@@ -190,7 +192,7 @@ def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder)
     assert_nothing_leaked(lab.assert_all_ok(inner, 1), lab.assert_all_ok(outer, 1))
     df = lab.assert_all_ok(with_gpu, 8).sort_values("began")
     assert (df.began.iloc[1:].to_numpy() >= df.ended.iloc[:-1].to_numpy()).all()
-    assert "none of the 1 workers has the resources {'GPU': 1}" in lab.said(without)
+    assert "its workers do not have the resources {'GPU': 1}" in lab.said(without)
     assert lab.begun(without) == []
 
 
