@@ -47,9 +47,9 @@ def test_it_can_be_asked_for_again_and_again():
 
 
 def test_a_logger_is_silenced_for_a_while(caplog):
-    one = logging.getLogger("distributed.some")
+    one = logging.getLogger("some.library")
     one.setLevel(logging.INFO)
-    with silenced("distributed.some"):
+    with silenced("some.library"):
         one.error("dropped")
         one.critical("told")
     one.info("told again")
@@ -58,8 +58,8 @@ def test_a_logger_is_silenced_for_a_while(caplog):
 
 
 def test_a_logger_speaks_again_after_an_exception():
-    one = logging.getLogger("distributed.some")
+    one = logging.getLogger("some.library")
     one.setLevel(logging.INFO)
-    with pytest.raises(ValueError, match="of func"), silenced("distributed.some"):
+    with pytest.raises(ValueError, match="of func"), silenced("some.library"):
         raise ValueError("of func")
     assert one.level == logging.INFO

@@ -10,6 +10,8 @@ import lab
 import pytest
 from drivers import wait_until
 
+from psweep_dask.work import counted
+
 RESUME = """
 import psweep_dask as ps
 
@@ -65,9 +67,10 @@ def assert_in_order(folder, count, tasks, threads=1):
     assert set(df.threads) == {str(threads)}
     assert sorted(lab.begun(folder)) == list(range(count))
     assert not BAD.search(lab.said(folder) + (folder / "stdout").read_text())
-    assert f"{tasks} workers on " in lab.said(folder) + (folder / "stdout").read_text()
+    assert f"{counted(tasks, 'worker')} on " in lab.said(folder) + (folder / "stdout").read_text()
     assert "psweep_dask" not in (folder / "steps").read_text()
     info = json.loads(next(folder.glob("calc/runs/*/run.json")).read_text())
+    assert info["cluster"].pop("job").isdecimal()
     assert info["cluster"] == {"kind": "allocation", "slots": tasks}
     assert not list(folder.glob("calc/runs/*/.psweep_dask-*"))
     return df

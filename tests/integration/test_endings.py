@@ -81,7 +81,8 @@ def test_errors_and_signals_leave_no_job(study_folder):
         finished = lab.rows(folders[name])._pset_seq
         assert sorted(lab.begun(folders[name])) == sorted(finished)
         left = 1000 - len(finished)
-        assert f"stopped, ps.resume('calc') runs the {left} left" in lab.said(folders[name])
+        call = "ps.resume('calc', cluster='lab')"
+        assert f"stopped, {call} runs the {left} left" in lab.said(folders[name])
     assert ended(folders["twice"]) == "stopped"
 
 

@@ -83,8 +83,10 @@ def test_a_live_run(folder):
 
 def test_a_driver_job(folder):
     command = [PSWEEP_DASK, "submit", "--cluster", "lab", "driver_job.py", "0.0003"]
-    job = re.fullmatch(r"driver submitted as job (\d+)\n", start(folder, *command))[1]
+    submitted = start(folder, *command)
+    job = re.search(r"^driver submitted as job (\d+)$", submitted, re.M)[1]
     log_path = folder / f"driver-driver_job-{job}.log"
+    assert f"prints to {log_path.name};" in submitted
     wait_until(lambda: log_path.exists() and "pi = " in log_path.read_text())
     wait_until(lambda: not lab.jobs())
     assert lab.ask("scontrol", "show", "job", job).count("JobState=COMPLETED") == 1
