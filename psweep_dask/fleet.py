@@ -29,6 +29,9 @@ RESTLESS = 1.0
 CALM = 5.0
 """The same while all is well: a queue that many people ask is slow for everybody."""
 
+SPACING = 0.3
+"""Seconds between two looks at least, however much news there is."""
+
 RESTLESS_FOR = 10.0
 """Seconds for which a change makes restless."""
 
@@ -92,10 +95,9 @@ class Fleet:
 
     def slots(self, left: int) -> int:
         """Count the workers, and have as many jobs as `left` psets need."""
-        if self._left is None or left < self._left:
-            self._left = left
+        before, self._left = self._left, left
+        if before is None or self._policy.needed(left) != self._policy.needed(before):
             self._news.set()
-        self._left = left
         if self._error is not None:
             raise ExecutorError(f"the jobs can no longer be looked after: {self._error!r}")
         if self._policy.given_up:
@@ -150,6 +152,8 @@ class Fleet:
             restless = time.monotonic() - self._changed < RESTLESS_FOR
             self._news.wait(RESTLESS if restless else CALM)
             self._news.clear()
+            if not self._closing:
+                time.sleep(SPACING)
 
     def _look(self) -> None:
         states = self._batch.states() if self._policy.jobs else {}

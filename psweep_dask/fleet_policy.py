@@ -130,6 +130,10 @@ class FleetPolicy:
         tries = len(self.barren) + len(self.refusals)
         return tries >= GIVE_UP and not any(job.brought for job in self.jobs)
 
+    def needed(self, left: int) -> int:
+        """Tell how many jobs so many psets can fill."""
+        return min(self._most, math.ceil(left / self._slots))
+
     def submitted(self, job: Job) -> None:
         """Take note of a job that the batch system has taken."""
         self.refusals.clear()
@@ -165,7 +169,7 @@ class FleetPolicy:
         for job in list(self.jobs):
             self._look_at(job, now, states, present.get(job.name), orders)
         useful = [job for job in self.jobs if not job.leaving]
-        needed = min(self._most, math.ceil(left / self._slots))
+        needed = self.needed(left)
         if len(useful) > needed:
             self._shrink(useful, len(useful) - needed, present, orders)
         elif now >= self._not_before and not self.given_up:
