@@ -170,7 +170,9 @@ class Fleet:
             log.warning("jobs could not be cancelled: %s", trouble)
         for job in orders.retire:
             self._lifetimes.retire(job.name)
-        if orders.submit or orders.cancel or orders.retire:
+        useful = sum(not job.leaving for job in self._policy.jobs)
+        too_many = useful > self._policy.needed(self._left or 0)  # busy ones may be idle soon
+        if orders.submit or orders.cancel or orders.retire or too_many:
             self._changed = now
         self._tell(self._waits_for() if self._left and not present else "")
 
