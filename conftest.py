@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class OneForSlurm(LoadFileScheduling):  # type: ignore[misc]
+    class OneForSlurm(LoadFileScheduling):  # type: ignore[misc]  # (pytest-xdist is optional here)
         def _split_scope(self, nodeid: str) -> str:
             return "slurm" if "/integration/" in nodeid else str(super()._split_scope(nodeid))
 
