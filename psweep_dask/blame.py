@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psweep_dask.pset import Pset
+from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of, short
+
 SUSPICIONS = 3
 """So many deaths are one too many for a pset that each time was one of several suspects."""
 
@@ -118,6 +121,25 @@ class Charge:
     host: str = ""
     seconds: float = 0.0
     final: bool = False
+
+    def result(self, work: Work, pset: Pset, sha1: str, attempt: int) -> SliceResult:
+        """Make the record of the pset, which has ended its process and so could make none.
+
+        Parameters
+        ----------
+        work : Work
+            Of its run.
+        pset : dict
+        sha1 : str
+            Its hash.
+        attempt : int
+            Which attempt this was.
+        """
+        fields = work.seed_fields(self.pset_seq, sha1)
+        fields["_time_utc"] -= int(self.seconds * 1e9)
+        ours = our_fields(self.status, self.text, self.host, self.seconds, attempt)
+        failure = Failure(self.status, self.pset_seq, short(pset), self.text)
+        return result_of({**pset, **fields, **ours}, failure)
 
 
 @dataclass(frozen=True)

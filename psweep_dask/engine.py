@@ -15,7 +15,7 @@ from psweep_dask.runner import Interrupt
 from psweep_dask.slices import TARGET_BUDGET, Slice, Slicer
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.task import Load
-from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of, short
+from psweep_dask.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 
@@ -193,12 +193,5 @@ class Engine:
                 yield self._sentence(guilty, charge)
 
     def _sentence(self, place: int, charge: Charge) -> SliceResult:
-        pset = self._plan.psets[place]
         sha1 = self._plan.digest(place).hex()
-        fields = self._work.seed_fields(charge.pset_seq, sha1)
-        fields["_time_utc"] -= int(charge.seconds * 1e9)
-        ours = our_fields(
-            charge.status, charge.text, charge.host, charge.seconds, self._attempt(place)
-        )
-        failure = Failure(charge.status, charge.pset_seq, short(pset), charge.text)
-        return result_of({**pset, **fields, **ours}, failure)
+        return charge.result(self._work, self._plan.psets[place], sha1, self._attempt(place))

@@ -26,6 +26,7 @@ from psweep_dask.config import cluster_settings
 from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
+from psweep_dask.watch import kill_with_children
 from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
@@ -86,7 +87,7 @@ class Local:
         """
         for nanny in self.cluster.workers.values():
             if nanny.worker_address in addresses and nanny.pid:
-                warden.kill_with_children(nanny.pid)
+                kill_with_children(nanny.pid)
 
 
 _lock = threading.RLock()

@@ -9,25 +9,21 @@ cluster that is not ours and has it tell us of each death, instead of trying aga
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
-import time
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import psutil
 from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Worker, WorkerPlugin
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask import note, orphan, runner
-from psweep_dask.blame import Death, Running
-from psweep_dask.note import Entry, Note
+from psweep_dask import note, orphan, runner, watch
+from psweep_dask.blame import Death
+from psweep_dask.watch import Watch, kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
@@ -36,9 +32,6 @@ DEATHS = "psweep_dask-deaths"
 
 MEMORY_KILLS = "worker-restart-memory"
 """Topic under which dask's nannies tell that they end a worker for its memory."""
-
-INTERVAL = 0.2
-"""Seconds between two looks at a worker: how late a timeout may be."""
 
 SHIELDED = {signal.SIGINT, signal.SIGTERM}
 """Signals to the driver that must not reach workers of ours."""
@@ -71,21 +64,9 @@ def deaths(client: Client) -> dict[str, Death]:
         for _, event in client.get_events(MEMORY_KILLS) or ()
     }
     return {
-        event["worker"]: _death(event, kills.get((event["worker"], event["pid"])))
+        event["worker"]: watch.death(event, kills.get((event["worker"], event["pid"])))
         for _, event in client.get_events(DEATHS) or ()
     }
-
-
-def kill_with_children(pid: int) -> None:
-    """End a process and all that it has started, at once."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        process.suspend()  # so that it starts no others meanwhile
-        for one in [*process.children(recursive=True), process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # what has lost its parent; only if the group is its own
 
 
 class Guard(WorkerPlugin):
@@ -136,15 +117,6 @@ def _unshield() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SHIELDED)
 
 
-@dataclass
-class _Watched:
-    process: AsyncProcess
-    pid: int
-    note: Note | None = None
-    condemned: Entry | None = None
-    ended: bool = False
-
-
 class Warden(NannyPlugin):
     """Has a nanny end what is over its time, and report how its worker died.
 
@@ -164,7 +136,7 @@ class Warden(NannyPlugin):
         """Begin to look at the worker now and then."""
         self._watched: _Watched | None = None
         self._look(nanny)
-        callback = PeriodicCallback(partial(self._look, nanny), INTERVAL * 1000)
+        callback = PeriodicCallback(partial(self._look, nanny), watch.INTERVAL * 1000)
         nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
         callback.start()
         if self._ends_with_driver:
@@ -185,17 +157,13 @@ class Warden(NannyPlugin):
             watched = self._watched = None
         if watched is None:
             watched = self._watched = _begin_to_watch(nanny)
-        if watched is None:
-            return
-        if watched.note is None:
-            watched.note = note.take_over(note.note_path(nanny.address, watched.pid))
-        if watched.note is not None:
-            _enforce_deadlines(watched, watched.note)
+        if watched is not None:
+            watched.watch.look()
 
     def _end_worker(self, nanny: Nanny) -> None:
         watched = _begin_to_watch(nanny)
         if watched is not None:
-            kill_with_children(watched.pid)
+            kill_with_children(watched.watch.pid)
 
 
 class Judiciary(SchedulerPlugin):
@@ -215,66 +183,24 @@ class Judiciary(SchedulerPlugin):
             task.suspicious = self._scheduler.allowed_failures
 
 
+class _Watched(NamedTuple):
+    process: AsyncProcess
+    watch: Watch
+
+
 def _begin_to_watch(nanny: Nanny) -> _Watched | None:
     process = nanny.process.process if nanny.process else None
     if process is None or process.pid is None:
         return None
-    return _Watched(process, process.pid)
-
-
-def _enforce_deadlines(watched: _Watched, its_note: Note) -> None:
-    """Ask who is late for a traceback, and end it the next time."""
-    now = time.monotonic()
-    late = [entry for entry in its_note.entries() if 0 < entry.deadline < now]
-    if watched.condemned is not None and watched.condemned in late:
-        watched.ended = True
-        kill_with_children(watched.pid)
-    elif late:
-        watched.condemned = late[0]
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(watched.pid, note.TRACE_SIGNAL)
+    return _Watched(process, Watch(process.pid, nanny.address))
 
 
 def _report(nanny: Nanny, watched: _Watched) -> None:
-    its_note = watched.note or note.take_over(note.note_path(nanny.address, watched.pid))
     event = {
         "worker": nanny.worker_address or "",
-        "pid": watched.pid,
+        "pid": watched.watch.pid,
         "host": socket.gethostname(),
         "exitcode": watched.process.exitcode,
         "memory_limit": nanny.memory_manager.memory_limit,
-        "closing": False,
-        "running": [],
-        "condemned": None,
-        "stack": "",
     }
-    if its_note is not None:
-        now = time.monotonic()
-        entries = its_note.entries()
-        event["worker"] = its_note.address
-        in_time = watched.ended and watched.condemned not in entries  # through in the last moment
-        event["closing"] = its_note.closing or in_time
-        event["running"] = [_told(entry, now) for entry in entries]
-        if watched.ended and watched.condemned is not None:
-            event["condemned"] = _told(watched.condemned, now)
-        event["stack"] = note.func_stack(its_note.trace(), runner.__file__)
-        its_note.close()
-    nanny.log_event(DEATHS, event)
-
-
-def _told(entry: Entry, now: float) -> list[Any]:
-    return [entry.run_id, entry.pset_seq, now - entry.started]
-
-
-def _death(event: dict[str, Any], held: int | None) -> Death:
-    condemned = event["condemned"]
-    return Death(
-        worker=event["worker"],
-        host=event["host"],
-        exitcode=event["exitcode"],
-        closing=event["closing"],
-        running=tuple(Running(*one) for one in event["running"]),
-        condemned=Running(*condemned) if condemned else None,
-        stack=event["stack"],
-        memory=None if held is None else (held, event["memory_limit"]),
-    )
+    nanny.log_event(DEATHS, event | watched.watch.autopsy())
