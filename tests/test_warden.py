@@ -137,14 +137,15 @@ def test_a_pset_that_needs_too_much_memory_is_told_the_limit(users_client):
 @pytest.mark.parametrize("users_client", [{"threads_per_worker": 2}], indirect=True)
 def test_with_several_threads_the_guilty_one_is_found_in_the_end(users_client):
     def func(pset):
-        time.sleep(0.2)
         if pset["a"] == 2:
+            time.sleep(0.25)  # so that who began together with it is through when it dies
             os._exit(1)
+        time.sleep(0.15)
         return {"y": pset["a"]}
 
-    df = by_a(ps.run(func, ps.plist("a", range(8)), cluster=users_client, save=False))
+    df = by_a(ps.run(func, ps.plist("a", range(16)), cluster=users_client, save=False))
     assert df[df._status == "killed"].index.tolist() == [2]
-    assert (df._status == "ok").sum() == 7
+    assert (df._status == "ok").sum() == 15
 
 
 @pytest.mark.parametrize("users_client", [{"processes": False}], indirect=True)
