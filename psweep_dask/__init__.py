@@ -3,6 +3,8 @@
 from importlib.metadata import version
 
 from psweep_dask.background import Sweep, submit
+from psweep_dask.batch import prep_batch, prep_rest
+from psweep_dask.collecting import collect
 from psweep_dask.conduct import PsetFailedError
 from psweep_dask.database import df_read, df_write
 from psweep_dask.errors import PsweepError
@@ -13,6 +15,7 @@ from psweep_dask.recovery import load
 from psweep_dask.resuming import resume
 from psweep_dask.retrying import reproduce, retry
 from psweep_dask.sweep import run, run_local
+from psweep_dask.transfer import pull, push
 
 __version__ = version("psweep_dask")
 
@@ -20,6 +23,7 @@ __all__ = [
     "PsetFailedError",
     "PsweepError",
     "Sweep",
+    "collect",
     "df_filter_conds",
     "df_print",
     "df_read",
@@ -30,7 +34,11 @@ __all__ = [
     "merge_dicts",
     "pgrid",
     "plist",
+    "prep_batch",
+    "prep_rest",
     "pset_sha1",
+    "pull",
+    "push",
     "reproduce",
     "resume",
     "retry",

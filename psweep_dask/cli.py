@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pprint
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from psweep_dask import past, resuming, retrying
+from psweep_dask import batch, collecting, past, resuming, retrying, skeleton, transfer
 from psweep_dask.database import df_read
 from psweep_dask.driver_job import FOLLOWERS, LEAD, driver_job
 from psweep_dask.errors import PsweepError
@@ -60,7 +61,7 @@ def db2table(
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))
 
 
-class _Main(click.Group):
+class _OneLine(click.Command):
     """Tells our errors in a line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -68,6 +69,10 @@ class _Main(click.Group):
             return super().invoke(ctx)
         except PsweepError as err:
             raise click.ClickException(str(err)) from err
+
+
+class _Main(_OneLine, click.Group):
+    """The group of all commands."""
 
 
 @click.group("psweep", cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -211,6 +216,92 @@ def doctor(name: str) -> None:
             click.echo(f"\n{one.what}: {one.advice}")
     if any(one.advice for one in checks):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Start a study in FOLDER: a script that runs, one that evaluates, and machines to fill in.
+
+    \b
+    psweep-dask init mystudy
+    """  # noqa: D301  (click wants the character itself)
+    for path in skeleton.create(folder):
+        click.echo(path)
+    click.echo(f"\nnow: cd {shlex.quote(str(folder))}, read 10run.py, python 10run.py")
+
+
+@main.command("prep-rest")
+@CALC_DIR
+@RUN_ID
+@click.option("--array", is_flag=True, help="One job array instead of many jobs.")
+@click.option(
+    "--template-mode", default="dollar", show_default=True, type=click.Choice(["dollar", "jinja"])
+)
+def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str) -> None:
+    """Write batch jobs for what runs of CALC_DIR have left, such as jobs that were lost.
+
+    \b
+    psweep-dask prep-rest calc
+    """  # noqa: D301  (click wants the character itself)
+    batch.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
+
+
+@main.command()
+@CALC_DIR
+@click.option("--ask", metavar="MACHINE", help="Ask the SLURM of this machine for the jobs.")
+def collect(calc_dir: str, ask: str | None) -> None:
+    """Bring what batch jobs have left in CALC_DIR into the database; at any time, again and again.
+
+    \b
+    psweep-dask collect calc
+    psweep-dask collect --ask mycluster
+    """  # noqa: D301  (click wants the character itself)
+    collecting.collect(calc_dir, ask=ask)
+
+
+RSYNC = click.argument("rsync_options", nargs=-1, type=click.UNPROCESSED)
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Only show what would be copied.")
+OF_RSYNC = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+
+
+@main.command(cls=_OneLine, context_settings=OF_RSYNC)
+@click.argument("machine")
+@RSYNC
+@DRY_RUN
+@click.option("--submit", is_flag=True, help="Then start run_MACHINE.sh there.")
+def push(machine: str, rsync_options: tuple[str, ...], dry_run: bool, submit: bool) -> None:
+    """Copy calc/ to a MACHINE by rsync, to the same place below the home folder there.
+
+    All other options go to rsync.
+
+    \b
+    psweep-push mycluster --submit
+    psweep-push mycluster -n
+    psweep-push mycluster -v --bwlimit=1m
+    """  # noqa: D301  (click wants the character itself)
+    transfer.push(_first(machine), rsync_options, dry_run=dry_run, submit=submit)
+
+
+@main.command(cls=_OneLine, context_settings=OF_RSYNC)
+@click.argument("machine")
+@RSYNC
+@DRY_RUN
+def pull(machine: str, rsync_options: tuple[str, ...], dry_run: bool) -> None:
+    """Copy calc/ back from a MACHINE by rsync. Nothing here is deleted, nor made older.
+
+    All other options go to rsync.
+
+    \b
+    psweep-pull mycluster
+    """  # noqa: D301  (click wants the character itself)
+    transfer.pull(_first(machine), rsync_options, dry_run=dry_run)
+
+
+def _first(machine: str) -> str:
+    if machine.startswith("-"):
+        raise click.UsageError(f"name the machine first, then {machine} and what else rsync takes")
+    return machine
 
 
 def _read(file: Path) -> pd.DataFrame:

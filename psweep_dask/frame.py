@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
+from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
 from psweep_dask.record import Block, Packed
 
 # Types of which pandas makes a column of that type. All else, None and subclasses of these
@@ -93,7 +93,9 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     old : DataFrame
         The database, with whatever rows and columns its owner made of it.
     new : DataFrame
-        Rows of a run. Those whose ``_pset_id`` the database has already are left out.
+        Rows of a run. Those whose ``_pset_id`` the database has already are left out, unless that
+        row waits for its batch job: then the new one takes its place, and columns that it does
+        not have stay as they are.
 
     Returns
     -------
@@ -112,6 +114,7 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     if new.empty:
         return in_order(old)
     if "_pset_id" in old.columns:
+        old, new = _without_waiting(old, new)
         known = new["_pset_id"].isin(old["_pset_id"])
         new = new[~known] if known.any() else new
     if old.empty and not len(old.columns):
@@ -121,6 +124,18 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     order.add(tuple(new.columns))
     with _gc_off():
         return in_order(pd.concat([old, new], sort=False)[order.names()])
+
+
+def _without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take rows that wait for a batch job out of the old ones; the new ones keep their columns."""
+    if "_status" not in old.columns:
+        return old, new
+    replaced = old["_status"].isin(UNFINISHED) & old["_pset_id"].isin(new["_pset_id"])
+    if not replaced.any():
+        return old, new
+    columns = ["_pset_id", *(name for name in old.columns if name not in new.columns)]
+    kept = old.loc[replaced, columns].drop_duplicates("_pset_id").set_index("_pset_id")
+    return old[~replaced], new.join(kept, on="_pset_id")
 
 
 def df_print(df: pd.DataFrame, index: bool = False) -> None:

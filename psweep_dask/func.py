@@ -5,7 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from psweep_dask import record
 from psweep_dask.errors import PsweepError
@@ -51,6 +58,38 @@ def pack_func(func: Func) -> bytes:
             f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot travel to a worker; "
             "open files, connections and locks inside func instead of outside"
         ) from err
+
+
+@contextmanager
+def own_modules_by_value() -> Iterator[None]:
+    """Have what is pickled meanwhile carry along the user's own modules.
+
+    These are the modules in the working directory and beside the script, which a batch job on
+    another machine cannot import. Installed packages are imported there.
+    """
+    folders = {Path.cwd().resolve(), Path(sys.path[0]).resolve()}
+    modules = [
+        module for name, module in list(sys.modules.items()) if _is_own(name, module, folders)
+    ]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_own(name: str, module: ModuleType, folders: set[Path]) -> bool:
+    if name.partition(".")[0] in ("__main__", "__mp_main__", "psweep_dask"):
+        return False
+    file = getattr(module, "__file__", None)
+    if file is None or name != getattr(module, "__name__", None):
+        return False
+    path = Path(file).resolve()
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    return not path.is_relative_to(sys.base_prefix) and not folders.isdisjoint(path.parents)
 
 
 def func_name(func: Any) -> str:

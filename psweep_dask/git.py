@@ -22,21 +22,25 @@ class TreeState(NamedTuple):
     patch: str
 
 
-def commit_before(folder: Path) -> None:
+def commit_before(folder: Path, init: bool = False) -> None:
     """Commit what was changed by hand, so that the run stands on a known state.
 
     Parameters
     ----------
     folder : Path
         Everything below it is committed, as far as ``.gitignore`` allows.
+    init : bool, optional
+        Make a repository where there is none, instead of raising an error.
 
     Raises
     ------
     GitError
         If `folder` is in no repository, or git refuses: nothing has been run then.
     """
-    inside = _git(folder, "rev-parse", "--is-inside-work-tree")
-    if inside.returncode != 0:
+    inside = _git(folder, "rev-parse", "--is-inside-work-tree").returncode == 0
+    if not inside and init:
+        _checked(folder, "init", "--quiet")
+    elif not inside:
         raise GitError(
             f"git=True, but {str(folder)!r} is in no git repository; run 'git init' there and "
             "write a .gitignore first, or leave git=True away"

@@ -6,6 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,6 +113,30 @@ class Layout:
         """Tell the database as seen from the study, which may be moved as a whole."""
         return os.path.relpath(self.database_path, self.root)
 
+    def pset_folder(self, pset_id: str) -> PsetFolder:
+        """Tell the folder with whatever func, a template or a batch job writes for one pset."""
+        return PsetFolder(self.root / pset_id)
+
+    def work_path(self, run_id: str) -> Path:
+        """Tell the file with func, for the batch jobs of a run that was prepared with one."""
+        return self.run_dir(run_id) / "work.pk"
+
+    def run_script_path(self, machine: str) -> Path:
+        """Tell the shell script that submits the batch jobs of the study to a machine."""
+        return self.root / f"run_{machine}.sh"
+
+    def array_path(self, run_id: str, machine: str, number: int) -> Path:
+        """Tell the job script of one of the job arrays of a run."""
+        return self.run_dir(run_id) / f"array_{machine}_{number}"
+
+    def array_list_path(self, run_id: str, machine: str, number: int) -> Path:
+        """Tell the file that names the psets of a job array, a line each."""
+        return self.run_dir(run_id) / f"array_{machine}_{number}.psets"
+
+    def arrays_submitted(self, run_id: str) -> list[Path]:
+        """Find the files in which job arrays of a run note what was submitted."""
+        return sorted(self.run_dir(run_id).glob("array_*.submitted"))
+
     def backup_dir(self, stamp: str, run_id: str) -> Path:
         """Tell the folder of the copy that backup=True makes, named after the newest row in it."""
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
@@ -148,6 +173,56 @@ class Layout:
                     f"cannot write to {str(folder)!r} ({err.strerror}); free it or choose another "
                     "folder with calc_dir=, or keep nothing on disk with save=False"
                 ) from err
+
+
+@dataclass(frozen=True)
+class PsetFolder:
+    """The folder of one pset, here or where its batch job runs, and the files in it that we know.
+
+    Parameters
+    ----------
+    path : Path
+
+    Examples
+    --------
+    >>> PsetFolder(Path("calc/6ba7b810")).record_path.as_posix()
+    'calc/6ba7b810/record.pk'
+    """
+
+    path: Path
+
+    @property
+    def pset_path(self) -> Path:
+        """The pset with its book-keeping fields, for the batch job: a pickled dict."""
+        return self.path / "pset.pk"
+
+    @property
+    def record_path(self) -> Path:
+        """What func has made of the pset in a batch job: one frame, as in a journal."""
+        return self.path / "record.pk"
+
+    @property
+    def result_path(self) -> Path:
+        """What a script that was made from a template has to tell: a JSON object."""
+        return self.path / "result.json"
+
+    @property
+    def ended_path(self) -> Path:
+        """Where a job script notes how it has ended; without content, that is not yet known."""
+        return self.path / "ended"
+
+    @property
+    def logs_path(self) -> Path:
+        """What the pset has printed, with capture_logs to a file."""
+        return self.path / "logs.txt"
+
+    def jobscript_path(self, machine: str) -> Path:
+        """Tell the job script for a machine."""
+        return self.path / f"jobscript_{machine}"
+
+    def submitted_path(self, machine: str) -> Path:
+        """Tell where the submission to a machine is noted; without content, there was none."""
+        return self.path / f"submitted_{machine}"
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object], last: bool = True) -> None:

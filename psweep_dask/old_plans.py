@@ -62,6 +62,11 @@ def load_func(work: Work, run_id: str) -> Func:
     RevisitError
         If that is impossible here and now; the message says why.
     """
+    if not work.func:
+        raise RevisitError(
+            f"run {run_id} was prepared from templates, without a func: pass one as func=, or "
+            "prepare the jobs that are missing by ps.prep_rest"
+        )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:
         func: Func = pickle.loads(work.func)

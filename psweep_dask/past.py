@@ -87,6 +87,11 @@ class PastRun:
             return lock is None
 
 
+def with_info(before: PastRun, changes: Mapping[str, Any]) -> PastRun:
+    """Read the story of a run again, which may have been written meanwhile, and change it."""
+    return PastRun(before.layout, read_info(before.layout, before.run_id) | dict(changes))
+
+
 def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
     """Write the call that finishes a run, where it began.
 
@@ -95,6 +100,8 @@ def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
     >>> resume_call(Layout("calc"), {"cluster": {"machine": "big"}})
     "ps.resume('calc', cluster='big')"
     """
+    if "offline" in info:
+        return f"ps.prep_rest({layout.calc_dir!r})"
     machine = (info.get("cluster") or {}).get("machine")
     where = f", cluster={machine!r}" if machine else ""
     return f"ps.resume({layout.calc_dir!r}{where})"

@@ -13,7 +13,7 @@ from psweep_dask import record
 from psweep_dask.errors import PsweepError
 from psweep_dask.pset import DIGEST_SIZE, Pset
 
-FAILED = frozenset({"error", "timeout", "killed", "simulated"})
+FAILED = frozenset({"error", "timeout", "killed", "lost", "simulated"})
 """Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""
 
 PSETS_PER_PICKLE = 1000

@@ -23,6 +23,7 @@ from psweep_dask.past import (
     resume_call,
     write_info,
 )
+from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import RecordError
 
 log = logging.getLogger("psweep_dask")
@@ -138,18 +139,17 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
             f"cannot merge {len(rows)} rows of run {run_id} into "
             f"{str(layout.database_path)!r}: {err.strerror}; they stay in its journal"
         ) from err
-    done = recorded(df, run_id)
-    complete = len(done) == past.info["psets"]
+    left = past.info["psets"] - len(recorded(df, run_id))
     put_away(layout, run_id, replayed)
-    ended = "done" if complete else "died"
-    counts = {"left": past.info["psets"] - len(done)}
-    write_info(layout, past.info | {"end": provenance.now(), "ended": ended, "counts": counts})
+    ended = "died" if left else "done"
+    info = past.info | {"end": provenance.now(), "ended": ended, "counts": {"left": left}}
+    write_info(layout, info)
     log.warning(
         "recovered %d of %d psets of run %s%s",
-        len(done),
+        int((df["_run_id"] == run_id).sum()) if "_run_id" in df.columns else 0,
         past.info["psets"],
         run_id,
-        "" if complete else f"; {resume_call(layout, past.info)} finishes it",
+        f"; {resume_call(layout, info)} finishes it" if left else "",
     )
     return df
 
@@ -168,10 +168,13 @@ def with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.Data
 
 
 def recorded(df: pd.DataFrame, run_id: str) -> set[int]:
-    """Give the ``_pset_seq`` of the psets of a run that have a row."""
+    """Give the ``_pset_seq`` of the psets of a run that have a row, and do not wait for a job."""
     if not {"_run_id", "_pset_seq"} <= set(df.columns):
         return set()
-    return set(df.loc[df["_run_id"] == run_id, "_pset_seq"].dropna().astype(int))
+    rows = df[df["_run_id"] == run_id]
+    if "_status" in rows.columns:
+        rows = rows[~rows["_status"].isin(UNFINISHED)]
+    return set(rows["_pset_seq"].dropna().astype(int))
 
 
 def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:

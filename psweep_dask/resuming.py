@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import database, plan, recovery, study
+from psweep_dask import collecting, database, plan, recovery, study
 from psweep_dask.conduct import Conduct, Place
 from psweep_dask.func import pack_func
 from psweep_dask.layout import Layout, replace_file
@@ -92,33 +92,49 @@ def resume(
         raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     given = {name: value for name, value in locals().items() if name not in ("retries", "timeout")}
     options = Options.of(given | {"retries": 0 if retries is None else retries, "timeout": timeout})
-    changes: dict[str, Any] = {"stop_after": options.failure_limit}
+    asked = {"retries": retries, "timeout": timeout, "resources": resources and dict(resources)}
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    changes["stop_after"] = options.failure_limit
     if func is not None:
         changes["func"] = pack_func(func)
-    if retries is not None:
-        changes["retries"] = retries
-    if timeout is not None:
-        changes["timeout"] = timeout
-    if resources is not None:
-        changes["resources"] = dict(resources)
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
     layout.make_writable()
-    runs = _to_resume(layout, run_id)
+    collected = collecting.collect_from(layout)
+    runs = to_resume(layout, run_id)
     if func is not None and len(runs) > 1:
         ids = ", ".join(past.run_id for past in runs)
         raise RevisitError(
             f"func is for one run, and there are several: choose by run_id= of {ids}"
         )
     for past in runs:
-        if _resume(past, changes, cluster, options) > Stop.NO:
+        busy = len(collected.busy_seqs(past.run_id))
+        if busy and run_id is not None:
+            raise RevisitError(_busy(past, busy))
+        if busy:
+            log.warning("%s", _busy(past, busy))
+        elif _resume(past, changes, cluster, options) > Stop.NO:
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
     return recovery.load_from(layout)
 
 
-def _to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
+def _busy(past: PastRun, number: int) -> str:
+    return (
+        f"run {past.run_id} is left to its batch jobs, of which {number} wait or run: when they "
+        "are through, ps.collect has their results; or cancel them before"
+    )
+
+
+def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
+    """Choose the runs that a call is meant for: all that are not done, or the one it names.
+
+    Raises
+    ------
+    psweep_dask.old_plans.RevisitError
+        If not exactly one begins so, or its driver lives.
+    """
     runs = past_runs(layout)
     if run_id is None:
         return [past for past in runs if past.ended_early]
@@ -150,15 +166,10 @@ def _resume_taken(
 
     layout = past.layout
     where = clusters.resolve(cluster)
-    with layout.lock():
-        recovery.remove_leftovers(layout)
-        df = recovery.merge(past, database.read_or_empty(layout.database_path))
-        done = recovery.recorded(df, past.run_id)
-    if not layout.plan_path(past.run_id).exists():
-        log.info("run %s has no plan, there is nothing to resume", past.run_id)
+    taken_up = take_up(past)
+    if taken_up is None:
         return Stop.NO
-    planned, work = read_plan(layout, past.run_id)
-    left = planned.without(done)
+    planned, left, work = taken_up
     work = _work_here(dataclasses.replace(work, **changes), clusters.shares_files(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)
@@ -167,7 +178,7 @@ def _resume_taken(
     log.info(
         "run %s: %d of %d psets are done, %d to run, with %s",
         past.run_id,
-        len(done),
+        len(planned) - len(left),
         len(planned),
         len(left),
         "the func that was passed" if "func" in changes else "the func of its plan",
@@ -180,6 +191,29 @@ def _resume_taken(
     with conduct.stopper.listening():
         conduct.go()
     return conduct.stopper.level
+
+
+def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
+    """Merge what a run has left, and read its plan. The caller holds the lock of its driver.
+
+    Returns
+    -------
+    planned : Plan
+    left : Plan
+        The psets without a record.
+    work : Work
+        All of it is None if the run died before it had a plan.
+    """
+    layout = past.layout
+    with layout.lock():
+        recovery.remove_leftovers(layout)
+        df = recovery.merge(past, database.read_or_empty(layout.database_path))
+        done = recovery.recorded(df, past.run_id)
+    if not layout.plan_path(past.run_id).exists():
+        log.info("run %s has no plan, there is nothing to resume", past.run_id)
+        return None
+    planned, work = read_plan(layout, past.run_id)
+    return planned, planned.without(done), work
 
 
 def _work_here(work: Work, shared_files: bool) -> Work:

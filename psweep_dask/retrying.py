@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # distributed takes half a second to import
 
 log = logging.getLogger("psweep_dask")
 
-RETRIED = tuple(sorted(FAILED - {"simulated"}))
+RETRIED = tuple(sorted(FAILED - {"simulated", "lost"}))
 """What `retry` takes up unless it is told otherwise."""
 
 

@@ -31,8 +31,6 @@ from psweep_dask.work import Failure, Func, Work, our_fields, short
 own_note: Note | None = None
 """Where this process tells what it is running, if somebody watches over it."""
 
-LOG_BASENAME = "logs.txt"
-
 MAX_RESULT_BYTES = 3 * 2**30
 """The most that one result may hold: a frame of the journal ends at 4 GiB."""
 
@@ -174,9 +172,9 @@ class Runner:
     def _log_file(self, pset: Pset, to_file: bool) -> BinaryIO:
         if not to_file:
             return tempfile.TemporaryFile()
-        folder = self._layout.root / pset["_pset_id"]
-        folder.mkdir(parents=True, exist_ok=True)
-        log: BinaryIO = (folder / LOG_BASENAME).open("w+b")
+        logs_path = self._layout.pset_folder(pset["_pset_id"]).logs_path
+        logs_path.parent.mkdir(parents=True, exist_ok=True)
+        log: BinaryIO = logs_path.open("w+b")
         return log
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 WORKER_MARK = "PSWEEP_DASK_WORKER"
@@ -102,6 +103,31 @@ def parse_states(text: str) -> dict[str, JobState]:
             walltime_seconds(limit),
         )
     return states
+
+
+def jobs_of_user(shell: Sequence[str] = ()) -> dict[str, JobState] | None:
+    """Ask for all jobs of this user, those that ended in the last minutes too.
+
+    Parameters
+    ----------
+    shell : sequence of str, optional
+        What takes a command to another machine, such as ``["ssh", "login"]``.
+
+    Returns
+    -------
+    dict or None
+        States by job id; an element of a job array has ``<id of the array>_<index>``. None if
+        there is no SLURM, or its controller does not answer.
+    """
+    command = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%F|%K|%T|%r"]
+    answer = _ask([*shell, shlex.join(command)] if shell else command)
+    if answer is None:
+        return None
+    lines = (line.split("|", 3) for line in answer.splitlines())
+    return {
+        job if index == "N/A" else f"{job}_{index}": JobState(state, reason)
+        for job, index, state, reason in lines
+    }
 
 
 def walltime_seconds(text: str) -> float | None:

@@ -236,7 +236,7 @@ def _run(
 def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> PastRun | None:
     if relay.chain() is None or not options.save or options.simulate:
         return None
-    return relay.earlier(_layout(options), check_params(params)[1])
+    return relay.earlier(layout_of(options), check_params(params)[1])
 
 
 class Sweeping:
@@ -294,7 +294,7 @@ class Sweeping:
                 **relay.mark(digests),
             },
         )
-        self.run = study.begin(_layout(options), request)
+        self.run = study.begin(layout_of(options), request)
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
@@ -314,7 +314,8 @@ class Sweeping:
                 git.commit_after(self._folder, self.run.plan.run_id)
 
 
-def _layout(options: Options) -> Layout:
+def layout_of(options: Options) -> Layout:
+    """Give the study that options name, ready to be written to."""
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     if options.simulate:
         return copies.simulation(layout)

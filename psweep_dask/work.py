@@ -85,7 +85,9 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def our_fields(status: str, exc_txt: str | None, host: str, runtime: float, attempt: int) -> Record:
+def our_fields(
+    status: str, exc_txt: str | None, host: str | None, runtime: float, attempt: int
+) -> Record:
     """Give the book-keeping of a pset that has ended, in the order of the database."""
     return {
         "_status": status,

@@ -1,0 +1,404 @@
+"""``prep_batch`` and ``prep_rest``: batch jobs are written down, to be submitted by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from psweep_dask import collecting, job, past, record, recovery, resuming, study
+from psweep_dask import git as git_tree
+from psweep_dask.errors import PsweepError
+from psweep_dask.func import func_name, own_modules_by_value, pack_func
+from psweep_dask.job_files import JobFiles, read_job_files, values_for
+from psweep_dask.layout import Layout, replace_file
+from psweep_dask.machines import MACHINES_DIR
+from psweep_dask.old_plans import load_func
+from psweep_dask.options import OptionError, Options
+from psweep_dask.past import check_study
+from psweep_dask.progress import Progress, show_log_lines
+from psweep_dask.pset import check_params, pset_id
+from psweep_dask.record import Record
+from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.study import Request, Run
+from psweep_dask.submissions import Submissions, forget, shown_commands
+from psweep_dask.sweep import import_paths, layout_of
+from psweep_dask.templates import MODES
+from psweep_dask.work import Func, SliceResult, Work, our_fields
+
+log = logging.getLogger("psweep_dask")
+
+CALC_TEMPLATES_DIR = "templates/calc"
+"""Where the files are that each job finds in its folder, seen from the working directory."""
+
+BLOCK = 100
+"""Psets between two frames of the journal: what a kill can cost, to be written again."""
+
+
+class BatchError(PsweepError):
+    """Jobs that cannot be prepared as asked."""
+
+
+def prep_batch(
+    params: Iterable[Mapping[str, Any]],
+    calc_dir: str | os.PathLike[str] = "calc",
+    calc_templ_dir: str | os.PathLike[str] | None = None,
+    machine_templ_dir: str | os.PathLike[str] = MACHINES_DIR,
+    git: bool = False,
+    backup: bool = False,
+    *,
+    func: Func | None = None,
+    template_mode: str = "dollar",
+    array: bool = False,
+    simulate: bool = False,
+    skip_dups: bool = False,
+    capture_logs: str | None = None,
+    retries: int = 0,
+    timeout: float | None = None,
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+    verbose: bool | Sequence[str] = False,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    r"""Write a folder with a batch job for each pset, to be submitted by hand, here or elsewhere.
+
+    Nothing runs. Each pset gets a row with ``_status="prepared"`` and a folder
+    ``<calc_dir>/<_pset_id>`` with a copy of each template, in which ``$name`` is replaced by the
+    value of that parameter. ``<calc_dir>/run_<machine>.sh`` submits the jobs; `collect` brings
+    what they leave into the database.
+
+    Parameters
+    ----------
+    params : iterable of dict
+        The psets.
+    calc_dir : str or PathLike, optional
+        Folder of the study, relative to the working directory.
+    calc_templ_dir : str or PathLike, optional
+        Folder with the files that each job finds in its folder, ``templates/calc`` by default;
+        with `func` there need not be any. Files that are no text are copied as they are.
+    machine_templ_dir : str or PathLike, optional
+        Folder with the machines; each has a job script, ``<machine>/jobscript``, and says in
+        ``<machine>/info.yaml`` how it is submitted (``subcmd:``).
+    git : bool, optional
+        Commit everything in the working directory before and after, in a new repository if there
+        is none. Have a ``.gitignore`` first, or all of `calc_dir` is tracked.
+    backup : bool, optional
+        First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
+    func : callable, optional
+        What the jobs run: takes a pset and returns a dict, as for `run`. It is packed once, and
+        the job script calls it by ``python -m psweep_dask.task``; a machine without a job script
+        gets one that is made of what it says for live runs.
+    template_mode : {'dollar', 'jinja'}, optional
+        The language of the templates: ``$name`` and ``${name}``, where ``$$`` is a dollar, or
+        that of jinja2, with the filters ``quote`` (for shells) and ``repr`` (for Python) added.
+    array : bool, optional
+        One job array instead of many jobs, where `subcmd` is sbatch.
+    simulate : bool, optional
+        Do all that in ``<calc_dir>.simulate``, with a copy of the database.
+    skip_dups : bool, optional
+        Leave out psets that the database has a row for with the same ``_pset_sha1``, unless
+        that one failed, or its job was lost.
+    capture_logs, retries, timeout : optional
+        As in `run`, for `func`.
+    database_dir, database_basename, verbose, progress : optional
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        The whole database.
+
+    Raises
+    ------
+    PsweepError
+        If the input is bad, a template or a machine is missing or has a mistake, or a placeholder
+        has no value: before anything is written.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> for path, text in {
+    ...     "templates/calc/run.sh": "echo $((2 * $a)) >output.txt",
+    ...     "templates/machines/local/info.yaml": "subcmd: sh",
+    ...     "templates/machines/local/jobscript": "#!/bin/sh\nsh run.sh\n",
+    ... }.items():
+    ...     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    ...     size = Path(path).write_text(text.replace("$((", "$$(("))
+    >>> df = ps.prep_batch(ps.plist("a", [1, 2]))
+    >>> ps.df_print(df[["a", "_status"]])
+     a   _status
+     1  prepared
+     2  prepared
+    >>> import subprocess
+    >>> done = subprocess.run(["sh", "calc/run_local.sh"])
+    >>> df = ps.collect("calc")
+    >>> df._status.tolist()
+    ['ok', 'ok']
+    >>> [Path("calc", pset_id, "output.txt").read_text() for pset_id in df._pset_id]
+    ['2\n', '4\n']
+    """
+    options = Options.of(locals())
+    _check_options(options, func, template_mode, array)
+    show_log_lines()
+    files = _read_files(
+        calc_templ_dir, Path(machine_templ_dir), template_mode, array, with_func=func is not None
+    )
+    with own_modules_by_value():
+        packed_func = b"" if func is None else pack_func(func)
+        psets, digests = check_params(params)
+        files.check(_preview(options, packed_func), psets)
+        folder = Path.cwd()
+        if options.git:
+            git_tree.commit_before(folder, init=True)
+        request = Request(
+            psets=psets,
+            digests=digests,
+            skip_dups=options.skip_dups,
+            backup=options.backup,
+            info={
+                "func": "templates" if func is None else func_name(func),
+                "cluster": {"kind": "offline"},
+                "offline": {"func": func is not None},
+            },
+        )
+        run = study.begin(layout_of(options), request)
+        if len(run.plan) < len(psets):
+            known = len(psets) - len(run.plan)
+            log.info("%d of %d psets left out: the database has them", known, len(psets))
+        if not len(run.plan):
+            log.info("nothing to prepare, the database stays as it is")
+            return run.finish("done", {})
+        try:
+            return _Preparation(run, _work(run, options, packed_func), files, options, array).go()
+        finally:
+            if options.git:
+                git_tree.commit_after(folder, run.plan.run_id)
+
+
+def prep_rest(
+    calc_dir: str | os.PathLike[str] = "calc",
+    *,
+    run_id: str | None = None,
+    calc_templ_dir: str | os.PathLike[str] | None = None,
+    machine_templ_dir: str | os.PathLike[str] = MACHINES_DIR,
+    template_mode: str = "dollar",
+    array: bool = False,
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+    verbose: bool | Sequence[str] = False,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Write batch jobs for what runs have left: jobs that were lost, and what a live run missed.
+
+    The psets keep their ids and folders. What `collect` would find is collected before; psets
+    whose job waits or runs are left to it.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike, optional
+        Folder of the study.
+    run_id : str, optional
+        Only this run, named by its UUID or the beginning of it; by default all that are not done.
+    calc_templ_dir, machine_templ_dir, template_mode, array
+        As in `prep_batch`: the templates are read again, and may have been mended.
+    database_dir, database_basename, verbose, progress
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        The whole database.
+
+    Raises
+    ------
+    PsweepError
+        If there is no study or no such run, or as in `prep_batch`.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> info = Path("templates/machines/local/info.yaml")
+    >>> info.parent.mkdir(parents=True)
+    >>> size = info.write_text("subcmd: sh")
+    >>> df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"b": 2 * pset["a"]})
+    >>> df = ps.prep_rest("calc")  # nothing was submitted yet: all is written again
+    >>> df[["a", "_status"]].to_dict("list")
+    {'a': [1, 2], '_status': ['prepared', 'prepared']}
+    """
+    options = Options.of(locals())
+    _check_options(options, None, template_mode, array)
+    show_log_lines()
+    layout = Layout(calc_dir, database_dir, database_basename)
+    check_study(layout)
+    layout.make_writable()
+    collected = collecting.collect_from(layout)
+    for before in resuming.to_resume(layout, run_id):
+        with before.taken() as lock:
+            if lock is None:
+                log.info("run %s is left alone: its driver lives", before.run_id)
+                continue
+            taken_up = resuming.take_up(before)
+            if taken_up is None:
+                continue
+            _, left, work = taken_up
+            left = left.without(collected.busy_seqs(before.run_id))
+            if not len(left):
+                continue
+            files = _read_files(
+                calc_templ_dir, Path(machine_templ_dir), template_mode, array, bool(work.func)
+            )
+            files.check(work, left.psets)
+            with own_modules_by_value():
+                if work.func:  # packed for workers that see the same files
+                    func = pack_func(load_func(work, before.run_id))
+                    work = dataclasses.replace(work, func=func)
+                offline = {"offline": {"func": bool(work.func)}}
+                run = study.reopen(past.with_info(before, offline), left, lock)
+                forget(layout, before.run_id, {pset_id(before.run_id, seq) for seq in left.seqs})
+                _Preparation(run, work, files, options, array).go()
+    return recovery.load_from(layout)
+
+
+class _Preparation:
+    """Writes the jobs of one run."""
+
+    def __init__(
+        self, run: Run, work: Work, files: JobFiles, options: Options, array: bool
+    ) -> None:
+        self._run = run
+        self._work = work
+        self._files = files
+        self._good = "simulated" if options.simulate else "prepared"
+        self._stopper = Stopper(run.layout.stop_path(run.plan.run_id))
+        self._progress = Progress(len(run.plan), options.progress, options.verbose, good=self._good)
+        run_id, run_seq = run.plan.run_id, run.plan.run_seq
+        self._submissions = {
+            one.name: Submissions(one, run_id, run_seq, array and one.is_slurm)
+            for one in files.machines
+        }
+
+    def go(self) -> pd.DataFrame:
+        """Write all of it, and give the whole database."""
+        run, layout = self._run, self._run.layout
+        try:
+            packed = record.dumps(self._work)
+            run.write_plan(packed)
+            if self._work.func:
+                path = layout.work_path(run.plan.run_id)
+                replace_file(path, lambda stream: stream.write(job.ship(packed)))
+        except BaseException:
+            run.discard()
+            raise
+        ended = "broken off"
+        try:
+            with self._stopper.listening():
+                self._write_folders()
+                paths = self._write_scripts(layout)
+            complete = self._progress.done == self._progress.total
+            ended = self._good if complete else "stopped"
+        except OSError as err:
+            raise BatchError(
+                f"cannot write {err.filename!r}: {err.strerror}; ps.prep_rest goes on when that is "
+                "mended"
+            ) from err
+        finally:
+            self._progress.close(remarks=self._remarks(ended))
+            df = run.finish(ended, self._progress.counts())
+        log.info("to submit the jobs: %s", shown_commands(paths))
+        return df
+
+    def _write_folders(self) -> None:
+        plan, layout = self._run.plan, self._run.layout
+        records: list[Record] = []
+        told = time.monotonic()
+        for place, (seq, pset) in enumerate(zip(plan.seqs, plan.psets, strict=True)):
+            values, stamp = values_for(self._work, pset, seq, plan.digest(place).hex())
+            scripts = self._files.write(layout.pset_folder(values["_pset_id"]), values)
+            for name, script in scripts.items():
+                self._submissions[name].add(values["_pset_id"], seq, script)
+            ours = our_fields(self._good, None, None, math.nan, 1)
+            records.append({**values, "_time_utc": stamp, **ours})
+            if len(records) == BLOCK or time.monotonic() - told > 1.0:
+                self._keep(records)
+                told = time.monotonic()
+            if self._stopper.look() > Stop.NO:
+                break
+        self._keep(records)
+
+    def _keep(self, records: list[Record]) -> None:
+        if records:
+            counts = Counter({self._good: len(records)})
+            result = SliceResult(record.pack(records), len(records), statuses=counts)
+            self._run.journal.append(result.frame)
+            self._progress.update(result)
+            records.clear()
+
+    def _write_scripts(self, layout: Layout) -> list[Path]:
+        with layout.lock():
+            return [one.write(layout) for one in self._submissions.values()]
+
+    def _remarks(self, ended: str) -> list[str]:
+        left = self._progress.total - self._progress.done
+        call = f"ps.prep_rest({self._run.layout.calc_dir!r})"
+        return [f"{ended}, {call} prepares the {left} left"] if left else []
+
+
+def _check_options(options: Options, func: Func | None, template_mode: str, array: bool) -> None:
+    if template_mode not in MODES:
+        allowed = ", ".join(map(repr, MODES))
+        raise OptionError(f"template_mode={template_mode!r}; allowed are {allowed}")
+    if not isinstance(array, bool):
+        raise OptionError(f"array={array!r}; allowed are True, False")
+    if func is None:
+        for name, default in (("capture_logs", None), ("retries", 0), ("timeout", None)):
+            if getattr(options, name) != default:
+                raise OptionError(
+                    f"{name}={getattr(options, name)!r} is for func=; what is made of templates "
+                    "has its job script for that"
+                )
+
+
+def _read_files(
+    calc_templ_dir: str | os.PathLike[str] | None,
+    machine_templ_dir: Path,
+    template_mode: str,
+    array: bool,
+    with_func: bool,
+) -> JobFiles:
+    templates: Path | None = Path(calc_templ_dir or CALC_TEMPLATES_DIR)
+    if with_func and calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
+        templates = None
+    files = read_job_files(templates, machine_templ_dir, template_mode, with_func)
+    if array and not any(one.is_slurm for one in files.machines):
+        commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
+        raise BatchError(
+            f"array=True is for SLURM, and no machine has 'subcmd: sbatch' ({commands}); leave "
+            "array=True away"
+        )
+    return files
+
+
+def _work(run: Run, options: Options, func: bytes) -> Work:
+    return Work(
+        run_id=run.plan.run_id,
+        run_seq=run.plan.run_seq,
+        calc_dir=run.layout.calc_dir,
+        func=func,
+        cwd=str(Path.cwd()),
+        import_paths=import_paths(shared_files=False),
+        capture_logs=options.capture_logs,
+        retries=options.retries,
+        timeout=options.timeout,
+    )
+
+
+def _preview(options: Options, func: bytes) -> Work:
+    return Work("0", 0, os.fspath(options.calc_dir), func)

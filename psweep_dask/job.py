@@ -1,0 +1,209 @@
+"""One pset as a batch job: func runs in a process that is watched, and its record stays.
+
+A job runs ``python -m psweep_dask.task`` in the folder of its pset. The record is left there, for
+`psweep_dask.collect`. A job that is ended from outside leaves none: that costs no attempt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path, PurePath
+from typing import Any
+
+from psweep_dask import note, record, runner, watch
+from psweep_dask.blame import Judge
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import Layout, PsetFolder, replace_file
+from psweep_dask.pset import RESERVED_FIELDS, Pset
+from psweep_dask.task import Load, run_slice
+from psweep_dask.watch import Watch, kill_with_children
+from psweep_dask.work import SliceResult, Work
+
+LEFT = 128 + signal.SIGTERM
+"""Exit code of a job that was asked to leave before its pset was through."""
+
+WATCHER = "psweep_dask-job"
+
+
+class JobError(PsweepError):
+    """A job that cannot run its pset: it ends with this message, and without a record."""
+
+
+def run_job(path: Path) -> int:
+    """Run the pset of a folder and leave its record there.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the pset.
+
+    Returns
+    -------
+    int
+        The exit code of the job: 0 if func has returned a dict, 1 if the pset has failed.
+
+    Raises
+    ------
+    JobError
+        If this is no such folder, or if the Python here cannot load func.
+    """
+    folder = PsetFolder(path.resolve())
+    if folder.record_path.exists():  # the job runs a second time: what is finished stays
+        return _exit_code(folder.record_path.read_bytes())
+    given: Pset = _load(folder.pset_path)
+    work = _work_here(folder.path, given["_run_id"])
+    result = _run(work, given)
+    if result is None:
+        return LEFT
+    replace_file(folder.record_path, lambda stream: stream.write(result.frame))
+    for failure in result.examples:
+        print(failure.exc_txt, file=sys.stderr)  # noqa: T201  (the job's output, for people)
+    return _exit_code(result.frame)
+
+
+def ship(work: bytes) -> bytes:
+    """Pack the work of a run for jobs, whose Python may be another one.
+
+    Parameters
+    ----------
+    work : bytes
+        A pickled `psweep_dask.work.Work`.
+    """
+    return record.dumps({"python": _python(), "work": work})
+
+
+def main(arguments: list[str]) -> int:
+    """Run what ``python -m psweep_dask.task [FOLDER]`` is asked for."""
+    if len(arguments) > 1:
+        print("usage: python -m psweep_dask.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return run_job(Path(*arguments))
+    except JobError as err:
+        print(f"psweep_dask: {err}", file=sys.stderr)  # noqa: T201  (the job's output)
+        return 2
+
+
+def _load(path: Path) -> Any:
+    try:
+        return pickle.loads(path.read_bytes())
+    except FileNotFoundError as err:
+        raise JobError(
+            f"{str(path)!r} is missing; start this in a folder that prep_batch(params, func=...) "
+            "has written, with all of the study around it"
+        ) from err
+    except Exception as err:  # a damaged pickle, or a class that is unknown here, raises anything
+        raise JobError(f"{str(path)!r} cannot be read here: {err!r}") from err
+
+
+def _work_here(folder: Path, run_id: str) -> Work:
+    """Load the work of the run, and have relative paths of func start where the study is here."""
+    root = folder.parent
+    shipped = _load(Layout(root).work_path(run_id))
+    if shipped["python"] != _python():
+        raise JobError(
+            f"func was packed by Python {shipped['python']}, and this is {_python()}: code is not "
+            "the same in both; use one version on both sides (jobs may need a 'module load' or "
+            "another environment)"
+        )
+    work: Work = pickle.loads(shipped["work"])
+    as_passed = PurePath(work.calc_dir)
+    if as_passed.is_absolute() or ".." in as_passed.parts:
+        study, calc_dir = root.parent, str(root)
+    else:
+        study, calc_dir = (root, *root.parents)[len(as_passed.parts)], work.calc_dir
+    import_paths = (str(study), *work.import_paths)
+    return dataclasses.replace(work, cwd=str(study), calc_dir=calc_dir, import_paths=import_paths)
+
+
+def _run(work: Work, given: Pset) -> SliceResult | None:
+    """Run the attempts that the pset has; None if the job was asked to leave."""
+    pset = {name: value for name, value in given.items() if name not in RESERVED_FIELDS}
+    seq, sha1 = given["_pset_seq"], given["_pset_sha1"]
+    judge = Judge(work.run_id, work.timeout)
+    for attempt in range(1, work.retries + 2):
+        last = attempt > work.retries
+        spare = frozenset() if last else frozenset({0})
+        load = Load([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
+        result, exitcode, found = _attempt(work, load)
+        if result is not None and not result.again:
+            return result
+        if result is None:
+            death = watch.death({**found, "exitcode": exitcode})
+            charge = judge.verdict([seq], death).charge
+            if charge is None:
+                return None
+            if last:
+                return charge.result(work, pset, sha1, attempt)
+    raise AssertionError("the last attempt has no spare one, so its result is final")
+
+
+def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str, Any]]:
+    """Run the pset once in a process of its own, and watch over that.
+
+    Returns
+    -------
+    result : SliceResult or None
+        None if the process has died.
+    exitcode : int
+    found : dict
+        What its death looked like.
+    """
+    # Where forks are safe they save the time of all imports.
+    how = "fork" if sys.platform == "linux" else "spawn"
+    with tempfile.TemporaryDirectory(prefix="psweep_dask-") as scratch:
+        result_path = Path(scratch, "result")
+        context: Any = multiprocessing.get_context(how)
+        process = context.Process(
+            target=_in_child, args=(record.dumps(work), load.pack(), result_path)
+        )
+        before = signal.signal(signal.SIGTERM, _leave)
+        process.start()
+        try:
+            its_watch = Watch(process.pid or 0, WATCHER)
+            while process.exitcode is None:
+                its_watch.look()
+                process.join(watch.INTERVAL)
+        except BaseException:
+            kill_with_children(process.pid or 0)
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        found = {"worker": "", "host": socket.gethostname()} | its_watch.autopsy()
+        if not result_path.exists():
+            return None, process.exitcode, found
+        result: SliceResult = pickle.loads(result_path.read_bytes())
+        return result, process.exitcode, found
+
+
+def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the parent ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    own = note.create(note.note_path(WATCHER, os.getpid()))
+    own.catch_traces()
+    runner.own_note = own
+    result = run_slice(work, "", packed, budget=0.0)
+    replace_file(result_path, lambda stream: stream.write(record.dumps(result)))
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(LEFT)
+
+
+def _exit_code(frame: bytes) -> int:
+    ((names, columns),) = record.unpack(frame[record.HEADER.size :])
+    ((status,),) = (
+        column for name, column in zip(names, columns, strict=True) if name == "_status"
+    )
+    return 0 if status == "ok" else 1
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:2]))

@@ -1,0 +1,67 @@
+"""How another machine is reached: by the remote shell that rsync uses, and in no other way."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from psweep_dask.errors import PsweepError
+from psweep_dask.machines import MACHINES_DIR, read_machine
+
+
+class RemoteError(PsweepError):
+    """A machine that cannot be reached as asked."""
+
+
+def host_of(machine: str) -> str:
+    """Tell the host of a machine; without a folder of machines, the name is that of the host.
+
+    Parameters
+    ----------
+    machine : str
+
+    Raises
+    ------
+    psweep_dask.machine_keys.MachineError
+        If there is no such machine among those that there are.
+    """
+    if not Path(MACHINES_DIR).is_dir():
+        if not machine or machine.startswith("-") or any(map(str.isspace, machine)):
+            raise RemoteError(f"{machine!r} cannot be a host: allowed is what ssh takes as one")
+        return machine
+    return read_machine(machine).host
+
+
+def remote_shell(options: Sequence[str] = ()) -> list[str]:
+    """Tell the remote shell as rsync would choose it.
+
+    Parameters
+    ----------
+    options : sequence of str
+        Options of rsync.
+
+    Returns
+    -------
+    list of str
+        What ``-e`` or ``--rsh`` says, else the environment variable ``RSYNC_RSH``, else ssh.
+
+    Examples
+    --------
+    >>> remote_shell(["-z", "-e", "ssh -p 2222"])
+    ['ssh', '-p', '2222']
+    """
+    chosen = os.environ.get("RSYNC_RSH") or "ssh"
+    words = iter(options)
+    for word in words:
+        if word in ("-e", "--rsh"):
+            chosen = next(words, chosen)
+        elif word.startswith("--rsh="):
+            chosen = word.removeprefix("--rsh=")
+    return shlex.split(chosen)
+
+
+def shell_to(machine: str, options: Sequence[str] = ()) -> list[str]:
+    """Give the words before a command that is to run on a machine."""
+    return [*remote_shell(options), host_of(machine)]

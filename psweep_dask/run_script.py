@@ -1,0 +1,159 @@
+"""The shell scripts that submit what was prepared: ``calc/run_<machine>.sh``, and job arrays."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from psweep_dask.jobscript import Directives
+
+_SUBMISSION = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
+
+_HEAD = """\
+#!/bin/sh
+# Written by psweep_dask. Submits the jobs of this study to the machine {title}.
+# Those that were submitted before are passed over: started again, it goes on where it was stopped.
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
+refused=0
+
+refuse() {{ # refuse COMMAND: tell that it failed, and give up after three in a row
+    printf '%s\\n' "$0: '$1' failed in $PWD; start this again to go on" >&2
+    refused=$((refused + 1))
+    [ "$refused" -lt 3 ] || exit 1
+}}
+"""
+
+_SUBMIT = """
+submit() {{ # submit PSET_ID
+    cd -- "$here/$1" || exit 1
+    [ ! -s {submitted} ] || return 0
+    # A job that runs at once and fails was submitted all the same: it has left how it ended.
+    if answer=$({subcmd} {jobscript} </dev/null) || [ -s ended ]; then
+        printf '%s\\n' {subcmd_word} "$answer" >{submitted}
+        [ -z "$answer" ] || printf '%s\\n' "$answer"
+        refused=0
+    else
+        refuse {subcmd_word}
+    fi
+}}
+"""
+
+_SUBMIT_ARRAY = """
+submit_array() {{ # submit_array RUN_ID ARRAY: in parts, where the site allows no larger ones
+    cd -- "$here/runs/$1" || exit 1
+    most=$(scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')
+    count=$(($(wc -l <"$2.psets")))
+    first=$(sed -n 's/^first=\\([0-9]*\\) count=\\([0-9]*\\) .*/\\1 + \\2/p' "$2.submitted" \\
+        2>/dev/null | tail -n 1)
+    first=$((${{first:-0}}))
+    while [ "$first" -lt "$count" ]; do
+        part=$((count - first))
+        [ "$part" -le "${{most:-1001}}" ] || part=${{most:-1001}}
+        if answer=$({subcmd} --array=0-$((part - 1)) "$2" "$here" "$PWD/$2.psets" "$first"); then
+            printf '%s\\n' "$answer"
+            answer=$(printf '%s\\n' "$answer" | tail -n 1)
+            printf '%s\\n' "first=$first count=$part $answer" >>"$2.submitted"
+            first=$((first + part))
+        else
+            refuse {subcmd_word}
+        fi
+    done
+}}
+"""
+
+_TAIL = """
+[ "$refused" -eq 0 ]
+"""
+
+_ARRAY = """\
+#!/bin/sh
+{directives}
+# One element of a job array for each pset; written by psweep_dask. An element runs the job script
+# of its pset in that pset's folder, as a job of its own would.
+number=$(($3 + SLURM_ARRAY_TASK_ID + 1))
+IFS='\t' read -r pset_id output error <<PSET || exit 1
+$(sed -n "${{number}}p" "$2")
+PSET
+cd -- "$1/$pset_id" || exit 1
+SLURM_SUBMIT_DIR=$PWD
+fill_in() {{ # fill_in PATTERN: what sbatch makes of a file name
+    node=${{SLURMD_NODENAME:-$(uname -n)}}
+    printf '%s\\n' "$1" | sed "s/%[jA]/$SLURM_JOB_ID/g; s/%N/$node/g; s/%u/$USER/g; s/%%/%/g"
+}}
+exec >"$(fill_in "$output")" || exit 1
+if [ -n "$error" ]; then
+    exec 2>"$(fill_in "$error")" || exit 1
+else
+    exec 2>&1
+fi
+exec ./{jobscript}
+"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One line of a run script.
+
+    Parameters
+    ----------
+    words : tuple of str
+        ``submit PSET_ID``, or ``submit_array RUN_ID ARRAY``.
+    comment : str
+        For people.
+    """
+
+    words: tuple[str, ...]
+    comment: str
+
+    def __str__(self) -> str:
+        return f"{shlex.join(self.words)}  # {self.comment}"
+
+
+def run_script(machine: str, subcmd: str, old: str, submissions: Iterable[Submission]) -> str:
+    """Write the script for a machine.
+
+    Parameters
+    ----------
+    machine : str
+        Its name.
+    subcmd : str
+        The command that submits a job script, a piece of shell.
+    old : str
+        The script that this one replaces: its submissions stay as comments. Empty if there is none.
+    submissions : iterable of Submission
+        The new ones.
+    """
+    earlier = [
+        f"# {match[1]}"
+        for match in map(_SUBMISSION.fullmatch, old.splitlines())
+        if match is not None
+    ]
+    now = [str(one) for one in submissions]
+    names = {
+        "title": repr(machine),
+        "subcmd": subcmd,
+        "subcmd_word": shlex.quote(subcmd),
+        "jobscript": shlex.quote(f"jobscript_{machine}"),
+        "submitted": shlex.quote(f"submitted_{machine}"),
+    }
+    used = {line.split()[0] for line in now}
+    text = _HEAD + (_SUBMIT if "submit" in used else "")
+    text += _SUBMIT_ARRAY if "submit_array" in used else ""
+    return text.format_map(names) + "\n" + "\n".join([*earlier, *now]) + "\n" + _TAIL
+
+
+def array_script(machine: str, asked: Directives, name: str) -> str:
+    """Write the job script of an array.
+
+    Parameters
+    ----------
+    machine : str
+    asked : Directives
+        What each of them asks for.
+    name : str
+        Of the array, in the queue.
+    """
+    lines = [*asked.kept, f"#SBATCH --job-name={name}", "#SBATCH --output=/dev/null"]
+    return _ARRAY.format(directives="\n".join(lines), jobscript=shlex.quote(f"jobscript_{machine}"))

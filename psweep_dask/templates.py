@@ -1,0 +1,238 @@
+"""Template files: gathered from a folder, and filled with the values of a pset."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from psweep_dask.errors import PsweepError
+
+MODES = ("dollar", "jinja")
+"""What `template_mode` may be."""
+
+Filler = Callable[[Mapping[str, Any]], bytes]
+
+
+class TemplateError(PsweepError):
+    """A template that cannot be filled: the message names file, line and placeholder."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One file that each pset gets.
+
+    Parameters
+    ----------
+    path : Path
+        Where it was read from.
+    target : str
+        Where it goes, seen from the folder of the pset.
+    mode : int
+        Its permissions.
+    fill : callable
+        Gives its content for the values of a pset; TemplateError if they do not fill it.
+    text : str or None
+        The template itself, None if it is no text and thus copied as it is.
+    """
+
+    path: Path
+    target: str
+    mode: int
+    fill: Filler
+    text: str | None
+
+    def write(self, folder: Path, values: Mapping[str, Any]) -> None:
+        """Write the file for one pset."""
+        path = folder / self.target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.fill(values))
+        path.chmod(self.mode)
+
+
+def gather(folder: Path, template_mode: str) -> list[Template]:
+    """Read all files in a folder and in those below, as templates.
+
+    Parameters
+    ----------
+    folder : Path
+    template_mode : {'dollar', 'jinja'}
+
+    Raises
+    ------
+    TemplateError
+        If there is no such folder, or one of the templates has a mistake.
+
+    Examples
+    --------
+    >>> Path("templates/calc").mkdir(parents=True)
+    >>> Path("templates/calc/input.txt").write_text("a is $a, which costs $$5")
+    24
+    >>> (template,) = gather(Path("templates/calc"), "dollar")
+    >>> template.target, template.fill({"a": 3})
+    ('input.txt', b'a is 3, which costs $5')
+    """
+    if not folder.is_dir():
+        raise TemplateError(
+            f"there is no folder {str(folder)!r}, seen from {str(Path.cwd())!r}; create it with "
+            "the files that each job shall find in its folder"
+        )
+    found = sorted(_files(folder))
+    return [
+        read(path, path.relative_to(folder).as_posix(), template_mode, folder) for path in found
+    ]
+
+
+def read(path: Path, target: str, template_mode: str, folder: Path | None = None) -> Template:
+    """Read one template.
+
+    Parameters
+    ----------
+    path : Path
+    target : str
+        Where it goes, seen from the folder of the pset.
+    template_mode : {'dollar', 'jinja'}
+    folder : Path, optional
+        Where templates that it includes are, with jinja; by default beside it.
+
+    Raises
+    ------
+    TemplateError
+        If it has a mistake.
+    """
+    data = path.read_bytes()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    text = _text(data)
+    if text is None:
+        return Template(path, target, mode, lambda _: data, None)
+    if template_mode == "jinja":
+        return Template(path, target, mode, _jinja(path, text, folder or path.parent), text)
+    return Template(path, target, mode, _dollar(path, text), text)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in folders:
+            if Path(here, name).is_symlink():
+                raise TemplateError(
+                    f"{os.path.join(here, name)!r} is a link to a folder; put the folder there, or "  # noqa: PTH118  (for people)
+                    "have the job find it by its path"
+                )
+        yield from (Path(here, name) for name in names)
+
+
+def _text(data: bytes) -> str | None:
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+class _Dollar(string.Template):
+    """As in the standard library, but the names of parameters may have letters of all languages."""
+
+    idpattern = r"(?u:[^\W\d]\w*)"
+
+
+def _dollar(path: Path, text: str) -> Filler:
+    template = _Dollar(text)
+    for match in template.pattern.finditer(text):
+        if match.group("invalid") is not None:
+            raise TemplateError(
+                f"{_place(path, text, match.start())}: {_shown(text, match.start())!r} is no "
+                "placeholder; those are $name and ${name}, and $$ is a dollar"
+            )
+
+    def fill(values: Mapping[str, Any]) -> bytes:
+        try:
+            return template.substitute(values).encode()
+        except KeyError as err:
+            name = err.args[0]
+            at = next(one.start() for one in _uses(template, text) if _name(one) == name)
+            raise TemplateError(
+                f"{_place(path, text, at)}: the placeholder ${name} has no value; "
+                f"{_known(values)}; and $${name} is a dollar followed by {name}"
+            ) from err
+
+    return fill
+
+
+def _uses(template: string.Template, text: str) -> Iterable[re.Match[str]]:
+    return (one for one in template.pattern.finditer(text) if _name(one) is not None)
+
+
+def _name(match: re.Match[str]) -> str | None:
+    name: str | None = match.group("named") or match.group("braced")
+    return name
+
+
+def _jinja(path: Path, text: str, folder: Path) -> Filler:
+    import jinja2  # takes 50 ms, and few need it
+
+    environment = jinja2.Environment(  # noqa: S701  (what is filled are programs, not web pages)
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(folder),
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"quote": lambda value: shlex.quote(str(value)), "repr": repr}
+    try:
+        template = environment.from_string(text)
+    except jinja2.TemplateSyntaxError as err:
+        raise TemplateError(f"{path}, line {err.lineno}: {err.message}") from err
+
+    def fill(values: Mapping[str, Any]) -> bytes:
+        try:
+            return template.render(values).encode()
+        except jinja2.UndefinedError as err:
+            raise TemplateError(
+                f"{path}, line {_line_of(err)}: {err.message}; {_known(values)}"
+            ) from err
+        except Exception as err:  # an expression in a template may raise anything
+            raise TemplateError(f"{path}, line {_line_of(err)}: {err!r}") from err
+
+    return fill
+
+
+def _line_of(err: Exception) -> int | str:
+    """Tell the line of a jinja template in which an exception was raised."""
+    trace, line = err.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line or "unknown"
+
+
+def _place(path: Path, text: str, at: int) -> str:
+    return f"{path}, line {text.count(chr(10), 0, at) + 1}"
+
+
+def _shown(text: str, at: int) -> str:
+    return text[at : at + 12].splitlines()[0]
+
+
+def _known(values: Mapping[str, Any]) -> str:
+    params = [name for name in values if not name.startswith("_")]
+    return f"this pset has {', '.join(params) or 'no parameter'}, and each has _pset_id and others"
+
+
+def target_clash(templates: Iterable[Template], ours: Iterable[str]) -> Template | None:
+    """Find a template that would write a file of ours.
+
+    Parameters
+    ----------
+    templates : iterable of Template
+    ours : iterable of str
+        Names of files in the folder of a pset.
+    """
+    taken = set(ours)
+    return next((one for one in templates if PurePosixPath(one.target).parts[0] in taken), None)

@@ -1,0 +1,26 @@
+"""Run the study: all psets on this machine, or as batch jobs with --offline."""
+
+import sys
+
+import psweep_dask as ps
+
+
+def func(pset):
+    """Take one set of parameters, and return what was found for it."""
+    # Files of this pset belong into this folder: Path(pset["_calc_dir"], pset["_pset_id"]).
+    return {"result": pset["a"] * pset["b"]}
+
+
+if __name__ == "__main__":
+    # Here you say what is to be run. Change it and start again: rows are added to the database,
+    # and what has a result is not run a second time.
+    a = ps.plist("a", [1, 2, 3])
+    b = ps.plist("b", [10, 20])
+    params = ps.pgrid(a, b)
+
+    if "--offline" in sys.argv:
+        # Writes calc/<_pset_id>/ for each pset, and calc/run_<machine>.sh, which submits the jobs.
+        df = ps.prep_batch(params, func=func, skip_dups=True)
+    else:
+        df = ps.run(func, params, skip_dups=True)
+    ps.df_print(df[["a", "b", "_status", "_pset_id"]])

@@ -1,0 +1,9 @@
+"""Evaluate the study: bring in what batch jobs have left, and look at it."""
+
+import psweep_dask as ps
+
+if __name__ == "__main__":
+    df = ps.collect("calc")
+    df = df[df._status == "ok"]
+    ps.df_print(df.groupby("a").result.mean().reset_index())
+    ps.df_write(df, "calc/database_eval.pk")
