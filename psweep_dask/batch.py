@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import collecting, job, past, record, recovery, resuming, study
+from psweep_dask import collecting, past, record, recovery, resuming, study
 from psweep_dask import git as git_tree
 from psweep_dask.errors import PsweepError
 from psweep_dask.func import func_name, own_modules_by_value, pack_func
@@ -32,7 +32,7 @@ from psweep_dask.study import Request, Run
 from psweep_dask.submissions import Submissions, forget, shown_commands
 from psweep_dask.sweep import import_paths, layout_of
 from psweep_dask.templates import MODES
-from psweep_dask.work import Func, SliceResult, Work, our_fields
+from psweep_dask.work import Func, SliceResult, Work, our_fields, ship
 
 log = logging.getLogger("psweep_dask")
 
@@ -293,7 +293,7 @@ class _Preparation:
             run.write_plan(packed)
             if self._work.func:
                 path = layout.work_path(run.plan.run_id)
-                replace_file(path, lambda stream: stream.write(job.ship(packed)))
+                replace_file(path, lambda stream: stream.write(ship(packed)))
         except BaseException:
             run.discard()
             raise

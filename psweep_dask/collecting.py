@@ -20,10 +20,11 @@ from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.progress import show_log_lines
 from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
-from psweep_dask.record import Record
+from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
 from psweep_dask.slurm import JobState
 from psweep_dask.submissions import array_job_ids, job_ids
+from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
 
@@ -124,7 +125,7 @@ class Collected:
     def summary(self) -> str:
         """Tell it to people."""
         new = ", ".join(f"{number} {status}" for status, number in self.found.most_common())
-        text = f"collected {self.found.total()} psets" + (f": {new}" if new else "")
+        text = f"collected {counted(self.found.total(), 'pset')}" + (f": {new}" if new else "")
         if self.waiting:
             left = ", ".join(f"{number} {state}" for state, number in self.waiting.most_common())
             text += f"; {self.waiting.total()} are left: {left}"
@@ -174,7 +175,11 @@ def _changes(
         ids = job_ids(folder)
         ids = None if ids is None else ids + in_arrays[run_id].get(pset_id, [])
         doing = _doing(ids, queue)
-        found = read_outcome(folder, offline[run_id].info["offline"]["func"])
+        try:
+            found = read_outcome(folder, offline[run_id].info["offline"]["func"])
+        except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
+            log.warning("%s is not collected: %s", folder.path, err)
+            found = {"_status": row["_status"]}
         found = _judged(found, row["_status"], doing, ids, queue)
         if found["_status"] not in UNFINISHED:
             collected.found[found["_status"]] += 1
@@ -190,7 +195,7 @@ def _changes(
 def _doing(ids: list[str] | None, queue: Queue) -> str:
     """Tell in a word what the jobs of a pset do."""
     if ids is not None and not ids:
-        return "not submitted"
+        return "not known to be submitted"
     if ids is None or queue is None:
         return "submitted"
     states = [queue[one] for one in ids if one in queue]

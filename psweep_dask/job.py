@@ -24,7 +24,7 @@ from psweep_dask.layout import Layout, PsetFolder, replace_file
 from psweep_dask.pset import RESERVED_FIELDS, Pset
 from psweep_dask.task import Load, run_slice
 from psweep_dask.watch import Watch, kill_with_children
-from psweep_dask.work import SliceResult, Work
+from psweep_dask.work import SliceResult, Work, WorkError, unship
 
 LEFT = 128 + signal.SIGTERM
 """Exit code of a job that was asked to leave before its pset was through."""
@@ -55,9 +55,10 @@ def run_job(path: Path) -> int:
         If this is no such folder, or if the Python here cannot load func.
     """
     folder = PsetFolder(path.resolve())
-    if folder.record_path.exists():  # the job runs a second time: what is finished stays
-        return _exit_code(folder.record_path.read_bytes())
-    given: Pset = _load(folder.pset_path)
+    finished = record.read_record(folder.record_path)
+    if finished is not None:  # the job runs a second time: what is finished stays
+        return 0 if finished["_status"] == "ok" else 1
+    given = _load_pset(folder.pset_path)
     work = _work_here(folder.path, given["_run_id"])
     result = _run(work, given)
     if result is None:
@@ -65,18 +66,7 @@ def run_job(path: Path) -> int:
     replace_file(folder.record_path, lambda stream: stream.write(result.frame))
     for failure in result.examples:
         print(failure.exc_txt, file=sys.stderr)  # noqa: T201  (the job's output, for people)
-    return _exit_code(result.frame)
-
-
-def ship(work: bytes) -> bytes:
-    """Pack the work of a run for jobs, whose Python may be another one.
-
-    Parameters
-    ----------
-    work : bytes
-        A pickled `psweep_dask.work.Work`.
-    """
-    return record.dumps({"python": _python(), "work": work})
+    return 0 if result.statuses["ok"] else 1
 
 
 def main(arguments: list[str]) -> int:
@@ -91,14 +81,21 @@ def main(arguments: list[str]) -> int:
         return 2
 
 
-def _load(path: Path) -> Any:
+def _read(path: Path) -> bytes:
     try:
-        return pickle.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError as err:
         raise JobError(
             f"{str(path)!r} is missing; start this in a folder that prep_batch(params, func=...) "
             "has written, with all of the study around it"
         ) from err
+
+
+def _load_pset(path: Path) -> Pset:
+    data = _read(path)
+    try:
+        pset: Pset = pickle.loads(data)
+        return pset
     except Exception as err:  # a damaged pickle, or a class that is unknown here, raises anything
         raise JobError(f"{str(path)!r} cannot be read here: {err!r}") from err
 
@@ -106,14 +103,10 @@ def _load(path: Path) -> Any:
 def _work_here(folder: Path, run_id: str) -> Work:
     """Load the work of the run, and have relative paths of func start where the study is here."""
     root = folder.parent
-    shipped = _load(Layout(root).work_path(run_id))
-    if shipped["python"] != _python():
-        raise JobError(
-            f"func was packed by Python {shipped['python']}, and this is {_python()}: code is not "
-            "the same in both; use one version on both sides (jobs may need a 'module load' or "
-            "another environment)"
-        )
-    work: Work = pickle.loads(shipped["work"])
+    try:
+        work = unship(_read(Layout(root).work_path(run_id)))
+    except WorkError as err:
+        raise JobError(str(err)) from err
     as_passed = PurePath(work.calc_dir)
     if as_passed.is_absolute() or ".." in as_passed.parts:
         study, calc_dir = root.parent, str(root)
@@ -195,15 +188,3 @@ def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
 
 def _leave(*_: object) -> None:
     raise SystemExit(LEFT)
-
-
-def _exit_code(frame: bytes) -> int:
-    ((names, columns),) = record.unpack(frame[record.HEADER.size :])
-    ((status,),) = (
-        column for name, column in zip(names, columns, strict=True) if name == "_status"
-    )
-    return 0 if status == "ok" else 1
-
-
-def _python() -> str:
-    return ".".join(map(str, sys.version_info[:2]))

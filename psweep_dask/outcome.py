@@ -44,8 +44,9 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> Record | None:
     """
     names = _names(folder.path)
     if folder.record_path.name in names:
-        found = _read_record(folder.record_path)
+        found = record.read_record(folder.record_path)
         if found is not None:
+            found.pop("_calc_dir", None)  # which over there may have been another folder
             return found
     end = None
     if folder.ended_path.name in names:
@@ -65,18 +66,6 @@ def _names(folder: Path) -> Collection[str]:
         return {one.name for one in folder.iterdir()}
     except FileNotFoundError:
         return ()
-
-
-def _read_record(path: Path) -> Record | None:
-    """Read a record; None if the file is damaged."""
-    with path.open("rb") as stream:
-        payload = next(record.read_frames(stream), None)
-    if payload is None:
-        return None
-    ((names, columns),) = record.unpack(payload)
-    found = {name: column[0] for name, column in zip(names, columns, strict=True)}
-    found.pop("_calc_dir", None)  # which over there may have been another folder
-    return found
 
 
 def _read_result(path: Path) -> dict[str, Any] | str:

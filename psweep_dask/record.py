@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import cloudpickle
@@ -136,6 +137,25 @@ def _read_payload(stream: BinaryIO, available: int) -> bytes | None:
         return None  # checked before reading: a damaged length could ask for 4 GiB
     payload = stream.read(length)
     return payload if zlib.crc32(payload) == crc else None
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a file that holds one record in one frame; None if there is none, or it is damaged.
+
+    Raises
+    ------
+    RecordError
+        If it is intact, and holds an object that cannot be restored here.
+    """
+    try:
+        with path.open("rb") as stream:
+            payload = next(read_frames(stream), None)
+    except FileNotFoundError:
+        return None
+    if payload is None:
+        return None
+    ((names, columns),) = unpack(payload)
+    return {name: column[0] for name, column in zip(names, columns, strict=True)}
 
 
 def is_torn(start: bytes, available: int) -> bool:

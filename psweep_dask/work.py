@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from psweep_dask import record
+from psweep_dask.errors import PsweepError
 from psweep_dask.pset import Pset, pset_id
 from psweep_dask.record import Record
 
@@ -72,6 +75,44 @@ class Work:
             "_pset_seq": seq,
             "_run_seq": self.run_seq,
         }
+
+
+class WorkError(PsweepError):
+    """Work that this Python cannot do."""
+
+
+def ship(work: bytes) -> bytes:
+    """Pack pickled work for batch jobs, whose Python may be another one.
+
+    Examples
+    --------
+    >>> unship(ship(record.dumps(Work("r", 0, "calc", b"")))).run_id
+    'r'
+    """
+    return record.dumps({"python": _python(), "work": work})
+
+
+def unship(shipped: bytes) -> Work:
+    """Undo `ship`.
+
+    Raises
+    ------
+    WorkError
+        If it was packed by another Python.
+    """
+    packed = pickle.loads(shipped)
+    if packed["python"] != _python():
+        raise WorkError(
+            f"func was packed by Python {packed['python']}, and this is {_python()}: code is not "
+            "the same in both; use one version on both sides (jobs may need a 'module load' or "
+            "another environment)"
+        )
+    work: Work = pickle.loads(packed["work"])
+    return work
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:2]))
 
 
 def counted(number: int, what: str) -> str:

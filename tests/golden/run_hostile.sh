@@ -1,0 +1,36 @@
+#!/bin/sh
+# Written by psweep_dask. Submits the jobs of this study to the machine 'a\'; echo x $HOME \\ " é'.
+# Those that were submitted before are passed over: started again, it goes on where it was stopped.
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
+refused=0
+
+refuse() { # refuse COMMAND: tell that it failed, and give up after three in a row
+    printf '%s\n' "$0: '$1' failed in $PWD; start this again to go on" >&2
+    refused=$((refused + 1))
+    [ "$refused" -lt 3 ] || exit 1
+}
+
+submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no larger ones
+    cd -- "$here/runs/$1" || exit 1
+    most=$(scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')
+    count=$(($(wc -l <"$2.psets")))
+    first=$(sed -n 's/^first=\([0-9]*\) count=\([0-9]*\) .*/\1 + \2/p' "$2.submitted" \
+        2>/dev/null | tail -n 1)
+    first=$((${first:-0}))
+    while [ "$first" -lt "$count" ]; do
+        part=$((count - first))
+        [ "$part" -le "${most:-1001}" ] || part=${most:-1001}
+        if answer=$(sbatch --array=0-$((part - 1)) "$2" "$here" "$PWD/$2.psets" "$first"); then
+            printf '%s\n' "$answer"
+            answer=$(printf '%s\n' "$answer" | tail -n 1)
+            printf '%s\n' "first=$first count=$part $answer" >>"$2.submitted"
+            first=$((first + part))
+        else
+            refuse sbatch
+        fi
+    done
+}
+
+submit_array run-id 'array_a'"'"'; echo x $HOME \ " é_0'  # run_seq=1 pset_seq=7..9
+
+[ "$refused" -eq 0 ]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from offline import HOSTILE, write
+
+from psweep_dask.jobscript import Directives
+from psweep_dask.run_script import Submission, array_script, run_script
+
+GOLDEN = Path(__file__).parent / "golden"
+SINGLE = Submission(("submit", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"), "run_seq=1 pset_seq=6")
+ARRAY = Submission(("submit_array", "run-id", f"array_{HOSTILE}_0"), "run_seq=1 pset_seq=7..9")
+OLD = "#!/bin/sh\nsubmit one  # run_seq=0\n# submit two  # run_seq=0\nsubmit_array r a  # x\necho\n"
+
+
+def same_as(golden, text):
+    """Compare with what was looked at; PSWEEP_GOLDEN=write writes it anew."""
+    path = GOLDEN / golden
+    if os.environ.get("PSWEEP_GOLDEN") == "write":
+        path.write_text(text)
+    return path.read_text() == text
+
+
+def test_the_script_for_single_jobs():
+    assert same_as("run_cluster.sh", run_script("cluster", "sbatch --parsable", OLD, [SINGLE]))
+
+
+def test_the_script_for_arrays_of_a_machine_with_a_hostile_name():
+    assert same_as("run_hostile.sh", run_script(HOSTILE, "sbatch", "", [ARRAY]))
+
+
+def test_the_script_of_an_array():
+    asked = Directives(("#SBATCH --time=5", '#SBATCH "--comment=a b"'))
+    assert same_as("array.sh", array_script("cluster", asked, "psweep-6ba7b810"))
+
+
+def test_old_submissions_are_comments_once_and_all_else_is_written_anew():
+    lines = run_script("cluster", "sbatch", OLD, [SINGLE]).splitlines()
+    again = run_script("cluster", "sbatch", "\n".join(lines), []).splitlines()
+    assert [line for line in lines if "# run_seq=0" in line or "# x" in line] == [
+        "# submit one  # run_seq=0",
+        "# submit two  # run_seq=0",
+        "# submit_array r a  # x",
+    ]
+    assert "echo" not in lines
+    assert f"# {SINGLE}" in again
+
+
+@pytest.fixture
+def study():
+    """A study whose submissions are noted in the file calls, and refused if refuse is there."""
+    subcmd = "../../fake.sh --flag"
+    write(
+        {
+            "fake.sh": "#!/bin/sh\n[ ! -e ../../refuse ] || exit 1\n"
+            'echo "$PWD: $*" | sed "s|.*/calc/||" >>../../calls\necho Submitted batch job 7\n',
+            **{f"calc/{name}/jobscript_{HOSTILE}": "" for name in "abcde"},
+            f"calc/run_{HOSTILE}.sh": run_script(
+                HOSTILE, subcmd, "", [Submission(("submit", name), "") for name in "abcde"]
+            ),
+        }
+    )
+    Path("fake.sh").chmod(0o755)
+
+
+def start(code=0):
+    done = subprocess.run(
+        ["sh", f"calc/run_{HOSTILE}.sh"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_each_job_is_submitted_once_from_its_folder(study):
+    assert start().stdout == 5 * "Submitted batch job 7\n"
+    assert start().stdout == ""
+    calls = Path("calls").read_text().splitlines()
+    assert calls == [f"{name}: --flag jobscript_{HOSTILE}" for name in "abcde"]
+    noted = Path("calc/a", f"submitted_{HOSTILE}").read_text()
+    assert noted == "../../fake.sh --flag\nSubmitted batch job 7\n"
+
+
+def test_after_three_refusals_in_a_row_it_gives_up_and_goes_on_later(study):
+    write({"refuse": ""})
+    said = start(code=1).stderr.splitlines()
+    assert len(said) == 3
+    assert "'../../fake.sh --flag' failed in " in said[0]
+    assert said[0].endswith("/calc/a; start this again to go on")
+    Path("refuse").unlink()
+    start()
+    assert len(Path("calls").read_text().splitlines()) == 5
+
+
+def test_a_job_that_runs_at_once_and_fails_was_submitted(study):
+    write({"refuse": ""})
+    write({f"calc/{name}/ended": "exit_code=1" for name in "abcde"})
+    assert start().stderr == ""
+    assert start().stderr == ""
