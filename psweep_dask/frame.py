@@ -122,6 +122,8 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     order = _ColumnOrder()
     order.add(tuple(old.columns))
     order.add(tuple(new.columns))
+    if old.empty:  # all of it has been replaced, and must not decide on types
+        return in_order(new.reindex(columns=order.names()))
     with _gc_off():
         return in_order(pd.concat([old, new], sort=False)[order.names()])
 

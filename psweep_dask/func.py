@@ -67,7 +67,7 @@ def own_modules_by_value() -> Iterator[None]:
     These are the modules in the working directory and beside the script, which a batch job on
     another machine cannot import. Installed packages are imported there.
     """
-    folders = {Path.cwd().resolve(), Path(sys.path[0]).resolve()}
+    folders = {Path.cwd().resolve(), script_dir().resolve()}
     modules = [
         module for name, module in list(sys.modules.items()) if _is_own(name, module, folders)
     ]
@@ -78,6 +78,15 @@ def own_modules_by_value() -> Iterator[None]:
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def script_dir() -> Path:
+    """Tell the folder of the script that runs, or the working directory where there is none.
+
+    ``sys.path[0]`` is not that for long: dask puts folders of its own before it.
+    """
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path.cwd() if file is None else Path(file).absolute().parent
 
 
 def _is_own(name: str, module: ModuleType, folders: set[Path]) -> bool:

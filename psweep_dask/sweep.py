@@ -15,7 +15,7 @@ import pandas as pd
 
 from psweep_dask import copies, git, recovery, relay, study
 from psweep_dask.conduct import Conduct, Place
-from psweep_dask.func import func_name, pack_func
+from psweep_dask.func import func_name, pack_func, script_dir
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.past import PastRun
@@ -345,4 +345,4 @@ def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
 def import_paths(shared_files: bool) -> tuple[str, ...]:
     """Tell workers where func's modules are: beside the script, and all we have on this machine."""
     paths = [str(Path(path).absolute()) for path in sys.path]
-    return tuple(dict.fromkeys(paths if shared_files else paths[:1]))
+    return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from drivers import start, wait_for_journal
+from offline import write, write_study
 
 import psweep_dask as ps
 from psweep_dask.layout import Layout
@@ -101,6 +102,18 @@ def test_tmpsave_on_a_full_disk_ends_the_run_with_the_reason(small_disk, study_f
     with pytest.raises(ps.PsweepError, match="No space left"):
         ps.run(large, ps.plist("a", range(30)), calc_dir=calc, tmpsave=True)
     assert 0 < len(ps.load(calc)) < 30
+
+
+def test_jobs_on_a_full_disk_are_prepared_when_there_is_space(small_disk):
+    write_study()
+    write({"templates/calc/large": bytes(60_000)})
+    calc = small_disk / "calc"
+    with pytest.raises(ps.PsweepError, match=r"cannot write .*No space left"):
+        ps.prep_batch(ps.plist("a", range(300)), calc)
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    df = ps.prep_rest(calc)
+    assert df._status.tolist() == ["prepared"] * 300
+    assert all((calc / one / "large").stat().st_size == 60_000 for one in df._pset_id)
 
 
 def test_a_result_of_200_mb_comes_home():
