@@ -199,7 +199,7 @@ def _doing(ids: list[str] | None, queue: Queue) -> str:
     if ids is None or queue is None:
         return "submitted"
     states = [queue[one] for one in ids if one in queue]
-    if any(one.runs for one in states):
+    if any(one.runs or one.state == "COMPLETING" for one in states):  # its processes may be there
         return "running"
     return "pending" if any(one.waits for one in states) else "ended"
 

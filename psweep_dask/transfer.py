@@ -209,8 +209,8 @@ def _kept_aside(path: Path) -> Path | None:
 def _keep_rows(layout: Layout, before: Path) -> None:
     """Merge rows of the database that was here into the one that has replaced it."""
     now, then = layout.database_path.stat(), before.stat()
-    if (now.st_mtime_ns, now.st_size) == (then.st_mtime_ns, then.st_size):
-        before.unlink()
+    if then.st_mtime_ns >= now.st_mtime_ns:  # rsync takes times of the same second for equal
+        before.replace(layout.database_path)
         return
     with layout.lock():
         pulled = database.read_or_empty(layout.database_path)

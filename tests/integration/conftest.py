@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import lab
 import pytest
@@ -23,3 +24,26 @@ def slurm():
     left = lab.jobs()
     lab.clear()
     assert not left
+
+
+@pytest.fixture
+def remote_home():
+    """The home folder of another machine, which ssh reaches as labhost; it is empty."""
+    if "SSH_LAB_HOME" not in os.environ:
+        pytest.skip(
+            "needs an sshd: start one with ../shared/labs/ssh-lab, with --setenv for the "
+            "SLURM_CONF of slurm-lab, and export what `ssh-lab env` prints"
+        )
+    home = Path(os.environ["SSH_LAB_HOME"])
+    for path in home.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return home
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The home folder here: one whose name a shell must not see without quotes."""
+    folder = tmp_path / "ho'me $x"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    return folder

@@ -1,0 +1,122 @@
+"""Offline, as a newcomer does it from the manual: this test can be read as one.
+
+Here, on a laptop, jobs are prepared; on a cluster, which ssh calls labhost and which has another
+home folder, they run in SLURM; and what they leave comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lab
+import pytest
+from drivers import wait_until
+
+import psweep_dask as ps
+
+
+@pytest.fixture
+def shell(home, remote_home):
+    """A terminal on the laptop, in which psweep_dask is installed."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run(command, folder="mystudy"):
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=home / folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def change(path, *changes):
+    """Edit a file, as one does in an editor."""
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
+    # A new study: a script that runs, one that evaluates, and machines to fill in.
+    shell("psweep-dask init mystudy", folder=".")
+    study = home / "mystudy"
+    cluster = study / "templates" / "machines" / "cluster"
+
+    # Describe the cluster: how ssh calls it, and which Python its jobs use.
+    change(cluster / "info.yaml", ("host: cluster", "host: labhost"))
+    change(cluster / "jobscript", ("python3 -m", f"{sys.executable} -m"))
+
+    # Prepare. Nothing runs yet: each pset has a folder with its job, and a row that says so.
+    said = shell("python 10run.py --offline")
+    assert said.count(" prepared ") == 6
+    assert "to submit the jobs: sh calc/run_cluster.sh or sh calc/run_local.sh" in said
+
+    # Copy all that to the cluster, and submit the jobs there.
+    said = shell("psweep-push cluster --submit")
+    assert said.count("Submitted batch job ") == 6
+    assert (remote_home / "mystudy" / "calc" / "run_cluster.sh").exists()
+
+    # When SLURM is through, bring back what the jobs have left, and evaluate.
+    wait_until(lambda: not lab.jobs())
+    shell("psweep-pull cluster")
+    said = shell("psweep-dask collect")
+    assert "collected 6 psets: 6 ok" in said
+    table = [line.split() for line in shell("python 20eval.py").splitlines()]
+    assert table[:4] == [["a", "result"], ["1", "15.0"], ["2", "30.0"], ["3", "45.0"]]
+    first = ps.df_read(study / "calc" / "database.pk")
+    assert first._status.tolist() == ["ok"] * 6
+
+    # Extend the study: more values, the same steps. Only what is new is prepared and submitted.
+    change(study / "10run.py", ("[1, 2, 3]", "[1, 2, 3, 4]"))
+    assert shell("python 10run.py --offline").count(" prepared ") == 2
+    assert shell("psweep-push cluster --submit").count("Submitted batch job ") == 2
+    wait_until(lambda: not lab.jobs())
+    shell("psweep-pull cluster")
+    assert ["4", "60.0"] in [line.split() for line in shell("python 20eval.py").splitlines()]
+
+    # The database has all of it, in order, as if it had run here in one go.
+    df = ps.df_read(study / "calc" / "database.pk")
+    assert df._pset_seq.tolist() == list(range(8))
+    assert df._run_seq.tolist() == [0] * 6 + [1] * 2
+    assert df._pset_id.tolist()[:6] == first._pset_id.tolist()
+    assert (df.result == df.a * df.b).all()
+    assert {len(list((study / "calc" / one).glob("record.pk"))) for one in df._pset_id} == {1}
+
+    # The same script runs live, and finds that there is nothing left to do.
+    assert "nothing to run" in shell("python 10run.py")
+
+
+def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
+    shell("psweep-dask init mystudy", folder=".")
+    study = home / "mystudy"
+    cluster = study / "templates" / "machines" / "cluster"
+    change(cluster / "info.yaml", ("host: cluster", "host: labhost"))
+    change(cluster / "jobscript", ("python3 -m", f"sleep 60; {sys.executable} -m"))
+    shell("python 10run.py --offline")
+    shell("psweep-push cluster --submit")
+    wait_until(lambda: lab.states().count("RUNNING") == 4)
+    shell("psweep-pull cluster")
+    said = shell("psweep-dask collect --ask cluster")
+    assert "6 are left: 4 running, 2 pending" in said
+    lab.ask("scancel", "-Q", *lab.jobs())
+    wait_until(lambda: "6 are left: 6 lost" in shell("psweep-dask collect --ask cluster"))
+
+    # Mend the job script, write what was lost once more, and submit that.
+    change(cluster / "jobscript", ("sleep 60; ", ""))
+    assert "6 of 6 psets" in shell("psweep-dask prep-rest")
+    assert shell("psweep-push cluster --submit").count("Submitted batch job ") == 6
+    wait_until(lambda: not lab.jobs())
+    shell("psweep-pull cluster")
+    assert "collected 6 psets: 6 ok" in shell("psweep-dask collect --ask cluster")

@@ -1,0 +1,163 @@
+"""Jobs that were prepared offline, in a real SLURM: arrays, losses, and live runs beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lab
+import pytest
+from drivers import wait_until
+from offline import HOSTILE, folders, submit, write_study
+
+import psweep_dask as ps
+
+JOBSCRIPT = """#!/bin/bash
+#SBATCH -J my_{{ _pset_seq }} --comment="two  words"
+#SBATCH --output=out-%j-%x.txt --time=5
+
+echo "$SLURM_SUBMIT_DIR"
+echo to stderr >&2
+BODY
+"""
+
+
+def study(body="./run.sh", name="cluster"):
+    script = JOBSCRIPT.replace("BODY", body)
+    run_sh = "#!/bin/sh\n[ {{ a }} != 3 ] || exit 3\necho {{ a }} >out.txt\n"
+    write_study(run_sh=run_sh, name=name, subcmd="sbatch", jobscript=script)
+
+
+def prepare(array, count=5):
+    return ps.prep_batch(ps.plist("a", range(count)), template_mode="jinja", array=array)
+
+
+def wait():
+    wait_until(lambda: not lab.jobs())
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
+    study(name=HOSTILE)
+    df = prepare(array)
+    said = submit(HOSTILE)
+    assert said.count("Submitted batch job") == (1 if array else 5)
+    assert submit(HOSTILE) == ""
+    wait()
+    done = ps.collect()
+    assert done._status.tolist() == ["ok", "ok", "ok", "error", "ok"]
+    assert "ended with exit code 3" in done._exc_txt.iloc[3]
+    for seq, folder in enumerate(folders(df)):
+        assert (folder / "out.txt").exists() == (seq != 3)
+        (log,) = folder.glob("out-*.txt")
+        assert log.match(f"out-*-my_{seq}.txt")
+        assert log.read_text() == f"{folder.absolute()}\nto stderr\n"
+    ids = ",".join(re.findall(r"job (\d+)", said))
+    ended = lab.ask("squeue", "-h", "-r", "--states=all", f"--jobs={ids}", "-o", "%T|%k|%l")
+    assert sorted(ended.splitlines()) == 4 * ["COMPLETED|two  words|5:00"] + [
+        "FAILED|two  words|5:00"
+    ]
+
+
+def test_an_array_is_split_to_the_limit_of_the_site(study_folder, monkeypatch):
+    study()
+    write_limit(study_folder, monkeypatch, 3)
+    df = prepare(array=True, count=8)
+    assert submit("cluster").count("Submitted batch job") == 3
+    wait()
+    df = ps.collect()
+    assert df._status.value_counts().to_dict() == {"ok": 7, "error": 1}
+    (noted,) = Path("calc/runs").glob("*/array_cluster_0.submitted")
+    parts = [line.split()[:2] for line in noted.read_text().splitlines()]
+    assert parts == [["first=0", "count=3"], ["first=3", "count=3"], ["first=6", "count=2"]]
+
+
+def write_limit(folder, monkeypatch, most):
+    """Have scontrol tell a lower limit than the lab's: the one thing that the lab does not have."""
+    (folder / "bin").mkdir()
+    fake = folder / "bin" / "scontrol"
+    fake.write_text(f"#!/bin/sh\necho 'MaxArraySize            = {most}'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
+    caplog.set_level("INFO", "psweep_dask")
+    study(body="[ {{ a }} = 0 ] || sleep 100")
+    prepare(array, count=6)
+    submit("cluster")
+    wait_until(lambda: "ok" in set(ps.collect()._status))
+    wait_until(lambda: lab.states() == ["PENDING"] + ["RUNNING"] * 4)
+    df = ps.collect()
+    assert df._status.tolist() == ["ok"] + ["prepared"] * 5
+    assert "5 are left: 4 running, 1 pending" in caplog.messages[-1]
+
+    # What still may come is not run twice.
+    with pytest.raises(ps.PsweepError, match="left to its batch jobs, of which 5 wait or run"):
+        ps.resume(func=lambda pset: {}, run_id=df._run_id.iloc[0], cluster="sync")
+    assert ps.prep_rest(template_mode="jinja")._status.tolist() == df._status.tolist()
+
+    lab.ask("scancel", "-Q", *lab.jobs())
+    wait()
+    wait_until(lambda: "prepared" not in set(ps.collect()._status))  # jobs are COMPLETING first
+    df = ps.load()
+    assert df._status.tolist() == ["ok"] + ["lost"] * 5
+    assert "SLURM says that its job is over, and it has left nothing: " in df._exc_txt.iloc[1]
+    assert "CANCELLED" in df._exc_txt.iloc[1]
+
+    # The lost ones once more, this time to their end.
+    study()
+    df = ps.prep_rest(template_mode="jinja", array=array)
+    assert df._status.tolist() == ["ok"] + ["prepared"] * 5
+    submit("cluster")
+    wait()
+    statuses = ps.collect()._status.tolist()
+    assert statuses == ["ok", "ok", "ok", "error", "ok", "ok"]
+
+
+def test_a_job_over_its_memory_is_lost_and_a_crash_of_func_is_not(study_folder):
+    def func(pset):
+        if pset["a"] == 0:
+            hoard = b"x" * 700 * 2**20
+            time.sleep(30)  # SLURM looks at the memory once a second
+            return {"y": len(hoard)}
+        if pset["a"] == 1:
+            os.abort()
+        return {"y": 1}
+
+    script = f"#!/bin/sh\n#SBATCH --mem=300M\n{sys.executable} -m psweep_dask.task\n"
+    write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
+    ps.prep_batch(ps.plist("a", range(3)), func=func)
+    submit("cluster")
+    wait()
+    df = ps.collect()
+    assert df._status.tolist() == ["lost", "killed", "ok"]
+    assert "signal 6 (SIGABRT)" in df._exc_txt.iloc[1]
+
+
+def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_folder):
+    def func(pset):
+        return {"y": 2 * pset["a"]}
+
+    script = f"#!/bin/sh\n#SBATCH --time=5\n{sys.executable} -m psweep_dask.task\n"
+    lab.write_machine(study_folder, "cluster")
+    folder = study_folder / "templates" / "machines" / "cluster"
+    with (folder / "info.yaml").open("a") as info:
+        info.write("subcmd: sbatch\n")
+    (folder / "jobscript").write_text(script)
+    df = ps.prep_batch(ps.plist("a", range(4)), func=func)
+    for one in folders(df)[:2]:
+        subprocess.run(["sbatch", "jobscript_cluster"], cwd=one, check=True, capture_output=True)
+    wait()
+    done = ps.resume(cluster="cluster")
+    assert done._status.tolist() == ["ok"] * 4
+    assert done.y.tolist() == [0, 2, 4, 6]
+    assert done._pset_id.tolist() == df._pset_id.tolist()
+    submit("cluster")  # too late: what is done stays as it is
+    wait()
+    assert ps.collect().equals(done)

@@ -1,0 +1,204 @@
+"""Push and pull by rsync, over a real ssh, to a machine with another home folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from offline import HOSTILE, machine, write, write_study
+
+import psweep_dask as ps
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def there(home, remote_home, monkeypatch):
+    """The place on the other machine of the study that is the working directory here."""
+    study = home / "work" / HOSTILE
+    study.mkdir(parents=True)
+    monkeypatch.chdir(study)
+    write_study(name="cluster", subcmd="sh", host="labhost")
+    return remote_home / "work" / HOSTILE
+
+
+def command(*arguments, code=0):
+    done = subprocess.run(
+        [BIN / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def tree(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def test_a_study_goes_to_the_same_place_below_the_other_home_and_comes_back(there):
+    ps.prep_batch([{"a": HOSTILE}])
+    command("psweep-push", "cluster")
+    assert tree(there / "calc") == tree(Path("calc"))
+    (folder,) = Path("calc").glob("*-*")
+    assert (there / folder / "run.sh").stat().st_mode & 0o777 == 0o755
+    write({"out.txt": "made there", "deep/x": b"\0"}, there / folder)
+    command("psweep-pull", "cluster")
+    assert (folder / "out.txt").read_text() == "made there"
+    assert tree(there / "calc") == tree(Path("calc"))
+
+
+def test_submission_goes_by_the_same_remote_shell(there):
+    df = ps.prep_batch(ps.plist("a", [1, 2]))
+    said = command("psweep-dask", "push", "cluster", "--submit")
+    assert said == ""
+    command("psweep-dask", "pull", "cluster")
+    assert ps.collect()._status.tolist() == ["ok", "ok"]
+    assert [Path("calc", one, "out.txt").read_text() for one in df._pset_id] == ["1\n", "2\n"]
+
+
+def test_a_submission_that_fails_is_told(there):
+    write(machine("cluster", "/bin/false", host="labhost"))
+    ps.prep_batch(ps.plist("a", range(5)))
+    said = command("psweep-push", "cluster", "--submit", code=1)
+    assert said.count("'/bin/false' failed in") == 3
+    assert "Error: not all jobs were submitted on 'labhost' (exit code 1 of ssh)" in said
+
+
+@pytest.mark.parametrize("how", ["-n", "--dry-run"])
+def test_a_dry_run_shows_and_changes_nothing(there, how):
+    ps.prep_batch(ps.plist("a", [1]))
+    said = command("psweep-push", "cluster", how)
+    assert "calc/run_cluster.sh" in said
+    assert not there.exists()
+    command("psweep-push", "cluster", "--submit", how)
+    assert not there.exists()
+    command("psweep-push", "cluster")
+    write({"calc/new": ""}, there)
+    assert "calc/new" in command("psweep-pull", "cluster", how)
+    assert not Path("calc/new").exists()
+
+
+def test_files_name_what_is_left_out(there):
+    ps.prep_batch(ps.plist("a", [1]))
+    write({"calc/big.bin": "", "calc/x.tmp": "", "calc/y.log": "", "rsync.exclude": "*.tmp\n"})
+    write({"excl_push": "/calc/big.bin\n", "excl_pull": "*.log\n"})
+    command("psweep-push", "cluster")
+    assert (there / "calc/y.log").exists()
+    assert not (there / "calc/big.bin").exists()
+    assert not (there / "calc/x.tmp").exists()
+    write({"z.log": "", "z.tmp": "", "z.bin": ""}, there / "calc")
+    command("psweep-pull", "cluster")
+    assert sorted(path.name for path in Path("calc").glob("z.*")) == ["z.bin"]
+
+
+def test_further_options_go_to_rsync(there):
+    ps.prep_batch(ps.plist("a", [1]))
+    said = command("psweep-push", "cluster", "-v", "--stats", "--exclude", "database.pk")
+    assert "Number of files" in said
+    assert not (there / "calc/database.pk").exists()
+    assert "name the machine first, then -v" in command("psweep-push", "-v", "cluster", code=2)
+
+
+def test_what_was_interrupted_goes_on(there):
+    ps.prep_batch(ps.plist("a", [1]))
+    large = os.urandom(30_000_000)
+    write({"calc/large": large})
+    slow = [BIN / "psweep-push", "cluster", "--bwlimit=4m"]
+    process = subprocess.Popen(slow, stderr=subprocess.PIPE, start_new_session=True)
+    time.sleep(3)
+    os.killpg(process.pid, 15)
+    process.communicate(timeout=30)
+    assert not (there / "calc/large").exists()
+    deadline = time.monotonic() + 20
+    partial = there / "calc/.rsync-partial/large"
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert 1_000_000 < partial.stat().st_size < 30_000_000
+    said = command("psweep-push", "cluster", "--stats")
+    sent = next(line for line in said.splitlines() if line.startswith("Total bytes sent"))
+    assert int(sent.split()[-1].replace(",", "")) < 25_000_000
+    assert (there / "calc/large").read_bytes() == large
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "127.0.0.1"])
+def test_a_host_that_cannot_be_reached_is_one_line(there, host):
+    write(machine("far", host=host))
+    ps.prep_batch(ps.plist("a", [1]))
+    shell = "ssh -p 9 -o BatchMode=yes -o ConnectTimeout=5"
+    for name in ("psweep-push", "psweep-pull"):
+        said = command(name, "far", "-e", shell, code=1)
+        assert said.startswith(f"Error: '{host}' cannot be reached: ssh: ")
+        assert len(said.splitlines()) == 1
+
+
+def test_a_study_that_is_missing_is_told_on_both_sides(there):
+    assert "no folder 'calc', seen from" in command("psweep-push", "cluster", code=1)
+    said = command("psweep-pull", "cluster", code=1)
+    assert "Error: rsync ended with code 23" in said
+    assert "No such file or directory" in said
+
+
+def test_a_study_that_is_only_there_can_be_pulled(there):
+    ps.prep_batch(ps.plist("a", [1]))
+    command("psweep-push", "cluster")
+    before = tree(Path("calc"))
+    subprocess.run(["rm", "-r", "calc"], check=True)
+    command("psweep-pull", "cluster")
+    assert tree(Path("calc")) == before
+    assert ps.load().a.tolist() == [1]
+
+
+def test_pull_deletes_nothing_and_makes_nothing_older(there):
+    ps.prep_batch(ps.plist("a", [1]))
+    command("psweep-push", "cluster")
+    ps.prep_batch(ps.plist("a", [2]))
+    write({"calc/only_here": "x"})
+    df = ps.load()
+    there_too = there / "calc/database.pk"
+    os.utime(there_too, ns=2 * (Path("calc/database.pk").stat().st_mtime_ns - 1,))
+    command("psweep-pull", "cluster")
+    assert ps.load().equals(df)
+    assert Path("calc/only_here").exists()
+    assert not list(Path("calc").glob("database.pk.*"))
+
+
+def test_rows_of_both_sides_survive_a_newer_database_there(there):
+    write(machine("cluster", host="labhost", jobscript="#!/bin/sh\npython -m psweep_dask.task\n"))
+    df = ps.prep_batch(ps.plist("a", [1]), func=lambda pset: {"y": 2 * pset["a"]})
+    command("psweep-push", "cluster")
+    here = Path.cwd()
+    os.chdir(there)
+    ps.resume(cluster="sync")
+    ps.run(lambda pset: {"y": 70}, [{"a": 7}], cluster="sync")
+    os.chdir(here)
+    old = ps.run(lambda pset: {"y": 50}, [{"a": 5}], cluster="sync")
+    newer = time.time() + 10
+    os.utime(there / "calc/database.pk", (newer, newer))
+    said = command("psweep-pull", "cluster")
+    assert "rows that only this one had were merged" in said
+    merged = ps.load()
+    assert sorted(zip(merged.a, merged.y, strict=True)) == [(1, 2), (5, 50), (7, 70)]
+    assert merged._pset_id.is_unique
+    assert df._pset_id.iloc[0] in set(merged._pset_id)
+    (kept,) = Path("calc").glob("database.pk.replaced-*")
+    assert ps.df_read(kept).equals(old)
+
+
+def test_a_study_outside_the_home_folder_has_the_same_path_everywhere(
+    there, tmp_path_factory, monkeypatch
+):
+    outside = tmp_path_factory.mktemp("out side")
+    monkeypatch.chdir(outside)
+    write_study(name="cluster", host="labhost")
+    df = ps.prep_batch(ps.plist("a", [1]))
+    said = command("psweep-push", "cluster", "-v")  # here, both sides have the same files
+    assert f"{df._pset_id.iloc[0]}/run.sh" not in said
+    assert not (there.parents[1] / str(outside).lstrip("/")).exists()
