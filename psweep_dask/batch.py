@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import os
-import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from psweep_dask import collecting, past, record, recovery, resuming, study
+from psweep_dask import collecting, past, recovery, resuming, study
 from psweep_dask import git as git_tree
 from psweep_dask.errors import PsweepError
 from psweep_dask.func import func_name, own_modules_by_value, pack_func
-from psweep_dask.job_files import JobFiles, read_job_files, values_for
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.job_files import JobFiles, read_job_files
+from psweep_dask.layout import Layout
 from psweep_dask.machines import MACHINES_DIR
 from psweep_dask.old_plans import load_func
 from psweep_dask.options import OptionError, Options
 from psweep_dask.past import check_study
-from psweep_dask.progress import Progress, show_log_lines
+from psweep_dask.preparing import Preparation
+from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params, pset_id
-from psweep_dask.record import Record
-from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.study import Request, Run
-from psweep_dask.submissions import Submissions, forget, shown_commands
+from psweep_dask.submissions import forget
 from psweep_dask.sweep import import_paths, layout_of
 from psweep_dask.templates import MODES
-from psweep_dask.work import Func, SliceResult, Work, our_fields, ship
+from psweep_dask.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 
 CALC_TEMPLATES_DIR = "templates/calc"
 """Where the files are that each job finds in its folder, seen from the working directory."""
-
-BLOCK = 100
-"""Psets between two frames of the journal: what a kill can cost, to be written again."""
 
 
 class BatchError(PsweepError):
@@ -177,7 +170,7 @@ def prep_batch(
             log.info("nothing to prepare, the database stays as it is")
             return run.finish("done", {})
         try:
-            return _Preparation(run, _work(run, options, packed_func), files, options, array).go()
+            return Preparation(run, _work(run, options, packed_func), files, options, array).go()
         finally:
             if options.git:
                 git_tree.commit_after(folder, run.plan.run_id)
@@ -263,92 +256,8 @@ def prep_rest(
                 offline = {"offline": {"func": bool(work.func)}}
                 run = study.reopen(past.with_info(before, offline), left, lock)
                 forget(layout, before.run_id, {pset_id(before.run_id, seq) for seq in left.seqs})
-                _Preparation(run, work, files, options, array).go()
+                Preparation(run, work, files, options, array).go()
     return recovery.load_from(layout)
-
-
-class _Preparation:
-    """Writes the jobs of one run."""
-
-    def __init__(
-        self, run: Run, work: Work, files: JobFiles, options: Options, array: bool
-    ) -> None:
-        self._run = run
-        self._work = work
-        self._files = files
-        self._good = "simulated" if options.simulate else "prepared"
-        self._stopper = Stopper(run.layout.stop_path(run.plan.run_id))
-        self._progress = Progress(len(run.plan), options.progress, options.verbose, good=self._good)
-        run_id, run_seq = run.plan.run_id, run.plan.run_seq
-        self._submissions = {
-            one.name: Submissions(one, run_id, run_seq, array and one.is_slurm)
-            for one in files.machines
-        }
-
-    def go(self) -> pd.DataFrame:
-        """Write all of it, and give the whole database."""
-        run, layout = self._run, self._run.layout
-        try:
-            packed = record.dumps(self._work)
-            run.write_plan(packed)
-            if self._work.func:
-                path = layout.work_path(run.plan.run_id)
-                replace_file(path, lambda stream: stream.write(ship(packed)))
-        except BaseException:
-            run.discard()
-            raise
-        ended = "broken off"
-        try:
-            with self._stopper.listening():
-                self._write_folders()
-                paths = self._write_scripts(layout)
-            complete = self._progress.done == self._progress.total
-            ended = self._good if complete else "stopped"
-        except OSError as err:
-            raise BatchError(
-                f"cannot write {err.filename!r}: {err.strerror}; ps.prep_rest goes on when that is "
-                "mended"
-            ) from err
-        finally:
-            self._progress.close(remarks=self._remarks(ended))
-            df = run.finish(ended, self._progress.counts())
-        log.info("to submit the jobs: %s", shown_commands(paths))
-        return df
-
-    def _write_folders(self) -> None:
-        plan, layout = self._run.plan, self._run.layout
-        records: list[Record] = []
-        told = time.monotonic()
-        for place, (seq, pset) in enumerate(zip(plan.seqs, plan.psets, strict=True)):
-            values, stamp = values_for(self._work, pset, seq, plan.digest(place).hex())
-            scripts = self._files.write(layout.pset_folder(values["_pset_id"]), values)
-            for name, script in scripts.items():
-                self._submissions[name].add(values["_pset_id"], seq, script)
-            ours = our_fields(self._good, None, None, math.nan, 1)
-            records.append({**values, "_time_utc": stamp, **ours})
-            if len(records) == BLOCK or time.monotonic() - told > 1.0:
-                self._keep(records)
-                told = time.monotonic()
-            if self._stopper.look() > Stop.NO:
-                break
-        self._keep(records)
-
-    def _keep(self, records: list[Record]) -> None:
-        if records:
-            counts = Counter({self._good: len(records)})
-            result = SliceResult(record.pack(records), len(records), statuses=counts)
-            self._run.journal.append(result.frame)
-            self._progress.update(result)
-            records.clear()
-
-    def _write_scripts(self, layout: Layout) -> list[Path]:
-        with layout.lock():
-            return [one.write(layout) for one in self._submissions.values()]
-
-    def _remarks(self, ended: str) -> list[str]:
-        left = self._progress.total - self._progress.done
-        call = f"ps.prep_rest({self._run.layout.calc_dir!r})"
-        return [f"{ended}, {call} prepares the {left} left"] if left else []
 
 
 def _check_options(options: Options, func: Func | None, template_mode: str, array: bool) -> None:

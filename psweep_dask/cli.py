@@ -250,14 +250,15 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
 @main.command()
 @CALC_DIR
 @click.option("--ask", metavar="MACHINE", help="Ask the SLURM of this machine for the jobs.")
-def collect(calc_dir: str, ask: str | None) -> None:
+@click.option("--over", is_flag=True, help="No job waits or runs: what has left nothing is lost.")
+def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     """Bring what batch jobs have left in CALC_DIR into the database; at any time, again and again.
 
     \b
     psweep-dask collect calc
     psweep-dask collect --ask mycluster
     """  # noqa: D301  (click wants the character itself)
-    collecting.collect(calc_dir, ask=ask)
+    collecting.collect(calc_dir, ask=ask, over=over)
 
 
 RSYNC = click.argument("rsync_options", nargs=-1, type=click.UNPROCESSED)

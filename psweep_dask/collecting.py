@@ -15,6 +15,7 @@ import pandas as pd
 from psweep_dask import database, frame, past, recovery, slurm
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
+from psweep_dask.options import OptionError
 from psweep_dask.outcome import read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.progress import show_log_lines
@@ -22,17 +23,13 @@ from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
-from psweep_dask.slurm import JobState
-from psweep_dask.submissions import array_job_ids, job_ids
+from psweep_dask.standing import Standing, Standings
 from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
 
-BUSY = ("pending", "running")
-"""What a job does that may still bring a result."""
-
-Queue = Mapping[str, JobState] | None
-"""The jobs that SLURM knows, by id; None if nobody can be asked."""
+BUSY = ("pending", "running", "submitted")
+"""What a job does that may still bring a result; "submitted" means that no more is known."""
 
 
 class CollectError(PsweepError):
@@ -43,6 +40,7 @@ def collect(
     calc_dir: str | os.PathLike[str] = "calc",
     *,
     ask: str | None = None,
+    over: bool = False,
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
@@ -61,6 +59,9 @@ def collect(
     ask : str, optional
         Name of a machine whose SLURM is asked for the jobs, through the remote shell that rsync
         uses. By default the SLURM here is asked, if there is one.
+    over : bool, optional
+        Say that no job waits or runs any more, where nobody can be asked: what was submitted and
+        has left nothing is lost.
     database_dir, database_basename
         As in `run`.
 
@@ -88,11 +89,15 @@ def collect(
     >>> ps.collect("calc")._status.tolist()
     ['prepared', 'prepared']
     """
+    if not isinstance(over, bool):
+        raise OptionError(f"over={over!r}; allowed are True, False")
+    if over and ask is not None:
+        raise OptionError(f"over=True says what ask={ask!r} would find out; give one of them")
     show_log_lines()
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
     shell = None if ask is None else shell_to(ask)
-    collected = collect_from(layout, shell)
+    collected = collect_from(layout, shell, over)
     log.info("%s", collected.summary())
     return collected.df
 
@@ -132,7 +137,7 @@ class Collected:
         return text
 
 
-def collect_from(layout: Layout, shell: list[str] | None = None) -> Collected:
+def collect_from(layout: Layout, shell: list[str] | None = None, over: bool = False) -> Collected:
     """Do the work of `collect`.
 
     Parameters
@@ -140,19 +145,22 @@ def collect_from(layout: Layout, shell: list[str] | None = None) -> Collected:
     layout : Layout
     shell : list of str, optional
         What takes a command to the machine whose SLURM is asked.
+    over : bool, optional
+        No job waits or runs any more.
     """
     offline = {one.run_id: one for one in past_runs(layout) if "offline" in one.info}
     if not offline:
         return Collected(recovery.load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
-    queue = slurm.jobs_of_user(shell or ())  # before the folders: what ends meanwhile is seen
+    # Before the folders: what ends meanwhile is seen.
+    queue = None if over else slurm.jobs_of_user(shell or ())
     if shell is not None and queue is None:
         raise CollectError(
             f"squeue does not answer by {shlex.join(shell)!r}; nothing was collected"
         )
     collected = Collected(df)
-    changes = _changes(layout, offline, queue, collected)
+    changes = _changes(layout, offline, Standings(layout, queue, over), collected)
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
@@ -164,63 +172,43 @@ def collect_from(layout: Layout, shell: list[str] | None = None) -> Collected:
 
 
 def _changes(
-    layout: Layout, offline: Mapping[str, PastRun], queue: Queue, collected: Collected
+    layout: Layout, offline: Mapping[str, PastRun], standings: Standings, collected: Collected
 ) -> dict[str, Record]:
     """Find what is new, by ``_pset_id``."""
     changes: dict[str, Record] = {}
-    in_arrays = {run_id: array_job_ids(layout, run_id) for run_id in offline}
     for row in _waiting_rows(collected.df, offline):
         run_id, pset_id = row["_run_id"], row["_pset_id"]
         folder = layout.pset_folder(pset_id)
-        ids = job_ids(folder)
-        ids = None if ids is None else ids + in_arrays[run_id].get(pset_id, [])
-        doing = _doing(ids, queue)
+        standing = standings.of(run_id, pset_id)
         try:
-            found = read_outcome(folder, offline[run_id].info["offline"]["func"])
+            left = read_outcome(folder, offline[run_id].info["offline"]["func"])
         except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
             log.warning("%s is not collected: %s", folder.path, err)
-            found = {"_status": row["_status"]}
-        found = _judged(found, row["_status"], doing, ids, queue)
-        if found["_status"] not in UNFINISHED:
-            collected.found[found["_status"]] += 1
+            left = {"_status": row["_status"]}
+        now = _judged(left, row["_status"], standing)
+        if now["_status"] not in UNFINISHED:
+            collected.found[now["_status"]] += 1
+        elif now["_status"] == "lost":
+            collected.waiting["lost"] += 1
         else:
-            collected.waiting["lost" if found["_status"] == "lost" else doing] += 1
-            if doing in BUSY:
+            collected.waiting[standing.doing] += 1
+            if standing.doing in BUSY:
                 collected.busy[run_id].add(int(row["_pset_seq"]))
-        if found["_status"] != row["_status"]:
-            changes[pset_id] = found
+        if now["_status"] != row["_status"]:
+            changes[pset_id] = now
     return changes
 
 
-def _doing(ids: list[str] | None, queue: Queue) -> str:
-    """Tell in a word what the jobs of a pset do."""
-    if ids is not None and not ids:
-        return "not known to be submitted"
-    if ids is None or queue is None:
-        return "submitted"
-    states = [queue[one] for one in ids if one in queue]
-    if any(one.runs or one.state == "COMPLETING" for one in states):  # its processes may be there
-        return "running"
-    return "pending" if any(one.waits for one in states) else "ended"
-
-
-def _judged(
-    found: Record | None, status: str, doing: str, ids: list[str] | None, queue: Queue
-) -> Record:
-    """Decide what becomes of a row by what its folder and SLURM tell."""
-    if found is not None and found["_status"] != "lost":
-        return found
-    if doing in BUSY:
+def _judged(left: Record | None, status: str, standing: Standing) -> Record:
+    """Decide what becomes of a row by what its folder and the batch system tell."""
+    if left is not None and left["_status"] != "lost":
+        return left
+    if standing.doing in ("pending", "running"):
         return {"_status": "prepared", "_exc_txt": None}
-    if found is None and doing == "ended":
-        states = ", ".join(f"{one} ({_state(one, queue)})" for one in ids or ())
-        text = f"SLURM says that its job is over, and it has left nothing: {states}"
+    if left is None and standing.doing == "ended":
+        text = f"its job is over, and has left nothing: {standing.detail}"
         return {"_status": "lost", "_exc_txt": text}
-    return found or {"_status": status}
-
-
-def _state(job_id: str, queue: Queue) -> str:
-    return queue[job_id].state if queue and job_id in queue else "unknown to SLURM"
+    return left or {"_status": status}
 
 
 def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[dict[str, Any]]:

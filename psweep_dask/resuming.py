@@ -122,8 +122,8 @@ def resume(
 
 def _busy(past: PastRun, number: int) -> str:
     return (
-        f"run {past.run_id} is left to its batch jobs, of which {number} wait or run: when they "
-        "are through, ps.collect has their results; or cancel them before"
+        f"run {past.run_id} is left to its batch jobs, of which {number} wait, run, or may do so: "
+        "ps.collect brings their results, and tells which are lost; or cancel them before"
     )
 
 

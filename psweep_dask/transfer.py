@@ -23,6 +23,9 @@ log = logging.getLogger("psweep_dask")
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
 """What never travels: locks, and what is being written."""
 
+NOTES = ("submitted_*", "array_*.submitted")
+"""Files in which a run script notes what it has submitted."""
+
 FOR_BOTH = "rsync.exclude"
 """A file in the working directory with patterns of what is left out, one a line."""
 
@@ -91,7 +94,12 @@ def push(
         arguments.append(f"--rsync-path=mkdir -p {shlex.quote(there)} && rsync")
     _rsync([*arguments, *_excluded("excl_push"), *options, str(folder), f"{host}:{there}/"], host)
     if submit and not dry_run:
-        _submit(machine, options, f"{there}/{folder.name}")
+        try:
+            _submit(machine, options, f"{there}/{folder.name}")
+        finally:  # so that what was submitted is known here, too
+            notes = [f"--include={one}" for one in ("*/", *NOTES)] + ["--exclude=*"]
+            source = f"{host}:{there}/{folder.name}"
+            _rsync(["--update", *notes, *options, source, f"{folder.parent}/"], host)
 
 
 def pull(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,12 @@ SLURM = {
 }
 """These need a cluster: integration/test_slurm_examples.py runs them."""
 
-SCRIPTS = sorted({*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")} - {*EXAMPLES.glob("slurm/*")})
+BATCH = {EXAMPLES / "batch" / name for name in ("10input.py", "20input.py", "30eval.py")}
+"""These are started by batch/run_example.sh, which has a test of its own."""
+
+SCRIPTS = sorted(
+    {*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")} - {*EXAMPLES.glob("slurm/*")} - BATCH
+)
 NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
 """A script is an example, and so is a folder of scripts that are started in the order of names."""
 
@@ -301,7 +307,7 @@ def test_an_example_shows_what_it_promises(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", [*SCRIPTS, *sorted(SLURM)], ids=lambda path: str(path.relative_to(EXAMPLES))
+    "path", [*SCRIPTS, *sorted(SLURM | BATCH)], ids=lambda path: str(path.relative_to(EXAMPLES))
 )
 def test_an_example_is_short_and_says_what_it_shows(path):
     lines = path.read_text().splitlines()
@@ -310,3 +316,40 @@ def test_an_example_is_short_and_says_what_it_shows(path):
     assert "You will see" in path.read_text()
     assert 'if __name__ == "__main__":' in lines
     assert "import psweep_dask as ps" in lines
+
+
+def test_the_batch_example_goes_the_whole_way(tmp_path):
+    folder = shutil.copytree(EXAMPLES / "batch", tmp_path / "batch")
+    someone = {"NAME": "Someone", "EMAIL": "someone@example.org"}
+    author = {
+        f"GIT_{role}_{key}": someone[key] for role in ("AUTHOR", "COMMITTER") for key in someone
+    }
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["./run_example.sh"],
+        cwd=folder,
+        env=os.environ | author | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    df = ps.df_read(folder / "calc/database.pk")
+    grid = [(a, b) for a in (1, 2, 3, 4) for b in (88, 99)]
+    assert list(df[["param_a", "param_b"]].itertuples(index=False, name=None)) == grid
+    assert df._status.tolist() == ["ok"] * 8
+    assert df._run_seq.tolist() == [0] * 6 + [1] * 2
+    evaluated = ps.df_read(folder / "calc/database_eval.pk")
+    assert evaluated["mean"].tolist() == pytest.approx((df.param_a * df.param_b).tolist(), abs=0.2)
+    columns = ["param_a", "param_b", "mean", "seconds", "_run_seq", "_pset_seq"]
+    assert evaluated[columns].to_string(index=False) in done.stdout
+    assert len(re.findall(r"^[0-9a-f]{7} psweep: batch: run_id=", done.stdout, re.M)) == 2
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    assert "jobscript_cluster" in tracked
+    assert "out.npy" not in tracked
+    subprocess.run(["./clean.sh"], cwd=folder, check=True)
+    names = {path.name for path in folder.iterdir()} - {".git", "__pycache__"}
+    assert names == {path.name for path in (EXAMPLES / "batch").iterdir()} - {"__pycache__"}

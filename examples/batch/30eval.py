@@ -1,0 +1,19 @@
+"""Offline: bring in what the jobs have left, and evaluate it.
+
+You will see the mean of the numbers that each job has written, and find the database with that
+column in calc/database_eval.pk.
+"""
+
+import numpy as np
+
+import psweep_dask as ps
+
+if __name__ == "__main__":
+    df = ps.collect("calc")
+    df = df[df._status == "ok"].copy()
+
+    arrays = [np.load(f"calc/{pset_id}/out.npy") for pset_id in df._pset_id]
+    df["mean"] = [array.mean() for array in arrays]
+
+    ps.df_print(df[["param_a", "param_b", "mean", "seconds", "_run_seq", "_pset_seq"]])
+    ps.df_write(df, "calc/database_eval.pk")
