@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from drivers import wait_until
 from offline import HOSTILE, folders, machine, submit, write, write_study
 
 import psweep_dask as ps
@@ -229,6 +228,32 @@ def test_jobs_finish_what_a_live_run_did_not(study_folder):
     assert ps.resume(cluster="sync").equals(done)
 
 
+def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog):
+    write_study()
+    df = ps.prep_batch(ps.plist("a", [1, 2]))
+    write({"submitted_far": "qsub\n7.server\n"}, folders(df)[0])
+    before = Path("calc/run_local.sh").read_text()
+    assert "1 submitted, 1 not known to be submitted" in summary(caplog)
+    live = ps.resume(func=lambda pset: {}, cluster="sync")
+    assert live._status.tolist() == ["prepared", "prepared"]
+    assert "is left to its batch jobs, of which 1 wait, run, or may do so" in caplog.text
+    ps.prep_rest()
+    after = Path("calc/run_local.sh").read_text()
+    assert after.count("\nsubmit ") == 1
+    assert before != after
+    assert ps.collect(over=True)._status.tolist() == ["lost", "prepared"]
+    assert "its job is over, and has left nothing: that is what was said" in ps.load()._exc_txt.iloc[0]
+    assert ps.prep_rest()._status.tolist() == ["prepared", "prepared"]
+    submit()
+    assert ps.collect()._status.tolist() == ["ok", "ok"]
+
+
+def summary(caplog):
+    with caplog.at_level("INFO", "psweep_dask"):
+        ps.collect()
+    return caplog.messages[-1]
+
+
 def test_prep_rest_takes_up_lost_jobs_with_mended_scripts():
     write_study(jobscript="#!/bin/sh\nexit 143\n")
     df = ps.prep_batch(ps.plist("a", [1, 2]))
@@ -252,28 +277,3 @@ def test_resume_of_templates_says_what_to_do():
         ps.resume(cluster="sync")
     df = ps.resume(func=lambda pset: {"y": 7}, cluster="sync")
     assert (df.y.tolist(), df._status.tolist()) == ([7], ["ok"])
-
-
-PREPARE = """
-import psweep_dask as ps
-ps.prep_batch(ps.plist("a", range(4000)))
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_preparation_that_dies_or_is_stopped_goes_on(number, study_folder):
-    write_study()
-    process = subprocess.Popen([sys.executable, "-c", PREPARE], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(list(Path("calc").glob("*-*"))) > 150)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    there = ps.load()
-    assert 50 < len(there) < 4_000
-    if number == signal.SIGINT:
-        assert process.returncode == 0
-        assert f"prepares the {4_000 - len(there)} left" in said
-    df = ps.prep_rest()
-    assert df._status.value_counts().to_dict() == {"prepared": 4_000}
-    assert df._pset_seq.tolist() == list(range(4_000))
-    lines = Path("calc/run_local.sh").read_text().splitlines()
-    assert sum(line.startswith("submit ") for line in lines) == 4_000

@@ -107,7 +107,6 @@ def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
     shell("python 10run.py --offline")
     shell("psweep-push cluster --submit")
     wait_until(lambda: lab.states().count("RUNNING") == 4)
-    shell("psweep-pull cluster")
     said = shell("psweep-dask collect --ask cluster")
     assert "6 are left: 4 running, 2 pending" in said
     lab.ask("scancel", "-Q", *lab.jobs())

@@ -98,7 +98,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     assert "5 are left: 4 running, 1 pending" in caplog.messages[-1]
 
     # What still may come is not run twice.
-    with pytest.raises(ps.PsweepError, match="left to its batch jobs, of which 5 wait or run"):
+    with pytest.raises(ps.PsweepError, match="left to its batch jobs, of which 5 wait, run, or"):
         ps.resume(func=lambda pset: {}, run_id=df._run_id.iloc[0], cluster="sync")
     assert ps.prep_rest(template_mode="jinja")._status.tolist() == df._status.tolist()
 
@@ -107,7 +107,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     wait_until(lambda: "prepared" not in set(ps.collect()._status))  # jobs are COMPLETING first
     df = ps.load()
     assert df._status.tolist() == ["ok"] + ["lost"] * 5
-    assert "SLURM says that its job is over, and it has left nothing: " in df._exc_txt.iloc[1]
+    assert "its job is over, and has left nothing: SLURM says " in df._exc_txt.iloc[1]
     assert "CANCELLED" in df._exc_txt.iloc[1]
 
     # The lost ones once more, this time to their end.

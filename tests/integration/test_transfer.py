@@ -58,6 +58,8 @@ def test_submission_goes_by_the_same_remote_shell(there):
     df = ps.prep_batch(ps.plist("a", [1, 2]))
     said = command("psweep-dask", "push", "cluster", "--submit")
     assert said == ""
+    assert all(Path("calc", one, "submitted_cluster").exists() for one in df._pset_id)
+    assert not any(Path("calc", one, "out.txt").exists() for one in df._pset_id)
     command("psweep-dask", "pull", "cluster")
     assert ps.collect()._status.tolist() == ["ok", "ok"]
     assert [Path("calc", one, "out.txt").read_text() for one in df._pset_id] == ["1\n", "2\n"]
