@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from psweep_dask.errors import PsweepError
@@ -189,8 +190,13 @@ def _header(script: str) -> Iterator[str]:
             return
 
 
-def _options(line: str) -> Iterator[tuple[str, str]]:
+@lru_cache(1000)  # most lines are the same for all psets, and shlex takes a millisecond
+def _options(line: str) -> list[tuple[str, str]]:
     """Give the options in a line by their long name, and all other words with an empty name."""
+    return list(_parsed(line))
+
+
+def _parsed(line: str) -> Iterator[tuple[str, str]]:
     try:
         words = iter(shlex.split(line, comments=True))
     except ValueError as err:
