@@ -6,13 +6,17 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from filelock import BaseFileLock
 
 from psweep_dask import collecting, past, recovery, resuming, study
 from psweep_dask import git as git_tree
+from psweep_dask.collecting import Collected
 from psweep_dask.errors import PsweepError
 from psweep_dask.func import func_name, own_modules_by_value, pack_func
 from psweep_dask.job_files import JobFiles, read_job_files
@@ -20,12 +24,13 @@ from psweep_dask.layout import Layout
 from psweep_dask.machines import MACHINES_DIR
 from psweep_dask.old_plans import load_func
 from psweep_dask.options import OptionError, Options
-from psweep_dask.past import check_study
+from psweep_dask.past import PastRun, check_study
+from psweep_dask.plan import Plan
 from psweep_dask.preparing import Preparation
 from psweep_dask.progress import show_log_lines
-from psweep_dask.pset import check_params, pset_id
+from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
-from psweep_dask.submissions import forget
+from psweep_dask.submissions import Submissions, forget
 from psweep_dask.sweep import import_paths, layout_of
 from psweep_dask.templates import MODES
 from psweep_dask.work import Func, Work
@@ -139,15 +144,14 @@ def prep_batch(
     ['2\n', '4\n']
     """
     options = Options.of(locals())
-    _check_options(options, func, template_mode, array)
+    _check_options(options, func)
     show_log_lines()
-    files = _read_files(
-        calc_templ_dir, Path(machine_templ_dir), template_mode, array, with_func=func is not None
-    )
+    templates = Templates(calc_templ_dir, machine_templ_dir, template_mode, array)
+    files = templates.read(with_func=func is not None)
     with own_modules_by_value():
         packed_func = b"" if func is None else pack_func(func)
         psets, digests = check_params(params)
-        files.check(_preview(options, packed_func), psets)
+        files.check(_preview(options, packed_func), psets, array)
         folder = Path.cwd()
         if options.git:
             git_tree.commit_before(folder, init=True)
@@ -169,8 +173,10 @@ def prep_batch(
         if not len(run.plan):
             log.info("nothing to prepare, the database stays as it is")
             return run.finish("done", {})
+        _tell_of_jobs_left_out(run.layout)
         try:
-            return Preparation(run, _work(run, options, packed_func), files, options, array).go()
+            work = _work(run, options, packed_func)
+            return Preparation(run, work, files, options).go(templates.submissions(files))
         finally:
             if options.git:
                 git_tree.commit_after(folder, run.plan.run_id)
@@ -227,45 +233,119 @@ def prep_rest(
     {'a': [1, 2], '_status': ['prepared', 'prepared']}
     """
     options = Options.of(locals())
-    _check_options(options, None, template_mode, array)
     show_log_lines()
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
     layout.make_writable()
+    templates = Templates(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collecting.collect_from(layout)
-    for before in resuming.to_resume(layout, run_id):
-        with before.taken() as lock:
-            if lock is None:
-                log.info("run %s is left alone: its driver lives", before.run_id)
-                continue
-            taken_up = resuming.take_up(before)
-            if taken_up is None:
-                continue
-            _, left, work = taken_up
-            left = left.without(collected.busy_seqs(before.run_id))
-            if not len(left):
-                continue
-            files = _read_files(
-                calc_templ_dir, Path(machine_templ_dir), template_mode, array, bool(work.func)
-            )
-            files.check(work, left.psets)
+    with ExitStack() as stack:
+        left = [
+            one
+            for before in resuming.to_resume(layout, run_id)
+            if (one := _left_of(before, collected, templates, stack)) is not None
+        ]
+        submissions = templates.submissions(left[0].files) if left else {}
+        for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
-                if work.func:  # packed for workers that see the same files
-                    func = pack_func(load_func(work, before.run_id))
-                    work = dataclasses.replace(work, func=func)
-                offline = {"offline": {"func": bool(work.func)}}
-                run = study.reopen(past.with_info(before, offline), left, lock)
-                forget(layout, before.run_id, {pset_id(before.run_id, seq) for seq in left.seqs})
-                Preparation(run, work, files, options, array).go()
+                run = study.reopen(past.with_info(one.before, one.info), one.plan, one.lock)
+                forget(layout, one.plan)
+                Preparation(run, one.work, one.files, options).go(submissions)
     return recovery.load_from(layout)
 
 
-def _check_options(options: Options, func: Func | None, template_mode: str, array: bool) -> None:
-    if template_mode not in MODES:
-        allowed = ", ".join(map(repr, MODES))
-        raise OptionError(f"template_mode={template_mode!r}; allowed are {allowed}")
-    if not isinstance(array, bool):
-        raise OptionError(f"array={array!r}; allowed are True, False")
+@dataclass(frozen=True)
+class Templates:
+    """Where templates are, and what becomes of them."""
+
+    calc_templ_dir: str | os.PathLike[str] | None
+    machine_templ_dir: str | os.PathLike[str]
+    template_mode: str
+    array: bool
+
+    def __post_init__(self) -> None:
+        if self.template_mode not in MODES:
+            allowed = ", ".join(map(repr, MODES))
+            raise OptionError(f"template_mode={self.template_mode!r}; allowed are {allowed}")
+        if not isinstance(self.array, bool):
+            raise OptionError(f"array={self.array!r}; allowed are True, False")
+        for name, kind in (
+            ("calc_templ_dir", str | os.PathLike | None),
+            ("machine_templ_dir", str | os.PathLike),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise OptionError(f"{name}={getattr(self, name)!r}; allowed is a path")
+
+    def read(self, with_func: bool) -> JobFiles:
+        """Read them, for jobs with or without a func."""
+        folder: Path | None = Path(self.calc_templ_dir or CALC_TEMPLATES_DIR)
+        if with_func and self.calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
+            folder = None
+        machines = Path(self.machine_templ_dir)
+        files = read_job_files(folder, machines, self.template_mode, with_func)
+        if self.array and not any(one.is_slurm for one in files.machines):
+            commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
+            raise BatchError(
+                f"array=True is for SLURM, and no machine has 'subcmd: sbatch' ({commands}); leave "
+                "array=True away"
+            )
+        return files
+
+    def submissions(self, files: JobFiles) -> dict[str, Submissions]:
+        """Begin to gather what is to be submitted, by machine."""
+        return {one.name: Submissions(one, self.array and one.is_slurm) for one in files.machines}
+
+
+class _Left(NamedTuple):
+    """What a run has left, ready to be written."""
+
+    before: PastRun
+    lock: BaseFileLock
+    plan: Plan
+    work: Work
+    files: JobFiles
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {"offline": {"func": bool(self.work.func)}}
+
+
+def _left_of(
+    before: PastRun, collected: Collected, templates: Templates, stack: ExitStack
+) -> _Left | None:
+    lock = stack.enter_context(before.taken())
+    if lock is None:
+        log.info("run %s is left alone: its driver lives", before.run_id)
+        return None
+    taken_up = resuming.take_up(before)
+    if taken_up is None:
+        return None
+    _, left, work = taken_up
+    left = left.without(collected.busy_seqs(before.run_id))
+    if not len(left):
+        return None
+    files = templates.read(with_func=bool(work.func))
+    files.check(work, left.psets, templates.array)
+    if work.func:  # packed for workers that see the same files
+        func = load_func(work, before.run_id)
+        with own_modules_by_value():
+            work = dataclasses.replace(work, func=pack_func(func))
+    return _Left(before, lock, left, work, files)
+
+
+def _tell_of_jobs_left_out(layout: Layout) -> None:
+    """Say that jobs of earlier calls, whose lines become comments, were not submitted yet."""
+    number = collecting.not_submitted(layout)
+    if number:
+        log.warning(
+            "%s of earlier calls not known to be submitted, and the new run scripts leave them "
+            "out: ps.prep_rest(%r) puts all that is left into them",
+            "1 job is" if number == 1 else f"{number} jobs are",
+            layout.calc_dir,
+        )
+
+
+def _check_options(options: Options, func: Func | None) -> None:
     if func is None:
         for name, default in (("capture_logs", None), ("retries", 0), ("timeout", None)):
             if getattr(options, name) != default:
@@ -273,26 +353,6 @@ def _check_options(options: Options, func: Func | None, template_mode: str, arra
                     f"{name}={getattr(options, name)!r} is for func=; what is made of templates "
                     "has its job script for that"
                 )
-
-
-def _read_files(
-    calc_templ_dir: str | os.PathLike[str] | None,
-    machine_templ_dir: Path,
-    template_mode: str,
-    array: bool,
-    with_func: bool,
-) -> JobFiles:
-    templates: Path | None = Path(calc_templ_dir or CALC_TEMPLATES_DIR)
-    if with_func and calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
-        templates = None
-    files = read_job_files(templates, machine_templ_dir, template_mode, with_func)
-    if array and not any(one.is_slurm for one in files.machines):
-        commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
-        raise BatchError(
-            f"array=True is for SLURM, and no machine has 'subcmd: sbatch' ({commands}); leave "
-            "array=True away"
-        )
-    return files
 
 
 def _work(run: Run, options: Options, func: bytes) -> Work:

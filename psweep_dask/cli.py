@@ -261,48 +261,60 @@ def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     collecting.collect(calc_dir, ask=ask, over=over)
 
 
-RSYNC = click.argument("rsync_options", nargs=-1, type=click.UNPROCESSED)
-DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Only show what would be copied.")
-OF_RSYNC = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+# Everything behind the machine is looked at by us, since rsync has options that click would take.
+OF_RSYNC = {
+    "ignore_unknown_options": True,
+    "allow_interspersed_args": False,
+    "help_option_names": ["-h", "--help"],
+}
+RSYNC = click.argument("options", nargs=-1, type=click.UNPROCESSED)
 
 
 @main.command(cls=_OneLine, context_settings=OF_RSYNC)
 @click.argument("machine")
 @RSYNC
-@DRY_RUN
-@click.option("--submit", is_flag=True, help="Then start run_MACHINE.sh there.")
-def push(machine: str, rsync_options: tuple[str, ...], dry_run: bool, submit: bool) -> None:
+def push(machine: str, options: tuple[str, ...]) -> None:
     """Copy calc/ to a MACHINE by rsync, to the same place below the home folder there.
 
-    All other options go to rsync.
+    \b
+    --submit       then start run_MACHINE.sh there
+    -n, --dry-run  only show what would be copied
+    All other OPTIONS go to rsync.
 
     \b
     psweep-push mycluster --submit
     psweep-push mycluster -n
     psweep-push mycluster -v --bwlimit=1m
     """  # noqa: D301  (click wants the character itself)
-    transfer.push(_first(machine), rsync_options, dry_run=dry_run, submit=submit)
+    submit = "--submit" in options
+    rest, dry_run = _of_rsync(machine, options)
+    transfer.push(machine, rest, dry_run=dry_run, submit=submit)
 
 
 @main.command(cls=_OneLine, context_settings=OF_RSYNC)
 @click.argument("machine")
 @RSYNC
-@DRY_RUN
-def pull(machine: str, rsync_options: tuple[str, ...], dry_run: bool) -> None:
+def pull(machine: str, options: tuple[str, ...]) -> None:
     """Copy calc/ back from a MACHINE by rsync. Nothing here is deleted, nor made older.
 
-    All other options go to rsync.
+    \b
+    -n, --dry-run  only show what would be copied
+    All other OPTIONS go to rsync.
 
     \b
     psweep-pull mycluster
     """  # noqa: D301  (click wants the character itself)
-    transfer.pull(_first(machine), rsync_options, dry_run=dry_run)
+    rest, dry_run = _of_rsync(machine, options)
+    transfer.pull(machine, rest, dry_run=dry_run)
 
 
-def _first(machine: str) -> str:
+def _of_rsync(machine: str, options: tuple[str, ...]) -> tuple[list[str], bool]:
+    """Take out what is not for rsync, and whether to show only."""
     if machine.startswith("-"):
         raise click.UsageError(f"name the machine first, then {machine} and what else rsync takes")
-    return machine
+    dry = {"-n", "--dry-run"}
+    rest = [one for one in options if one not in dry | {"--submit"}]
+    return rest, bool(dry & set(options))
 
 
 def _read(file: Path) -> pd.DataFrame:

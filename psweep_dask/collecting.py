@@ -6,30 +6,31 @@ import logging
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import database, frame, past, recovery, slurm
+from psweep_dask import database, frame, past, recovery, slurm, waiting_rows
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
-from psweep_dask.options import OptionError
-from psweep_dask.outcome import read_outcome
+from psweep_dask.options import OptionError, Options
+from psweep_dask.outcome import Outcome, read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.progress import show_log_lines
 from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
-from psweep_dask.standing import Standing, Standings
+from psweep_dask.standing import BUSY, ENDED, PENDING, RUNNING, Queue, Standing, standing_of
+from psweep_dask.submissions import Job, array_jobs, single_jobs
 from psweep_dask.work import counted
 
 log = logging.getLogger("psweep_dask")
 
-BUSY = ("pending", "running", "submitted")
-"""What a job does that may still bring a result; "submitted" means that no more is known."""
+COLUMNS = ("_run_id", "_pset_id", "_pset_seq", "_status")
+"""What a row that waits is found by."""
 
 
 class CollectError(PsweepError):
@@ -89,17 +90,35 @@ def collect(
     >>> ps.collect("calc")._status.tolist()
     ['prepared', 'prepared']
     """
+    options = Options.of(locals())
     if not isinstance(over, bool):
         raise OptionError(f"over={over!r}; allowed are True, False")
+    if not isinstance(ask, str | None):
+        raise OptionError(f"ask={ask!r}; allowed are None, the name of a machine")
     if over and ask is not None:
         raise OptionError(f"over=True says what ask={ask!r} would find out; give one of them")
     show_log_lines()
-    layout = Layout(calc_dir, database_dir, database_basename)
+    layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     check_study(layout)
     shell = None if ask is None else shell_to(ask)
+    others = past.other_databases(layout)
+    if others and not past_runs(layout):
+        raise CollectError(
+            f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
+            f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
+        )
     collected = collect_from(layout, shell, over)
     log.info("%s", collected.summary())
     return collected.df
+
+
+class Waiting(NamedTuple):
+    """A row that waits for its job."""
+
+    run_id: str
+    pset_id: str
+    pset_seq: int
+    status: str
 
 
 @dataclass
@@ -122,6 +141,17 @@ class Collected:
     found: Counter[str] = field(default_factory=Counter)
     waiting: Counter[str] = field(default_factory=Counter)
     busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def count(self, row: Waiting, status: str, standing: Standing) -> None:
+        """Take into account what has become of a row that was waiting."""
+        if status not in UNFINISHED:
+            self.found[status] += 1
+        elif status == "lost":
+            self.waiting["lost"] += 1
+        else:
+            self.waiting[standing.doing] += 1
+            if standing.doing in BUSY:
+                self.busy[row.run_id].add(int(row.pset_seq))
 
     def busy_seqs(self, run_id: str) -> set[int]:
         """Tell which psets of a run have a job that waits or runs."""
@@ -153,92 +183,116 @@ def collect_from(layout: Layout, shell: list[str] | None = None, over: bool = Fa
         return Collected(recovery.load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
-    # Before the folders: what ends meanwhile is seen.
-    queue = None if over else slurm.jobs_of_user(shell or ())
-    if shell is not None and queue is None:
-        raise CollectError(
-            f"squeue does not answer by {shlex.join(shell)!r}; nothing was collected"
-        )
+    _check(df, layout)
+    waiting = list(_waiting_rows(df, offline))
+    jobs = _jobs(layout, waiting)
+    # Jobs, SLURM, folders, in this order: what is submitted or ends meanwhile is seen.
+    queue = None if over else _ask(shell)
     collected = Collected(df)
-    changes = _changes(layout, offline, Standings(layout, queue, over), collected)
+    changes: dict[str, Record] = {}
+    for row in waiting:
+        standing = standing_of(jobs[row.pset_id], queue, over)
+        with_func = offline[row.run_id].info["offline"]["func"]
+        now = _judged(_outcome(layout, row, with_func), row, standing, with_func)
+        collected.count(row, now["_status"], standing)
+        if now["_status"] != row.status:
+            changes[row.pset_id] = now
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
-            collected.df = frame.append(df, _rows(df, changes))
+            collected.df = frame.in_order(waiting_rows.complete(df, changes))
             database.df_write(collected.df, layout.database_path)
     for one in offline.values():
         _note_end(one, collected.df)
     return collected
 
 
-def _changes(
-    layout: Layout, offline: Mapping[str, PastRun], standings: Standings, collected: Collected
-) -> dict[str, Record]:
-    """Find what is new, by ``_pset_id``."""
-    changes: dict[str, Record] = {}
-    for row in _waiting_rows(collected.df, offline):
-        run_id, pset_id = row["_run_id"], row["_pset_id"]
-        folder = layout.pset_folder(pset_id)
-        standing = standings.of(run_id, pset_id)
-        try:
-            left = read_outcome(folder, offline[run_id].info["offline"]["func"])
-        except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
-            log.warning("%s is not collected: %s", folder.path, err)
-            left = {"_status": row["_status"]}
-        now = _judged(left, row["_status"], standing)
-        if now["_status"] not in UNFINISHED:
-            collected.found[now["_status"]] += 1
-        elif now["_status"] == "lost":
-            collected.waiting["lost"] += 1
-        else:
-            collected.waiting[standing.doing] += 1
-            if standing.doing in BUSY:
-                collected.busy[run_id].add(int(row["_pset_seq"]))
-        if now["_status"] != row["_status"]:
-            changes[pset_id] = now
-    return changes
+def not_submitted(layout: Layout) -> int:
+    """Count the rows that wait for a job of which nobody knows here that it was submitted."""
+    offline = {one.run_id for one in past_runs(layout) if "offline" in one.info}
+    if not offline:
+        return 0
+    waiting = list(_waiting_rows(database.read_or_empty(layout.database_path), offline))
+    jobs = _jobs(layout, [row for row in waiting if row.status == "prepared"])
+    return sum(not one for one in jobs.values())
 
 
-def _judged(left: Record | None, status: str, standing: Standing) -> Record:
-    """Decide what becomes of a row by what its folder and the batch system tell."""
-    if left is not None and left["_status"] != "lost":
-        return left
-    if standing.doing in ("pending", "running"):
-        return {"_status": "prepared", "_exc_txt": None}
-    if left is None and standing.doing == "ended":
-        text = f"its job is over, and has left nothing: {standing.detail}"
-        return {"_status": "lost", "_exc_txt": text}
-    return left or {"_status": status}
-
-
-def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[dict[str, Any]]:
-    columns = ["_run_id", "_pset_id", "_pset_seq", "_status"]
-    if set(columns) <= set(df.columns):
-        rows = df.loc[df["_status"].isin(UNFINISHED), columns]
-        for values in rows.itertuples(index=False, name=None):
-            row = dict(zip(columns, values, strict=True))
-            if row["_run_id"] in run_ids:
-                yield row
-
-
-def _rows(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
-    """Make the rows that take the place of those in the database, with all that these had."""
-    rows = df[df["_pset_id"].isin(changes) & df["_status"].isin(UNFINISHED)]
-    stamps = rows["_time_utc"].astype("datetime64[ns]").astype("int64")
-    blocks = []
-    for row, stamp in zip(rows.to_dict("records"), stamps, strict=True):
-        whole: Record = (
-            {str(name): value for name, value in row.items()}
-            | {"_time_utc": stamp}
-            | changes[row["_pset_id"]]
+def _check(df: pd.DataFrame, layout: Layout) -> None:
+    """Make sure that rows that wait can be found, and taken away."""
+    name = str(layout.database_path)
+    database.check(df, name)
+    missing = [one for one in COLUMNS if one not in df.columns]
+    if len(df) and missing:
+        raise CollectError(
+            f"{name}: the column {missing[0]!r} is gone, by which rows that wait for a job are "
+            "found; put it back (a backup or `git` may have it)"
         )
-        blocks.append((tuple(whole), [[value] for value in whole.values()]))
-    return frame.from_blocks(blocks)
+
+
+def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[Waiting]:
+    if not set(COLUMNS) <= set(df.columns):
+        return
+    rows = df.loc[df["_status"].isin(UNFINISHED), list(COLUMNS)]
+    for row in map(Waiting._make, rows.itertuples(index=False, name=None)):
+        if row.run_id in run_ids:
+            yield row
+
+
+def _jobs(layout: Layout, waiting: Iterable[Waiting]) -> dict[str, list[Job]]:
+    """Find the jobs that were submitted for psets."""
+    in_arrays: dict[str, dict[str, list[Job]]] = {}
+    found = {}
+    for row in waiting:
+        if row.run_id not in in_arrays:
+            in_arrays[row.run_id] = array_jobs(layout, row.run_id)
+        single = single_jobs(layout.pset_folder(row.pset_id))
+        found[row.pset_id] = [*single, *in_arrays[row.run_id].get(row.pset_id, [])]
+    return found
+
+
+def _ask(shell: list[str] | None) -> Queue | None:
+    name = slurm.name(shell or ())
+    states = None if name is None else slurm.jobs_of_user(shell or ())
+    if name is not None and states is not None:
+        return Queue(name, states)
+    if shell is not None:
+        raise CollectError(
+            f"squeue does not answer by {shlex.join(shell)!r}; nothing was collected"
+        )
+    return None
+
+
+def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
+    folder = layout.pset_folder(row.pset_id)
+    try:
+        return read_outcome(folder, with_func)
+    except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
+        log.warning("%s is not collected: %s", folder.path, err)
+        return None
+
+
+def _judged(left: Outcome | None, row: Waiting, standing: Standing, with_func: bool) -> Record:
+    """Decide what becomes of a row by what its folder and the batch system tell."""
+    if left is None:
+        return {"_status": row.status}
+    if left.record is not None and left.record["_status"] != "lost":
+        return left.record
+    if standing.doing in (PENDING, RUNNING):
+        return {"_status": "prepared", "_exc_txt": None}
+    if left.record is not None or standing.doing != ENDED:
+        return left.record or {"_status": row.status}
+    if standing.completed and not with_func:
+        return {**(left.result or {}), "_status": "ok", "_exc_txt": None}
+    if standing.failed and not with_func:
+        text = f"the job has failed: {standing.detail}"
+        return {**(left.result or {}), "_status": "error", "_exc_txt": text}
+    text = f"its job is over, and has not told how it ended: {standing.detail}"
+    return {"_status": "lost", "_exc_txt": text}
 
 
 def _note_end(offline: PastRun, df: pd.DataFrame) -> None:
     """Note that a run is done when none of its rows waits any more."""
-    if offline.info["ended"] not in ("prepared", "died") or "_status" not in df.columns:
+    if offline.info["ended"] not in ("prepared", "died") or not len(df):
         return
     statuses = df.loc[df["_run_id"] == offline.run_id, "_status"]
     complete = offline.info["ended"] == "prepared" or len(statuses) == offline.info["psets"]

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import gc
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from psweep_dask import waiting_rows
+from psweep_dask.columns import MISSING, ColumnOrder, column
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
-from psweep_dask.record import Block, Packed
-
-# Types of which pandas makes a column of that type. All else, None and subclasses of these
-# included, is kept as it is in a column of objects: what goes in comes out.
-_COLUMN_TYPES = frozenset(
-    {bool, int, float, complex, str, dt.datetime, dt.timedelta, pd.Timestamp}
-    | {pd.Timedelta, type(pd.NaT), np.bool_, np.str_}
-    | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
-    | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
-)
-_MISSING = object()
+from psweep_dask.record import Block
 
 
 class FrameError(PsweepError):
@@ -55,16 +45,16 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
     """
     with _gc_off():
         values: dict[str, list[Any]] = {}
-        order = _ColumnOrder()
+        order = ColumnOrder()
         length = 0
         for names, columns in blocks:
             order.add(names)
-            for name, column in zip(names, columns, strict=True):
+            for name, cells in zip(names, columns, strict=True):
                 known = values.setdefault(name, [])
-                known.extend([_MISSING] * (length - len(known)))
-                known.extend(column)
+                known.extend([MISSING] * (length - len(known)))
+                known.extend(cells)
             length += len(columns[0])
-        data = {name: _column(name, values.pop(name), length) for name in order.names()}
+        data = {name: column(name, values.pop(name), length) for name in order.names()}
         df = pd.DataFrame(data, copy=False)
         df.index = pd.DatetimeIndex(df["_time_utc"].to_numpy()) if length else df.index
         return in_order(df)
@@ -114,30 +104,18 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     if new.empty:
         return in_order(old)
     if "_pset_id" in old.columns:
-        old, new = _without_waiting(old, new)
+        old, new = waiting_rows.without_waiting(old, new)
         known = new["_pset_id"].isin(old["_pset_id"])
         new = new[~known] if known.any() else new
     if old.empty and not len(old.columns):
         return new
-    order = _ColumnOrder()
+    order = ColumnOrder()
     order.add(tuple(old.columns))
     order.add(tuple(new.columns))
     if old.empty:  # all of it has been replaced, and must not decide on types
         return in_order(new.reindex(columns=order.names()))
     with _gc_off():
         return in_order(pd.concat([old, new], sort=False)[order.names()])
-
-
-def _without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take rows that wait for a batch job out of the old ones; the new ones keep their columns."""
-    if "_status" not in old.columns:
-        return old, new
-    replaced = old["_status"].isin(UNFINISHED) & old["_pset_id"].isin(new["_pset_id"])
-    if not replaced.any():
-        return old, new
-    columns = ["_pset_id", *(name for name in old.columns if name not in new.columns)]
-    kept = old.loc[replaced, columns].drop_duplicates("_pset_id").set_index("_pset_id")
-    return old[~replaced], new.join(kept, on="_pset_id")
 
 
 def df_print(df: pd.DataFrame, index: bool = False) -> None:
@@ -229,55 +207,6 @@ def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
     }
     text: str | None = df.to_json(**{**defaults, **kwds})
     return text
-
-
-class _ColumnOrder:
-    """Gathers names so that they come out as parameters, the seed's fields, results, ours."""
-
-    def __init__(self) -> None:
-        self._kinds: tuple[dict[Any, None], ...] = ({}, {}, {}, {})
-        self._seen: set[tuple[Any, ...]] = set()
-
-    def add(self, names: tuple[Any, ...]) -> None:
-        if names in self._seen:
-            return
-        self._seen.add(names)
-        params, seed, results, ours = self._kinds
-        kind = params
-        for name in names:
-            if name in SEED_FIELDS:
-                seed[name] = None
-                kind = results
-            elif name in OUR_FIELDS:
-                ours[name] = None
-            elif not any(name in known for known in self._kinds):
-                kind[name] = None
-
-    def names(self) -> list[Any]:
-        return [name for kind in self._kinds for name in kind]
-
-
-def _column(name: str, values: list[Any], length: int) -> pd.Series:
-    if name == "_time_utc":
-        return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
-    types = set(map(type, values))
-    if Packed in types:
-        values = [value.open() if type(value) is Packed else value for value in values]
-        types = set(map(type, values))
-    if len(values) == length and object not in types:
-        return _series(values, types)
-    known = {place: value for place, value in enumerate(values) if value is not _MISSING}
-    column = _series(list(known.values()), set(map(type, known.values())))
-    return column.set_axis(list(known)).reindex(range(length))
-
-
-def _series(values: list[Any], types: set[type]) -> pd.Series:
-    if complex in types and types <= {complex, float}:  # pandas makes nan+infj of infj
-        return pd.Series(np.array(values))
-    if types <= _COLUMN_TYPES:
-        with suppress(ValueError):  # dates of many zones, or text that Arrow cannot encode
-            return pd.Series(values)
-    return pd.Series(values, dtype=object)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from psweep_dask.templates import Template, TemplateError, gather, read, target_
 from psweep_dask.work import Work
 
 log = logging.getLogger("psweep_dask")
+
+LONGEST_NAME = 200
+"""Bytes in the name of a machine, to which file names add some."""
 
 RUN_A_PSET = "-m psweep_dask.task"
 """What a job script gives to Python so that func is called."""
@@ -56,7 +60,8 @@ class JobMachine:
 
     def script(self, values: Mapping[str, Any]) -> str:
         """Fill the job script for one pset."""
-        return jobscript.noting_its_end(self.template.fill(values).decode())
+        filled = self.template.fill(values).decode()
+        return jobscript.noting_its_end(filled, self.template.target)
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,15 @@ class JobFiles:
     machines: list[JobMachine]
     with_func: bool
 
-    def check(self, work: Work, psets: Iterable[Pset]) -> None:
+    def check(self, work: Work, psets: Iterable[Pset], array: bool) -> None:
         """Fill everything once for each pset, and write nothing.
 
         Raises
         ------
         TemplateError
             If a placeholder stays without a value.
+        psweep_dask.jobscript.JobscriptError
+            If `array`, and a job script cannot be an element of one.
         """
         preview, _ = values_for(work, {}, 0, 40 * "0")
         for pset in psets:
@@ -89,7 +96,9 @@ class JobFiles:
             for one in self.templates:
                 one.fill(values)
             for machine in self.machines:
-                machine.script(values)
+                script = machine.script(values)
+                if array and machine.is_slurm:
+                    jobscript.directives(script, machine.machine.jobscript_path)
 
     def write(self, folder: PsetFolder, values: Mapping[str, Any]) -> dict[str, str]:
         """Write the files for one pset, and say that none of its jobs has been submitted or ended.
@@ -113,7 +122,8 @@ class JobFiles:
         scripts = {one.name: one.script(values) for one in self.machines}
         for one in self.machines:
             path = folder.jobscript_path(one.name)
-            path.write_text(scripts[one.name])
+            path.unlink(missing_ok=True)  # one that may not be written to can be replaced
+            path.write_bytes(scripts[one.name].encode())
             path.chmod(one.template.mode | 0o100)
         return scripts
 
@@ -184,11 +194,7 @@ def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMa
             f"{machine.info_path}: there is a job script, but no subcmd; add the command that "
             "submits it, such as 'subcmd: sbatch', or 'subcmd: sh' to run it at once"
         )
-    if not machine.name.isprintable():
-        raise MachineError(
-            f"{str(machine.folder)!r}: the name of a machine becomes part of a shell script; "
-            "rename the folder, without line breaks"
-        )
+    _check_for_shell(machine, machine.subcmd)
     target = f"jobscript_{machine.name}"
     if has_script:
         template = read(machine.jobscript_path, target, template_mode)
@@ -205,13 +211,36 @@ def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMa
         raise MachineError(
             f"{machine.jobscript_path} is no text (in UTF-8), so it cannot be filled"
         )
-    made = JobMachine(machine, machine.subcmd, template)
+    if "\r\n" in template.text:
+        raise MachineError(
+            f"{machine.jobscript_path}: its lines end as those of DOS (\\r\\n), which no batch "
+            "system takes; convert them, for instance by dos2unix"
+        )
+    made = JobMachine(machine, machine.subcmd.strip(), template)
     if made.is_slurm and not jobscript.interpreter(template.text):
         raise MachineError(
             f"{machine.jobscript_path}: sbatch takes only scripts whose first line begins with "
             "'#!', such as '#!/usr/bin/env bash'"
         )
     return made
+
+
+def _check_for_shell(machine: Machine, subcmd: str) -> None:
+    """Make sure that what becomes part of a shell script is a line, and a name of a file."""
+    if not machine.name.isprintable() or len(os.fsencode(machine.name)) > LONGEST_NAME:
+        raise MachineError(
+            f"{str(machine.folder)!r}: the name of a machine becomes part of file names and of a "
+            f"shell script; rename the folder: at most {LONGEST_NAME} bytes, without line breaks"
+        )
+    try:
+        words = shlex.split(subcmd)
+    except ValueError:
+        words = []
+    if not words or "\n" in subcmd.strip():
+        raise MachineError(
+            f"{machine.info_path}: subcmd={subcmd!r}; allowed is one command of a shell, such as "
+            "'sbatch -p long'"
+        )
 
 
 def _check_names(templates: list[Template], machines: list[JobMachine]) -> None:

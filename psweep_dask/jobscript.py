@@ -15,22 +15,32 @@ from psweep_dask.errors import PsweepError
 SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 
 _NOTE = """\
-# Two lines of psweep_dask, by which ps.collect knows how this ends:
-psweep_dir=${PBS_O_WORKDIR:-$PWD} psweep_begun=$(date +%s)
+# Three lines of psweep_dask, by which ps.collect knows how this ends:
+psweep_dir=$PWD; [ -e JOBSCRIPT ] || psweep_dir=${SLURM_SUBMIT_DIR:-${PBS_O_WORKDIR:-$PWD}}
+psweep_begun=$(date +%s); trap 'trap - EXIT; exit 143' TERM
 trap 'echo "exit_code=$? begun=$psweep_begun ended=$(date +%s) host=$(uname -n)" \
->"$psweep_dir/ended"' EXIT; trap 'trap - EXIT; exit 143' TERM
+>"$psweep_dir/ended"' EXIT
 
 """
-"""Leaves the file that `PsetFolder.ended_path` tells. PBS starts jobs in the home folder. A shell
-that is asked to leave (walltime, scancel) would run the first trap as if all was well."""
+"""Leaves the file that `PsetFolder.ended_path` tells, beside the job script. Some jobs start
+elsewhere: with ``--chdir``, or on PBS, in the home folder. A shell that is asked to leave
+(walltime, scancel) would run the trap on EXIT as if all was well."""
 
 _ENDED = re.compile(r"exit_code=(\d+) begun=(\d+) ended=(\d+) host=(.*)")
 
 # What sbatch calls the options that cannot be the same for all jobs of an array, or that an array
 # must not have; all take a value. The short forms are those of its manual.
-_OUTPUT, _ERROR, _NAME = "--output", "--error", "--job-name"
-_SHORT = {"-o": _OUTPUT, "-e": _ERROR, "-J": _NAME, "-a": "--array", "-D": "--chdir"}
+_INPUT, _OUTPUT, _ERROR, _NAME = "--input", "--output", "--error", "--job-name"
+_SHORT = {
+    "-i": _INPUT,
+    "-o": _OUTPUT,
+    "-e": _ERROR,
+    "-J": _NAME,
+    "-a": "--array",
+    "-D": "--chdir",
+}
 _TAKEN = frozenset(_SHORT.values())
+_SHORTEST = 5  # that a long option may be abbreviated to, and not be taken for another one
 
 
 class JobscriptError(PsweepError):
@@ -63,32 +73,43 @@ class Directives:
     ----------
     kept : tuple of str
         The lines without the options that follow.
-    output, error, name : str or None
-        Where output goes, and the name of the job.
+    input, output, error, name : str or None
+        Where input comes from and output goes to, and the name of the job.
     """
 
     kept: tuple[str, ...]
+    input: str | None = None
     output: str | None = None
     error: str | None = None
     name: str | None = None
 
 
-def noting_its_end(script: str) -> str:
+def noting_its_end(script: str, name: str) -> str:
     r"""Have a shell script note how it ends. Scripts in other languages stay as they are.
+
+    Parameters
+    ----------
+    script : str
+    name : str
+        Of its file.
 
     Examples
     --------
-    >>> print(noting_its_end("#!/bin/sh\n#SBATCH -n 1\n\npython run.py\n").splitlines()[3])
-    # Two lines of psweep_dask, by which ps.collect knows how this ends:
+    >>> print(noting_its_end("#!/bin/sh\n#SBATCH -n 1\n\nrun\n", "job").splitlines()[3])
+    # Three lines of psweep_dask, by which ps.collect knows how this ends:
     """
     if not is_shell(script):
         return script
-    lines = script.splitlines(keepends=True)
+    # Not splitlines: a shell knows but one end of a line, and a comment may hold the others.
+    lines = script.removesuffix("\n").split("\n")
     at = next((number for number, line in enumerate(lines) if _is_command(line)), len(lines))
-    head = "".join(lines[:at])
-    if not head.endswith("\n"):
-        head += "\n"
-    return head + _NOTE + "".join(lines[at:])
+    note = _NOTE.replace("JOBSCRIPT", shlex.quote(name))
+    return "\n".join([*lines[:at], note + "\n".join(lines[at:]), ""])
+
+
+def notes_its_end(script: str) -> bool:
+    """Tell whether a script has the lines of `noting_its_end`."""
+    return _NOTE.partition("\n")[0] in script
 
 
 def read_end(text: str) -> End | None:
@@ -137,31 +158,37 @@ def directives(script: str, where: Path) -> Directives:
     Raises
     ------
     JobscriptError
-        If it asks for what the jobs of an array cannot have each.
+        If it asks for what the elements of an array cannot have, or cannot be taken apart.
 
     Examples
     --------
     >>> directives("#!/bin/sh\n#SBATCH -n 2 -o out-%j\n#SBATCH --time=5\nrun", Path("jobscript"))
-    Directives(kept=('#SBATCH -n 2', '#SBATCH --time=5'), output='out-%j', error=None, name=None)
+    Directives(kept=('#SBATCH -n 2', '#SBATCH --time=5'), input=None, output='out-%j', ...)
     """
     found: dict[str, str] = {}
     kept = []
     for line in _header(script):
         words = []
-        for name, value in _options(line):
+        for name, value in _options_in(line, where):
             if name in _TAKEN:
                 found[name] = value
             else:
                 words.append(value)
         if words:
-            kept.append(" ".join(["#SBATCH", *map(_word, words)]))
+            kept.append(" ".join(["#SBATCH", *map(quoted, words)]))
     for name in ("--array", "--chdir"):
         if name in found:
             raise JobscriptError(
                 f"{where}: '#SBATCH {name}={found[name]}' does not go with array=True, where each "
                 "pset is an element and runs in its folder; leave one of both away"
             )
-    return Directives(tuple(kept), found.get(_OUTPUT), found.get(_ERROR), found.get(_NAME))
+    names = [found.get(one) for one in (_INPUT, _OUTPUT, _ERROR, _NAME)]
+    if any("\t" in one for one in names if one is not None):
+        raise JobscriptError(
+            f"{where}: a name in its '#SBATCH' lines has a tab, which array=True "
+            "cannot pass on; leave one of both away"
+        )
+    return Directives(tuple(kept), *names)
 
 
 def output_patterns(script: str) -> list[str]:
@@ -175,7 +202,7 @@ def output_patterns(script: str) -> list[str]:
     found = [
         value
         for line in _header(script)
-        for name, value in _options(line)
+        for name, value in _options(line) or ()
         if name in (_OUTPUT, _ERROR) and value and not value.startswith("/")
     ]
     return [re.sub(r"%\d*\w", "*", glob.escape(one)) for one in found]
@@ -183,7 +210,7 @@ def output_patterns(script: str) -> list[str]:
 
 def _header(script: str) -> Iterator[str]:
     """Give what stands behind ``#SBATCH`` in the lines that sbatch looks at."""
-    for line in script.splitlines():
+    for line in script.split("\n"):
         if line.startswith("#SBATCH"):
             yield line.removeprefix("#SBATCH")
         elif _is_command(line):
@@ -191,28 +218,45 @@ def _header(script: str) -> Iterator[str]:
 
 
 @lru_cache(1000)  # most lines are the same for all psets, and shlex takes a millisecond
-def _options(line: str) -> list[tuple[str, str]]:
-    """Give the options in a line by their long name, and all other words with an empty name."""
-    return list(_parsed(line))
+def _options(line: str) -> list[tuple[str, str]] | None:
+    """Give the options in a line by their long name, and all other words with an empty name.
 
-
-def _parsed(line: str) -> Iterator[tuple[str, str]]:
+    None if a quote is open.
+    """
     try:
-        words = iter(shlex.split(line, comments=True))
-    except ValueError as err:
-        raise JobscriptError(f"'#SBATCH{line}' cannot be taken apart: {err}") from err
+        return list(_named(shlex.split(line, comments=True)))
+    except ValueError:
+        return None
+
+
+def _options_in(line: str, where: Path) -> list[tuple[str, str]]:
+    found = _options(line)
+    if found is None:
+        raise JobscriptError(f"{where}: '#SBATCH{line}' cannot be taken apart: a quote is open")
+    return found
+
+
+def _named(given: list[str]) -> Iterator[tuple[str, str]]:
+    words = iter(given)
     for word in words:
         long, equals, value = word.partition("=")
-        if long in _TAKEN:
-            yield long, value if equals else next(words, "")
+        known = [one for one in _TAKEN if one.startswith(long) and len(long) >= _SHORTEST]
+        if known:
+            yield known[0], value if equals else next(words, "")
         elif word[:2] in _SHORT and not word.startswith("--"):
             yield _SHORT[word[:2]], word[2:] or next(words, "")
         else:
             yield "", word
 
 
-def _word(word: str) -> str:
-    """Quote a word as sbatch reads it: with double quotes, where it needs any."""
+def quoted(word: str) -> str:
+    """Quote a word as sbatch reads it: with double quotes, where it needs any.
+
+    Examples
+    --------
+    >>> quoted("--job-name=my job")
+    '"--job-name=my job"'
+    """
     if re.fullmatch(r"[\w@%+=:,./-]+", word):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -64,8 +64,7 @@ def load_func(work: Work, run_id: str) -> Func:
     """
     if not work.func:
         raise RevisitError(
-            f"run {run_id} was prepared from templates, without a func: pass one as func=, or "
-            "prepare the jobs that are missing by ps.prep_rest"
+            f"run {run_id} was prepared from templates, without a func: pass one as func="
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:

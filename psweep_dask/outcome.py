@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 from collections.abc import Collection
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,24 @@ ASKED_TO_LEAVE = 128 + signal.SIGTERM
 """Exit code of what a batch system ends: nobody's fault."""
 
 
-def read_outcome(folder: PsetFolder, with_func: bool) -> Record | None:
+@dataclass(frozen=True)
+class Outcome:
+    """What the folder of a pset tells.
+
+    Parameters
+    ----------
+    record : dict or None
+        What changes in its row. A ``_status`` of "lost" means that the job has ended and left
+        nothing. None if it is not known how its job ended.
+    result : dict or None
+        What its script tells so far: more may come while the job runs.
+    """
+
+    record: Record | None = None
+    result: Record | None = None
+
+
+def read_outcome(folder: PsetFolder, with_func: bool) -> Outcome:
     """Tell what has become of a pset, as far as its folder knows.
 
     Parameters
@@ -31,34 +49,59 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> Record | None:
     with_func : bool
         Whether its job calls a func, and so leaves a record.
 
-    Returns
-    -------
-    dict or None
-        What changes in its row; None if nothing is known yet. A ``_status`` of "lost" means that
-        the job has ended and left nothing.
-
     Raises
     ------
     OSError
         If something in there cannot be read.
+    psweep_dask.record.RecordError
+        If a record holds what cannot be restored here.
     """
     names = _names(folder.path)
     if folder.record_path.name in names:
         found = record.read_record(folder.record_path)
         if found is not None:
-            found.pop("_calc_dir", None)  # which over there may have been another folder
-            return found
+            return Outcome(_without_params(folder, found))
     end = None
     if folder.ended_path.name in names:
         end = jobscript.read_end(folder.ended_path.read_text(errors="replace"))
     if with_func:
-        return None if end is None else _without_record(folder, end)
+        return Outcome(None if end is None else _without_record(folder, end))
     result: dict[str, Any] | str | None = None
     if folder.result_path.name in names:
         result = _read_result(folder.result_path)
-    if isinstance(result, str) and end is None:
-        return None  # it is being written
-    return None if result is None and end is None else _of_template(folder, end, result)
+    if end is not None:
+        return Outcome(_of_template(folder, end, result))
+    so_far = result if isinstance(result, dict) else None
+    if so_far is not None and not _will_note_its_end(folder, names):
+        return Outcome(so_far | {"_status": "ok", "_exc_txt": None})
+    return Outcome(None, so_far)
+
+
+def _without_params(folder: PsetFolder, found: Record) -> Record:
+    """Leave out of a record what the row has already, and its owner may have changed."""
+    found.pop("_calc_dir", None)  # which over there may have been another folder
+    if not folder.pset_path.exists():
+        return found
+    try:
+        pset = pickle.loads(folder.pset_path.read_bytes())
+    except Exception:  # a class that is missing here: then all of the record is taken
+        return found
+    same = {
+        name
+        for name, value in pset.items()
+        if name in found and name not in RESERVED_FIELDS and _are_same(value, found[name])
+    }
+    return {name: value for name, value in found.items() if name not in same}
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and record.dumps(one) == record.dumps(other)
+
+
+def _will_note_its_end(folder: PsetFolder, names: Collection[str]) -> bool:
+    prefix = folder.jobscript_path("").name
+    scripts = [folder.path / name for name in names if name.startswith(prefix)]
+    return any(jobscript.notes_its_end(one.read_text(errors="replace")) for one in scripts)
 
 
 def _names(folder: Path) -> Collection[str]:
@@ -72,21 +115,18 @@ def _read_result(path: Path) -> dict[str, Any] | str:
     """Read what a script of the user tells, or tell what is wrong with it."""
     try:
         result = json.loads(path.read_bytes())
-    except ValueError as err:  # UnicodeDecodeError is one, too
+    except (ValueError, RecursionError) as err:  # UnicodeDecodeError is one of the first
         return f"{path.name} is no JSON: {err}"
     if not isinstance(result, dict):
         return f"{path.name} must hold a JSON object, {{...}}, and holds {type(result).__name__}"
     return {name: value for name, value in result.items() if name not in RESERVED_FIELDS}
 
 
-def _of_template(
-    folder: PsetFolder, end: End | None, result: dict[str, Any] | str | None
-) -> Record:
+def _of_template(folder: PsetFolder, end: End, result: dict[str, Any] | str | None) -> Record:
     fields: Record = dict(result) if isinstance(result, dict) else {}
-    fields |= {"_status": "ok", "_exc_txt": None}
-    if end is None:
-        return fields
     fields |= {
+        "_status": "ok",
+        "_exc_txt": None,
         "_exec_host": end.host,
         "_pset_runtime": float(end.ended - end.begun),
         "_time_utc": end.begun * 10**9,
@@ -119,16 +159,29 @@ def _why(folder: PsetFolder, end: End) -> str:
     path = _output(folder)
     if path is None:
         return text + "\n"
-    lines = path.read_text(errors="replace").splitlines()[-TAIL:]
-    return "\n".join([text, f"The end of its output, {path.name}:", *lines])
+    lines = path.read_text(errors="replace").split("\n")
+    if path.name.startswith(folder.submitted_path("").name):
+        lines = lines[2:]  # behind the command and the name of the SLURM
+    tail = "\n".join(lines).rstrip().split("\n")[-TAIL:]
+    return "\n".join([text, f"The end of its output, {path.name}:", *tail])
 
 
 def _output(folder: PsetFolder) -> Path | None:
     """Find the newest file that has output of the job."""
-    patterns = {"slurm-*.out", folder.submitted_path("*").name}
-    for script in folder.path.glob(folder.jobscript_path("*").name):
-        with suppress(jobscript.JobscriptError):  # then sbatch has refused it
-            patterns |= set(jobscript.output_patterns(script.read_text(errors="replace")))
+    patterns = {"slurm-*.out"}
+    scripts = list(folder.path.glob(folder.jobscript_path("*").name))
+    for script in scripts:
+        patterns |= set(jobscript.output_patterns(script.read_text(errors="replace")))
     found = [path for pattern in patterns for path in folder.path.glob(pattern)]
+    prefix = folder.jobscript_path("").name
+    notes = [folder.submitted_path(script.name.removeprefix(prefix)) for script in scripts]
+    found += [note for note in notes if note.is_file() and _ran_at_once(note)]
     found = [path for path in found if path.is_file() and path.stat().st_size]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _ran_at_once(note: Path) -> bool:
+    """Tell a note that holds what the job has printed, since its subcmd was a shell."""
+    command, _, rest = note.read_text(errors="replace").partition("\n")
+    words = command.split()
+    return bool(words) and Path(words[0]).name in jobscript.SHELLS and rest.count("\n") > 1

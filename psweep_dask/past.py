@@ -125,10 +125,17 @@ def check_study(layout: Layout) -> None:
 def past_runs(layout: Layout) -> list[PastRun]:
     """Find the runs of a study that write to its database, the oldest first."""
     database = layout.relative_database()
-    return [past for past in _all_runs(layout) if past.info["database"] == database]
+    return [past for past in all_runs(layout) if past.info["database"] == database]
 
 
-def _all_runs(layout: Layout) -> list[PastRun]:
+def other_databases(layout: Layout) -> list[str]:
+    """Tell to which other databases runs of a study write, as seen from it."""
+    found = {str(one.info["database"]) for one in all_runs(layout)}
+    return sorted(found - {layout.relative_database()})
+
+
+def all_runs(layout: Layout) -> list[PastRun]:
+    """Find all runs of a study, the oldest first."""
     found = []
     for folder in layout.runs_dir.glob("*"):
         try:
@@ -200,7 +207,7 @@ def request_stop(calc_dir: str | os.PathLike[str], run_id: str, *, now: bool) ->
     """
     layout = Layout(calc_dir)
     check_study(layout)
-    alive = [past for past in _all_runs(layout) if past.is_alive()]
+    alive = [past for past in all_runs(layout) if past.is_alive()]
     chosen = [past.run_id for past in alive if past.run_id.startswith(run_id)]
     for one in chosen:
         request_by_file(layout.stop_path(one), Stop.NOW if now else Stop.SOON)

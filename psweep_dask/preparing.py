@@ -6,14 +6,14 @@ import logging
 import math
 import time
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping
 
 import pandas as pd
 
 from psweep_dask import record
 from psweep_dask.errors import PsweepError
 from psweep_dask.job_files import JobFiles, values_for
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import replace_file
 from psweep_dask.options import Options
 from psweep_dask.progress import Progress
 from psweep_dask.record import Record
@@ -42,39 +42,35 @@ class Preparation:
         With func, where jobs call one.
     files : JobFiles
     options : Options
-    array : bool
-        One job array instead of many jobs, where that is possible.
     """
 
-    def __init__(
-        self, run: Run, work: Work, files: JobFiles, options: Options, array: bool
-    ) -> None:
+    def __init__(self, run: Run, work: Work, files: JobFiles, options: Options) -> None:
         self._run = run
         self._work = work
         self._files = files
         self._good = "simulated" if options.simulate else "prepared"
         self._stopper = Stopper(run.layout.stop_path(run.plan.run_id))
         self._progress = Progress(len(run.plan), options.progress, options.verbose, good=self._good)
-        run_id, run_seq = run.plan.run_id, run.plan.run_seq
-        self._submissions = {
-            one.name: Submissions(one, run_id, run_seq, array and one.is_slurm)
-            for one in files.machines
-        }
 
-    def go(self) -> pd.DataFrame:
+    def go(self, submissions: Mapping[str, Submissions]) -> pd.DataFrame:
         """Write all of it, and give the whole database.
+
+        Parameters
+        ----------
+        submissions : Mapping
+            What is to be submitted, by machine; it gets the jobs, and is written as well.
 
         Raises
         ------
         PreparationError
             If something cannot be written; what is there is in the database.
         """
-        run, layout = self._run, self._run.layout
+        run = self._run
         try:
             packed = record.dumps(self._work)
             run.write_plan(packed)
             if self._work.func:
-                path = layout.work_path(run.plan.run_id)
+                path = run.layout.work_path(run.plan.run_id)
                 replace_file(path, lambda stream: stream.write(ship(packed)))
         except BaseException:
             run.discard()
@@ -82,8 +78,9 @@ class Preparation:
         ended = "broken off"
         try:
             with self._stopper.listening():
-                self._write_folders()
-                paths = self._write_scripts(layout)
+                self._write_folders(submissions)
+                with run.layout.lock():
+                    paths = [one.write(run.layout) for one in submissions.values()]
             complete = self._progress.done == self._progress.total
             ended = self._good if complete else "stopped"
         except OSError as err:
@@ -97,7 +94,7 @@ class Preparation:
         log.info("to submit the jobs: %s", shown_commands(paths))
         return df
 
-    def _write_folders(self) -> None:
+    def _write_folders(self, submissions: Mapping[str, Submissions]) -> None:
         plan, layout = self._run.plan, self._run.layout
         records: list[Record] = []
         told = time.monotonic()
@@ -105,7 +102,7 @@ class Preparation:
             values, stamp = values_for(self._work, pset, seq, plan.digest(place).hex())
             scripts = self._files.write(layout.pset_folder(values["_pset_id"]), values)
             for name, script in scripts.items():
-                self._submissions[name].add(values["_pset_id"], seq, script)
+                submissions[name].add(plan, seq, script)
             ours = our_fields(self._good, None, None, math.nan, 1)
             records.append({**values, "_time_utc": stamp, **ours})
             if len(records) == BLOCK or time.monotonic() - told > 1.0:
@@ -122,10 +119,6 @@ class Preparation:
             self._run.journal.append(result.frame)
             self._progress.update(result)
             records.clear()
-
-    def _write_scripts(self, layout: Layout) -> list[Path]:
-        with layout.lock():
-            return [one.write(layout) for one in self._submissions.values()]
 
     def _remarks(self, ended: str) -> list[str]:
         left = self._progress.total - self._progress.done

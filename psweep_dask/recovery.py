@@ -167,12 +167,15 @@ def with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.Data
     return frame.in_order(pd.concat([rows, *_rows_of(saved)])) if saved else rows
 
 
-def recorded(df: pd.DataFrame, run_id: str) -> set[int]:
-    """Give the ``_pset_seq`` of the psets of a run that have a row, and do not wait for a job."""
+def recorded(df: pd.DataFrame, run_id: str, waiting: bool = False) -> set[int]:
+    """Give the ``_pset_seq`` of the psets of a run that have a row.
+
+    Rows that wait for a batch job count only with `waiting`.
+    """
     if not {"_run_id", "_pset_seq"} <= set(df.columns):
         return set()
     rows = df[df["_run_id"] == run_id]
-    if "_status" in rows.columns:
+    if "_status" in rows.columns and not waiting:
         rows = rows[~rows["_status"].isin(UNFINISHED)]
     return set(rows["_pset_seq"].dropna().astype(int))
 

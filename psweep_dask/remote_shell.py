@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,11 @@ def remote_shell(options: Sequence[str] = ()) -> list[str]:
     list of str
         What ``-e`` or ``--rsh`` says, else the environment variable ``RSYNC_RSH``, else ssh.
 
+    Raises
+    ------
+    RemoteError
+        If it has an open quote.
+
     Examples
     --------
     >>> remote_shell(["-z", "-e", "ssh -p 2222"])
@@ -55,11 +61,16 @@ def remote_shell(options: Sequence[str] = ()) -> list[str]:
     chosen = os.environ.get("RSYNC_RSH") or "ssh"
     words = iter(options)
     for word in words:
-        if word in ("-e", "--rsh"):
-            chosen = next(words, chosen)
-        elif word.startswith("--rsh="):
+        if word.startswith("--rsh="):
             chosen = word.removeprefix("--rsh=")
-    return shlex.split(chosen)
+        elif word == "--rsh":
+            chosen = next(words, chosen)
+        elif (match := re.fullmatch(r"-[A-Za-df-z0-9]*e(.*)", word)) is not None:
+            chosen = match[1] or next(words, chosen)
+    try:
+        return shlex.split(chosen)
+    except ValueError as err:
+        raise RemoteError(f"the remote shell {chosen!r} cannot be used: {err}") from err
 
 
 def shell_to(machine: str, options: Sequence[str] = ()) -> list[str]:

@@ -88,8 +88,6 @@ def resume(
 
     local_cluster.stop_if_imported_by_worker()
     show_log_lines()
-    if not isinstance(run_id, str | None):
-        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     given = {name: value for name, value in locals().items() if name not in ("retries", "timeout")}
     options = Options.of(given | {"retries": 0 if retries is None else retries, "timeout": timeout})
     asked = {"retries": retries, "timeout": timeout, "resources": resources and dict(resources)}
@@ -135,6 +133,8 @@ def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
     psweep_dask.old_plans.RevisitError
         If not exactly one begins so, or its driver lives.
     """
+    if not isinstance(run_id, str | None):
+        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     runs = past_runs(layout)
     if run_id is None:
         return [past for past in runs if past.ended_early]
@@ -213,6 +213,8 @@ def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
         log.info("run %s has no plan, there is nothing to resume", past.run_id)
         return None
     planned, work = read_plan(layout, past.run_id)
+    if past.info["ended"] == "prepared":  # each pset had a row: one that is gone was deleted
+        done |= set(planned.seqs) - recovery.recorded(df, past.run_id, waiting=True)
     return planned, planned.without(done), work
 
 

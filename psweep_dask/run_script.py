@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psweep_dask.jobscript import Directives
+from psweep_dask.jobscript import Directives, quoted
 
 _SUBMISSION = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
 
@@ -16,26 +16,45 @@ _HEAD = """\
 # Written by psweep_dask. Submits the jobs of this study to the machine {title}.
 # Those that were submitted before are passed over: started again, it goes on where it was stopped.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
-refused=0
+lock=$here/{lock}
+if ! mkdir "$lock" 2>/dev/null; then
+    read -r pid host <"$lock/owner"
+    if [ "$host" != "$(uname -n)" ] || kill -0 "$pid" 2>/dev/null; then
+        printf '%s\\n' "$0: process $pid on $host is at it already; if not, remove $lock" >&2
+        exit 1
+    fi
+fi
+printf '%s\\n' "$$ $(uname -n)" >"$lock/owner"
+trap 'rm -rf "$lock"' EXIT
+trap 'exit 130' HUP INT TERM
 
-refuse() {{ # refuse COMMAND: tell that it failed, and give up after three in a row
-    printf '%s\\n' "$0: '$1' failed in $PWD; start this again to go on" >&2
+# Names the SLURM that takes the jobs, so that no other one is asked for them.
+slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
+refused=0
+in_a_row=0
+
+refuse() {{ # refuse WHAT: tell what did not work, and give up after three in a row
+    printf '%s\\n' "$0: $1; start this again to go on" >&2
     refused=$((refused + 1))
-    [ "$refused" -lt 3 ] || exit 1
+    in_a_row=$((in_a_row + 1))
+    [ "$in_a_row" -lt 3 ] || exit 1
 }}
 """
 
 _SUBMIT = """
 submit() {{ # submit PSET_ID
-    cd -- "$here/$1" || exit 1
+    cd -- "$here/$1" || {{
+        refused=$((refused + 1))
+        return 0
+    }}
     [ ! -s {submitted} ] || return 0
     # A job that runs at once and fails was submitted all the same: it has left how it ended.
     if answer=$({subcmd} {jobscript} </dev/null) || [ -s ended ]; then
-        printf '%s\\n' {subcmd_word} "$answer" >{submitted}
+        printf '%s\\n' {subcmd_word} "slurm=$slurm" "$answer" >{submitted}
         [ -z "$answer" ] || printf '%s\\n' "$answer"
-        refused=0
+        in_a_row=0
     else
-        refuse {subcmd_word}
+        refuse {subcmd_word}" failed in $PWD"
     fi
 }}
 """
@@ -54,17 +73,22 @@ submit_array() {{ # submit_array RUN_ID ARRAY: in parts, where the site allows n
         if answer=$({subcmd} --array=0-$((part - 1)) "$2" "$here" "$PWD/$2.psets" "$first"); then
             printf '%s\\n' "$answer"
             answer=$(printf '%s\\n' "$answer" | tail -n 1)
-            printf '%s\\n' "first=$first count=$part $answer" >>"$2.submitted"
+            printf '%s\\n' "first=$first count=$part slurm=$slurm $answer" >>"$2.submitted"
             first=$((first + part))
+            in_a_row=0
         else
-            refuse {subcmd_word}
+            refuse {subcmd_word}" failed in $PWD"
+            return 0
         fi
     done
 }}
 """
 
 _TAIL = """
-[ "$refused" -eq 0 ]
+if [ "$refused" -ne 0 ]; then
+    printf '%s\\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
+    exit 1
+fi
 """
 
 _ARRAY = """\
@@ -73,17 +97,18 @@ _ARRAY = """\
 # One element of a job array for each pset; written by psweep_dask. An element runs the job script
 # of its pset in that pset's folder, as a job of its own would.
 number=$(($3 + SLURM_ARRAY_TASK_ID + 1))
-IFS='\t' read -r pset_id output error <<PSET || exit 1
+IFS='\t' read -r pset_id input output error <<PSET || exit 1
 $(sed -n "${{number}}p" "$2")
 PSET
 cd -- "$1/$pset_id" || exit 1
 SLURM_SUBMIT_DIR=$PWD
-fill_in() {{ # fill_in PATTERN: what sbatch makes of a file name
+fill_in() {{ # fill_in PATTERN: what sbatch makes of a file name, where %% is a percent sign
     node=${{SLURMD_NODENAME:-$(uname -n)}}
-    printf '%s\\n' "$1" | sed "s/%[jA]/$SLURM_JOB_ID/g; s/%N/$node/g; s/%u/$USER/g; s/%%/%/g"
+    printf '%s\\n' "$1" | sed "s/%%/\t/g; s/%[jA]/$SLURM_JOB_ID/g; s/%N/$node/g
+        s/%u/$USER/g; s/\t/%/g"
 }}
-exec >"$(fill_in "$output")" || exit 1
-if [ -n "$error" ]; then
+exec <"$(fill_in "$input")" >"$(fill_in "$output")" || exit 1
+if [ "$error" != "$output" ]; then
     exec 2>"$(fill_in "$error")" || exit 1
 else
     exec 2>&1
@@ -125,14 +150,12 @@ def run_script(machine: str, subcmd: str, old: str, submissions: Iterable[Submis
     submissions : iterable of Submission
         The new ones.
     """
-    earlier = [
-        f"# {match[1]}"
-        for match in map(_SUBMISSION.fullmatch, old.splitlines())
-        if match is not None
-    ]
+    matches = map(_SUBMISSION.fullmatch, old.split("\n"))
+    earlier = [f"# {match[1]}" for match in matches if match is not None]
     now = [str(one) for one in submissions]
     names = {
         "title": repr(machine),
+        "lock": shlex.quote(f".run_{machine}.lock"),
         "subcmd": subcmd,
         "subcmd_word": shlex.quote(subcmd),
         "jobscript": shlex.quote(f"jobscript_{machine}"),
@@ -151,9 +174,10 @@ def array_script(machine: str, asked: Directives, name: str) -> str:
     ----------
     machine : str
     asked : Directives
-        What each of them asks for.
+        What each of the job scripts of its psets asks for.
     name : str
         Of the array, in the queue.
     """
-    lines = [*asked.kept, f"#SBATCH --job-name={name}", "#SBATCH --output=/dev/null"]
+    ours = [f"--job-name={name}", "--output=/dev/null"]
+    lines = [*asked.kept, *(f"#SBATCH {quoted(one)}" for one in ours)]
     return _ARRAY.format(directives="\n".join(lines), jobscript=shlex.quote(f"jobscript_{machine}"))

@@ -20,6 +20,8 @@ UNLIMITED = ("UNLIMITED", "INFINITE")
 
 _SLURM_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 
+_JOB_OF_USER = re.compile(r"(\d+)\|(N/A|\d+)\|([A-Z_]+)\|(.*)")
+
 PATIENCE = 30.0
 """Seconds that a command gets: a controller under load takes its time."""
 
@@ -120,14 +122,25 @@ def jobs_of_user(shell: Sequence[str] = ()) -> dict[str, JobState] | None:
         there is no SLURM, or its controller does not answer.
     """
     command = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%F|%K|%T|%r"]
-    answer = _ask([*shell, shlex.join(command)] if shell else command)
+    answer = _ask(_on(shell, command))
     if answer is None:
         return None
-    lines = (line.split("|", 3) for line in answer.splitlines())
+    matches = filter(None, map(_JOB_OF_USER.fullmatch, answer.splitlines()))  # or of a login banner
     return {
         job if index == "N/A" else f"{job}_{index}": JobState(state, reason)
-        for job, index, state, reason in lines
+        for job, index, state, reason in (match.groups() for match in matches)
     }
+
+
+def name(shell: Sequence[str] = ()) -> str | None:
+    """Ask for the name of the SLURM, here or where a shell leads to; None if there is none."""
+    answer = _ask(_on(shell, ["scontrol", "show", "config"])) or ""
+    match = re.search(r"^ClusterName *= *(\S+)", answer, re.MULTILINE)
+    return match[1] if match is not None else None
+
+
+def _on(shell: Sequence[str], command: list[str]) -> list[str]:
+    return [*shell, shlex.join(command)] if shell else command
 
 
 def walltime_seconds(text: str) -> float | None:

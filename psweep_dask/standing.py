@@ -2,87 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from psweep_dask.layout import Layout
 from psweep_dask.slurm import JobState
-from psweep_dask.submissions import array_job_ids, job_ids
+from psweep_dask.submissions import Job
 
-Queue = Mapping[str, JobState] | None
-"""The jobs that SLURM knows, by id; None if nobody can be asked."""
+NOT_SUBMITTED = "not known to be submitted"
+SUBMITTED = "submitted"
+PENDING = "pending"
+RUNNING = "running"
+ENDED = "ended"
+
+BUSY = (PENDING, RUNNING, SUBMITTED)
+"""What a job does that may still bring a result."""
 
 
-class Standing(NamedTuple):
+@dataclass(frozen=True)
+class Queue:
+    """What a SLURM says of the jobs of this user.
+
+    Parameters
+    ----------
+    slurm : str
+        Its name.
+    states : Mapping
+        By job id; an element of an array is ``<id>_<index>``.
+    """
+
+    slurm: str
+    states: Mapping[str, JobState]
+
+
+@dataclass(frozen=True)
+class Standing:
     """What is known of the jobs of a pset.
 
     Parameters
     ----------
     doing : str
-        "not known to be submitted", "submitted" (and nobody can be asked), "pending", "running"
-        or "ended".
+        One of the words above; "submitted" if nobody can be asked.
+    completed : bool
+        SLURM says that a job has ended, and with exit code 0.
+    failed : bool
+        SLURM says that a job has ended with another one.
     detail : str
         How they have ended, as far as is known.
     """
 
     doing: str
+    completed: bool = False
+    failed: bool = False
     detail: str = ""
 
 
-class Standings:
-    """Finds out how the jobs of psets stand.
+def standing_of(jobs: Sequence[Job], queue: Queue | None, over: bool = False) -> Standing:
+    """Tell how the jobs of a pset stand.
 
     Parameters
     ----------
-    layout : Layout
-    queue : Mapping or None
-        What SLURM says.
-    over : bool
+    jobs : sequence of Job
+        All that were submitted for it.
+    queue : Queue or None
+        None if nobody can be asked. Asked after `jobs` were found: it knows them all.
+    over : bool, optional
         The user says that no job waits or runs any more.
-    """
-
-    def __init__(self, layout: Layout, queue: Queue, over: bool) -> None:
-        self._layout = layout
-        self._queue = queue
-        self._over = over
-        self._in_arrays: dict[str, dict[str, list[str]]] = {}
-
-    def of(self, run_id: str, pset_id: str) -> Standing:
-        """Tell how the jobs of one pset stand."""
-        if run_id not in self._in_arrays:
-            self._in_arrays[run_id] = array_job_ids(self._layout, run_id)
-        ids = job_ids(self._layout.pset_folder(pset_id))
-        if ids is not None:
-            ids = ids + self._in_arrays[run_id].get(pset_id, [])
-            if not ids:
-                return Standing("not known to be submitted")
-        if self._over:
-            return Standing("ended", "that is what was said")
-        return standing_of(ids, self._queue)
-
-
-def standing_of(ids: list[str] | None, queue: Queue) -> Standing:
-    """Tell how jobs stand by what SLURM says of them.
-
-    Parameters
-    ----------
-    ids : list of str or None
-        None if they are not jobs of SLURM.
-    queue : Mapping or None
 
     Examples
     --------
-    >>> standing_of(["7"], {"7": JobState("CANCELLED")})
-    Standing(doing='ended', detail='SLURM says 7 CANCELLED')
-    >>> standing_of(["7"], None).doing
+    >>> queue = Queue("lab", {"7": JobState("CANCELLED")})
+    >>> standing_of([Job("lab", "7")], queue).detail
+    'SLURM says that 7 is CANCELLED'
+    >>> standing_of([Job("other", "7")], queue).doing
     'submitted'
     """
-    if ids is None or queue is None:
-        return Standing("submitted")
-    states = [queue[one] for one in ids if one in queue]
-    if any(one.runs or one.state == "COMPLETING" for one in states):  # its processes may be there
-        return Standing("running")
+    if not jobs:
+        return Standing(NOT_SUBMITTED)
+    if over:
+        return Standing(ENDED, detail="that is what was said")
+    if queue is None:
+        return Standing(SUBMITTED)
+    asked = [one for one in jobs if one.slurm and one.slurm == queue.slurm]
+    states = [queue.states[one.job_id] for one in asked if one.job_id in queue.states]
+    # While a job is completing, its processes may still be there.
+    if any(one.runs or one.state == "COMPLETING" for one in states):
+        return Standing(RUNNING)
     if any(one.waits for one in states):
-        return Standing("pending")
-    told = ", ".join(f"{one} {queue[one].state if one in queue else 'unknown'}" for one in ids)
-    return Standing("ended", f"SLURM says {told}")
+        return Standing(PENDING)
+    if len(asked) < len(jobs):
+        return Standing(SUBMITTED)
+    ends = {one.state for one in states}
+    known = {one.job_id: queue.states.get(one.job_id) for one in asked}
+    told = (
+        f"{job_id} is {'unknown' if one is None else one.state}" for job_id, one in known.items()
+    )
+    return Standing(
+        ENDED, "COMPLETED" in ends, "FAILED" in ends, f"SLURM says that {', '.join(told)}"
+    )

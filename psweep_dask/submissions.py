@@ -1,21 +1,24 @@
-"""What a run submits: the lines of ``calc/run_<machine>.sh``, job arrays, and the ids of jobs."""
+"""What is submitted: the lines of ``calc/run_<machine>.sh``, job arrays, and the ids of jobs."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from psweep_dask.job_files import JobMachine
 from psweep_dask.jobscript import Directives, directives
 from psweep_dask.layout import Layout, PsetFolder, replace_file
+from psweep_dask.plan import Plan
+from psweep_dask.pset import pset_id
 from psweep_dask.run_script import Submission, array_script, run_script
 
 _JOB_ID = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*)?(?: on cluster \S+)?")
-_PART = re.compile(r"first=(\d+) count=(\d+) (.*)")
+_PART = re.compile(r"first=(\d+) count=(\d+) slurm=(\S*) (.*)")
 _ARRAY_FILE = re.compile(r"array_(.*)_(\d+)\.psets", re.DOTALL)
 _REPLACED = "-"
 """Stands in the list of an array for a pset whose job was written anew since."""
@@ -28,36 +31,33 @@ class _Member:
     pset_id: str
     seq: int
     asked: Directives
+    jobscript: str
 
     def line(self) -> str:
-        name = self.asked.name or ""
-        output = (self.asked.output or "slurm-%j.out").replace("%x", name)
-        error = (self.asked.error or "").replace("%x", name)
-        return f"{self.pset_id}\t{output}\t{error}\n"
+        name = (self.asked.name or self.jobscript).replace("%", "%%")
+        output = self.asked.output or "slurm-%j.out"
+        paths = [self.asked.input or "/dev/null", output, self.asked.error or output]
+        return "\t".join([self.pset_id, *(one.replace("%x", name) for one in paths)]) + "\n"
 
 
 class Submissions:
-    """Gathers the jobs of a run for one machine.
+    """Gathers the jobs of one or several runs for a machine.
 
     Parameters
     ----------
     machine : JobMachine
-    run_id : str
-    run_seq : int
     array : bool
-        One job array instead of many jobs.
+        Job arrays instead of many jobs.
     """
 
-    def __init__(self, machine: JobMachine, run_id: str, run_seq: int, array: bool) -> None:
+    def __init__(self, machine: JobMachine, array: bool) -> None:
         self._machine = machine
-        self._run_id = run_id
-        self._run_seq = run_seq
         self._array = array
         self._single: list[Submission] = []
-        self._groups: defaultdict[tuple[str, ...], list[_Member]] = defaultdict(list)
+        self._groups: defaultdict[tuple[object, ...], list[_Member]] = defaultdict(list)
 
-    def add(self, pset_id: str, seq: int, script: str) -> None:
-        """Take in the job of one pset.
+    def add(self, plan: Plan, seq: int, script: str) -> None:
+        """Take in the job of one pset of a run.
 
         Raises
         ------
@@ -66,10 +66,13 @@ class Submissions:
         """
         if self._array:
             asked = directives(script, self._machine.machine.jobscript_path)
-            self._groups[asked.kept].append(_Member(pset_id, seq, asked))
+            target = self._machine.template.target
+            member = _Member(pset_id(plan.run_id, seq), seq, asked, target)
+            self._groups[(plan.run_id, plan.run_seq, *asked.kept)].append(member)
         else:
-            comment = f"run_seq={self._run_seq} pset_seq={seq}"
-            self._single.append(Submission(("submit", pset_id), comment))
+            comment = f"run_seq={plan.run_seq} pset_seq={seq}"
+            one = pset_id(plan.run_id, seq)
+            self._single.append(Submission(("submit", one), comment))
 
     def write(self, layout: Layout) -> Path:
         """Write the run script, and the arrays. The caller holds the lock of the database."""
@@ -83,78 +86,99 @@ class Submissions:
 
     def _write_arrays(self, layout: Layout) -> Iterator[Submission]:
         name = self._machine.name
-        first = _next_number(layout, self._run_id, name)
-        for number, members in enumerate(self._groups.values(), first):
+        for (run_id, run_seq, *_), members in self._groups.items():
+            number = _next_number(layout, str(run_id), name)
             names = {one.asked.name for one in members}
             job_name = names.pop() if len(names) == 1 else None
-            job_name = job_name or f"psweep-{self._run_id[:8]}"
-            script = array_script(name, members[0].asked, job_name)
-            path = layout.array_path(self._run_id, name, number)
-            path.write_text(script)
+            job_name = job_name or f"psweep-{str(run_id)[:8]}"
+            path = layout.array_path(str(run_id), name, number)
+            path.write_text(array_script(name, members[0].asked, job_name))
             path.chmod(0o755)
             rows = "".join(one.line() for one in members)
-            layout.array_list_path(self._run_id, name, number).write_text(rows)
+            layout.array_list_path(str(run_id), name, number).write_text(rows)
             seqs = f"pset_seq={members[0].seq}..{members[-1].seq}"
-            comment = f"run_seq={self._run_seq} {seqs} jobs={len(members)}"
-            yield Submission(("submit_array", self._run_id, path.name), comment)
+            comment = f"run_seq={run_seq} {seqs} jobs={len(members)}"
+            yield Submission(("submit_array", str(run_id), path.name), comment)
 
 
-def job_ids(folder: PsetFolder) -> list[str] | None:
-    """Tell under which ids SLURM knows the jobs of a pset that were submitted one by one.
+class Job(NamedTuple):
+    """A job that was submitted.
 
-    Returns
-    -------
-    list of str or None
-        None if it was submitted to something else than SLURM; empty if it was not submitted.
+    Parameters
+    ----------
+    slurm : str
+        Name of the SLURM that has taken it; empty if it was something else.
+    job_id : str
     """
-    ids = []
-    for path in folder.path.glob(folder.submitted_path("*").name):
-        command, _, answer = path.read_text(errors="replace").partition("\n")
+
+    slurm: str
+    job_id: str
+
+
+def single_jobs(folder: PsetFolder) -> list[Job]:
+    """Find the jobs of a pset that were submitted one by one.
+
+    Raises
+    ------
+    OSError
+        If a note cannot be read.
+    """
+    jobs = []
+    for path in _notes(folder):
+        if not path.exists():
+            continue
+        command, _, rest = path.read_text(errors="replace").partition("\n")
+        slurm, _, answer = rest.partition("\n")
         if not command:
             continue
         match = _JOB_ID.fullmatch(answer.strip().rpartition("\n")[2])
-        if match is None or Path(command.split()[0]).name != "sbatch":
-            return None
-        ids.append(match[1])
-    return ids
+        by_sbatch = Path(command.split()[0]).name == "sbatch"
+        name = slurm.removeprefix("slurm=") if by_sbatch and match is not None else ""
+        jobs.append(Job(name, "" if match is None else match[1]))
+    return jobs
 
 
-def array_job_ids(layout: Layout, run_id: str) -> dict[str, list[str]]:
-    """Tell under which ids SLURM knows the jobs of psets that are elements of arrays.
+def array_jobs(layout: Layout, run_id: str) -> dict[str, list[Job]]:
+    """Find the jobs of psets that are elements of arrays, by ``_pset_id``.
 
-    Returns
-    -------
-    dict
-        Ids by ``_pset_id``, such as ``"7_0"``; only of those that were submitted.
+    The id of such a job is that of the array and its index, such as ``7_0``.
     """
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[Job]] = defaultdict(list)
     for path in layout.arrays_submitted(run_id):
-        psets = path.with_suffix(".psets").read_text().splitlines()
-        for line in path.read_text().splitlines():
+        psets = path.with_suffix(".psets").read_text().split("\n")
+        for line in path.read_text().split("\n"):
             part = _PART.fullmatch(line)
-            job = _JOB_ID.fullmatch(part[3].strip()) if part is not None else None
+            job = _JOB_ID.fullmatch(part[4].strip()) if part is not None else None
             if part is None or job is None:
                 continue
             first, count = int(part[1]), int(part[2])
             for index, row in enumerate(psets[first : first + count]):
-                found[row.partition("\t")[0]].append(f"{job[1]}_{index}")
+                found[_id(row)].append(Job(part[3], f"{job[1]}_{index}"))
     return found
 
 
-def forget(layout: Layout, run_id: str, pset_ids: Collection[str]) -> None:
-    """Have psets count as not submitted, since their jobs are about to be written anew.
+def _notes(folder: PsetFolder) -> list[Path]:
+    """Tell where submissions of a pset are noted, for each machine that it has a job script for."""
+    prefix = folder.jobscript_path("").name
+    machines = [one.name.removeprefix(prefix) for one in folder.path.glob(f"{prefix}*")]
+    return [folder.submitted_path(one) for one in machines]
+
+
+def forget(layout: Layout, plan: Plan) -> None:
+    """Have the psets of a plan count as not submitted: their jobs are about to be written anew.
 
     Files are emptied, not removed: when they are copied to another machine, they take the place
     of what is there.
     """
-    for path in layout.run_dir(run_id).glob("array_*.psets"):
-        rows = path.read_text().splitlines(keepends=True)
-        kept = [_REPLACED + "\t\t\n" if _id(row) in pset_ids else row for row in rows]
+    pset_ids = {pset_id(plan.run_id, seq) for seq in plan.seqs}
+    for path in layout.run_dir(plan.run_id).glob("array_*.psets"):
+        rows = path.read_text().split("\n")
+        kept = [_REPLACED if _id(row) in pset_ids else row for row in rows]
         if kept != rows:
-            path.write_text("".join(kept))
-    for pset_id in pset_ids:
-        folder = layout.pset_folder(pset_id)
-        stale = [folder.ended_path, *folder.path.glob(folder.submitted_path("*").name)]
+            path.write_text("\n".join(kept))
+    for one in pset_ids:
+        folder = layout.pset_folder(one)
+        stale = [folder.ended_path, folder.result_path, *_notes(folder)]
         for path in stale:
             if path.exists():
                 path.write_bytes(b"")

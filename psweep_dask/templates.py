@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
 import string
@@ -52,6 +51,7 @@ class Template:
         """Write the file for one pset."""
         path = folder / self.target
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # one that may not be written to can be replaced
         path.write_bytes(self.fill(values))
         path.chmod(self.mode)
 
@@ -106,7 +106,10 @@ def read(path: Path, target: str, template_mode: str, folder: Path | None = None
     TemplateError
         If it has a mistake.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as err:  # a link to nothing, as some editors make them
+        raise TemplateError(f"cannot read {str(path)!r}: {err.strerror}; remove it") from err
     mode = stat.S_IMODE(path.stat().st_mode)
     text = _text(data)
     if text is None:
@@ -145,34 +148,30 @@ class _Dollar(string.Template):
 
 def _dollar(path: Path, text: str) -> Filler:
     template = _Dollar(text)
+    uses: dict[str, int] = {}
     for match in template.pattern.finditer(text):
         if match.group("invalid") is not None:
             raise TemplateError(
                 f"{_place(path, text, match.start())}: {_shown(text, match.start())!r} is no "
                 "placeholder; those are $name and ${name}, and $$ is a dollar"
             )
+        name = match.group("named") or match.group("braced")
+        if name is not None:
+            uses.setdefault(name, match.start())
 
     def fill(values: Mapping[str, Any]) -> bytes:
+        for name, at in uses.items():
+            if name not in values:
+                raise TemplateError(
+                    f"{_place(path, text, at)}: the placeholder ${name} has no value; "
+                    f"{_known(values)}; and $${name} is a dollar followed by {name}"
+                )
         try:
             return template.substitute(values).encode()
-        except KeyError as err:
-            name = err.args[0]
-            at = next(one.start() for one in _uses(template, text) if _name(one) == name)
-            raise TemplateError(
-                f"{_place(path, text, at)}: the placeholder ${name} has no value; "
-                f"{_known(values)}; and $${name} is a dollar followed by {name}"
-            ) from err
+        except Exception as err:  # __str__ of a value may raise anything
+            raise TemplateError(f"{path}: a value cannot be written as text: {err!r}") from err
 
     return fill
-
-
-def _uses(template: string.Template, text: str) -> Iterable[re.Match[str]]:
-    return (one for one in template.pattern.finditer(text) if _name(one) is not None)
-
-
-def _name(match: re.Match[str]) -> str | None:
-    name: str | None = match.group("named") or match.group("braced")
-    return name
 
 
 def _jinja(path: Path, text: str, folder: Path) -> Filler:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import shlex
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from psweep_dask import database, frame
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.other_side import layouts_here, take_over
 from psweep_dask.remote_shell import host_of, remote_shell, shell_to
-
-log = logging.getLogger("psweep_dask")
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
 """What never travels: locks, and what is being written."""
@@ -29,12 +26,25 @@ NOTES = ("submitted_*", "array_*.submitted")
 FOR_BOTH = "rsync.exclude"
 """A file in the working directory with patterns of what is left out, one a line."""
 
-ALWAYS = ("--archive", "--compress", "--protect-args", "--partial-dir=.rsync-partial")
-"""Whole trees with times and modes, paths as they are, and what was interrupted goes on."""
+ALWAYS = (
+    *("--archive", "--compress", "--update"),
+    *("--protect-args", "--partial-dir=.rsync-partial"),
+)
+"""Whole trees with times and modes, what is newer stays, paths as they are, and what was
+interrupted goes on."""
+
+DRY = ("--dry-run", "--itemize-changes")
+
+PARTIAL = 23
+"""Exit code of rsync when some files could not be copied."""
 
 
 class TransferError(PsweepError):
     """A transfer that did not work; started again, it goes on where it was interrupted."""
+
+
+class MissingError(TransferError):
+    """What is to be copied is not there."""
 
 
 def push(
@@ -47,7 +57,8 @@ def push(
 ) -> None:
     """Copy the folder of a study to a machine, to the same place below the home folder there.
 
-    Folders that are missing there are made, files there that are missing here stay.
+    Folders that are missing there are made; files there that are newer, or missing here, stay.
+    If the database over there has rows that the one here lacks, it gets them first.
 
     Parameters
     ----------
@@ -88,18 +99,20 @@ def push(
             f"there is no folder {os.fspath(calc_dir)!r}, seen from {str(Path.cwd())!r}; nothing "
             "to push"
         )
-    host, there = host_of(machine), _same_place(folder.parent)
-    arguments = ["--dry-run", "--itemize-changes"] if dry_run else []
-    if not dry_run:
-        arguments.append(f"--rsync-path=mkdir -p {shlex.quote(there)} && rsync")
-    _rsync([*arguments, *_excluded("excl_push"), *options, str(folder), f"{host}:{there}/"], host)
-    if submit and not dry_run:
+    far = _Far(host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options))
+    ours = _excluded("excl_push", folder.name)
+    if dry_run:
+        _rsync([*DRY, *ours, *options, f"{folder}/", far.address], far.host)
+        return
+    _take_rows(folder, far)
+    make = f"--rsync-path=mkdir -p {shlex.quote(far.path)} && rsync"
+    _rsync([make, *ours, *options, f"{folder}/", far.address], far.host)
+    if submit:
         try:
-            _submit(machine, options, f"{there}/{folder.name}")
+            _submit(machine, far)
         finally:  # so that what was submitted is known here, too
-            notes = [f"--include={one}" for one in ("*/", *NOTES)] + ["--exclude=*"]
-            source = f"{host}:{there}/{folder.name}"
-            _rsync(["--update", *notes, *options, source, f"{folder.parent}/"], host)
+            notes = [f"--include={one}" for one in ("*/", *NOTES)]
+            _rsync([*notes, "--exclude=*", *options, far.address, f"{folder}/"], far.host)
 
 
 def pull(
@@ -111,8 +124,8 @@ def pull(
 ) -> None:
     """Copy the folder of a study back from a machine. Nothing here is deleted, nor made older.
 
-    If the database there is newer, and rows here are not in it, they are merged into it, and the
-    database that was here is kept beside it.
+    A database that is here is not replaced: it gets the rows of the one over there that it lacks,
+    and stays as you have edited it.
 
     Parameters
     ----------
@@ -133,17 +146,49 @@ def pull(
     psweep_dask.remote_shell.RemoteError: '-o ProxyCommand=true' cannot be a host: ...
     """
     folder = _folder(calc_dir)
-    host, there = host_of(machine), _same_place(folder.parent)
-    arguments = ["--update", *(["--dry-run", "--itemize-changes"] if dry_run else [])]
+    far = _Far(host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options))
+    ours = _excluded("excl_pull", folder.name)
+    databases = [one.database_basename for one in layouts_here(Layout(folder))]
+    ours = [*(f"--exclude=/{one}" for one in databases), *ours]
+    if dry_run:
+        _rsync([*DRY, *ours, *options, far.address, f"{folder}/"], far.host)
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    source = f"{host}:{there}/{folder.name}"
-    layout = Layout(folder)
-    before = None if dry_run else _kept_aside(layout.database_path)
-    try:
-        _rsync([*arguments, *_excluded("excl_pull"), *options, source, f"{folder.parent}/"], host)
-    finally:
-        if before is not None:
-            _keep_rows(layout, before)
+    if databases:  # before the runs, by which it is known what is new
+        _take_rows(folder, far)
+    _rsync([*ours, *options, far.address, f"{folder}/"], far.host)
+
+
+@dataclass(frozen=True)
+class _Far:
+    """A folder on another machine, and the options of rsync that lead there."""
+
+    host: str
+    path: str
+    options: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """What rsync calls what is in there."""
+        return f"{self.host}:{self.path}/"
+
+
+def _take_rows(folder: Path, far: _Far) -> None:
+    """Take the rows of the databases over there that those here lack."""
+    layouts = layouts_here(Layout(folder))
+    if not layouts:
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pulled.", suffix=".tmp") as copies:
+        only = [f"--include=/{one.database_basename}" for one in layouts]
+        same = f"--compare-dest={folder}"  # what is the same here is not copied
+        try:
+            _rsync([*only, "--exclude=*", same, *far.options, far.address, f"{copies}/"], far.host)
+        except MissingError:
+            return  # there is none yet, as what follows will tell where that is an error
+        for one in layouts:
+            copy = Path(copies, one.database_basename)
+            if copy.exists():
+                take_over(one, copy)
 
 
 def _folder(calc_dir: str | os.PathLike[str]) -> Path:
@@ -158,9 +203,15 @@ def _same_place(folder: Path) -> str:
     return folder.as_posix()
 
 
-def _excluded(own: str) -> list[str]:
-    files = [name for name in (FOR_BOTH, own) if Path(name).is_file()]
-    return [f"--exclude={one}" for one in OURS] + [f"--exclude-from={one}" for one in files]
+def _excluded(own: str, name: str) -> list[str]:
+    """Write the patterns of what is left out, as seen from inside the folder that is copied."""
+    files = [Path(one) for one in (FOR_BOTH, own) if Path(one).is_file()]
+    lines = [line.strip() for file in files for line in file.read_text().split("\n")]
+    given = [line for line in lines if line and not line.startswith(("#", ";"))]
+    # As in psweep, patterns may begin with the name of the folder: /calc/*/scratch.bin
+    from_here = re.compile(rf"^([-+] )?/?{re.escape(name)}/(?=.)")
+    inside = (from_here.sub(r"\1/", line) for line in given)
+    return [f"--exclude={one}" for one in (*OURS, *inside)]
 
 
 def _rsync(arguments: list[str], host: str) -> None:
@@ -179,9 +230,11 @@ def _rsync(arguments: list[str], host: str) -> None:
     if process.returncode == 0:
         sys.stderr.write(said)
         return
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in said.split("\n") if line.strip()]
     if _never_connected(lines, process.returncode):
         raise TransferError(f"{host!r} cannot be reached: {lines[0] if lines else 'no answer'}")
+    if process.returncode == PARTIAL and any("No such file" in line for line in lines):
+        raise MissingError(f"{lines[0]} on {host!r}")
     sys.stderr.write(said)
     raise TransferError(
         f"rsync ended with code {process.returncode}; what has arrived stays, and started again it "
@@ -194,46 +247,12 @@ def _never_connected(lines: list[str], code: int) -> bool:
     return code == 255 or any("(0 bytes received so far)" in line for line in lines)
 
 
-def _submit(machine: str, options: Sequence[str], there: str) -> None:
-    script = Layout(there).run_script_path(machine).name
-    command = f"cd {shlex.quote(there)} && sh {shlex.quote(f'./{script}')}"
-    done = subprocess.run([*shell_to(machine, options), command], check=False)
+def _submit(machine: str, far: _Far) -> None:
+    script = Layout(far.path).run_script_path(machine).name
+    command = f"cd {shlex.quote(far.path)} && sh {shlex.quote(f'./{script}')}"
+    done = subprocess.run([*shell_to(machine, far.options), command], check=False)
     if done.returncode:
         raise TransferError(
-            f"not all jobs were submitted on {host_of(machine)!r} (exit code {done.returncode} of "
-            f"{remote_shell(options)[0]}); started again, it goes on from here"
+            f"not all jobs were submitted on {far.host!r} (exit code {done.returncode} of "
+            f"{remote_shell(far.options)[0]}); started again, it goes on from here"
         )
-
-
-def _kept_aside(path: Path) -> Path | None:
-    """Give the database a second name, under which it stays when rsync replaces it."""
-    if not path.exists():
-        return None
-    aside = database.aside_path(path, "replaced")
-    shutil.copy2(path, aside)
-    return aside
-
-
-def _keep_rows(layout: Layout, before: Path) -> None:
-    """Merge rows of the database that was here into the one that has replaced it."""
-    now, then = layout.database_path.stat(), before.stat()
-    if then.st_mtime_ns >= now.st_mtime_ns:  # rsync takes times of the same second for equal
-        before.replace(layout.database_path)
-        return
-    with layout.lock():
-        pulled = database.read_or_empty(layout.database_path)
-        merged = frame.append(pulled, database.read_or_empty(before))
-        if _statuses(merged) == _statuses(pulled):
-            before.unlink()
-            return
-        database.df_write(merged, layout.database_path)
-    log.warning(
-        "the database was newer over there: rows that only this one had were merged into it; "
-        "the one that was here is kept as %s",
-        before,
-    )
-
-
-def _statuses(df: pd.DataFrame) -> list[tuple[object, object]]:
-    missing = [None] * len(df)
-    return list(zip(df.get("_pset_id", missing), df.get("_status", missing), strict=True))

@@ -25,7 +25,7 @@ SHELLS = ["sh", "bash", "dash"]
 
 
 def run(script, **options):
-    write({"job/script": noting_its_end(script)})
+    write({"job/script": noting_its_end(script, "script")})
     return subprocess.run(
         [*interpreter(script), "script"], cwd="job", capture_output=True, text=True, **options
     )
@@ -52,7 +52,7 @@ def test_a_shell_script_notes_how_it_ends(shell, body, code):
 @pytest.mark.parametrize("shell", SHELLS)
 def test_one_that_is_asked_to_leave_notes_nothing(shell):
     script = f"#!/usr/bin/env {shell}\necho >here\nsleep 60\n"
-    write({"job/script": noting_its_end(script)})
+    write({"job/script": noting_its_end(script, "script")})
     process = subprocess.Popen([shell, "script"], cwd="job", start_new_session=True)
     wait_until(lambda: Path("job/here").exists())
     os.killpg(process.pid, signal.SIGTERM)  # as a batch system does
@@ -65,22 +65,38 @@ def test_a_program_that_is_killed_is_seen_in_the_exit_code():
     assert end().exit_code == 128 + 9
 
 
-def test_pbs_starts_jobs_elsewhere(tmp_path):
-    environment = os.environ | {"PBS_O_WORKDIR": str(tmp_path)}
-    run("#!/bin/sh\nexit 4\n", env=environment)
-    assert read_end((tmp_path / "ended").read_text()).exit_code == 4
+@pytest.mark.parametrize("name", ["PBS_O_WORKDIR", "SLURM_SUBMIT_DIR"])
+def test_a_job_that_starts_elsewhere_notes_its_end_where_it_was_submitted(tmp_path, name):
+    script = noting_its_end("#!/bin/sh\nexit 4\n", "it's a script")
+    write({"job/it's a script": script, "elsewhere/x": ""})
+    command, submitted = ["sh", "../job/it's a script"], {name: str(tmp_path / "job")}
+    subprocess.run(command, cwd="elsewhere", env=os.environ | submitted, check=False)
+    assert end().exit_code == 4
+    Path("job/ended").unlink()
+    inside = {name: str(tmp_path / "elsewhere")}  # as in an interactive job
+    subprocess.run(["sh", "it's a script"], cwd="job", env=os.environ | inside, check=False)
+    assert end().exit_code == 4
 
 
 def test_the_note_stands_behind_the_directives_and_before_the_first_command():
     script = "#!/bin/sh\n#SBATCH -n 1\n\n# why\n  # and more\nrun\nexit\n"
-    head, _, tail = noting_its_end(script).partition("# Two lines of psweep_dask")
+    head, _, tail = noting_its_end(script, "x").partition("# Three lines of psweep_dask")
     assert head == "#!/bin/sh\n#SBATCH -n 1\n\n# why\n  # and more\n"
     assert tail.endswith("\nrun\nexit\n")
 
 
 def test_scripts_of_other_languages_stay_as_they_are():
     for script in ["#!/usr/bin/python3\nprint(1)\n", "run without a first line\n", ""]:
-        assert noting_its_end(script) == script
+        assert noting_its_end(script, "x") == script
+
+
+@pytest.mark.parametrize("end_of_line", ["\r", "\f", "\x1c", "\x85", "\u2028"])
+def test_a_comment_stays_one_whatever_is_in_it(end_of_line):
+    script = f"#!/bin/sh\n# case {end_of_line}touch pwned\ntrue\n"
+    assert f"# case {end_of_line}touch pwned\n" in noting_its_end(script, "x")
+    run(script)
+    assert not Path("job/pwned").exists()
+    assert end().exit_code == 0
 
 
 def test_a_script_without_a_command_still_ends():
@@ -114,7 +130,7 @@ def test_directives_leave_out_what_each_job_has_for_itself():
         "#SBATCH --time 00:20:00\n"
         "#SBATCH -o out.job -n 4 # with a comment\n"
         '#SBATCH -J "my job" --comment="two words"\n'
-        "#SBATCH --error=err\n"
+        "#SBATCH --err=err --inp in\n"
         "##SBATCH --mem=1G\n"
         "echo\n"
         "#SBATCH --mem=2G\n"
@@ -125,7 +141,8 @@ def test_directives_leave_out_what_each_job_has_for_itself():
         "#SBATCH -n 4",
         '#SBATCH "--comment=two words"',
     )
-    assert (found.output, found.error, found.name) == ("out.job", "err", "my job")
+    assert (found.input, found.output, found.error) == ("in", "out.job", "err")
+    assert found.name == "my job"
 
 
 @pytest.mark.parametrize("option", ["-a 1-3", "--array=1-3", "-D /tmp", "--chdir /tmp"])
@@ -135,7 +152,7 @@ def test_what_an_array_cannot_have_is_told(option):
 
 
 def test_an_open_quote_is_told():
-    with pytest.raises(JobscriptError, match="'#SBATCH -J \"x' cannot be taken apart"):
+    with pytest.raises(JobscriptError, match="jobscript: '#SBATCH -J \"x' cannot be taken apart"):
         directives('#!/bin/sh\n#SBATCH -J "x\n', Path("jobscript"))
 
 

@@ -6,8 +6,9 @@ import pytest
 from offline import write
 
 from psweep_dask import record
+from psweep_dask.jobscript import noting_its_end
 from psweep_dask.layout import PsetFolder
-from psweep_dask.outcome import read_outcome
+from psweep_dask.outcome import Outcome, read_outcome
 
 FOLDER = PsetFolder(Path("calc/p"))
 BEGUN = 1_700_000_000
@@ -17,7 +18,7 @@ def left(with_func=False, **files):
     """What is found in a folder with these files, the dots in their names written as _."""
     names = {"result": "result.json", "record": "record.pk"}
     write({f"calc/p/{names.get(name, name)}": content for name, content in files.items()})
-    return read_outcome(FOLDER, with_func)
+    return read_outcome(FOLDER, with_func).record
 
 
 def ended(code):
@@ -26,7 +27,7 @@ def ended(code):
 
 @pytest.mark.parametrize("with_func", [True, False])
 def test_nothing_is_known_of_a_folder_that_is_empty_missing_or_just_submitted(with_func):
-    assert read_outcome(FOLDER, with_func) is None
+    assert read_outcome(FOLDER, with_func) == Outcome()
     assert left(with_func, submitted_x="sbatch\n7\n", ended="") is None
 
 
@@ -48,6 +49,27 @@ def test_results_become_columns_but_never_book_keeping():
 
 def test_a_result_alone_is_enough():
     assert left(result='{"y": 1}') == {"y": 1, "_status": "ok", "_exc_txt": None}
+
+
+def test_a_result_waits_for_the_end_that_its_script_will_note():
+    script = noting_its_end("#!/bin/sh\nrun\n", "jobscript_c")
+    assert left(result='{"y": 1}', jobscript_c=script) is None
+    assert read_outcome(FOLDER, with_func=False).result == {"y": 1}
+    assert left(ended=ended(3))["_status"] == "error"
+
+
+def test_what_a_local_job_has_printed_is_quoted_and_what_sbatch_has_not():
+    note = "sh\nslurm=\nhello\nworld\n"
+    text = left(ended=ended(1), jobscript_c="", submitted_c=note)["_exc_txt"]
+    assert text.endswith("\nThe end of its output, submitted_c:\nhello\nworld")
+    note = "sbatch\nslurm=lab\nSubmitted batch job 7\n"
+    text = left(ended=ended(1), jobscript_c="", submitted_c=note)["_exc_txt"]
+    assert text == "the job script ended with exit code 1 on n1\n"
+
+
+def test_a_result_that_is_nested_without_end_is_told():
+    found = left(result="[" * 200_000, ended=ended(0))
+    assert found["_exc_txt"].startswith("result.json is no JSON")
 
 
 def test_half_a_result_waits_for_the_end_and_is_then_told():
@@ -86,6 +108,10 @@ def test_a_record_tells_all_but_where_the_study_is():
     data = record.pack([{"a": 1, "_calc_dir": "/elsewhere", "_status": "error", "y": 2.0}])
     found = left(with_func=True, record=data, ended=ended(1))
     assert found == {"a": 1, "_status": "error", "y": 2.0}
+    write({"calc/p/pset.pk": record.dumps({"a": 1, "_pset_seq": 3})})
+    assert left(with_func=True) == {"_status": "error", "y": 2.0}
+    write({"calc/p/pset.pk": record.dumps({"a": 1.0})})  # func has made an int of it
+    assert left(with_func=True) == {"a": 1, "_status": "error", "y": 2.0}
 
 
 def test_a_damaged_record_is_none_and_its_job_lost():

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from drivers import wait_until
 from offline import HOSTILE, write
 
 from psweep_dask.jobscript import Directives
@@ -80,18 +83,57 @@ def test_each_job_is_submitted_once_from_its_folder(study):
     calls = Path("calls").read_text().splitlines()
     assert calls == [f"{name}: --flag jobscript_{HOSTILE}" for name in "abcde"]
     noted = Path("calc/a", f"submitted_{HOSTILE}").read_text()
-    assert noted == "../../fake.sh --flag\nSubmitted batch job 7\n"
+    command, slurm, answer = noted.splitlines()
+    assert (command, answer) == ("../../fake.sh --flag", "Submitted batch job 7")
+    assert slurm.startswith("slurm=")
 
 
 def test_after_three_refusals_in_a_row_it_gives_up_and_goes_on_later(study):
     write({"refuse": ""})
     said = start(code=1).stderr.splitlines()
     assert len(said) == 3
-    assert "'../../fake.sh --flag' failed in " in said[0]
+    assert "../../fake.sh --flag failed in " in said[0]
     assert said[0].endswith("/calc/a; start this again to go on")
     Path("refuse").unlink()
     start()
     assert len(Path("calls").read_text().splitlines()) == 5
+
+
+def test_one_refusal_is_told_at_the_end(study):
+    write({"refuse": "", "calc/a/ended": "exit_code=1", "calc/c/ended": "exit_code=1"})
+    write({f"calc/{name}/ended": "exit_code=1" for name in "de"})
+    said = start(code=1).stderr.splitlines()
+    assert said[-1].endswith("not all was submitted (1 failed); start this again to go on")
+
+
+def test_a_folder_that_is_gone_keeps_no_other_from_being_submitted(study):
+    shutil.rmtree("calc/b")
+    assert "calc/b" in start(code=1).stderr
+    assert len(Path("calls").read_text().splitlines()) == 4
+
+
+def test_two_at_once_submit_each_job_once(study):
+    write({"fake.sh": "#!/bin/sh\necho >>../../calls\nsleep 0.3\n"})
+    command = ["sh", f"calc/run_{HOSTILE}.sh"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_until(lambda: Path("calls").exists())
+    assert "is at it already; if not, remove " in start(code=1).stderr
+    assert first.wait() == 0
+    start()
+    assert len(Path("calls").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_one_that_was_killed_can_be_started_again(study, number):
+    write({"fake.sh": "#!/bin/sh\necho >>../../calls\nsleep 0.3\n"})
+    command = ["sh", f"calc/run_{HOSTILE}.sh"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: Path("calls").exists())
+        process.send_signal(number)
+    start()
+    noted = [Path("calc", name, f"submitted_{HOSTILE}") for name in "abcde"]
+    assert all(path.stat().st_size for path in noted)
+    assert not Path("calc", f".run_{HOSTILE}.lock").exists()
 
 
 def test_a_job_that_runs_at_once_and_fails_was_submitted(study):

@@ -2,24 +2,43 @@
 # Written by psweep_dask. Submits the jobs of this study to the machine 'cluster'.
 # Those that were submitted before are passed over: started again, it goes on where it was stopped.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
-refused=0
+lock=$here/.run_cluster.lock
+if ! mkdir "$lock" 2>/dev/null; then
+    read -r pid host <"$lock/owner"
+    if [ "$host" != "$(uname -n)" ] || kill -0 "$pid" 2>/dev/null; then
+        printf '%s\n' "$0: process $pid on $host is at it already; if not, remove $lock" >&2
+        exit 1
+    fi
+fi
+printf '%s\n' "$$ $(uname -n)" >"$lock/owner"
+trap 'rm -rf "$lock"' EXIT
+trap 'exit 130' HUP INT TERM
 
-refuse() { # refuse COMMAND: tell that it failed, and give up after three in a row
-    printf '%s\n' "$0: '$1' failed in $PWD; start this again to go on" >&2
+# Names the SLURM that takes the jobs, so that no other one is asked for them.
+slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
+refused=0
+in_a_row=0
+
+refuse() { # refuse WHAT: tell what did not work, and give up after three in a row
+    printf '%s\n' "$0: $1; start this again to go on" >&2
     refused=$((refused + 1))
-    [ "$refused" -lt 3 ] || exit 1
+    in_a_row=$((in_a_row + 1))
+    [ "$in_a_row" -lt 3 ] || exit 1
 }
 
 submit() { # submit PSET_ID
-    cd -- "$here/$1" || exit 1
+    cd -- "$here/$1" || {
+        refused=$((refused + 1))
+        return 0
+    }
     [ ! -s submitted_cluster ] || return 0
     # A job that runs at once and fails was submitted all the same: it has left how it ended.
     if answer=$(sbatch --parsable jobscript_cluster </dev/null) || [ -s ended ]; then
-        printf '%s\n' 'sbatch --parsable' "$answer" >submitted_cluster
+        printf '%s\n' 'sbatch --parsable' "slurm=$slurm" "$answer" >submitted_cluster
         [ -z "$answer" ] || printf '%s\n' "$answer"
-        refused=0
+        in_a_row=0
     else
-        refuse 'sbatch --parsable'
+        refuse 'sbatch --parsable'" failed in $PWD"
     fi
 }
 
@@ -28,4 +47,7 @@ submit() { # submit PSET_ID
 # submit_array r a  # x
 submit 6ba7b810-9dad-41d1-80b4-00c04fd430c8  # run_seq=1 pset_seq=6
 
-[ "$refused" -eq 0 ]
+if [ "$refused" -ne 0 ]; then
+    printf '%s\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
+    exit 1
+fi

@@ -2,12 +2,28 @@
 # Written by psweep_dask. Submits the jobs of this study to the machine 'a\'; echo x $HOME \\ " é'.
 # Those that were submitted before are passed over: started again, it goes on where it was stopped.
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
-refused=0
+lock=$here/'.run_a'"'"'; echo x $HOME \ " é.lock'
+if ! mkdir "$lock" 2>/dev/null; then
+    read -r pid host <"$lock/owner"
+    if [ "$host" != "$(uname -n)" ] || kill -0 "$pid" 2>/dev/null; then
+        printf '%s\n' "$0: process $pid on $host is at it already; if not, remove $lock" >&2
+        exit 1
+    fi
+fi
+printf '%s\n' "$$ $(uname -n)" >"$lock/owner"
+trap 'rm -rf "$lock"' EXIT
+trap 'exit 130' HUP INT TERM
 
-refuse() { # refuse COMMAND: tell that it failed, and give up after three in a row
-    printf '%s\n' "$0: '$1' failed in $PWD; start this again to go on" >&2
+# Names the SLURM that takes the jobs, so that no other one is asked for them.
+slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
+refused=0
+in_a_row=0
+
+refuse() { # refuse WHAT: tell what did not work, and give up after three in a row
+    printf '%s\n' "$0: $1; start this again to go on" >&2
     refused=$((refused + 1))
-    [ "$refused" -lt 3 ] || exit 1
+    in_a_row=$((in_a_row + 1))
+    [ "$in_a_row" -lt 3 ] || exit 1
 }
 
 submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no larger ones
@@ -23,14 +39,19 @@ submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no
         if answer=$(sbatch --array=0-$((part - 1)) "$2" "$here" "$PWD/$2.psets" "$first"); then
             printf '%s\n' "$answer"
             answer=$(printf '%s\n' "$answer" | tail -n 1)
-            printf '%s\n' "first=$first count=$part $answer" >>"$2.submitted"
+            printf '%s\n' "first=$first count=$part slurm=$slurm $answer" >>"$2.submitted"
             first=$((first + part))
+            in_a_row=0
         else
-            refuse sbatch
+            refuse sbatch" failed in $PWD"
+            return 0
         fi
     done
 }
 
 submit_array run-id 'array_a'"'"'; echo x $HOME \ " é_0'  # run_seq=1 pset_seq=7..9
 
-[ "$refused" -eq 0 ]
+if [ "$refused" -ne 0 ]; then
+    printf '%s\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
+    exit 1
+fi

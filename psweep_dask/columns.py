@@ -1,0 +1,90 @@
+"""How values become the columns of a DataFrame, and in which order these stand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
+from psweep_dask.record import Packed
+
+# Types of which pandas makes a column of that type. All else, None and subclasses of these
+# included, is kept as it is in a column of objects: what goes in comes out.
+_COLUMN_TYPES = frozenset(
+    {bool, int, float, complex, str, dt.datetime, dt.timedelta, pd.Timestamp}
+    | {pd.Timedelta, type(pd.NaT), np.bool_, np.str_}
+    | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+    | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
+)
+MISSING = object()
+"""Stands for a value that a row does not have."""
+
+
+class ColumnOrder:
+    """Gathers names so that they come out as parameters, the seed's fields, results, ours."""
+
+    def __init__(self) -> None:
+        self._kinds: tuple[dict[Any, None], ...] = ({}, {}, {}, {})
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def add(self, names: tuple[Any, ...]) -> None:
+        """Take in the names of a table or of a row, in their order there."""
+        if names in self._seen:
+            return
+        self._seen.add(names)
+        params, seed, results, ours = self._kinds
+        kind = params
+        for name in names:
+            if name in SEED_FIELDS:
+                seed[name] = None
+                kind = results
+            elif name in OUR_FIELDS:
+                ours[name] = None
+            elif not any(name in known for known in self._kinds):
+                kind[name] = None
+
+    def names(self) -> list[Any]:
+        """Give all of them."""
+        return [name for kind in self._kinds for name in kind]
+
+
+def column(name: str, values: list[Any], length: int) -> pd.Series:
+    """Make a column of the values in it: of a type of its own, or else of objects as they are.
+
+    Parameters
+    ----------
+    name : str
+        The values of ``_time_utc`` are nanoseconds since 1970.
+    values : list
+        May be shorter than the column, and may have `MISSING`; gaps are filled as pandas does.
+    length : int
+
+    Examples
+    --------
+    >>> column("a", [1, MISSING, 3], 4).tolist()
+    [1.0, nan, 3.0, nan]
+    """
+    if name == "_time_utc":
+        return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
+    types = set(map(type, values))
+    if Packed in types:
+        values = [value.open() if type(value) is Packed else value for value in values]
+        types = set(map(type, values))
+    if len(values) == length and object not in types:
+        return _series(values, types)
+    known = {place: value for place, value in enumerate(values) if value is not MISSING}
+    column = _series(list(known.values()), set(map(type, known.values())))
+    return column.set_axis(list(known)).reindex(range(length))
+
+
+def _series(values: list[Any], types: set[type]) -> pd.Series:
+    if complex in types and types <= {complex, float}:  # pandas makes nan+infj of infj
+        return pd.Series(np.array(values))
+    if types <= _COLUMN_TYPES:
+        with suppress(ValueError):  # dates of many zones, or text that Arrow cannot encode
+            return pd.Series(values)
+    return pd.Series(values, dtype=object)
