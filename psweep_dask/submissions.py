@@ -125,7 +125,7 @@ def single_jobs(folder: PsetFolder) -> list[Job]:
     """
     jobs = []
     for path in _notes(folder):
-        if not path.exists():
+        if not path.is_file():
             continue
         command, _, rest = path.read_text(errors="replace").partition("\n")
         slurm, _, answer = rest.partition("\n")

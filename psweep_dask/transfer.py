@@ -15,6 +15,7 @@ from pathlib import Path
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.other_side import layouts_here, take_over
+from psweep_dask.progress import show_log_lines
 from psweep_dask.remote_shell import host_of, remote_shell, shell_to
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
@@ -93,6 +94,7 @@ def push(
         ...
     psweep_dask.transfer.TransferError: there is no folder 'calc', seen from ...; nothing to push
     """
+    show_log_lines()
     folder = _folder(calc_dir)
     if not folder.is_dir():
         raise TransferError(
@@ -145,6 +147,7 @@ def pull(
         ...
     psweep_dask.remote_shell.RemoteError: '-o ProxyCommand=true' cannot be a host: ...
     """
+    show_log_lines()
     folder = _folder(calc_dir)
     far = _Far(host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options))
     ours = _excluded("excl_pull", folder.name)
@@ -180,9 +183,10 @@ def _take_rows(folder: Path, far: _Far) -> None:
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pulled.", suffix=".tmp") as copies:
         only = [f"--include=/{one.database_basename}" for one in layouts]
-        same = f"--compare-dest={folder}"  # what is the same here is not copied
+        # What is the same here is not copied; two databases of one second may have the same size.
+        same = ["--checksum", f"--compare-dest={folder}"]
         try:
-            _rsync([*only, "--exclude=*", same, *far.options, far.address, f"{copies}/"], far.host)
+            _rsync([*only, "--exclude=*", *same, *far.options, far.address, f"{copies}/"], far.host)
         except MissingError:
             return  # there is none yet, as what follows will tell where that is an error
         for one in layouts:

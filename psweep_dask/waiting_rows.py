@@ -56,11 +56,11 @@ def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
     order = ColumnOrder()
     order.add(tuple(df.columns))
     for one in news:
-        order.add(tuple(one))
+        order.add(("_pset_id", *one))  # behind book-keeping stand results
     touched = {name for one in news for name in one}
     whole = pd.DataFrame(
         {
-            name: _completed(name, df, places, news) if name in touched else df[name].array
+            name: _completed(name, df, places, news) if name in touched else _unnumbered(df[name])
             for name in order.names()
         },
         copy=False,
@@ -69,6 +69,10 @@ def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
     if "_time_utc" in df.columns and df.index.equals(pd.Index(df["_time_utc"])):
         whole.index = pd.DatetimeIndex(whole["_time_utc"].array)
     return whole
+
+
+def _unnumbered(one: pd.Series) -> pd.Series:
+    return one.reset_index(drop=True)
 
 
 def _news(change: Record, df: pd.DataFrame) -> Record:
@@ -95,7 +99,7 @@ def _completed(
         kept = _as_type(opened, old)
         if kept is not None:
             return kept
-    return column(name, values, len(df)).array
+    return column(name, values, len(df))
 
 
 def _has_type_of_its_owner(old: pd.Series) -> bool:
@@ -112,7 +116,7 @@ def _completed_times(old: pd.Series, places: Any, news: Sequence[Record]) -> Any
         if "_time_utc" in new:
             stamp = pd.Timestamp(new["_time_utc"])
             times.iloc[place] = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
-    return times.array
+    return _unnumbered(times)
 
 
 def _as_type(values: list[Any], old: pd.Series) -> Any:
@@ -122,4 +126,4 @@ def _as_type(values: list[Any], old: pd.Series) -> Any:
     except (TypeError, ValueError):
         return None
     lost = made.isna().to_numpy() & ~pd.isna(pd.Series(values, dtype=object)).to_numpy()
-    return None if lost.any() else made.array
+    return None if lost.any() else made

@@ -100,6 +100,9 @@ def test_hostile_names_reach_no_shell_unquoted():
         ({}, {"capture_logs": "db"}, "capture_logs='db' is for func="),
         ({}, {"func": 3}, "func must be callable"),
         ({}, {"params": [{"_run_id": 1}]}, "reserved"),
+        ({}, {"machine_templ_dir": None}, "machine_templ_dir=None; allowed is a path"),
+        ({}, {"calc_templ_dir": 3}, "calc_templ_dir=3; allowed is a path"),
+        ({}, {"params": [{"a": "\ud800"}]}, "a value cannot be written as text"),
         ({"templates/machines/c/info.yaml": "subcmd: 1"}, {}, "subcmd=1; allowed is text"),
         ({"templates/machines/c/jobscript": "x"}, {}, "c/info.yaml is missing"),
     ],
@@ -231,7 +234,8 @@ def test_jobs_finish_what_a_live_run_did_not(study_folder):
 def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog):
     write_study()
     df = ps.prep_batch(ps.plist("a", [1, 2]))
-    write({"submitted_far": "qsub\n7.server\n"}, folders(df)[0])
+    note = {"submitted_far": "qsub\nslurm=\n7.server\n", "jobscript_far": ""}
+    write(note, folders(df)[0])
     before = Path("calc/run_local.sh").read_text()
     assert "1 submitted, 1 not known to be submitted" in summary(caplog)
     live = ps.resume(func=lambda pset: {}, cluster="sync")
@@ -243,10 +247,51 @@ def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog)
     assert before != after
     known = ps.collect(over=True)
     assert known._status.tolist() == ["lost", "prepared"]
-    assert known._exc_txt.iloc[0].endswith("has left nothing: that is what was said")
+    assert known._exc_txt.iloc[0].endswith("not told how it ended: that is what was said")
     assert ps.prep_rest()._status.tolist() == ["prepared", "prepared"]
     submit()
     assert ps.collect()._status.tolist() == ["ok", "ok"]
+
+
+def test_jobs_that_were_left_out_are_told_and_prep_rest_has_them_all(caplog):
+    write_study()
+    ps.prep_batch(ps.plist("a", [1, 2]))
+    assert "left" not in caplog.text
+    ps.prep_batch(ps.plist("a", [3, 4]))
+    assert "2 jobs are of earlier calls not known to be submitted" in caplog.text
+    ps.prep_rest()
+    lines = Path("calc/run_local.sh").read_text().splitlines()
+    assert [line[-22:] for line in lines if line.startswith("submit ")] == [
+        f"# run_seq={run} pset_seq={seq}" for run, seq in [(0, 0), (0, 1), (1, 2), (1, 3)]
+    ]
+    submit()
+    assert ps.collect()._status.tolist() == ["ok"] * 4
+
+
+def test_prep_rest_checks_all_runs_before_it_writes_one():
+    write_study(run_sh="$a", jobscript="#!/bin/sh\nexit 143\n")
+    first = folders(ps.prep_batch([{"a": 1}]))[0]
+    write({"templates/calc/run.sh": "$b"})
+    ps.prep_batch([{"b": 1}])
+    submit()
+    ps.collect()
+    write({"templates/calc/run.sh": "new $a"})
+    with pytest.raises(ps.PsweepError, match=r"the placeholder \$a has no value"):
+        ps.prep_rest()
+    assert (first / "run.sh").read_text() == "1"
+
+
+def test_prep_rest_leaves_deleted_rows_deleted_and_does_not_take_an_old_result_for_a_new_one():
+    write_study(run_sh="#!/bin/sh\necho '{\"y\": 1}' >result.json\nexit 143\n")
+    ps.prep_batch(ps.plist("a", [0, 1, 2]))
+    submit()
+    df = ps.collect()
+    assert df._status.tolist() == ["lost"] * 3
+    ps.df_write(df[df.a != 1], "calc/database.pk")
+    assert ps.prep_rest().a.tolist() == [0, 2]
+    assert ps.collect()._status.tolist() == ["prepared"] * 2
+    live = ps.resume(func=lambda pset: {"y": 7}, cluster="sync")
+    assert live.a.tolist() == [0, 2]
 
 
 def summary(caplog):

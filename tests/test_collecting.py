@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from drivers import wait_until
 from offline import folders, machine, submit, write, write_study
 
 import psweep_dask as ps
 
 RESULT = "#!/bin/sh\necho '{\"y\": $a}' >result.json\n"
+
+
+def bring(folder, result, code=0):
+    """Leave what a job leaves."""
+    ended = f"exit_code={code} begun=100 ended=107 host=n1\n"
+    write({"result.json": result, "ended": ended}, folder)
 
 
 def run_json():
@@ -31,7 +39,7 @@ def test_it_may_be_done_at_any_time_and_changes_nothing_twice(caplog):
     df = prepared()
     assert ps.collect()._status.tolist() == ["prepared"] * 3
     assert "0 psets; 3 are left: 3 not known to be submitted" in caplog.messages[-1]
-    write({"result.json": '{"y": 7}'}, folders(df)[1])
+    bring(folders(df)[1], '{"y": 7}')
     assert ps.collect()._status.tolist() == ["prepared", "ok", "prepared"]
     assert caplog.messages[-1].startswith("collected 1 pset: 1 ok; 2 are left: ")
     assert run_json()["ended"] == "prepared"
@@ -69,6 +77,96 @@ def test_what_the_user_has_changed_stays_so():
     assert done.y.tolist() == [1, 2]
 
 
+def test_edits_of_parameters_stay_and_so_does_an_index_of_ones_own():
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.task\n"))
+    df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": pset["a"]})
+    df = df.assign(a=[10, 20], renamed=df.a).set_index("renamed")
+    ps.df_write(df.drop(columns=["_exec_host"]), "calc/database.pk")
+    submit()
+    done = ps.collect()
+    assert done.a.tolist() == [10, 20]
+    assert done.y.tolist() == [1, 2]
+    assert done.index.tolist() == [1, 2]
+    assert done.index.name == "renamed"
+    assert "_exec_host" not in done.columns
+
+
+def test_types_that_the_user_has_chosen_stay():
+    df = prepared()
+    df["kind"] = pd.Categorical(["x", "y", "x"])
+    df["number"] = pd.array([1, None, 3], dtype="Int64")
+    df["y"] = pd.array([None, None, None], dtype="Int64")
+    df["_time_utc"] = df["_time_utc"].dt.tz_localize("UTC")
+    df[7] = "seven"
+    ps.df_write(df, "calc/database.pk")
+    submit()
+    done = ps.collect()
+    assert done.dtypes[["kind", "number", "y"]].astype(str).tolist() == [
+        "category",
+        "Int64",
+        "Int64",
+    ]
+    assert done.y.tolist() == [0, 1, 2]
+    assert str(done._time_utc.dtype).endswith("UTC]")
+    assert done[7].tolist() == ["seven"] * 3
+    assert "7" not in done.columns
+
+
+@pytest.mark.parametrize("column", ["_status", "_pset_id", "_run_id", "_pset_seq"])
+def test_a_database_whose_rows_cannot_be_found_is_told(column):
+    df = prepared()
+    ps.df_write(df.drop(columns=[column]), "calc/database.pk")
+    submit()
+    with pytest.raises(ps.PsweepError, match=f"the column '{column}' is gone"):
+        ps.collect()
+    ps.df_write(df, "calc/database.pk")
+    assert ps.collect()._status.tolist() == ["ok"] * 3
+
+
+def test_a_database_elsewhere_is_named():
+    write_study(run_sh=RESULT)
+    ps.prep_batch(ps.plist("a", [1]), database_dir="db", database_basename="x.pk")
+    submit()
+    with pytest.raises(ps.PsweepError, match=r"but to '../db/x.pk': say so by database_dir="):
+        ps.collect()
+    assert ps.collect(database_dir="db", database_basename="x.pk")._status.tolist() == ["ok"]
+
+
+def test_a_job_that_runs_is_waited_for_though_it_has_told_something(study_folder):
+    write_study(run_sh="#!/bin/sh\necho '{\"y\": 1}' >result.json\nsleep 2\nexit 3\n")
+    ps.prep_batch(ps.plist("a", [1]))
+    process = subprocess.Popen(["sh", "calc/run_local.sh"])
+    wait_until(lambda: list(Path("calc").glob("*/result.json")))
+    assert ps.collect()._status.tolist() == ["prepared"]
+    assert process.wait() == 0
+    done = ps.collect()
+    assert (done._status.tolist(), done.y.tolist()) == (["error"], [1])
+
+
+def test_a_strange_file_costs_no_other(caplog):
+    df = prepared()
+    submit()
+    first = folders(df)[0]
+    (first / "submitted_local").unlink()
+    (first / "submitted_local").mkdir()
+    assert ps.collect()._status.tolist() == ["ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ask": 3}, "ask=3; allowed are None, the name of a machine"),
+        ({"over": 1}, "over=1; allowed are True, False"),
+        ({"over": True, "ask": "x"}, "give one of them"),
+        ({"calc_dir": 3}, "calc_dir=3; allowed are a path"),
+    ],
+)
+def test_bad_options_are_told(options, message):
+    prepared()
+    with pytest.raises(ps.PsweepError, match=message):
+        ps.collect(**options)
+
+
 def test_a_live_row_is_never_touched():
     prepared(1)
     ps.run(lambda pset: {"y": 5}, [{"a": 9}], cluster="sync")
@@ -80,8 +178,8 @@ def test_a_live_row_is_never_touched():
 
 def test_results_of_different_shape_do_not_disturb_one_another():
     df = prepared()
-    write({"result.json": '{"y": 1, "a": "mine"}'}, folders(df)[0])
-    write({"result.json": '{"z": [1, {"k": null}]}'}, folders(df)[1])
+    bring(folders(df)[0], '{"y": 1, "a": "mine"}')
+    bring(folders(df)[1], '{"z": [1, {"k": null}]}')
     done = ps.collect()
     assert done.a.tolist() == ["mine", 1, 2]
     assert done.z.iloc[1] == [1, {"k": None}]

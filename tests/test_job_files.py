@@ -7,6 +7,7 @@ import pytest
 from offline import machine, write
 
 from psweep_dask.job_files import own_jobscript, read_job_files, values_for
+from psweep_dask.jobscript import JobscriptError
 from psweep_dask.layout import PsetFolder
 from psweep_dask.machine_keys import MachineError
 from psweep_dask.machines import read_machine
@@ -39,7 +40,7 @@ def test_all_reserved_fields_that_are_known_can_be_filled_in():
     fields = ("run_id", "pset_id", "calc_dir", "time_utc", "pset_sha1", "pset_seq", "run_seq")
     write({"templates/calc/x": " ".join(f"${{_{name}}}" for name in fields), **machine()})
     files = read()
-    files.check(WORK, [{"a": 1}])
+    files.check(WORK, [{"a": 1}], array=False)
     values, _ = values_for(WORK, {}, 7, "abc")
     files.write(PsetFolder(Path("out")), values)
     words = Path("out/x").read_text().split()
@@ -79,6 +80,13 @@ def test_a_machine_for_live_runs_only_is_left_out():
         ({INFO: "submit: x", SCRIPT: ""}, "c/info.yaml: unknown key 'submit'; allowed are"),
         ({INFO: "subcmd: sh", SCRIPT: b"\0"}, "c/jobscript is no text"),
         ({INFO: "subcmd: sbatch -p x", SCRIPT: "run"}, "c/jobscript: sbatch takes only scripts"),
+        (
+            {INFO: "subcmd: sh", SCRIPT: "#!/bin/sh\r\n"},
+            "c/jobscript: its lines end as th",
+        ),
+        ({INFO: 'subcmd: "sh -c \'x"', SCRIPT: ""}, "c/info.yaml: subcmd=.*one command"),
+        ({INFO: "subcmd: |\n  a\n  b", SCRIPT: ""}, "c/info.yaml: subcmd=.*one command of a shell"),
+        ({f"templates/machines/{'x' * 201}/info.yaml": "subcmd: sh"}, "at most 200 bytes"),
     ],
 )
 def test_machines_that_are_missing_or_wrong(files, message):
@@ -89,7 +97,7 @@ def test_machines_that_are_missing_or_wrong(files, message):
 
 def test_a_name_that_breaks_the_line_is_refused():
     write({"templates/calc/x": "", **machine("a\nb")})
-    with pytest.raises(MachineError, match="rename the folder, without line breaks"):
+    with pytest.raises(MachineError, match="rename the folder: at most 200 bytes, without line"):
         read()
 
 
@@ -108,10 +116,34 @@ def test_templates_cannot_take_names_of_ours(name):
         read()
 
 
+def test_what_an_array_cannot_have_is_found_before_anything_is_written():
+    script = "#!/bin/sh\n#SBATCH --chdir=$a\n"
+    write({"templates/calc/x": "", **machine("c", "sbatch", script)})
+    read().check(WORK, [{"a": "/tmp"}], array=False)
+    with pytest.raises(JobscriptError, match="c/jobscript: '#SBATCH --chdir=/tmp' does not go"):
+        read().check(WORK, [{"a": "/tmp"}], array=True)
+
+
+def test_read_only_templates_can_be_written_again(tmp_path):
+    write({"templates/calc/x": "$a", **machine()})
+    Path("templates/calc/x").chmod(0o444)
+    for a in (1, 2):
+        values, _ = values_for(WORK, {"a": a}, 7, "sha1")
+        read().write(PsetFolder(Path("out")), values)
+    assert Path("out/x").read_text() == "2"
+    assert Path("out/x").stat().st_mode & 0o777 == 0o444
+
+
+def test_a_subcmd_is_taken_without_what_yaml_puts_behind_it():
+    write({"templates/calc/x": "", INFO: "subcmd: |\n  sbatch -p x\n", SCRIPT: "#!/bin/sh\n"})
+    (only,) = read().machines
+    assert (only.subcmd, only.is_slurm) == ("sbatch -p x", True)
+
+
 def test_a_placeholder_in_a_job_script_is_checked_as_well():
     write({"templates/calc/x": "", **machine(jobscript="#!/bin/sh\necho $HOME\n")})
     with pytest.raises(TemplateError, match="local/jobscript, line 2: the placeholder .HOME has"):
-        read().check(WORK, [{"a": 1}])
+        read().check(WORK, [{"a": 1}], array=False)
 
 
 def test_without_a_job_script_one_is_made_of_what_live_runs_have():

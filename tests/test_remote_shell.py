@@ -28,4 +28,9 @@ def test_the_remote_shell_is_that_of_rsync(monkeypatch):
     assert remote_shell(["-v"]) == ["ssh", "-F", "my config"]
     assert remote_shell(["-e", "ssh -p 1"]) == ["ssh", "-p", "1"]
     assert remote_shell(["--rsh=ssh -p 2"]) == ["ssh", "-p", "2"]
+    assert remote_shell(["-ve", "ssh -p 3"]) == ["ssh", "-p", "3"]
+    assert remote_shell(["-essh -p 4"]) == ["ssh", "-p", "4"]
+    assert remote_shell(["--exclude", "x", "--times"]) == ["ssh", "-F", "my config"]
+    with pytest.raises(ps.PsweepError, match="the remote shell .* cannot be used: No closing"):
+        remote_shell(["-e", "ssh 'x"])
     assert shell_to("host", ["--rsh", "rsh"]) == ["rsh", "host"]

@@ -98,6 +98,23 @@ def test_a_link_to_a_file_is_read_and_one_to_a_folder_refused():
         gather(Path("t"), "dollar")
 
 
+def test_a_link_to_nothing_is_told():
+    write({"t/x": "$a"})
+    os.symlink("me@host.1", "t/.#x")  # as editors leave them
+    with pytest.raises(TemplateError, match="cannot read 't/.#x': No such file or directory; rem"):
+        gather(Path("t"), "dollar")
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError])
+def test_a_value_that_is_no_text_is_told(error):
+    class Odd:
+        def __str__(self):
+            raise error("odd")
+
+    with pytest.raises(TemplateError, match="file: a value cannot be written as text: .*odd"):
+        filled("$a", {"a": Odd()})
+
+
 def test_a_missing_folder_is_told_with_where_it_was_looked_for():
     with pytest.raises(
         TemplateError, match=f"no folder 'templates/calc', seen from '{Path.cwd()}'"

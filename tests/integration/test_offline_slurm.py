@@ -12,7 +12,7 @@ from pathlib import Path
 import lab
 import pytest
 from drivers import wait_until
-from offline import HOSTILE, folders, submit, write_study
+from offline import HOSTILE, folders, submit, write, write_study
 
 import psweep_dask as ps
 
@@ -107,7 +107,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     wait_until(lambda: "prepared" not in set(ps.collect()._status))  # jobs are COMPLETING first
     df = ps.load()
     assert df._status.tolist() == ["ok"] + ["lost"] * 5
-    assert "its job is over, and has left nothing: SLURM says " in df._exc_txt.iloc[1]
+    assert "has not told how it ended: SLURM says that " in df._exc_txt.iloc[1]
     assert "CANCELLED" in df._exc_txt.iloc[1]
 
     # The lost ones once more, this time to their end.
@@ -118,6 +118,97 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     wait()
     statuses = ps.collect()._status.tolist()
     assert statuses == ["ok", "ok", "ok", "error", "ok", "ok"]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_output_and_input_go_where_single_jobs_have_them(array, study_folder):
+    script = (
+        "#!/bin/sh\n#SBATCH -J 'my job' --outp=out-%x-%%j.txt\n#SBATCH --err err -i input.txt\n"
+        "cat\necho oops >&2\n"
+    )
+    write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
+    write({"templates/calc/input.txt": "pset $a\n"})
+    df = ps.prep_batch(ps.plist("a", range(2)), array=array)
+    submit("cluster")
+    wait()
+    assert ps.collect()._status.tolist() == ["ok", "ok"]
+    for a, folder in enumerate(folders(df)):
+        assert (folder / "out-my job-%j.txt").read_text() == f"pset {a}\n"
+        assert (folder / "err").read_text() == "oops\n"
+
+
+def test_the_name_of_an_array_is_one_word(study_folder):
+    script = '#!/bin/sh\n#SBATCH -J "x --partition=long"\nsleep 5\n'
+    write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
+    ps.prep_batch(ps.plist("a", range(2)), array=True)
+    submit("cluster")
+    assert lab.ask("squeue", "-h", "-r", "-o", "%P|%j").splitlines() == 2 * [
+        "debug|x --partition=long"
+    ]
+    wait()
+
+
+def test_what_slurm_says_of_jobs_that_note_nothing_counts(study_folder):
+    bodies = ["exec ./run.sh", "trap 'echo mine' EXIT\n./run.sh", "./run.sh"]
+    script = f"#!/bin/sh\n#SBATCH --time=5\n{{{{ {bodies!r}[a % 3] }}}}\n"
+    run_sh = "#!/bin/sh\necho '{\"y\": {{ a }}}' >result.json\nexit {{ a // 3 }}\n"
+    write_study(run_sh=run_sh, name="cluster", subcmd="sbatch", jobscript=script)
+    ps.prep_batch(ps.plist("a", range(6)), template_mode="jinja")
+    submit("cluster")
+    wait_until(lambda: "prepared" not in set(ps.collect()._status))
+    df = ps.load()
+    assert df._status.tolist() == ["ok"] * 3 + ["error"] * 3
+    assert df.y.tolist() == list(range(6))
+    assert "SLURM says that " in df._exc_txt.iloc[3]
+
+
+def test_a_job_that_works_elsewhere_and_one_in_python_are_collected(study_folder):
+    write_study(
+        run_sh="",
+        name="cluster",
+        subcmd="sbatch",
+        jobscript="#!/bin/sh\n#SBATCH --chdir=/tmp\nexit $a\n",
+    )
+    ps.prep_batch(ps.plist("a", [0, 2]))
+    submit("cluster")
+    wait()
+    assert ps.collect()._status.tolist() == ["ok", "error"]
+    python = f"#!{sys.executable}\nraise SystemExit($a)\n"
+    write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=python)
+    ps.prep_batch(ps.plist("a", [0, 2]))
+    submit("cluster")
+    wait_until(lambda: "prepared" not in set(ps.collect()._status))
+    assert ps.load()._status.tolist() == ["ok", "error"] * 2
+
+
+def test_nothing_is_called_lost_while_it_is_submitted_nor_by_another_slurm(study_folder):
+    study(body="sleep 0.1")
+    write({"templates/machines/cluster/info.yaml": "subcmd: sbatch --hold"})
+    ps.prep_batch(ps.plist("a", range(100)), template_mode="jinja")
+    seen = set()
+    with subprocess.Popen(["sh", "calc/run_cluster.sh"], stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            seen |= set(ps.collect()._status)
+    assert seen == {"prepared"}
+    for note in Path("calc").glob("*/submitted_cluster"):
+        note.write_text("sbatch\nslurm=elsewhere\nSubmitted batch job 987654\n")
+    assert set(ps.collect()._status) == {"prepared"}
+    lab.ask("scancel", "-Q", *lab.jobs())
+
+
+def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypatch, caplog):
+    study(body="sleep 5")
+    prepare(array=False, count=2)
+    submit("cluster")
+    with monkeypatch.context() as patched:
+        patched.setenv("SLURM_CONF", "/nowhere")
+        assert set(ps.collect()._status) == {"prepared"}
+        ps.prep_rest(template_mode="jinja")
+        ps.resume(func=lambda pset: {"y": 1}, cluster="sync")
+    assert "of which 2 wait, run, or may do so" in caplog.text
+    assert submit("cluster") == ""
+    wait()
+    assert ps.collect()._status.tolist() == ["ok", "ok"]
 
 
 def test_a_job_over_its_memory_is_lost_and_a_crash_of_func_is_not(study_folder):
