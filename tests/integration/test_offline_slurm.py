@@ -65,7 +65,7 @@ def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
 
 def test_an_array_is_split_to_the_limit_of_the_site(study_folder, monkeypatch):
     study()
-    write_limit(study_folder, monkeypatch, 3)
+    replace("scontrol", "echo 'MaxArraySize            = 3'", study_folder / "bin", monkeypatch)
     df = prepare(array=True, count=8)
     assert submit("cluster").count("Submitted batch job") == 3
     wait()
@@ -76,13 +76,11 @@ def test_an_array_is_split_to_the_limit_of_the_site(study_folder, monkeypatch):
     assert parts == [["first=0", "count=3"], ["first=3", "count=3"], ["first=6", "count=2"]]
 
 
-def write_limit(folder, monkeypatch, most):
-    """Have scontrol tell a lower limit than the lab's: the one thing that the lab does not have."""
-    (folder / "bin").mkdir()
-    fake = folder / "bin" / "scontrol"
-    fake.write_text(f"#!/bin/sh\necho 'MaxArraySize            = {most}'\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+def replace(command, script, folder, monkeypatch):
+    """Put another command in front of SLURM's: for what the lab's SLURM does not do on request."""
+    write({command: f"#!/bin/sh\n{script}\n"}, folder)
+    (folder / command).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 @pytest.mark.parametrize("array", [False, True])
@@ -197,11 +195,12 @@ def test_nothing_is_called_lost_while_it_is_submitted_nor_by_another_slurm(study
 
 
 def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypatch, caplog):
-    study(body="sleep 5")
+    study(body="sleep 8")
     prepare(array=False, count=2)
     submit("cluster")
     with monkeypatch.context() as patched:
-        patched.setenv("SLURM_CONF", "/nowhere")
+        for command in ("squeue", "scontrol"):
+            replace(command, "exit 1", study_folder / "down", patched)
         assert set(ps.collect()._status) == {"prepared"}
         ps.prep_rest(template_mode="jinja")
         ps.resume(func=lambda pset: {"y": 1}, cluster="sync")
