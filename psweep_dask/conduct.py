@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from psweep_dask import record
+from psweep_dask import pickling
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import JournalError
 from psweep_dask.options import Options
@@ -113,7 +113,7 @@ class Conduct:
             timeout=self._work.timeout,
             resources=self._work.resources,
         )
-        packed = record.dumps(self._work)
+        packed = pickling.dumps(self._work)
         with ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)

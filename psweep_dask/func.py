@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from psweep_dask import record
+from psweep_dask import pickling
 from psweep_dask.errors import PsweepError
 from psweep_dask.work import Func
 
@@ -50,7 +50,7 @@ def pack_func(func: Func) -> bytes:
             "bind the others with functools.partial"
         ) from err
     try:
-        packed = record.dumps(func)
+        packed = pickling.dumps(func)
         pickle.loads(packed)
         return packed
     except Exception as err:  # __reduce__ of whatever func refers to may raise anything

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Any
 
-from psweep_dask import note, record, runner, watch
+from psweep_dask import note, pickling, record, runner, watch
 from psweep_dask.blame import Judge
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, PsetFolder, replace_file
@@ -155,7 +155,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
         result_path = Path(scratch, "result")
         context: Any = multiprocessing.get_context(how)
         process = context.Process(
-            target=_in_child, args=(record.dumps(work), load.pack(), result_path)
+            target=_in_child, args=(pickling.dumps(work), load.pack(), result_path)
         )
         before = signal.signal(signal.SIGTERM, _leave)
         process.start()
@@ -183,7 +183,7 @@ def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
     own.catch_traces()
     runner.own_note = own
     result = run_slice(work, "", packed, budget=0.0)
-    replace_file(result_path, lambda stream: stream.write(record.dumps(result)))
+    replace_file(result_path, lambda stream: stream.write(pickling.dumps(result)))
 
 
 def _leave(*_: object) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from dask.utils import parse_bytes
 
-from psweep_dask import jobscript, record
+from psweep_dask import jobscript, pickling
 from psweep_dask.layout import PsetFolder
 from psweep_dask.machine_keys import MachineError
 from psweep_dask.machines import Machine, read_machine
@@ -118,7 +118,7 @@ class JobFiles:
         for template in self.templates:
             template.write(folder.path, values)
         if self.with_func:
-            folder.pset_path.write_bytes(record.dumps(dict(values)))
+            folder.pset_path.write_bytes(pickling.dumps(dict(values)))
         scripts = {one.name: one.script(values) for one in self.machines}
         for one in self.machines:
             path = folder.jobscript_path(one.name)

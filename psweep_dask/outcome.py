@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psweep_dask import jobscript, record
+from psweep_dask import jobscript, pickling, record
 from psweep_dask.jobscript import End
 from psweep_dask.layout import PsetFolder
 from psweep_dask.pset import RESERVED_FIELDS
@@ -95,7 +95,7 @@ def _without_params(folder: PsetFolder, found: Record) -> Record:
 
 
 def _are_same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and record.dumps(one) == record.dumps(other)
+    return type(one) is type(other) and pickling.dumps(one) == pickling.dumps(other)
 
 
 def _will_note_its_end(folder: PsetFolder, names: Collection[str]) -> bool:

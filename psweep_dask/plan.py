@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
 from psweep_dask.pset import DIGEST_SIZE, Pset
 
@@ -156,7 +156,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
         If a pset cannot be pickled; the message names it.
     """
     head = {"format": FORMAT, "work": work} | {name: getattr(plan, name) for name in _IN_HEAD}
-    stream.write(record.to_frame(record.dumps(head)))
+    stream.write(record.to_frame(pickling.dumps(head)))
     for start, psets in _batches(plan.psets):
         stream.write(record.to_frame(_dump_psets(psets, start)))
 
@@ -191,12 +191,12 @@ def _batches(psets: list[Pset]) -> Iterator[tuple[int, list[Pset]]]:
 
 def _dump_psets(psets: list[Pset], start: int) -> bytes:
     try:
-        return record.dumps(psets)
+        return pickling.dumps(psets)
     except Exception:  # whatever __reduce__ of a foreign class raises
         for place, pset in enumerate(psets, start):
             for key, value in pset.items():
                 try:
-                    record.dumps(value)
+                    pickling.dumps(value)
                 except Exception as err:
                     raise PlanError(
                         f"params[{place}]: the value of key {key!r} cannot be pickled ({err}), "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
 from psweep_dask.job_files import JobFiles, values_for
 from psweep_dask.layout import replace_file
@@ -67,7 +67,7 @@ class Preparation:
         """
         run = self._run
         try:
-            packed = record.dumps(self._work)
+            packed = pickling.dumps(self._work)
             run.write_plan(packed)
             if self._work.func:
                 path = run.layout.work_path(run.plan.run_id)

@@ -15,9 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cloudpickle
-
 from psweep_dask.errors import PsweepError
+from psweep_dask.pickling import dumps
 
 Record = dict[str, Any]
 Block = tuple[tuple[str, ...], list[list[Any]]]
@@ -60,18 +59,6 @@ class Packed:
 
     def __repr__(self) -> str:
         return f"<a value that cannot be restored here: {self.reason}>"
-
-
-def dumps(value: Any) -> bytes:
-    """Pickle a value; classes and functions of the user's script go along by value.
-
-    Examples
-    --------
-    >>> pickle.loads(dumps({"a": 1}))
-    {'a': 1}
-    """
-    data: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return data
 
 
 def pack(records: Iterable[Record]) -> bytes:

@@ -19,9 +19,9 @@ from psweep_dask.layout import Layout, replace_file
 from psweep_dask.old_plans import RevisitError, load_func, read_plan
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study, past_runs
+from psweep_dask.pickling import dumps
 from psweep_dask.plan import Plan
 from psweep_dask.progress import show_log_lines
-from psweep_dask.record import dumps
 from psweep_dask.stopping import Stop
 from psweep_dask.sweep import import_paths
 from psweep_dask.work import Func, Work

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from psweep_dask import frame, record
+from psweep_dask import frame, pickling, record
 from psweep_dask.capture import redirected
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, replace_file
@@ -95,7 +95,7 @@ class Runner:
     def save_row(self, one: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
         row = frame.from_blocks([(tuple(one), [[value] for value in one.values()])])
-        data = record.dumps(row)
+        data = pickling.dumps(row)
         path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
 
@@ -108,7 +108,7 @@ class Runner:
         logs: list[str] = []
         started = time.perf_counter()
         try:
-            given = pset if _are_plain(pset.values()) else pickle.loads(record.dumps(pset))
+            given = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
             given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
             outcome.size = self._merge_result(outcome.record, given, logs)
         except Interrupt:
@@ -192,7 +192,7 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
     if _is_plain(value):
         return value, 0
     try:
-        data = record.dumps(value)
+        data = pickling.dumps(value)
         pickle.loads(data)  # some exceptions and others pickle, but cannot be restored
     except Exception as err:  # __reduce__ of any class may raise anything
         raise BadResultError(
@@ -213,7 +213,7 @@ def _is_plain(value: Any) -> bool:
 def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
     _forget_own_frames(error)
     try:
-        exception = record.dumps(error)
+        exception = pickling.dumps(error)
         pickle.loads(exception)
     except BaseException:  # one that cannot travel is told by its traceback alone
         exception = b""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.pset import DIGEST_SIZE, Pset
 from psweep_dask.record import Record
 from psweep_dask.runner import Interrupt, Runner
@@ -42,7 +42,7 @@ class Load:
 
     def pack(self) -> bytes:
         """Pack it for the way to a worker: one bytes object, so that dask does not look inside."""
-        return record.dumps((self.seqs, self.psets, self.digests, self.attempts, self.spare))
+        return pickling.dumps((self.seqs, self.psets, self.digests, self.attempts, self.spare))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Load:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
 from psweep_dask.pset import Pset, pset_id
 from psweep_dask.record import Record
@@ -86,10 +86,10 @@ def ship(work: bytes) -> bytes:
 
     Examples
     --------
-    >>> unship(ship(record.dumps(Work("r", 0, "calc", b"")))).run_id
+    >>> unship(ship(pickling.dumps(Work("r", 0, "calc", b"")))).run_id
     'r'
     """
-    return record.dumps({"python": _python(), "work": work})
+    return pickling.dumps({"python": _python(), "work": work})
 
 
 def unship(shipped: bytes) -> Work:

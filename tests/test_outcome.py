@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from offline import write
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.jobscript import noting_its_end
 from psweep_dask.layout import PsetFolder
 from psweep_dask.outcome import Outcome, read_outcome
@@ -108,9 +108,9 @@ def test_a_record_tells_all_but_where_the_study_is():
     data = record.pack([{"a": 1, "_calc_dir": "/elsewhere", "_status": "error", "y": 2.0}])
     found = left(with_func=True, record=data, ended=ended(1))
     assert found == {"a": 1, "_status": "error", "y": 2.0}
-    write({"calc/p/pset.pk": record.dumps({"a": 1, "_pset_seq": 3})})
+    write({"calc/p/pset.pk": pickling.dumps({"a": 1, "_pset_seq": 3})})
     assert left(with_func=True) == {"_status": "error", "y": 2.0}
-    write({"calc/p/pset.pk": record.dumps({"a": 1.0})})  # func has made an int of it
+    write({"calc/p/pset.pk": pickling.dumps({"a": 1.0})})  # func has made an int of it
     assert left(with_func=True) == {"a": 1, "_status": "error", "y": 2.0}
 
 
