@@ -104,7 +104,7 @@ cd -- "$1/$pset_id" || exit 1
 SLURM_SUBMIT_DIR=$PWD
 fill_in() {{ # fill_in PATTERN: what sbatch makes of a file name, where %% is a percent sign
     node=${{SLURMD_NODENAME:-$(uname -n)}}
-    printf '%s\\n' "$1" | sed "s/%%/\t/g; s/%[jA]/$SLURM_JOB_ID/g; s/%N/$node/g
+    printf '%s\\n' "$1" | sed "s/%%/\t/g; s/%[0-9]*[jA]/$SLURM_JOB_ID/g; s/%N/$node/g
         s/%u/$USER/g; s/\t/%/g"
 }}
 exec <"$(fill_in "$input")" >"$(fill_in "$output")" || exit 1
