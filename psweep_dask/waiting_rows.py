@@ -121,9 +121,14 @@ def _completed_times(old: pd.Series, places: Any, news: Sequence[Record]) -> Any
 
 def _as_type(values: list[Any], old: pd.Series) -> Any:
     """Make a column of the type that it had, None if a value does not fit."""
+    given = pd.Series(values, dtype=object)
     try:
+        if isinstance(old.dtype, pd.CategoricalDtype) and not (
+            (given.isin(old.dtype.categories) | given.isna()).all()
+        ):
+            return None
         made = pd.Series(values, dtype=old.dtype)
     except (TypeError, ValueError):
         return None
-    lost = made.isna().to_numpy() & ~pd.isna(pd.Series(values, dtype=object)).to_numpy()
+    lost = made.isna() & ~given.isna()
     return None if lost.any() else made
