@@ -33,7 +33,7 @@ from psweep_dask.study import Request, Run
 from psweep_dask.submissions import Submissions, forget
 from psweep_dask.sweep import import_paths, layout_of
 from psweep_dask.templates import MODES
-from psweep_dask.work import Func, Work
+from psweep_dask.work import Func, Work, counted
 
 log = logging.getLogger("psweep_dask")
 
@@ -163,7 +163,7 @@ def prep_batch(
             info={
                 "func": "templates" if func is None else func_name(func),
                 "cluster": {"kind": "offline"},
-                "offline": {"func": func is not None},
+                "offline": {"func": func is not None, "template_mode": template_mode},
             },
         )
         run = study.begin(layout_of(options), request)
@@ -188,7 +188,7 @@ def prep_rest(
     run_id: str | None = None,
     calc_templ_dir: str | os.PathLike[str] | None = None,
     machine_templ_dir: str | os.PathLike[str] = MACHINES_DIR,
-    template_mode: str = "dollar",
+    template_mode: str | None = None,
     array: bool = False,
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
@@ -206,8 +206,10 @@ def prep_rest(
         Folder of the study.
     run_id : str, optional
         Only this run, named by its UUID or the beginning of it; by default all that are not done.
-    calc_templ_dir, machine_templ_dir, template_mode, array
+    calc_templ_dir, machine_templ_dir, array
         As in `prep_batch`: the templates are read again, and may have been mended.
+    template_mode : {'dollar', 'jinja'}, optional
+        By default that of the run.
     database_dir, database_basename, verbose, progress
         As in `run`.
 
@@ -240,16 +242,16 @@ def prep_rest(
     templates = Templates(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collecting.collect_from(layout)
     with ExitStack() as stack:
-        left = [
-            one
-            for before in resuming.to_resume(layout, run_id)
-            if (one := _left_of(before, collected, templates, stack)) is not None
-        ]
+        runs = resuming.to_resume(layout, run_id)
+        found = [_left_of(before, collected, templates, stack) for before in runs]
+        left = [one for one in found if one is not None]
+        if not left:
+            _tell_of_nothing(layout, sum(len(collected.busy_seqs(one.run_id)) for one in runs))
         submissions = templates.submissions(left[0].files) if left else {}
         for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
                 run = study.reopen(past.with_info(one.before, one.info), one.plan, one.lock)
-                forget(layout, one.plan)
+                forget(layout, one.plan, bool(one.work.func))
                 Preparation(run, one.work, one.files, options).go(submissions)
     return recovery.load_from(layout)
 
@@ -260,11 +262,11 @@ class Templates:
 
     calc_templ_dir: str | os.PathLike[str] | None
     machine_templ_dir: str | os.PathLike[str]
-    template_mode: str
+    template_mode: str | None
     array: bool
 
     def __post_init__(self) -> None:
-        if self.template_mode not in MODES:
+        if self.template_mode not in (None, *MODES):
             allowed = ", ".join(map(repr, MODES))
             raise OptionError(f"template_mode={self.template_mode!r}; allowed are {allowed}")
         if not isinstance(self.array, bool):
@@ -276,13 +278,18 @@ class Templates:
             if not isinstance(getattr(self, name), kind):
                 raise OptionError(f"{name}={getattr(self, name)!r}; allowed is a path")
 
+    def as_in(self, before: PastRun) -> Templates:
+        """Take the language of the templates that a run had, unless another one is asked for."""
+        mode = before.info.get("offline", {}).get("template_mode")
+        return dataclasses.replace(self, template_mode=self.template_mode or mode)
+
     def read(self, with_func: bool) -> JobFiles:
         """Read them, for jobs with or without a func."""
         folder: Path | None = Path(self.calc_templ_dir or CALC_TEMPLATES_DIR)
         if with_func and self.calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
             folder = None
         machines = Path(self.machine_templ_dir)
-        files = read_job_files(folder, machines, self.template_mode, with_func)
+        files = read_job_files(folder, machines, self.template_mode or MODES[0], with_func)
         if self.array and not any(one.is_slurm for one in files.machines):
             commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
             raise BatchError(
@@ -304,10 +311,12 @@ class _Left(NamedTuple):
     plan: Plan
     work: Work
     files: JobFiles
+    templates: Templates
 
     @property
     def info(self) -> dict[str, Any]:
-        return {"offline": {"func": bool(self.work.func)}}
+        mode = self.templates.template_mode
+        return {"offline": {"func": bool(self.work.func), "template_mode": mode}}
 
 
 def _left_of(
@@ -324,13 +333,14 @@ def _left_of(
     left = left.without(collected.busy_seqs(before.run_id))
     if not len(left):
         return None
+    templates = templates.as_in(before)
     files = templates.read(with_func=bool(work.func))
     files.check(work, left.psets, templates.array)
     if work.func:  # packed for workers that see the same files
         func = load_func(work, before.run_id)
         with own_modules_by_value():
             work = dataclasses.replace(work, func=pack_func(func))
-    return _Left(before, lock, left, work, files)
+    return _Left(before, lock, left, work, files, templates)
 
 
 def _tell_of_jobs_left_out(layout: Layout) -> None:
@@ -343,6 +353,11 @@ def _tell_of_jobs_left_out(layout: Layout) -> None:
             "1 job is" if number == 1 else f"{number} jobs are",
             layout.calc_dir,
         )
+
+
+def _tell_of_nothing(layout: Layout, busy: int) -> None:
+    text = f"nothing to prepare in {layout.calc_dir!r}"
+    log.info("%s", text + (f": {counted(busy, 'pset')} left to jobs under way" if busy else ""))
 
 
 def _check_options(options: Options, func: Func | None) -> None:

@@ -236,9 +236,9 @@ def init(folder: Path) -> None:
 @RUN_ID
 @click.option("--array", is_flag=True, help="One job array instead of many jobs.")
 @click.option(
-    "--template-mode", default="dollar", show_default=True, type=click.Choice(["dollar", "jinja"])
+    "--template-mode", type=click.Choice(["dollar", "jinja"]), help="By default that of the run."
 )
-def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str) -> None:
+def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str | None) -> None:
     """Write batch jobs for what runs of CALC_DIR have left, such as jobs that were lost.
 
     \b
@@ -249,7 +249,9 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
 
 @main.command()
 @CALC_DIR
-@click.option("--ask", metavar="MACHINE", help="Ask the SLURM of this machine for the jobs.")
+@click.option(
+    "--ask", metavar="MACHINE", help="Ask its SLURM for the jobs, and pull what they have left."
+)
 @click.option("--over", is_flag=True, help="No job waits or runs: what has left nothing is lost.")
 def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     """Bring what batch jobs have left in CALC_DIR into the database; at any time, again and again.

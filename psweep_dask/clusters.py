@@ -91,7 +91,7 @@ def _machine(name: str) -> Machine:
     """Read a machine, and make sure that a live run could start on it."""
     known = machine_names()
     if name not in known:
-        there = ", ".join(map(repr, (*NAMES, *known)))
+        there = ", ".join(map(repr, dict.fromkeys((*NAMES, *known))))
         raise ClusterError(
             f"unknown cluster {name!r}; there are {there}, a dask Client and a dask Cluster; "
             f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"

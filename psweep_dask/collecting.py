@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import database, frame, past, recovery, slurm, waiting_rows
+from psweep_dask import database, frame, past, recovery, slurm, transfer, waiting_rows
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
+from psweep_dask.layout import Layout, PsetFolder
 from psweep_dask.options import OptionError, Options
-from psweep_dask.outcome import Outcome, read_outcome
+from psweep_dask.outcome import Outcome, last_words, read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.progress import show_log_lines
 from psweep_dask.provenance import now
@@ -59,7 +59,8 @@ def collect(
         Folder of the study.
     ask : str, optional
         Name of a machine whose SLURM is asked for the jobs, through the remote shell that rsync
-        uses. By default the SLURM here is asked, if there is one.
+        uses; then what they have left there is pulled, as by `pull`. By default the SLURM here
+        is asked, if there is one.
     over : bool, optional
         Say that no job waits or runs any more, where nobody can be asked: what was submitted and
         has left nothing is lost.
@@ -100,14 +101,13 @@ def collect(
     show_log_lines()
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     check_study(layout)
-    shell = None if ask is None else shell_to(ask)
     others = past.other_databases(layout)
     if others and not past_runs(layout):
         raise CollectError(
             f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
             f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
         )
-    collected = collect_from(layout, shell, over)
+    collected = collect_from(layout, ask, over)
     log.info("%s", collected.summary())
     return collected.df
 
@@ -167,14 +167,14 @@ class Collected:
         return text
 
 
-def collect_from(layout: Layout, shell: list[str] | None = None, over: bool = False) -> Collected:
+def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> Collected:
     """Do the work of `collect`.
 
     Parameters
     ----------
     layout : Layout
-    shell : list of str, optional
-        What takes a command to the machine whose SLURM is asked.
+    ask : str, optional
+        The machine whose SLURM is asked, and where the files are.
     over : bool, optional
         No job waits or runs any more.
     """
@@ -187,13 +187,17 @@ def collect_from(layout: Layout, shell: list[str] | None = None, over: bool = Fa
     waiting = list(_waiting_rows(df, offline))
     jobs = _jobs(layout, waiting)
     # Jobs, SLURM, folders, in this order: what is submitted or ends meanwhile is seen.
-    queue = None if over else _ask(shell)
+    queue = None if over else _ask(None if ask is None else shell_to(ask))
+    if ask is not None:
+        transfer.pull(ask, calc_dir=layout.root)
     collected = Collected(df)
     changes: dict[str, Record] = {}
     for row in waiting:
         standing = standing_of(jobs[row.pset_id], queue, over)
         with_func = offline[row.run_id].info["offline"]["func"]
-        now = _judged(_outcome(layout, row, with_func), row, standing, with_func)
+        now = _judged(
+            _outcome(layout, row, with_func), row, standing, layout.pset_folder(row.pset_id)
+        )
         collected.count(row, now["_status"], standing)
         if now["_status"] != row.status:
             changes[row.pset_id] = now
@@ -271,7 +275,7 @@ def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
         return None
 
 
-def _judged(left: Outcome | None, row: Waiting, standing: Standing, with_func: bool) -> Record:
+def _judged(left: Outcome | None, row: Waiting, standing: Standing, folder: PsetFolder) -> Record:
     """Decide what becomes of a row by what its folder and the batch system tell."""
     if left is None:
         return {"_status": row.status}
@@ -281,13 +285,17 @@ def _judged(left: Outcome | None, row: Waiting, standing: Standing, with_func: b
         return {"_status": "prepared", "_exc_txt": None}
     if left.record is not None or standing.doing != ENDED:
         return left.record or {"_status": row.status}
-    if standing.completed and not with_func:
+    if standing.completed and left.silent:
         return {**(left.result or {}), "_status": "ok", "_exc_txt": None}
-    if standing.failed and not with_func:
+    if standing.failed and left.silent:
         text = f"the job has failed: {standing.detail}"
         return {**(left.result or {}), "_status": "error", "_exc_txt": text}
-    text = f"its job is over, and has not told how it ended: {standing.detail}"
-    return {"_status": "lost", "_exc_txt": text}
+    text = (
+        f"its job is over, and nothing here tells how it ended: {standing.detail}\nIf its files "
+        "are on another machine, pull them, and collect again."
+    )
+    said = "" if row.status == "lost" else last_words(folder)
+    return {"_status": "lost", "_exc_txt": f"{text}\n{said}".rstrip()}
 
 
 def _note_end(offline: PastRun, df: pd.DataFrame) -> None:

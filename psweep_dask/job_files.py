@@ -155,13 +155,15 @@ def read_job_files(
         )
     machines = _read_machines(machine_templ_dir, template_mode, with_func)
     _check_names(templates, machines)
-    texts = [one.text or "" for one in templates] + [one.template.text or "" for one in machines]
-    if with_func and not any(RUN_A_PSET in text for text in texts):
-        log.warning(
-            "no job script calls func: one line of each must be 'python %s', where python is an "
-            "interpreter that has psweep_dask",
-            RUN_A_PSET,
-        )
+    shared = any(RUN_A_PSET in (one.text or "") for one in templates)
+    for machine in machines:
+        if with_func and not shared and RUN_A_PSET not in (machine.template.text or ""):
+            log.warning(
+                "%s does not call func: one line of it must be 'python %s', where python is an "
+                "interpreter that has psweep_dask",
+                machine.machine.jobscript_path,
+                RUN_A_PSET,
+            )
     return JobFiles(templates, machines, with_func)
 
 

@@ -112,6 +112,19 @@ def notes_its_end(script: str) -> bool:
     return _NOTE.partition("\n")[0] in script
 
 
+def surely_notes_its_end(script: str) -> bool:
+    r"""Tell whether nothing in a script keeps those lines from noting its end.
+
+    Examples
+    --------
+    >>> script = noting_its_end("#!/bin/sh\nrun", "job")
+    >>> surely_notes_its_end(script), surely_notes_its_end(script + "exec run")
+    (True, False)
+    """
+    _, ours, rest = script.partition(_NOTE.rstrip().rpartition("\n")[2])
+    return bool(ours) and re.search(r"\b(exec|trap)\b", rest) is None
+
+
 def read_end(text: str) -> End | None:
     """Read the note; None if there is none, or one that is just being written.
 

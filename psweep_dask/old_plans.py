@@ -64,7 +64,8 @@ def load_func(work: Work, run_id: str) -> Func:
     """
     if not work.func:
         raise RevisitError(
-            f"run {run_id} was prepared from templates, without a func: pass one as func="
+            f"run {run_id} was prepared from templates, without a func: pass one as func=, or "
+            "have ps.prep_batch(params, skip_dups=True) prepare what has failed as jobs"
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:

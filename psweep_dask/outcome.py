@@ -34,10 +34,13 @@ class Outcome:
         nothing. None if it is not known how its job ended.
     result : dict or None
         What its script tells so far: more may come while the job runs.
+    silent : bool
+        Whether a job script may end without a note of that.
     """
 
     record: Record | None = None
     result: Record | None = None
+    silent: bool = False
 
 
 def read_outcome(folder: PsetFolder, with_func: bool) -> Outcome:
@@ -72,9 +75,10 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> Outcome:
     if end is not None:
         return Outcome(_of_template(folder, end, result))
     so_far = result if isinstance(result, dict) else None
-    if so_far is not None and not _will_note_its_end(folder, names):
+    scripts = _job_scripts(folder, names)
+    if so_far is not None and not any(map(jobscript.notes_its_end, scripts)):
         return Outcome(so_far | {"_status": "ok", "_exc_txt": None})
-    return Outcome(None, so_far)
+    return Outcome(None, so_far, not all(map(jobscript.surely_notes_its_end, scripts)))
 
 
 def _without_params(folder: PsetFolder, found: Record) -> Record:
@@ -98,10 +102,10 @@ def _are_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and pickling.dumps(one) == pickling.dumps(other)
 
 
-def _will_note_its_end(folder: PsetFolder, names: Collection[str]) -> bool:
+def _job_scripts(folder: PsetFolder, names: Collection[str]) -> list[str]:
     prefix = folder.jobscript_path("").name
-    scripts = [folder.path / name for name in names if name.startswith(prefix)]
-    return any(jobscript.notes_its_end(one.read_text(errors="replace")) for one in scripts)
+    paths = [folder.path / name for name in names if name.startswith(prefix)]
+    return [one.read_text(errors="replace") for one in paths]
 
 
 def _names(folder: Path) -> Collection[str]:
@@ -111,10 +115,16 @@ def _names(folder: Path) -> Collection[str]:
         return ()
 
 
-def _read_result(path: Path) -> dict[str, Any] | str:
-    """Read what a script of the user tells, or tell what is wrong with it."""
+def _read_result(path: Path) -> dict[str, Any] | str | None:
+    """Read what a script of the user tells, or tell what is wrong with it.
+
+    There is nothing yet in a file that was emptied when the job was prepared anew.
+    """
+    data = path.read_bytes()
+    if not data:
+        return None
     try:
-        result = json.loads(path.read_bytes())
+        result = json.loads(data)
     except (ValueError, RecursionError) as err:  # UnicodeDecodeError is one of the first
         return f"{path.name} is no JSON: {err}"
     if not isinstance(result, dict):
@@ -156,14 +166,19 @@ def _why(folder: PsetFolder, end: End) -> str:
     text = f"the job script ended with exit code {end.exit_code} on {end.host}"
     if end.exit_code > 128:
         text += f" (a program in it was killed by signal {end.exit_code - 128})"
+    return f"{text}\n{last_words(folder)}"
+
+
+def last_words(folder: PsetFolder) -> str:
+    """Quote the end of what a job has printed; empty where there is none."""
     path = _output(folder)
     if path is None:
-        return text + "\n"
+        return ""
     lines = path.read_text(errors="replace").split("\n")
     if path.name.startswith(folder.submitted_path("").name):
         lines = lines[2:]  # behind the command and the name of the SLURM
     tail = "\n".join(lines).rstrip().split("\n")[-TAIL:]
-    return "\n".join([text, f"The end of its output, {path.name}:", *tail])
+    return "\n".join([f"The end of its output, {path.name}:", *tail])
 
 
 def _output(folder: PsetFolder) -> Path | None:

@@ -164,11 +164,11 @@ def _notes(folder: PsetFolder) -> list[Path]:
     return [folder.submitted_path(one) for one in machines]
 
 
-def forget(layout: Layout, plan: Plan) -> None:
+def forget(layout: Layout, plan: Plan, with_func: bool) -> None:
     """Have the psets of a plan count as not submitted: their jobs are about to be written anew.
 
-    Files are emptied, not removed: when they are copied to another machine, they take the place
-    of what is there.
+    Files are made empty, not removed, also where there are none: when they are copied to another
+    machine, they take the place of what is there.
     """
     pset_ids = {pset_id(plan.run_id, seq) for seq in plan.seqs}
     for path in layout.run_dir(plan.run_id).glob("array_*.psets"):
@@ -178,10 +178,12 @@ def forget(layout: Layout, plan: Plan) -> None:
             path.write_text("\n".join(kept))
     for one in pset_ids:
         folder = layout.pset_folder(one)
-        stale = [folder.ended_path, folder.result_path, *_notes(folder)]
-        for path in stale:
-            if path.exists():
-                path.write_bytes(b"")
+        if not folder.path.is_dir():
+            continue
+        for path in (folder.ended_path, *_notes(folder)):
+            path.write_bytes(b"")
+        if not with_func:
+            folder.result_path.write_bytes(b"")
 
 
 def _id(row: str) -> str:

@@ -247,7 +247,7 @@ def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog)
     assert before != after
     known = ps.collect(over=True)
     assert known._status.tolist() == ["lost", "prepared"]
-    assert known._exc_txt.iloc[0].endswith("not told how it ended: that is what was said")
+    assert "nothing here tells how it ended: that is what was said" in known._exc_txt.iloc[0]
     assert ps.prep_rest()._status.tolist() == ["prepared", "prepared"]
     submit()
     assert ps.collect()._status.tolist() == ["ok", "ok"]
@@ -323,3 +323,24 @@ def test_resume_of_templates_says_what_to_do():
         ps.resume(cluster="sync")
     df = ps.resume(func=lambda pset: {"y": 7}, cluster="sync")
     assert (df.y.tolist(), df._status.tolist()) == ([7], ["ok"])
+
+
+def test_a_job_script_that_does_not_call_func_is_told_though_another_does(caplog):
+    write(machine("good", jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.task\n"))
+    write(machine("bad", jobscript="#!/bin/sh\necho hi\n"))
+    ps.prep_batch(ps.plist("a", [1]), func=lambda pset: {})
+    assert "machines/bad/jobscript does not call func" in caplog.text
+    assert "good" not in caplog.text
+
+
+def test_prep_rest_says_what_is_left_to_do_and_knows_the_language_of_the_templates(caplog):
+    caplog.set_level("INFO", "psweep_dask")
+    write_study(run_sh="#!/bin/sh\necho {{ a }} $HOME >out.txt\n")
+    df = ps.prep_batch(ps.plist("a", [1, 2]), template_mode="jinja")
+    ps.prep_rest()
+    text = (folders(df)[1] / "run.sh").read_text()
+    assert "echo 2 $HOME" in text
+    write({"submitted_local": "qsub\nslurm=\n7.server\n"}, folders(df)[0])
+    write({"submitted_local": "qsub\nslurm=\n8.server\n"}, folders(df)[1])
+    ps.prep_rest()
+    assert "nothing to prepare in 'calc': 2 psets left to jobs under way" in caplog.messages

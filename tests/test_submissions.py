@@ -131,7 +131,7 @@ def test_what_is_forgotten_counts_as_not_submitted_and_keeps_others_in_their_pla
             **{f"calc/{ONE}/{name}": content for name, content in kept.items()},
         }
     )
-    forget(layout, plan(5))
+    forget(layout, plan(5), with_func=False)
     assert array_jobs(layout, "run-id") == {"-": [Job("lab", "7_0")], "p1": [Job("lab", "7_1")]}
     folder = layout.pset_folder(ONE)
     assert single_jobs(folder) == []

@@ -2,7 +2,8 @@
 # The whole way on this machine: prepare, run, extend, run, evaluate. On a cluster,
 # `psweep-push cluster --submit` and `psweep-pull cluster` take the place of run_local.sh.
 #
-# Copy this folder to some place of its own first: all that is done here is committed with git.
+# Copy this folder to some place of its own first: what the study is before and after each
+# preparation is committed with git.
 set -eux
 
 ./clean.sh
@@ -11,6 +12,7 @@ set -eux
 cat >.gitignore <<EOF
 calc/*/out.npy
 calc/database_eval.pk
+*.lock
 EOF
 
 python3 10input.py

@@ -117,5 +117,48 @@ def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
     assert "6 of 6 psets" in shell("psweep-dask prep-rest")
     assert shell("psweep-push cluster --submit").count("Submitted batch job ") == 6
     wait_until(lambda: not lab.jobs())
-    shell("psweep-pull cluster")
     assert "collected 6 psets: 6 ok" in shell("psweep-dask collect --ask cluster")
+
+
+def templates(study, run_sh):
+    """Make templates of a study, for the cluster alone."""
+    script = study / "templates" / "calc" / "run.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text(run_sh)
+    cluster = study / "templates" / "machines" / "cluster"
+    change(cluster / "info.yaml", ("host: cluster", "host: labhost"))
+    (cluster / "jobscript").write_text("#!/bin/sh\n#SBATCH --time=5\nsh run.sh\n")
+    return cluster
+
+
+def test_what_jobs_have_left_over_there_is_fetched_before_it_is_judged(shell, home):
+    shell("psweep-dask init mystudy", folder=".")
+    study = home / "mystudy"
+    run_sh = "echo '{\"y\": $a}' >result.json\necho some words >&2\n[ $a = 1 ] || exit 3\n"
+    templates(study, run_sh)
+    shell("python -c 'import psweep_dask as ps; ps.prep_batch(ps.plist(\"a\", [1, 2]))'")
+    shell("psweep-push cluster --submit")
+    shell("psweep-pull cluster")
+    wait_until(lambda: not lab.jobs())
+    assert "1 ok, 1 error" in shell("psweep-dask collect --ask cluster")
+    df = ps.load(study / "calc")
+    assert df.y.tolist() == [1, 2]
+    assert "exit code 3" in df._exc_txt.iloc[1]
+    assert "some words" in df._exc_txt.iloc[1]
+    assert df._exec_host.notna().all()
+
+
+def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell, home):
+    shell("psweep-dask init mystudy", folder=".")
+    study = home / "mystudy"
+    cluster = templates(study, "echo '{\"y\": $a}' >result.json\n")
+    shell("python -c 'import psweep_dask as ps; ps.prep_batch(ps.plist(\"a\", [1, 2]))'")
+    shell("psweep-push cluster --submit")
+    wait_until(lambda: not lab.jobs())
+    assert "2 are left: 2 lost" in shell("psweep-dask collect --over")
+    (cluster / "jobscript").write_text("#!/bin/sh\n#SBATCH -p nowhere\nsh run.sh\n")
+    shell("psweep-dask prep-rest")
+    with pytest.raises(AssertionError, match="sbatch failed in"):
+        shell("psweep-push cluster --submit")
+    shell("psweep-pull cluster")
+    assert "2 not known to be submitted" in shell("psweep-dask collect")
