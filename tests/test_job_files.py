@@ -58,7 +58,7 @@ def test_with_func_there_is_the_pset_too_and_no_template_is_needed():
 def test_a_job_script_that_calls_no_func_is_told(caplog):
     write(machine())
     read(with_func=True, calc=None)
-    assert "one line of each must be 'python -m psweep_dask.task'" in caplog.text
+    assert "one line of it must be 'python -m psweep_dask.task'" in caplog.text
 
 
 def test_a_machine_for_live_runs_only_is_left_out():
