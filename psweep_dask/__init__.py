@@ -12,6 +12,7 @@ from psweep_dask.frame import df_filter_conds, df_print, df_to_json
 from psweep_dask.params import itr2params, merge_dicts, pgrid, plist
 from psweep_dask.pset import pset_sha1, rng
 from psweep_dask.recovery import load
+from psweep_dask.registering import register
 from psweep_dask.resuming import resume
 from psweep_dask.retrying import reproduce, retry
 from psweep_dask.sweep import run, run_local
@@ -39,6 +40,7 @@ __all__ = [
     "pset_sha1",
     "pull",
     "push",
+    "register",
     "reproduce",
     "resume",
     "retry",

@@ -120,7 +120,7 @@ class Sweep:
     @property
     def progress(self) -> dict[str, int]:
         """Number of psets by ``_status``, and under "left" how many have none yet."""
-        return self._sweeping.conduct.progress.counts()
+        return self._sweeping.conduct.progress.overview.counts()
 
     @property
     def df(self) -> pd.DataFrame:

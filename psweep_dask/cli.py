@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pprint
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from psweep_dask.database import df_read
 from psweep_dask.driver_job import FOLLOWERS, LEAD, driver_job
 from psweep_dask.errors import PsweepError
 from psweep_dask.frame import df_to_json
+from psweep_dask.layout import Layout
 from psweep_dask.machines import MACHINES_DIR, machine_names, read_machine
+from psweep_dask.run_state import run_states, shown
+
+WATCH_INTERVAL = 2.0
+"""Seconds between two looks at a study."""
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 CALC_DIR = click.argument("calc_dir", default="calc")
@@ -134,6 +141,30 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
         click.echo(f"run {one} is asked to stop")
     if not asked:
         raise click.ClickException(f"no run in {calc_dir!r} is at work")
+
+
+@main.command()
+@CALC_DIR
+@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until all has ended.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts, with all numbers.")
+def status(calc_dir: str, watch: bool, as_json: bool) -> None:
+    """Tell how the runs of the study in CALC_DIR stand, from its files alone.
+
+    \b
+    psweep-dask status calc --watch
+    psweep-dask status calc --json | jq '.[-1].counts'
+    """  # noqa: D301  (click wants the character itself)
+    layout = Layout(calc_dir)
+    past.check_study(layout)
+    while True:
+        states = run_states(layout)
+        if watch and not as_json:
+            click.clear()
+        text = [json.dumps([one.as_dict() for one in states])] if as_json else shown(states)
+        click.echo("\n".join(text))
+        if not watch or all(one.state != "running" for one in states):
+            return
+        time.sleep(WATCH_INTERVAL)
 
 
 @main.command()

@@ -145,6 +145,7 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
         with local_cluster(needs.poolsize) as local:
             nearby = LocalWorkers(local, len(work) <= INLINE_WORK, needs.resources)
             on_local = DaskExecutor(local.client, work, needs.name, nearby, needs.resources)
+            on_local.dashboard_link = dashboard_link(local.client, with_page=True)
             try:
                 yield on_local
             finally:  # a func that runs on after the run was given up blocks a worker
@@ -191,7 +192,7 @@ def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
 
 def _on_ours(client: Client, work: bytes, needs: Needs, supply: Supply) -> DaskExecutor:
     made = DaskExecutor(client, work, needs.name, supply, needs.resources)
-    made.dashboard_link = dashboard_link(client, on_loopback=True)
+    made.dashboard_link = dashboard_link(client, on_loopback=True, with_page=True)
     return made
 
 

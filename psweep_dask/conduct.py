@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from psweep_dask import pickling
+from psweep_dask import pickling, registering
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import JournalError
 from psweep_dask.options import Options
 from psweep_dask.past import resume_call
 from psweep_dask.progress import Progress
+from psweep_dask.provenance import now
 from psweep_dask.stopping import Stopper
 from psweep_dask.study import Run, StudyError
+from psweep_dask.watched import Watched
 from psweep_dask.work import Failure, Work, counted
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -124,9 +126,17 @@ class Conduct:
                 self.run.discard()
                 raise
             self.dashboard_link = executor.dashboard_link
+            stack.enter_context(registering.telling(executor.client, self._watched()))
             self.run.info.setdefault("cluster", {})["slots"] = executor.slots_hoped
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
             return self._conduct(engine)
+
+    def _watched(self) -> Watched:
+        about = self.run.info.get("func", self._place.name)
+        begun = self.run.info.get("start", now())
+        calc_dir = self.run.layout.calc_dir
+        overview = self.progress.overview
+        return Watched(self.run.plan.run_id, calc_dir, about, begun, overview)
 
     def _base(self) -> Base:
         from psweep_dask.remote import Base
@@ -174,11 +184,11 @@ class Conduct:
     def _how_it_ended(self) -> str:
         if self.progress.failed_often(self._options.failure_limit):
             return "given up"
-        return "done" if self.progress.done == self.progress.total else "stopped"
+        return "stopped" if self.progress.overview.left else "done"
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
-        return self.run.finish(ended, self.progress.counts())
+        return self.run.finish(ended, self.progress.overview.counts())
 
     def _finish_after_error(self, engine: Engine) -> None:
         """Merge what the journal has, if that still works: its own error is the one to tell."""
@@ -194,7 +204,7 @@ class Conduct:
         if engine.workers_lost:
             were = "was" if engine.workers_lost == 1 else "were"
             remarks.append(f"{counted(engine.workers_lost, 'worker')} {were} lost")
-        left = self.progress.total - self.progress.done
+        left = self.progress.overview.left
         if left and self.run.saved:
             how = "stopped" if ended == "stopped" else "broken off"
             call = resume_call(self.run.layout, self.run.info)
@@ -203,12 +213,13 @@ class Conduct:
 
 
 def _gave_up(progress: Progress) -> PsetFailedError:
-    failure = next(iter(progress.examples.values()))
-    count = progress.failed.total()
+    seen = progress.overview
+    failure = seen.failures()[0]
+    count = seen.failed.total()
     error = PsetFailedError(
         f"stopped, as on_error asks, with {count} failed pset{'s' * (count > 1)}; "
         f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
-        f"{progress.done} of {progress.total} psets have finished; save=True keeps their rows"
+        f"{seen.done} of {seen.total} psets have finished; save=True keeps their rows"
     )
     error.__cause__ = _original(failure)
     return error

@@ -65,7 +65,7 @@ class DaskExecutor:
         supply: Supply,
         resources: Resources | None = None,
     ) -> None:
-        self._client = client
+        self.client = client
         self._supply = supply
         self._asks = {"resources": dict(resources)} if resources else {}
         self._digest = digest(work)
@@ -132,7 +132,7 @@ class DaskExecutor:
             work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
         )
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
-            future = self._client.compute(
+            future = self.client.compute(
                 task, optimize_graph=False, traverse=False, fifo_timeout="0ms", **asks
             )
         self._futures[future.key] = (future, one)
@@ -170,22 +170,22 @@ class DaskExecutor:
         self._held.clear()
         if not self._check_connection():
             return
-        running = {key for keys in self._client.processing().values() for key in keys}
+        running = {key for keys in self.client.processing().values() for key in keys}
         waiting = [one for key, (one, _) in self._futures.items() if key not in running]
-        if len(waiting) > sum(self._client.nthreads().values()):
-            self._client.cancel([one for one in waiting if one.status == "pending"])
+        if len(waiting) > sum(self.client.nthreads().values()):
+            self.client.cancel([one for one in waiting if one.status == "pending"])
 
     def cancel(self) -> None:
         """Cancel what is in flight. A func that runs already runs on until it returns."""
-        if not self._futures or self._client.status != "running":
+        if not self._futures or self.client.status != "running":
             return
         try:
             self.left_running = [
                 worker
-                for worker, keys in self._client.processing().items()
+                for worker, keys in self.client.processing().items()
                 if any(key in self._futures for key in keys)
             ]
-            self._client.cancel([future for future, _ in self._futures.values()])
+            self.client.cancel([future for future, _ in self._futures.values()])
         except OSError as err:  # the connection broke just now, which cancels them as well
             log.debug("nothing cancelled: %r", err)
 
@@ -205,8 +205,8 @@ class DaskExecutor:
         if not futures:
             return []
         try:
-            results: list[SliceResult] = self._client.sync(
-                lambda: self._client.gather(futures, asynchronous=True),
+            results: list[SliceResult] = self.client.sync(
+                lambda: self.client.gather(futures, asynchronous=True),
                 callback_timeout=self._fetch_patience,
             )
         except (TimeoutError, KilledWorker, CancelledError, OSError):
@@ -239,7 +239,7 @@ class DaskExecutor:
         """Give the lost slices of which it is known by now what their worker died of."""
         if not self._mourned or not self._check_connection():
             return []
-        deaths = warden.deaths(self._client)
+        deaths = warden.deaths(self.client)
         now = time.monotonic()
         outcomes: list[tuple[Slice, SliceResult | Loss]] = []
         for key, (worker, deadline) in list(self._mourned.items()):
@@ -254,11 +254,11 @@ class DaskExecutor:
         if len(self._work) <= INLINE_WORK:
             return self._work
         if self._scattered is None or self._scattered.status != "finished":
-            self._scattered = self._client.scatter(self._work, broadcast=True, hash=False)
+            self._scattered = self.client.scatter(self._work, broadcast=True, hash=False)
         return self._scattered
 
     def _check_connection(self) -> bool:
-        status = self._client.status
+        status = self.client.status
         if status not in ("running", "connecting"):
             raise ExecutorError(
                 "the connection to dask's scheduler is gone for good; what had finished is saved"

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from psweep_dask.blame import Cut, Death
 from psweep_dask.errors import PsweepError
@@ -48,9 +48,12 @@ class Executor(Protocol):
     ----------
     dashboard_link : str or None
         The address of dask's dashboard.
+    client : Client or None
+        The connection to dask.
     """
 
     dashboard_link: str | None
+    client: Any
 
     @property
     def slots_hoped(self) -> int:
@@ -101,6 +104,7 @@ class InlineExecutor:
 
     slots_hoped = 1
     dashboard_link: str | None = None
+    client = None
 
     def __init__(self, work: bytes, stopper: Stopper) -> None:
         self._work = work

@@ -23,6 +23,7 @@ from distributed import Client, LocalCluster, Security
 
 from psweep_dask import warden
 from psweep_dask.config import cluster_settings
+from psweep_dask.dashboard import scheduler_settings
 from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
@@ -193,7 +194,7 @@ def _start(size: int) -> Local:
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     warden.install(client, ours=True)
     tell_deaths_ourselves()
-    link = dashboard_link(cluster)
+    link = dashboard_link(cluster, with_page=True)
     log.info("%s on this machine, dashboard: %s", counted(size, "worker"), link)
     return Local(cluster, client, size, os.getpid())
 
@@ -221,7 +222,8 @@ def _quiet_start(marker: Path) -> Iterator[Path]:
     """Apply our settings; keep dask from logging at length what we say in a line."""
     os.environ[_MARKER] = str(marker)
     try:
-        with dask.config.set(cluster_settings()), silenced("distributed.nanny"), _signals_for_us():
+        settings = {**cluster_settings(), **scheduler_settings()}
+        with dask.config.set(settings), silenced("distributed.nanny"), _signals_for_us():
             yield marker
     finally:
         del os.environ[_MARKER]

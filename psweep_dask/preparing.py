@@ -81,8 +81,7 @@ class Preparation:
                 self._write_folders(submissions)
                 with run.layout.lock():
                     paths = [one.write(run.layout) for one in submissions.values()]
-            complete = self._progress.done == self._progress.total
-            ended = self._good if complete else "stopped"
+            ended = "stopped" if self._progress.overview.left else self._good
         except OSError as err:
             raise PreparationError(
                 f"cannot write {err.filename!r}: {err.strerror}; ps.prep_rest goes on when that is "
@@ -90,7 +89,7 @@ class Preparation:
             ) from err
         finally:
             self._progress.close(remarks=self._remarks(ended))
-            df = run.finish(ended, self._progress.counts())
+            df = run.finish(ended, self._progress.overview.counts())
         log.info("to submit the jobs: %s", shown_commands(paths))
         return df
 
@@ -121,6 +120,6 @@ class Preparation:
             records.clear()
 
     def _remarks(self, ended: str) -> list[str]:
-        left = self._progress.total - self._progress.done
+        left = self._progress.overview.left
         call = f"ps.prep_rest({self._run.layout.calc_dir!r})"
         return [f"{ended}, {call} prepares the {left} left"] if left else []

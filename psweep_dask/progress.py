@@ -6,19 +6,19 @@ import importlib.util
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm.std import tqdm
 
 from psweep_dask import frame, record
+from psweep_dask.overview import Overview
 from psweep_dask.work import Failure, SliceResult
 
 log = logging.getLogger("psweep_dask")
 
 QUIET = 60.0
-"""Seconds between two log lines about what a run waits for, where there is no bar."""
+"""Seconds between two log lines about how far a run is, or what it waits for, without a bar."""
 
 SETTLED = 3.0
 """The same if it waits for something else meanwhile."""
@@ -45,22 +45,18 @@ class Progress:
         self, total: int, show: bool | None = None, verbose: Verbose = False, good: str = "ok"
     ) -> None:
         show_log_lines()
-        self.total = total
-        self.good = good
-        self.done = 0
-        self.statuses: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self.examples: dict[str, Failure] = {}
+        self.overview = Overview(total, good)
         self._verbose = verbose
-        self._started = time.monotonic()
         self._bar = _bar(total, _watched() if show is None else show)
         self._told = ""
         self._told_at = -QUIET
+        self._counted_at = time.monotonic()
 
     def begin(self) -> None:
         """Start the clock: the workers are there."""
-        self._started = time.monotonic()
+        self.overview.begin()
         self._bar.reset()
+        self._counted_at = time.monotonic()
 
     def wait_for(self, text: str) -> None:
         """Show what keeps the run from going on, in the bar or else in the log now and then.
@@ -82,16 +78,14 @@ class Progress:
 
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""
-        self.done += result.rows
-        self.statuses.update(result.statuses)
-        self.failed.update(result.failed)
+        for failure in self.overview.add(result):
+            log.warning("pset %d failed: %s", failure.pset_seq, _headline(failure))
         self._bar.update(result.rows)
-        for failure in result.examples:
-            if failure.kind not in self.examples:
-                self.examples[failure.kind] = failure
-                log.warning("pset %d failed: %s", failure.pset_seq, _headline(failure))
-        if self.failed:
-            self._bar.set_postfix_str(f"{self.failed.total()} failed", refresh=False)
+        if self.overview.failed:
+            self._bar.set_postfix_str(f"{self.overview.failed.total()} failed", refresh=False)
+        if self._bar.disable and time.monotonic() - self._counted_at >= QUIET:
+            self._counted_at = time.monotonic()
+            log.info("%s", self.overview.line())
         if self._verbose is not False and result.rows:
             self._print_rows(result)
 
@@ -105,38 +99,27 @@ class Progress:
         remarks : sequence of str, optional
             What else is to be told.
         """
+        self.overview.end()
         self._bar.close()
-        level = logging.WARNING if self.failed or remarks else logging.INFO
+        level = logging.WARNING if self.overview.failed or remarks else logging.INFO
         log.log(level, "%s", self.summary(with_example, remarks))
 
     def failed_often(self, limit: int | None) -> bool:
         """Tell whether as many psets have failed as the user wants to bear."""
-        return limit is not None and self.failed.total() >= limit
-
-    def counts(self) -> dict[str, int]:
-        """Give the number of psets by ``_status``, and how many have none yet.
-
-        Examples
-        --------
-        >>> progress = Progress(total=3, show=False)
-        >>> progress.update(SliceResult(statuses=Counter(ok=1, timeout=1)))
-        >>> progress.counts()
-        {'ok': 1, 'timeout': 1, 'left': 1}
-        """
-        return {self.good: 0, **self.statuses, "left": self.total - self.done}
+        return limit is not None and self.overview.failed.total() >= limit
 
     def summary(self, with_example: bool = True, remarks: Sequence[str] = ()) -> str:
         """Tell how the run went: counts, failures by kind, and one example of them."""
-        seconds = time.monotonic() - self._started
-        good = self.statuses[self.good]
-        text = f"{self.done} of {self.total} psets in {seconds:.1f} s: {good} {self.good}"
-        if self.failed:
-            kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
-            text = f"{text}, {self.failed.total()} failed ({kinds})"
+        seen = self.overview
+        good = f"{seen.statuses[seen.good]} {seen.good}"
+        text = f"{seen.done} of {seen.total} psets in {seen.seconds():.1f} s: {good}"
+        if seen.failed:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in seen.failed.most_common())
+            text = f"{text}, {seen.failed.total()} failed ({kinds})"
         text = "; ".join([text, *remarks])
-        if not self.failed or not with_example:
+        if not seen.failed or not with_example:
             return text
-        example = self.examples[self.failed.most_common(1)[0][0]]
+        example = seen.failures()[0]
         return (
             f"{text}\nfor example pset {example.pset_seq}, {example.pset}:\n"
             f"{_indented(example.exc_txt)}\n"

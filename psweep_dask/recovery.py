@@ -142,7 +142,8 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
     left = past.info["psets"] - len(recorded(df, run_id))
     put_away(layout, run_id, replayed)
     ended = "died" if left else "done"
-    info = past.info | {"end": provenance.now(), "ended": ended, "counts": {"left": left}}
+    info = past.info | {"end": provenance.now(), "ended": ended}
+    info["counts"] = counts_of(df, run_id) | {"left": left}
     write_info(layout, info)
     log.warning(
         "recovered %d of %d psets of run %s%s",
@@ -178,6 +179,14 @@ def recorded(df: pd.DataFrame, run_id: str, waiting: bool = False) -> set[int]:
     if "_status" in rows.columns and not waiting:
         rows = rows[~rows["_status"].isin(UNFINISHED)]
     return set(rows["_pset_seq"].dropna().astype(int))
+
+
+def counts_of(df: pd.DataFrame, run_id: str) -> dict[str, int]:
+    """Count the rows of a run by ``_status``."""
+    if not {"_run_id", "_status"} <= set(df.columns):
+        return {}
+    counts = df.loc[df["_run_id"] == run_id, "_status"].value_counts()
+    return {str(status): int(number) for status, number in counts.items()}
 
 
 def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:

@@ -20,6 +20,7 @@ from psweep_dask.allocation import Allocation, scheduler_host
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
+from psweep_dask.dashboard import scheduler_settings
 from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
@@ -83,7 +84,7 @@ def machine_workers(
     with temporary_credentials(base.folder) as credentials:
         log_dir = base.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
-        with dask.config.set(cluster_settings()):
+        with dask.config.set({**cluster_settings(), **scheduler_settings()}):
             jobs = Batch(machine, credentials, base.run_id, log_dir)
         with _closing(jobs.cluster), _connected(jobs.cluster) as client:
             log.info(
@@ -92,7 +93,7 @@ def machine_workers(
                 counted(jobqueue.processes(machine), "worker"),
                 machine.name,
                 jobs.address,
-                dashboard_link(client, on_loopback=True),
+                dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = Lifetimes(resources, timeout)
             slots = jobqueue.slots(machine, resources)
@@ -121,7 +122,7 @@ def allocation_workers(
     """
     with temporary_credentials(base.folder) as credentials:
         settings = cluster_settings()
-        with dask.config.set(settings):
+        with dask.config.set({**settings, **scheduler_settings()}):
             cluster = LocalCluster(
                 n_workers=0,
                 host=scheduler_host() or get_ip(),
@@ -138,7 +139,7 @@ def allocation_workers(
                 counted(allocation.tasks, "worker"),
                 counted(allocation.nodes, "node"),
                 counted(allocation.cpus, "CPU"),
-                dashboard_link(client, on_loopback=True),
+                dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = Lifetimes(resources, timeout)
             lifetimes.watch(cluster, base.stopper.wake)

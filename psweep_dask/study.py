@@ -148,6 +148,8 @@ class Run:
                 f"finished rows are kept in {str(layout.journal_path(run_id))!r}: ps.load shows "
                 "them, and ps.resume or the next run merges them as soon as that works"
             ) from err
+        if self.resumed:  # what was counted is but the rest
+            counts = recovery.counts_of(df, run_id) | {"left": counts.get("left", 0)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
             past.write_info(layout, self.info)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from psweep_dask import pickling, record
+from psweep_dask.glimpse import glimpse_of
 from psweep_dask.pset import DIGEST_SIZE, Pset
 from psweep_dask.record import Record
 from psweep_dask.runner import Interrupt, Runner
@@ -88,6 +89,7 @@ def run_slice(
         result.interrupted = True
     if records:
         result.frame = record.pack(records)
+        result.glimpse = glimpse_of(records)
     return result
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
+from psweep_dask.glimpse import Glimpse, glimpse_of
 from psweep_dask.pset import Pset, pset_id
 from psweep_dask.record import Record
 
@@ -139,6 +140,10 @@ def our_fields(
     }
 
 
+EXAMPLES = 5
+"""So many failures of each kind come back with a slice."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """One failed pset, to tell the user about at once.
@@ -181,7 +186,9 @@ class SliceResult:
     failed : Counter
         Number of failures by kind.
     examples : list of Failure
-        The first failure of each kind.
+        The first few failures of each kind.
+    glimpse : Glimpse
+        What those who watch are shown of the records.
     again : list of int
         Which psets of the slice, by their place in it, failed and are to be tried again.
     trouble : str
@@ -196,6 +203,7 @@ class SliceResult:
     statuses: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     examples: list[Failure] = field(default_factory=list)
+    glimpse: Glimpse = field(default_factory=Glimpse)
     again: list[int] = field(default_factory=list)
     trouble: str = ""
     interrupted: bool = False
@@ -209,14 +217,14 @@ class SliceResult:
         """Take a record into account."""
         self.statuses[status] += 1
         if failure is not None:
-            if failure.kind not in self.failed:
+            if self.failed[failure.kind] < EXAMPLES:
                 self.examples.append(failure)
             self.failed[failure.kind] += 1
 
 
 def result_of(one: Record, failure: Failure) -> SliceResult:
     """Make the result of a pset that has ended its worker, and so could make none itself."""
-    result = SliceResult(record.pack([one]))
+    result = SliceResult(record.pack([one]), glimpse=glimpse_of([one]))
     result.count(one["_status"], failure)
     return result
 

@@ -33,7 +33,7 @@ def test_counts_and_summary():
     progress.update(result_of(ValueError=7, ok=2))
     progress.update(result_of(KeyError=8))
     progress.update(result_of(KeyError=9))
-    assert progress.counts() == {"ok": 6, "error": 3, "left": 1}
+    assert progress.overview.counts() == {"ok": 6, "error": 3, "left": 1}
     summary = progress.summary(remarks=["2 workers were lost"])
     assert "; 2 workers were lost\n" in summary
     assert "9 of 10 psets" in summary
@@ -79,6 +79,17 @@ def test_without_a_bar_the_log_says_now_and_then_what_a_run_waits_for(caplog, mo
     progress.wait_for("")
     progress.wait_for("1 starting")
     assert caplog.messages == ["3 pending", "1 starting"]
+
+
+def test_without_a_bar_the_log_tells_once_in_a_while_how_far_it_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "psweep_dask")
+    progress = Progress(10, show=False)
+    progress.update(result_of(ok=1))
+    assert not caplog.messages
+    monkeypatch.setattr(progress_module, "QUIET", 0.0)  # a minute is over
+    progress.update(result_of(ok=4))
+    assert caplog.messages[0].startswith("5 of 10 psets (50 %), 0 failed, ")
+    assert caplog.messages[0].endswith(" left")
 
 
 SCRIPT = """

@@ -28,6 +28,7 @@ def test_public_names():
         "pset_sha1",
         "pull",
         "push",
+        "register",
         "reproduce",
         "resume",
         "retry",

@@ -1,0 +1,103 @@
+"""The runs that the dashboard in this process shows: those of its own, and those told to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from psweep_dask.record import Record
+
+MOST = 20
+"""So many runs are shown, the newest."""
+
+
+class Numbers(Protocol):
+    """What is known of a run; `psweep_dask.overview.Overview` is this."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Give all that JSON can hold."""
+
+    def rows(self) -> Sequence[Record]:
+        """Give a few rows."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a run whose driver is another process, as it has told last."""
+
+    last_numbers: dict[str, Any]
+    last_rows: Sequence[Record]
+
+    @classmethod
+    def of(cls, seen: Numbers) -> Snapshot:
+        """Take one."""
+        return cls(seen.numbers(), seen.rows())
+
+    def numbers(self) -> dict[str, Any]:
+        """Give all that JSON can hold."""
+        return self.last_numbers
+
+    def rows(self) -> Sequence[Record]:
+        """Give a few rows."""
+        return self.last_rows
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run that is shown.
+
+    Parameters
+    ----------
+    run_id : str
+    study : str
+        Its ``calc_dir``.
+    func : str
+        Name of func.
+    begun : str
+        When, as ISO 8601.
+    seen : Numbers
+    """
+
+    run_id: str
+    study: str
+    func: str
+    begun: str
+    seen: Numbers
+
+    def with_seen(self, seen: Numbers) -> Watched:
+        """Give the same run with other numbers."""
+        return replace(self, seen=seen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all that JSON can hold."""
+        about = {"run_id": self.run_id, "study": self.study, "func": self.func, "begun": self.begun}
+        return about | self.seen.numbers()
+
+
+_watched: dict[str, Watched] = {}
+
+
+def show(one: Watched) -> None:
+    """Show a run from now on, or what has become of it.
+
+    Examples
+    --------
+    >>> show(Watched("r", "calc", "func", "2026-01-01T00:00:00+00:00", Snapshot({"done": 1}, [])))
+    >>> [one.as_dict()["done"] for one in watched() if one.run_id == "r"]
+    [1]
+    >>> hide("r")
+    """
+    _watched[one.run_id] = one
+    while len(_watched) > MOST:
+        del _watched[next(iter(_watched))]
+
+
+def hide(run_id: str) -> None:
+    """Show a run no more."""
+    _watched.pop(run_id, None)
+
+
+def watched() -> list[Watched]:
+    """Give the runs that are shown, the newest first."""
+    return list(_watched.values())[::-1]

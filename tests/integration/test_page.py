@@ -1,0 +1,216 @@
+"""The page in dask's dashboard, in a real browser, while a real run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from drivers import wait_until
+from playwright.sync_api import expect, sync_playwright
+
+import psweep_dask as ps
+
+SCRIPT = """
+import time
+import sys
+HEAD
+from pathlib import Path
+import psweep_dask as ps
+
+def func(pset):
+    time.sleep(0.01)
+    while pset["a"] > 200 and not Path("go_on").exists():
+        time.sleep(0.05)
+    if pset["a"] in (3, 4, 300):
+        raise ValueError(f"<b>no</b> {pset['a']}")
+    if pset["a"] == 5:
+        return {"y": 1 / 0}
+    return {"y": pset["a"] ** 2, "kind": "odd" if pset["a"] % 2 else "even"}
+
+if __name__ == "__main__":
+    sweep = ps.submit(func, ps.plist("a", range(1, 401)))
+    while sweep.dashboard_link is None:
+        time.sleep(0.05)
+    Path("link").write_text(sweep.dashboard_link)
+    sweep.result()
+    while not Path("leave").exists():
+        time.sleep(0.05)
+"""
+
+POINTS = "() => Bokeh.documents[0].get_model_by_name('results').data.x.length"
+
+
+@pytest.fixture(autouse=True)
+def slurm():
+    """None is needed here."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium on the PATH")
+    with sync_playwright() as playwright:
+        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def said():
+    """What the browser's console says that is worse than a remark."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser, said):
+    def go(url, **options):
+        page = browser.new_page(**options)
+        page.on(
+            "console",
+            lambda one: said.append(one.text) if one.type in ("error", "warning") else None,
+        )
+        page.on("pageerror", lambda one: said.append(str(one)))
+        page.goto(url)
+        return page
+
+    return go
+
+
+@contextmanager
+def driver(folder, head=""):
+    """Give the address of the dashboard of a run that stands still before its half."""
+    (folder / "driver.py").write_text(SCRIPT.replace("HEAD", head))
+    command = [sys.executable, "driver.py"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
+        try:
+            link = folder / "link"
+            wait_until(lambda: link.exists() and link.read_text())
+            address = link.read_text().removesuffix("/psweep")
+            wait_until(lambda: stands_still(address))
+            yield address
+            (folder / "go_on").touch()
+            (folder / "leave").touch()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+def stands_still(address):
+    before = numbers(address)["runs"][0]
+    time.sleep(1)
+    after = numbers(address)["runs"][0]
+    return before["done"] == after["done"] and sum(after["failed"].values()) == 3
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    """A study whose run stands still, and the address of its dashboard."""
+    folder = tmp_path_factory.mktemp("still")
+    with driver(folder) as address:
+        yield folder / "calc", address
+
+
+@pytest.fixture
+def address(study_folder, request):
+    """Where the dashboard of a run is that stands still until there is a file go_on."""
+    with driver(study_folder, getattr(request, "param", "")) as address:
+        yield address
+
+
+def numbers(address):
+    with urllib.request.urlopen(f"{address}/psweep/status.json", timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_the_page_shows_what_the_journal_has_and_follows_the_run(address, open_page, said):
+    df = ps.load("calc")
+    page = open_page(f"{address}/psweep", viewport={"width": 1200, "height": 1400})
+    counts = df._status.value_counts()
+    expect(page.get_by_text(f"{counts.ok} ok")).to_be_visible()
+    expect(page.get_by_text(f"{counts.error} error")).to_be_visible()
+    cells = dict(re.findall(r"<b>([^<]*)</b><span>([^<]*)<", page.locator(".cells").inner_html()))
+    shown = {name: value for value, name in cells.items()}
+    numbers = (shown["done"], shown["failed"], shown["left"])
+    assert numbers == (str(len(df)), "3", str(400 - len(df)))
+    assert shown["running"] == str(len(os.sched_getaffinity(0)))
+    page.wait_for_function(f"({POINTS})() === {counts.ok}")
+    assert page.locator("canvas").count() >= 2
+
+    page.locator(".slick-cell", has_text="ZeroDivisionError").click()
+    expect(page.get_by_text('return {"y": 1 / 0}')).to_be_visible()
+    failures = page.locator(".slick-row", has_text="ValueError")
+    failures.filter(has_text="{'a': 3}").locator(".slick-cell").first.click()
+    expect(page.get_by_text("ValueError: <b>no</b> 3")).to_be_visible()
+
+    page.get_by_label("colour").select_option("kind")
+    page.get_by_text("log y").click()
+    page.wait_for_function(f"({POINTS})() === {counts.ok}")
+    Path("go_on").touch()
+    page.wait_for_function(f"({POINTS})() === 396")
+    expect(page.get_by_text("396 ok")).to_be_visible()
+    expect(page.get_by_text("in calc, ended")).to_be_visible()
+    assert [
+        one for one in said if "Bokeh items were rendered" not in one and "log level" not in one
+    ] == []
+
+
+def test_the_numbers_for_scripts_agree_with_the_journal(still):
+    calc_dir, address = still
+    df = ps.load(calc_dir)
+    status = numbers(address)
+    (run,) = status["runs"]
+    assert run["run_id"] == df._run_id.iloc[0]
+    assert run["counts"] == {**df._status.value_counts(), "left": 400 - len(df)}
+    assert run["failed"] == {"ValueError": 2, "ZeroDivisionError": 1}
+    assert sum(one["psets"] for one in run["runtimes"]) == len(df)
+    assert {one["pset_seq"] for one in run["failures"]} == {2, 3, 4}
+    slowest = df._pset_runtime.nlargest(10)
+    assert [one["seconds"] for one in run["slowest"]] == pytest.approx(slowest.tolist())
+    assert status["cluster"]["workers"] == len(os.sched_getaffinity(0))
+
+
+def test_jupyterlab_finds_the_page_among_its_panels(still, open_page):
+    _, address = still
+    with urllib.request.urlopen(f"{address}/individual-plots.json", timeout=10) as answer:
+        assert "/individual-psweep" in json.load(answer).values()
+    page = open_page(f"{address}/individual-psweep")
+    expect(page.get_by_text(" ok")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(scheme, still, open_page):
+    _, address = still
+    page = open_page(f"{address}/psweep", color_scheme=scheme)
+    expect(page.get_by_text(" ok")).to_be_visible()
+    for text in (" ok", "ValueError"):
+        colour = page.get_by_text(text).first.evaluate("one => getComputedStyle(one).color")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light = [sum(map(int, re.findall(r"\d+", one)[:3])) / 765 for one in (colour, ground)]
+        assert abs(light[0] - light[1]) > 0.4
+        assert (light[1] > 0.5) == (scheme == "light")
+
+
+@pytest.mark.parametrize("address", ["sys.modules['bokeh'] = None"], indirect=True)
+def test_without_bokeh_there_is_a_plain_page_with_the_numbers(address, open_page, said):
+    df = ps.load("calc")
+    page = open_page(f"{address}/psweep")
+    expect(page.get_by_text(f"{len(df)} of 400")).to_be_visible()
+    failure = page.get_by_text("pset 2, {'a': 3}: ValueError")
+    failure.click()
+    expect(page.get_by_text("ValueError: <b>no</b> 3")).to_be_visible()
+    Path("go_on").touch()
+    expect(page.get_by_text("400 of 400")).to_be_visible(timeout=30_000)
+    traceback = page.get_by_text("ValueError: <b>no</b> 3").first
+    expect(traceback).to_be_visible()  # what is open stays open
+    assert said == []

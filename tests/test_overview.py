@@ -1,0 +1,94 @@
+"""The numbers of a run are those of its slices, and what is kept of its rows is bounded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from psweep_dask.glimpse import glimpse_of
+from psweep_dask.overview import KINDS, OF_A_KIND, ROWS, Overview
+from psweep_dask.work import Failure, SliceResult
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def a_slice(first, number, runtime=0.1, kinds=()):
+    rows = [
+        {"a": seq, "_pset_seq": seq, "_pset_runtime": runtime}
+        for seq in range(first, first + number)
+    ]
+    result = SliceResult(glimpse=glimpse_of(rows))
+    for kind in kinds:
+        result.count("error", Failure(kind, first, "{'a': 1}", f"Traceback\n{kind}: no"))
+    for _ in range(number - len(kinds)):
+        result.count("ok", None)
+    return result
+
+
+def test_numbers_add_up_and_are_json():
+    overview = Overview(100)
+    overview.add(a_slice(0, 10, kinds=["KeyError"] * 3))
+    overview.add(a_slice(10, 20, runtime=2.0, kinds=["ValueError", "KeyError"]))
+    numbers = json.loads(json.dumps(overview.numbers()))
+    assert numbers["counts"] == {"ok": 25, "error": 5, "left": 70}
+    assert numbers["failed"] == {"KeyError": 4, "ValueError": 1}
+    assert sum(one["psets"] for one in numbers["runtimes"]) == 30
+    assert [one["seconds"] for one in numbers["slowest"]] == [2.0] * 10
+    kinds = [one["kind"] for one in numbers["failures"]]
+    assert kinds == ["KeyError", "ValueError", *["KeyError"] * 3]
+
+
+def test_each_kind_of_failure_is_news_once():
+    overview = Overview(100)
+    assert [one.kind for one in overview.add(a_slice(0, 3, kinds=["A", "B", "A"]))] == ["A", "B"]
+    assert [one.kind for one in overview.add(a_slice(3, 3, kinds=["B", "C"]))] == ["C"]
+
+
+def test_what_is_kept_is_bounded_and_rows_are_a_fair_draw():
+    overview = Overview(10**6)
+    for first in range(0, 100_000, 100):
+        overview.add(a_slice(first, 100, kinds=[f"Kind{first}"] * 5 + ["Same"] * 5))
+    rows = overview.rows()
+    assert len(rows) == ROWS
+    seqs = [row["_pset_seq"] for row in rows]
+    assert seqs == sorted(set(seqs))
+    assert 0.4 < sum(seq < 50_000 for seq in seqs) / ROWS < 0.6  # 9 standard deviations
+    assert len(overview.failures()) <= KINDS * OF_A_KIND
+    assert overview.failures()[0].kind == "Same"
+    assert overview.failed["Same"] == 5000
+
+
+def test_rate_and_time_left_follow_what_the_run_does_now():
+    clock = Clock()
+    overview = Overview(10_000, clock=clock)
+    assert overview.seconds_left() is None
+    for step in range(100):  # 10 psets a second
+        clock.now += 1
+        overview.add(a_slice(10 * step, 10))
+    assert overview.rate() == pytest.approx(10)
+    assert overview.seconds_left() == pytest.approx(900)
+    for step in range(200):  # and then one
+        clock.now += 1
+        overview.add(a_slice(1000 + step, 1))
+    assert overview.rate() == pytest.approx(1, rel=0.01)
+    assert overview.seconds() == pytest.approx(300)
+    clock.now += 1000  # and then none at all: the estimate grows
+    assert overview.seconds_left() > 10 * 8800
+    overview.end()
+    clock.now += 1000
+    assert (overview.seconds(), overview.seconds_left()) == (pytest.approx(1300), 0.0)
+    assert overview.rate() == pytest.approx(1200 / 1300)
+
+
+def test_counts_of_nothing_at_all():
+    assert Overview(0).counts() == {"ok": 0, "left": 0}
+    assert Overview(0).line().startswith("0 of 0 psets")
+    assert Overview(3).numbers()["counts"] == Counter(ok=0, left=3)
