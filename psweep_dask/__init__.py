@@ -1,24 +1,26 @@
 """Parameter sweeps on Dask: dicts in, a pandas DataFrame out, nothing finished is ever lost."""
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from psweep_dask.background import Sweep, submit
-from psweep_dask.batch import prep_batch, prep_rest
-from psweep_dask.collecting import collect
-from psweep_dask.conduct import PsetFailedError
-from psweep_dask.database import df_read, df_write
-from psweep_dask.errors import PsweepError
-from psweep_dask.frame import df_filter_conds, df_print, df_to_json
-from psweep_dask.params import itr2params, merge_dicts, pgrid, plist
-from psweep_dask.pset import pset_sha1, rng
-from psweep_dask.recovery import load
-from psweep_dask.registering import register
-from psweep_dask.resuming import resume
-from psweep_dask.retrying import reproduce, retry
-from psweep_dask.sweep import run, run_local
-from psweep_dask.transfer import pull, push
+if TYPE_CHECKING:
+    from psweep_dask.background import Sweep, submit
+    from psweep_dask.batch import prep_batch, prep_rest
+    from psweep_dask.collecting import collect
+    from psweep_dask.conduct import PsetFailedError
+    from psweep_dask.database import df_read, df_write
+    from psweep_dask.errors import PsweepError
+    from psweep_dask.frame import df_filter_conds, df_print, df_to_json
+    from psweep_dask.params import itr2params, merge_dicts, pgrid, plist
+    from psweep_dask.pset import pset_sha1, rng
+    from psweep_dask.recovery import load
+    from psweep_dask.registering import register
+    from psweep_dask.resuming import resume
+    from psweep_dask.retrying import reproduce, retry
+    from psweep_dask.sweep import run, run_local
+    from psweep_dask.transfer import pull, push
 
-__version__ = version("psweep_dask")
+    __version__: str
 
 __all__ = [
     "PsetFailedError",
@@ -49,3 +51,51 @@ __all__ = [
     "run_local",
     "submit",
 ]
+
+# Imported when they are first asked for: a command of the shell needs few of them.
+_HOMES = {
+    "Sweep": "background",
+    "submit": "background",
+    "prep_batch": "batch",
+    "prep_rest": "batch",
+    "collect": "collecting",
+    "PsetFailedError": "conduct",
+    "df_read": "database",
+    "df_write": "database",
+    "PsweepError": "errors",
+    "df_filter_conds": "frame",
+    "df_print": "frame",
+    "df_to_json": "frame",
+    "itr2params": "params",
+    "merge_dicts": "params",
+    "pgrid": "params",
+    "plist": "params",
+    "pset_sha1": "pset",
+    "rng": "pset",
+    "load": "recovery",
+    "register": "registering",
+    "resume": "resuming",
+    "reproduce": "retrying",
+    "retry": "retrying",
+    "run": "sweep",
+    "run_local": "sweep",
+    "pull": "transfer",
+    "push": "transfer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("psweep_dask")
+    elif name in _HOMES:
+        value = getattr(import_module(f"psweep_dask.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'psweep_dask' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
