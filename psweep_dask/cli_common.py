@@ -1,0 +1,28 @@
+"""What commands of the shell have in common.
+
+Commands import what they need when they are called: nobody waits for pandas to read a help text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from psweep_dask.errors import PsweepError
+
+CALC_DIR = click.argument("calc_dir", default="calc")
+RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
+CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class OneLine(click.Command):
+    """Tells our errors in a line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command."""
+        try:
+            return super().invoke(ctx)
+        except PsweepError as err:
+            raise click.ClickException(str(err)) from err
