@@ -7,6 +7,7 @@ import click
 from psweep_dask.cli_common import HELP, OneLine
 from psweep_dask.cli_database import db2json, db2table
 from psweep_dask.cli_offline import collect, init, prep_rest, pull, push
+from psweep_dask.cli_rows import show, table, tail
 from psweep_dask.cli_runs import doctor, machines, reproduce, resume, retry, status, stop, submit
 
 __all__ = ["db2json", "db2table", "main", "pull", "push"]
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 for _command in (
+    *(table, show, tail),
     *(init, status, resume, retry, reproduce, stop),
     *(machines, submit, doctor),
     *(prep_rest, collect, push, pull),

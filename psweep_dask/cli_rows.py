@@ -1,0 +1,189 @@
+"""The commands that show rows of a study, also while a run goes on."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psweep_dask.cli_common import CALC_DIR, OneLine
+
+if TYPE_CHECKING:  # it takes half a second to import
+    import pandas as pd
+
+WHERE = click.option(
+    "--where", metavar="EXPRESSION", help="Only these rows: 'a > 3 and b == \"x\"'"
+)
+TAIL_INTERVAL = 0.5
+"""Seconds between two looks for new rows."""
+
+LOG_LINES = 20
+"""So many lines of a log are shown."""
+
+
+@click.command(cls=OneLine)
+@CALC_DIR
+@click.argument("columns", nargs=-1)
+@WHERE
+@click.option("-a", "--all", "all_columns", is_flag=True, help="The book-keeping columns too.")
+@click.option("-n", "last", type=click.IntRange(min=1), help="Only so many rows, the last ones.")
+@click.option("-f", "tablefmt", default="simple", show_default=True, help="A format of tabulate.")
+def table(
+    calc_dir: str,
+    columns: tuple[str, ...],
+    where: str | None,
+    all_columns: bool,
+    last: int | None,
+    tablefmt: str,
+) -> None:
+    """Show the rows of CALC_DIR as a table: all but the book-keeping COLUMNS, or those named.
+
+    In a terminal, lines are cut to its width.
+
+    \b
+    psweep-dask table calc a result --where 'a > 3' -n 20
+    psweep-dask table calc _pset_seq _exc_txt --where '_status == "error"' | less -S
+    """  # noqa: D301  (click wants the character itself)
+    from tabulate import tabulate
+
+    from psweep_dask import recovery
+
+    df = _chosen(recovery.load(calc_dir), where)
+    unknown = [name for name in columns if name not in df.columns]
+    if unknown:
+        raise click.UsageError(f"no column {unknown[0]!r}; there are {', '.join(map(str, df))}")
+    ours = [name for name in df.columns if str(name).startswith("_")]
+    names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
+    shown: Any = df[names] if last is None else df[names].iloc[-last:]
+    text = tabulate(shown, headers="keys", tablefmt=tablefmt, showindex=False)
+    click.echo("\n".join(_cut(text.split("\n"))))
+
+
+@click.command(cls=OneLine)
+@click.argument("pset_id")
+@CALC_DIR
+def show(pset_id: str, calc_dir: str) -> None:
+    """Show all of one pset: its row, its folder, the end of its log, its traceback.
+
+    PSET_ID may be the beginning of it.
+
+    \b
+    psweep-dask show 2f1ef1ab calc
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import query, recovery
+    from psweep_dask.layout import Layout
+
+    row = query.by_id(recovery.load(calc_dir), pset_id)
+    width = max(len(str(name)) for name in row.index)
+    for name, value in row.items():
+        if name not in ("_exc_txt", "_logs"):
+            click.echo(f"{name!s:>{width}}  {_text(value)}")
+    folder = Layout(calc_dir).pset_folder(row["_pset_id"])
+    if folder.path.is_dir():
+        click.echo(f"\n{folder.path}:")
+        for path in sorted(folder.path.rglob("*")):
+            if path.is_file():
+                click.echo(f"  {path.relative_to(folder.path)}  {path.stat().st_size:,} bytes")
+    logs = row.get("_logs")
+    if not isinstance(logs, str) and folder.logs_path.is_file():
+        logs = folder.logs_path.read_text(errors="replace")
+    if isinstance(logs, str) and logs:
+        lines = logs.rstrip().split("\n")
+        click.echo(f"\nthe last {min(len(lines), LOG_LINES)} of {len(lines)} lines of its log:")
+        click.echo("\n".join(f"  {line}" for line in lines[-LOG_LINES:]))
+    if isinstance(row.get("_exc_txt"), str):
+        click.echo(f"\n{row['_exc_txt'].rstrip()}")
+
+
+@click.command(cls=OneLine)
+@CALC_DIR
+@WHERE
+@click.option(
+    "-n",
+    "last",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Begin with so many rows.",
+)
+def tail(calc_dir: str, where: str | None, last: int) -> None:
+    """Follow the psets of CALC_DIR as they finish, until no run is at work any more.
+
+    \b
+    psweep-dask tail calc --where '_status != "ok"'
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import past
+    from psweep_dask.layout import Layout
+
+    layout = Layout(calc_dir)
+    past.check_study(layout)
+    shown: set[str] | None = None
+    for df in _growing(layout):
+        first = df.iloc[max(0, len(df) - last) :]
+        new = first if shown is None else df[~df["_pset_id"].isin(shown)]
+        shown = set(df["_pset_id"])
+        for _, row in _chosen(new, where).iterrows():
+            click.echo(_cut([_line(row)])[0])
+
+
+def _growing(layout: Any) -> Iterator[pd.DataFrame]:
+    """Give the rows there are so far, as they came, until all runs have ended."""
+    from psweep_dask import past, recovery
+    from psweep_dask.pset import UNFINISHED
+
+    while True:
+        begun_at = time.monotonic()
+        alive = any(one.is_alive() for one in past.past_runs(layout))
+        df = recovery.load_from(layout)
+        if len(df):
+            df = df[~df["_status"].isin(UNFINISHED)]
+            begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")
+            ends = begun + 1e9 * df["_pset_runtime"].fillna(0.0)
+            yield df.iloc[ends.argsort(kind="stable").to_numpy()]
+        if not alive:
+            return
+        took = time.monotonic() - begun_at
+        time.sleep(max(TAIL_INTERVAL, 5 * took))  # a large study is not looked at all the time
+
+
+def _line(row: pd.Series) -> str:
+    values = {name: value for name, value in row.items() if not str(name).startswith("_")}
+    text = ", ".join(f"{name}={_text(one, 40)}" for name, one in values.items() if not _is_gap(one))
+    why = row["_exc_txt"] if isinstance(row["_exc_txt"], str) else ""
+    text += f"  {why.strip().splitlines()[-1]}" if why.strip() else ""
+    return f"{row['_pset_seq']:>8}  {row['_status']:<7}  {row['_pset_runtime']:9.3f} s  {text}"
+
+
+def _text(value: Any, limit: int = 200) -> str:
+    """Show a value as one would type it, without the type that NumPy gives it."""
+    import numpy as np
+
+    from psweep_dask.work import short
+
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return value if isinstance(value, str) and len(value) <= limit else short(value, limit)
+
+
+def _is_gap(value: Any) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def _chosen(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
+    from psweep_dask import query
+
+    return df if where is None or df.empty else query.where(df, where)
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Cut lines to the width of the terminal, if they go to one."""
+    if not sys.stdout.isatty():
+        return lines
+    width = shutil.get_terminal_size().columns
+    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]

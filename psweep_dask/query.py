@@ -1,0 +1,70 @@
+"""Rows that are asked for, by an expression of pandas or by the beginning of an id."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from psweep_dask.errors import PsweepError
+
+
+class QueryError(PsweepError):
+    """A question that cannot be answered: the message says why."""
+
+
+def where(df: pd.DataFrame, expression: str) -> pd.DataFrame:
+    """Choose rows by an expression, such as ``a > 3 and b == "x"``.
+
+    Parameters
+    ----------
+    df : DataFrame
+    expression : str
+        As `pandas.DataFrame.query` takes it; names that are no identifiers stand in backticks.
+
+    Raises
+    ------
+    QueryError
+        If it cannot be understood, names no column, or does not choose.
+
+    Examples
+    --------
+    >>> df = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "x"]})
+    >>> where(df, 'a > 1 and b == "x"').a.tolist()
+    [3]
+    >>> where(df, "c > 1")
+    Traceback (most recent call last):
+        ...
+    psweep_dask.query.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
+    """
+    if "@" in expression:  # pandas would look for variables of ours
+        raise QueryError(f"{expression!r}: '@' stands for a variable, and there is none here")
+    try:
+        mask = df.reset_index(drop=True).eval(expression, engine="python")
+    except Exception as err:  # whatever parsing and comparing raise
+        names = ", ".join(map(str, df.columns))
+        raise QueryError(f"{expression!r}: {err}; there are the columns {names}") from err
+    if not isinstance(mask, pd.Series) or mask.dtype != bool:
+        raise QueryError(f"{expression!r} does not say yes or no for each row; compare something")
+    return df[mask.to_numpy()]
+
+
+def by_id(df: pd.DataFrame, beginning: str) -> pd.Series:
+    """Find the row of a pset by the beginning of its ``_pset_id``.
+
+    Raises
+    ------
+    QueryError
+        If there is none, or more than one.
+
+    Examples
+    --------
+    >>> int(by_id(pd.DataFrame({"_pset_id": ["1a", "2b"], "a": [7, 8]}), "2")["a"])
+    8
+    """
+    if "_pset_id" not in df.columns:
+        raise QueryError("the database has no column _pset_id, so its rows cannot be found")
+    found = df[df["_pset_id"].str.startswith(beginning, na=False)]
+    if len(found) != 1:
+        ids = ", ".join(found["_pset_id"].iloc[:5])
+        many = f"{len(found)} psets have an id that begins with it: {ids}" if len(found) else ""
+        raise QueryError(f"{beginning!r}: {many or 'no pset has an id that begins so'}")
+    return found.iloc[0]
