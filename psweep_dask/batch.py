@@ -18,7 +18,7 @@ from psweep_dask import collecting, past, recovery, resuming, study
 from psweep_dask import git as git_tree
 from psweep_dask.collecting import Collected
 from psweep_dask.errors import PsweepError
-from psweep_dask.func import func_name, own_modules_by_value, pack_func
+from psweep_dask.func import func_name, func_source, own_modules_by_value, pack_func
 from psweep_dask.job_files import JobFiles, read_job_files
 from psweep_dask.layout import Layout
 from psweep_dask.machines import MACHINES_DIR
@@ -162,6 +162,7 @@ def prep_batch(
             backup=options.backup,
             info={
                 "func": "templates" if func is None else func_name(func),
+                "source": None if func is None else func_source(func),
                 "cluster": {"kind": "offline"},
                 "offline": {"func": func is not None, "template_mode": template_mode},
             },

@@ -8,7 +8,18 @@ from psweep_dask.cli_common import HELP, OneLine
 from psweep_dask.cli_database import db2json, db2table
 from psweep_dask.cli_offline import collect, init, prep_rest, pull, push
 from psweep_dask.cli_rows import show, table, tail
-from psweep_dask.cli_runs import doctor, machines, reproduce, resume, retry, status, stop, submit
+from psweep_dask.cli_runs import (
+    diff,
+    doctor,
+    machines,
+    reproduce,
+    resume,
+    retry,
+    runs,
+    status,
+    stop,
+    submit,
+)
 
 __all__ = ["db2json", "db2table", "main", "pull", "push"]
 
@@ -23,7 +34,7 @@ def main() -> None:
 
 
 for _command in (
-    *(table, show, tail),
+    *(table, show, tail, runs, diff),
     *(init, status, resume, retry, reproduce, stop),
     *(machines, submit, doctor),
     *(prep_rest, collect, push, pull),

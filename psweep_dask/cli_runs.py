@@ -108,6 +108,64 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
 
 
 @click.command(cls=OneLine)
+@CALC_DIR
+def runs(calc_dir: str) -> None:
+    """List the runs of CALC_DIR: who, when, where, with which code, and how they ended.
+
+    \b
+    psweep-dask runs calc
+    """  # noqa: D301  (click wants the character itself)
+    from tabulate import tabulate
+
+    from psweep_dask import past
+    from psweep_dask.layout import Layout
+
+    layout = Layout(calc_dir)
+    past.check_study(layout)
+    table = [
+        (
+            one.run_id[:8],
+            (one.info.get("start") or "")[:19].replace("T", " "),
+            f"{one.info.get('user', '?')}@{one.info.get('host', '?')}",
+            one.info.get("func", ""),
+            one.info["psets"],
+            " ".join(str(value) for value in (one.info.get("cluster") or {}).values()),
+            _commit(one.info.get("git")),
+            "running" if one.is_alive() else one.info["ended"] or "died",
+        )
+        for one in past.all_runs(layout)
+    ]
+    headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
+    click.echo(tabulate(table, headers=headers))
+
+
+def _commit(git: dict[str, Any] | None) -> str:
+    if git is None:
+        return ""
+    return f"{(git['commit'] or 'no commit')[:8]}{' + changes' if git['dirty'] else ''}"
+
+
+@click.command(cls=OneLine)
+@click.argument("run")
+@click.argument("other")
+@CALC_DIR
+def diff(run: str, other: str, calc_dir: str) -> None:
+    """Tell what differed between RUN and OTHER: code, packages, machine, call.
+
+    Runs are named by the beginning of their id, or by their _run_seq.
+
+    \b
+    psweep-dask diff 0 1
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import comparing
+    from psweep_dask.layout import Layout
+
+    found = [comparing.find_run(Layout(calc_dir), one) for one in (run, other)]
+    lines = list(comparing.differences(*found))
+    click.echo("\n".join(lines or ["nothing that is known differed"]))
+
+
+@click.command(cls=OneLine)
 @click.argument("name", required=False)
 def machines(name: str | None) -> None:
     """List the machines in templates/machines, or show the job script of the one called NAME.

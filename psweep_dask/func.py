@@ -18,6 +18,9 @@ from psweep_dask import pickling
 from psweep_dask.errors import PsweepError
 from psweep_dask.work import Func
 
+LONGEST_SOURCE = 100_000
+"""So many characters of the source of func are kept."""
+
 
 class FuncError(PsweepError):
     """A func that cannot be called or cannot travel to a worker."""
@@ -58,6 +61,20 @@ def pack_func(func: Func) -> bytes:
             f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot travel to a worker; "
             "open files, connections and locks inside func instead of outside"
         ) from err
+
+
+def func_source(func: Any) -> str | None:
+    """Give the source of func, for ``run.json``; None where there is none to be had.
+
+    Examples
+    --------
+    >>> func_source(len)
+    """
+    inner = func.func if isinstance(func, functools.partial) else func
+    try:
+        return inspect.getsource(inner)[:LONGEST_SOURCE]
+    except (OSError, TypeError):  # typed in a shell, written in C, an object that can be called
+        return None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pandas as pd
 
 from psweep_dask import copies, git, recovery, relay, study
 from psweep_dask.conduct import Conduct, Place
-from psweep_dask.func import func_name, pack_func, script_dir
+from psweep_dask.func import func_name, func_source, pack_func, script_dir
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.past import PastRun
@@ -290,6 +290,7 @@ class Sweeping:
             backup=options.backup,
             info={
                 "func": name,
+                "source": func_source(func),
                 "cluster": clusters.describe(where),
                 **relay.mark(digests),
             },
