@@ -152,7 +152,7 @@ def _commit(git: dict[str, Any] | None) -> str:
 def diff(run: str, other: str, calc_dir: str) -> None:
     """Tell what differed between RUN and OTHER: code, packages, machine, call.
 
-    Runs are named by the beginning of their id, or by their _run_seq.
+    Runs are named by their _run_seq, or by the beginning of their id.
 
     \b
     psweep-dask diff 0 1

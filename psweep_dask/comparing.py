@@ -18,7 +18,7 @@ class CompareError(PsweepError):
 
 
 def find_run(layout: Layout, beginning: str) -> PastRun:
-    """Find a run by the beginning of its UUID, or by its ``_run_seq``.
+    """Find a run by its ``_run_seq``, or else by the beginning of its UUID.
 
     Raises
     ------
@@ -27,8 +27,8 @@ def find_run(layout: Layout, beginning: str) -> PastRun:
     """
     check_study(layout)
     runs = all_runs(layout)
-    found = [one for one in runs if one.run_id.startswith(beginning)]
-    found = found or [one for one in runs if str(one.info["run_seq"]) == beginning]
+    found = [one for one in runs if str(one.info["run_seq"]) == beginning]
+    found = found or [one for one in runs if one.run_id.startswith(beginning)]
     if len(found) != 1:
         known = ", ".join(one.run_id[:8] for one in runs)
         many = "more than one run has" if found else "no run has"
