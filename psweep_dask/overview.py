@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -34,6 +35,8 @@ SOONEST = 0.5
 
 class Overview:
     """Counts what is done; its size does not grow with the number of psets.
+
+    One thread may add while others ask.
 
     Parameters
     ----------
@@ -67,6 +70,7 @@ class Overview:
         self._clock = clock
         self._shown: list[tuple[float, int, Record]] = []  # a heap, the first is the next to go
         self._number = count()
+        self._lock = threading.RLock()
         self.begin()
 
     @property
@@ -86,6 +90,10 @@ class Overview:
 
     def add(self, result: SliceResult) -> list[Failure]:
         """Take in a slice; gives the first failures of kinds that are new."""
+        with self._lock:
+            return self._add(result)
+
+    def _add(self, result: SliceResult) -> list[Failure]:
         new: dict[str, Failure] = {}
         for one in result.examples:
             if one.kind not in self.failed:
@@ -112,7 +120,8 @@ class Overview:
 
     def counts(self) -> dict[str, int]:
         """Give the number of psets by ``_status``, and how many have none yet."""
-        return {self.good: 0, **self.statuses, "left": self.left}
+        with self._lock:
+            return {self.good: 0, **self.statuses, "left": self.left}
 
     def seconds(self) -> float:
         """Tell how long it has been going on."""
@@ -159,10 +168,16 @@ class Overview:
 
     def rows(self) -> list[Record]:
         """Give rows that are shown, in the order of ``_pset_seq``."""
-        return sorted((row for _, _, row in self._shown), key=lambda row: row["_pset_seq"])
+        with self._lock:
+            shown = [row for _, _, row in self._shown]
+        return sorted(shown, key=lambda row: int(row["_pset_seq"]))
 
     def numbers(self) -> dict[str, Any]:
         """Give all that JSON can hold."""
+        with self._lock:
+            return self._numbers()
+
+    def _numbers(self) -> dict[str, Any]:
         return {
             "total": self.total,
             "done": self.done,

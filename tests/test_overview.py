@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -92,3 +94,23 @@ def test_counts_of_nothing_at_all():
     assert Overview(0).counts() == {"ok": 0, "left": 0}
     assert Overview(0).line().startswith("0 of 0 psets")
     assert Overview(3).numbers()["counts"] == Counter(ok=0, left=3)
+
+
+def test_one_thread_may_add_while_others_ask():
+    overview = Overview(10**6)
+    over = threading.Event()
+
+    def ask():
+        while not over.is_set():
+            json.dumps(overview.numbers())
+            overview.rows()
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(ask) for _ in range(2)]
+        for number in range(300):
+            kinds = [f"Kind{number}"] if number < 100 else ()
+            overview.add(a_slice(number, 1, runtime=10 ** (number % 50 - 40), kinds=kinds))
+        over.set()
+        for one in asked:
+            one.result()
+    assert overview.done == 300
