@@ -20,6 +20,10 @@ INTERVAL = 2.0
 """Seconds between two reports to a scheduler in another process."""
 
 
+PATIENCE = 5.0
+"""Seconds that a run waits at its end until the last report is told."""
+
+
 class RegisterError(PsweepError):
     """A cluster whose dashboard cannot show runs."""
 
@@ -90,7 +94,7 @@ def telling(client: Any, one: Watched) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 _elsewhere: set[str] = set()
