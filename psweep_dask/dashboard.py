@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,10 @@ def add_to(scheduler: Scheduler) -> None:
 _carriers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
 
+_IN_A_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
+"""Names of workers in batch jobs of ours: that of the job, and a number if it has several."""
+
+
 def has_bokeh() -> bool:
     """Tell whether dask's dashboard can be had here."""
     return importlib.util.find_spec("bokeh") is not None
@@ -69,7 +74,9 @@ def status(scheduler: Scheduler) -> dict[str, Any]:
 def cluster_numbers(scheduler: Scheduler) -> dict[str, int]:
     """Count what is alive."""
     workers = tuple(scheduler.workers.values())
+    in_jobs = (_IN_A_JOB.fullmatch(str(one.name)) for one in workers)
     return {
+        "jobs": len({one[1] for one in in_jobs if one is not None}),
         "workers": len(workers),
         "threads": sum(one.nthreads for one in workers),
         "busy": sum(min(len(one.processing), one.nthreads) for one in workers),

@@ -24,6 +24,7 @@ from psweep_dask.overview import duration, shown_rate
 from psweep_dask.page_plot import Plot
 from psweep_dask.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease, colour_of
 from psweep_dask.watched import Watched, watched
+from psweep_dask.work import counted
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -182,8 +183,8 @@ def _head(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
         "rate": shown_rate(numbers["psets_per_second"]),
         "time": duration(numbers["seconds"]),
         "time left": "?" if remaining is None else duration(remaining),
-        "workers": f"{cluster['workers']:,} on {cluster['hosts']:,} "
-        + ("host" if cluster["hosts"] == 1 else "hosts"),
+        "workers": f"{cluster['workers']:,} on {counted(cluster['hosts'], 'host')}",
+        **({"jobs": f"{cluster['jobs']:,}"} if cluster["jobs"] else {}),
     }
     shown = "".join(
         f'<div class="cell"><b>{escape(value)}</b><span>{escape(name)}</span></div>'

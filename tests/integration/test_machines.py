@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack, suppress
 from itertools import chain
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import lab
 import psutil
@@ -71,6 +72,9 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
         assert credentials.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in credentials.iterdir()} == {0o600}
         assert_only_tls(psutil.Process(driver.pid), address, link)
+        with urlopen(f"{link}/status.json", timeout=10) as answer:
+            alive = json.load(answer)["cluster"]
+        assert (alive["jobs"], alive["workers"], alive["threads"]) == (2, 4, 4)
         (study_folder / "go").touch()
         assert driver.wait(30) == 0
     assert not credentials.exists()
