@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from psweep_dask.background import Sweep, submit
-    from psweep_dask.batch import prep_batch, prep_rest
+    from psweep_dask.batch import prep_batch
     from psweep_dask.collecting import collect
     from psweep_dask.conduct import PsetFailedError
     from psweep_dask.database import df_read, df_write
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from psweep_dask.pset import pset_sha1, rng
     from psweep_dask.recovery import load
     from psweep_dask.registering import register
+    from psweep_dask.remaining_jobs import prep_rest
     from psweep_dask.resuming import resume
     from psweep_dask.retrying import reproduce, retry
     from psweep_dask.sweep import run, run_local
@@ -57,7 +58,7 @@ _HOMES = {
     "Sweep": "background",
     "submit": "background",
     "prep_batch": "batch",
-    "prep_rest": "batch",
+    "prep_rest": "remaining_jobs",
     "collect": "collecting",
     "PsetFailedError": "conduct",
     "df_read": "database",

@@ -1,48 +1,30 @@
-"""``prep_batch`` and ``prep_rest``: batch jobs are written down, to be submitted by hand."""
+"""``prep_batch``: batch jobs are written down, to be submitted by hand."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from filelock import BaseFileLock
 
-from psweep_dask import collecting, past, recovery, resuming, study
+from psweep_dask import collecting, study
 from psweep_dask import git as git_tree
-from psweep_dask.collecting import Collected
-from psweep_dask.errors import PsweepError
 from psweep_dask.func import func_name, func_source, own_modules_by_value, pack_func
-from psweep_dask.job_files import JobFiles, read_job_files
 from psweep_dask.layout import Layout
 from psweep_dask.machines import MACHINES_DIR
-from psweep_dask.old_plans import load_func
 from psweep_dask.options import OptionError, Options
-from psweep_dask.past import PastRun, check_study
-from psweep_dask.plan import Plan
 from psweep_dask.preparing import Preparation
 from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
-from psweep_dask.submissions import Submissions, forget
 from psweep_dask.sweep import import_paths, layout_of
-from psweep_dask.templates import MODES
-from psweep_dask.work import Func, Work, counted
+from psweep_dask.template_options import TemplateOptions
+from psweep_dask.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
-
-CALC_TEMPLATES_DIR = "templates/calc"
-"""Where the files are that each job finds in its folder, seen from the working directory."""
-
-
-class BatchError(PsweepError):
-    """Jobs that cannot be prepared as asked."""
 
 
 def prep_batch(
@@ -146,7 +128,7 @@ def prep_batch(
     options = Options.of(locals())
     _check_options(options, func)
     show_log_lines()
-    templates = Templates(calc_templ_dir, machine_templ_dir, template_mode, array)
+    templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     files = templates.read(with_func=func is not None)
     with own_modules_by_value():
         packed_func = b"" if func is None else pack_func(func)
@@ -183,167 +165,6 @@ def prep_batch(
                 git_tree.commit_after(folder, run.plan.run_id)
 
 
-def prep_rest(
-    calc_dir: str | os.PathLike[str] = "calc",
-    *,
-    run_id: str | None = None,
-    calc_templ_dir: str | os.PathLike[str] | None = None,
-    machine_templ_dir: str | os.PathLike[str] = MACHINES_DIR,
-    template_mode: str | None = None,
-    array: bool = False,
-    database_dir: str | os.PathLike[str] | None = None,
-    database_basename: str = "database.pk",
-    verbose: bool | Sequence[str] = False,
-    progress: bool | None = None,
-) -> pd.DataFrame:
-    """Write batch jobs for what runs have left: jobs that were lost, and what a live run missed.
-
-    The psets keep their ids and folders. What `collect` would find is collected before; psets
-    whose job waits or runs are left to it.
-
-    Parameters
-    ----------
-    calc_dir : str or PathLike, optional
-        Folder of the study.
-    run_id : str, optional
-        Only this run, named by its UUID or the beginning of it; by default all that are not done.
-    calc_templ_dir, machine_templ_dir, array
-        As in `prep_batch`: the templates are read again, and may have been mended.
-    template_mode : {'dollar', 'jinja'}, optional
-        By default that of the run.
-    database_dir, database_basename, verbose, progress
-        As in `run`.
-
-    Returns
-    -------
-    DataFrame
-        The whole database.
-
-    Raises
-    ------
-    PsweepError
-        If there is no study or no such run, or as in `prep_batch`.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> info = Path("templates/machines/local/info.yaml")
-    >>> info.parent.mkdir(parents=True)
-    >>> size = info.write_text("subcmd: sh")
-    >>> df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"b": 2 * pset["a"]})
-    >>> df = ps.prep_rest("calc")  # nothing was submitted yet: all is written again
-    >>> df[["a", "_status"]].to_dict("list")
-    {'a': [1, 2], '_status': ['prepared', 'prepared']}
-    """
-    options = Options.of(locals())
-    show_log_lines()
-    layout = Layout(calc_dir, database_dir, database_basename)
-    check_study(layout)
-    layout.make_writable()
-    templates = Templates(calc_templ_dir, machine_templ_dir, template_mode, array)
-    collected = collecting.collect_from(layout)
-    with ExitStack() as stack:
-        runs = resuming.to_resume(layout, run_id)
-        found = [_left_of(before, collected, templates, stack) for before in runs]
-        left = [one for one in found if one is not None]
-        if not left:
-            _tell_of_nothing(layout, sum(len(collected.busy_seqs(one.run_id)) for one in runs))
-        submissions = templates.submissions(left[0].files) if left else {}
-        for one in left:  # of which nothing was written before all were checked
-            with own_modules_by_value():
-                run = study.reopen(past.with_info(one.before, one.info), one.plan, one.lock)
-                forget(layout, one.plan, bool(one.work.func))
-                Preparation(run, one.work, one.files, options).go(submissions)
-    return recovery.load_from(layout)
-
-
-@dataclass(frozen=True)
-class Templates:
-    """Where templates are, and what becomes of them."""
-
-    calc_templ_dir: str | os.PathLike[str] | None
-    machine_templ_dir: str | os.PathLike[str]
-    template_mode: str | None
-    array: bool
-
-    def __post_init__(self) -> None:
-        if self.template_mode not in (None, *MODES):
-            allowed = ", ".join(map(repr, MODES))
-            raise OptionError(f"template_mode={self.template_mode!r}; allowed are {allowed}")
-        if not isinstance(self.array, bool):
-            raise OptionError(f"array={self.array!r}; allowed are True, False")
-        for name, kind in (
-            ("calc_templ_dir", str | os.PathLike | None),
-            ("machine_templ_dir", str | os.PathLike),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise OptionError(f"{name}={getattr(self, name)!r}; allowed is a path")
-
-    def as_in(self, before: PastRun) -> Templates:
-        """Take the language of the templates that a run had, unless another one is asked for."""
-        mode = before.info.get("offline", {}).get("template_mode")
-        return dataclasses.replace(self, template_mode=self.template_mode or mode)
-
-    def read(self, with_func: bool) -> JobFiles:
-        """Read them, for jobs with or without a func."""
-        folder: Path | None = Path(self.calc_templ_dir or CALC_TEMPLATES_DIR)
-        if with_func and self.calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
-            folder = None
-        machines = Path(self.machine_templ_dir)
-        files = read_job_files(folder, machines, self.template_mode or MODES[0], with_func)
-        if self.array and not any(one.is_slurm for one in files.machines):
-            commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
-            raise BatchError(
-                f"array=True is for SLURM, and no machine has 'subcmd: sbatch' ({commands}); leave "
-                "array=True away"
-            )
-        return files
-
-    def submissions(self, files: JobFiles) -> dict[str, Submissions]:
-        """Begin to gather what is to be submitted, by machine."""
-        return {one.name: Submissions(one, self.array and one.is_slurm) for one in files.machines}
-
-
-class _Left(NamedTuple):
-    """What a run has left, ready to be written."""
-
-    before: PastRun
-    lock: BaseFileLock
-    plan: Plan
-    work: Work
-    files: JobFiles
-    templates: Templates
-
-    @property
-    def info(self) -> dict[str, Any]:
-        mode = self.templates.template_mode
-        return {"offline": {"func": bool(self.work.func), "template_mode": mode}}
-
-
-def _left_of(
-    before: PastRun, collected: Collected, templates: Templates, stack: ExitStack
-) -> _Left | None:
-    lock = stack.enter_context(before.taken())
-    if lock is None:
-        log.info("run %s is left alone: its driver lives", before.run_id)
-        return None
-    taken_up = resuming.take_up(before)
-    if taken_up is None:
-        return None
-    _, left, work = taken_up
-    left = left.without(collected.busy_seqs(before.run_id))
-    if not len(left):
-        return None
-    templates = templates.as_in(before)
-    files = templates.read(with_func=bool(work.func))
-    files.check(work, left.psets, templates.array)
-    if work.func:  # packed for workers that see the same files
-        func = load_func(work, before.run_id)
-        with own_modules_by_value():
-            work = dataclasses.replace(work, func=pack_func(func))
-    return _Left(before, lock, left, work, files, templates)
-
-
 def _tell_of_jobs_left_out(layout: Layout) -> None:
     """Say that jobs of earlier calls, whose lines become comments, were not submitted yet."""
     number = collecting.not_submitted(layout)
@@ -354,11 +175,6 @@ def _tell_of_jobs_left_out(layout: Layout) -> None:
             "1 job is" if number == 1 else f"{number} jobs are",
             layout.calc_dir,
         )
-
-
-def _tell_of_nothing(layout: Layout, busy: int) -> None:
-    text = f"nothing to prepare in {layout.calc_dir!r}"
-    log.info("%s", text + (f": {counted(busy, 'pset')} left to jobs under way" if busy else ""))
 
 
 def _check_options(options: Options, func: Func | None) -> None:

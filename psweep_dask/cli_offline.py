@@ -38,9 +38,9 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
     \b
     psweep-dask prep-rest calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import batch
+    from psweep_dask import remaining_jobs
 
-    batch.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
+    remaining_jobs.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
 
 
 @click.command(cls=OneLine)

@@ -41,4 +41,4 @@ _REDUCERS: Any = cloudpickle.Pickler.dispatch_table
 
 
 class _Pickler(cloudpickle.Pickler):
-    dispatch_table = ChainMap({CodeType: _reduce_code}, _REDUCERS)  # noqa: RUF012
+    dispatch_table = ChainMap({CodeType: _reduce_code}, _REDUCERS)  # noqa: RUF012  (as in its base)

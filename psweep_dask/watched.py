@@ -84,18 +84,12 @@ def show(one: Watched) -> None:
     Examples
     --------
     >>> show(Watched("r", "calc", "func", "2026-01-01T00:00:00+00:00", Snapshot({"done": 1}, [])))
-    >>> [one.as_dict()["done"] for one in watched() if one.run_id == "r"]
-    [1]
-    >>> hide("r")
+    >>> watched()[0].as_dict()["done"]
+    1
     """
     _watched[one.run_id] = one
     while len(_watched) > MOST:
         del _watched[next(iter(_watched))]
-
-
-def hide(run_id: str) -> None:
-    """Show a run no more."""
-    _watched.pop(run_id, None)
 
 
 def watched() -> list[Watched]:

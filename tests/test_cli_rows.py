@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from drivers import start, wait_for_journal
+from terminal import shown_in_terminal
 
 import psweep_dask as ps
 
@@ -50,19 +49,7 @@ def test_a_table_of_all_rows_or_of_some(df):
 
 
 def test_in_a_terminal_lines_are_cut_to_its_width(df):
-    screen, terminal = pty.openpty()
-    environment = os.environ | {"COLUMNS": "60"}
-    with subprocess.Popen([COMMAND, "table"], stdout=terminal, env=environment) as process:
-        os.close(terminal)
-        text = b""
-        while True:
-            try:
-                text += os.read(screen, 10_000)
-            except OSError:  # that is how Linux says that the terminal is closed
-                break
-    os.close(screen)
-    assert process.returncode == 0
-    lines = text.decode().splitlines()
+    lines = shown_in_terminal([COMMAND, "table"], 60, "stdout").splitlines()
     assert max(map(len, lines)) == 60
     assert lines[2].endswith("…")
 

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 
 import pytest
+from terminal import shown_in_terminal
 
 from psweep_dask import progress as progress_module
 from psweep_dask.progress import Progress
@@ -104,19 +100,7 @@ ps.run(func, ps.plist("a", range(10)), cluster="sync", save=False)
 
 def test_in_a_terminal_there_is_a_bar(study_folder):
     (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", ""))
-    screen, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
-    with subprocess.Popen([sys.executable, "script.py"], stderr=terminal) as driver:
-        os.close(terminal)
-        text = b""
-        while True:
-            try:
-                text += os.read(screen, 1000)
-            except OSError:  # that is how Linux says that the terminal is closed
-                break
-    os.close(screen)
-    assert driver.returncode == 0
-    shown = text.decode()
+    shown = shown_in_terminal([sys.executable, "script.py"], 100, "stderr")
     assert "10/10" in shown
     assert "pset/s" in shown
     assert "1 failed" in shown

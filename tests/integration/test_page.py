@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -202,9 +203,12 @@ def test_text_can_be_read_by_day_and_by_night(scheme, still, open_page):
     ground = lightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (ground > 0.5) == (scheme == "light")
     for text in (" ok", "ValueError"):
-        one = page.get_by_text(text).first
-        colour = "one => getComputedStyle(one).color"
-        wait_until(lambda: abs(lightness(one.evaluate(colour)) - ground) > 0.4, 20)  # noqa: B023
+        wait_until(partial(stands_out, page.get_by_text(text).first, ground), 20)
+
+
+def stands_out(text, ground):
+    colour = text.evaluate("one => getComputedStyle(one).color")
+    return abs(lightness(colour) - ground) > 0.4
 
 
 def lightness(colour):
