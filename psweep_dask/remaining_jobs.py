@@ -75,6 +75,7 @@ def prep_rest(
     Examples
     --------
     >>> import psweep_dask as ps
+    >>> from pathlib import Path
     >>> info = Path("templates/machines/local/info.yaml")
     >>> info.parent.mkdir(parents=True)
     >>> size = info.write_text("subcmd: sh")
