@@ -5,16 +5,27 @@ Commands import what they need when they are called: nobody waits for pandas to 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from psweep_dask.errors import PsweepError
 
+if TYPE_CHECKING:  # it takes half a second to import
+    import pandas as pd
+
 CALC_DIR = click.argument("calc_dir", default="calc")
 RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
 CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def check_columns(asked: Iterable[str], df: pd.DataFrame) -> None:
+    """Make sure that a database has the columns that are asked for."""
+    for name in asked:
+        if name not in df.columns:
+            raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
 
 
 class OneLine(click.Command):

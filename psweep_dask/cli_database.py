@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli_common import HELP
+from psweep_dask.cli_common import HELP, check_columns
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
@@ -48,9 +48,7 @@ def db2table(
     from tabulate import tabulate
 
     df = _read(file)
-    unknown = [name for name in columns if name not in df.columns]
-    if unknown:
-        raise click.UsageError(f"no column {unknown[0]!r}; there are {', '.join(map(str, df))}")
+    check_columns(columns, df)
     shown = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
     table: Any = df if all_columns else df[shown]  # tabulate takes DataFrames, its stubs do not say
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))

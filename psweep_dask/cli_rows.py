@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, OneLine
+from psweep_dask.cli_common import CALC_DIR, OneLine, check_columns
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
@@ -53,9 +53,7 @@ def table(
     from psweep_dask import recovery
 
     df = _chosen(recovery.load(calc_dir), where)
-    unknown = [name for name in columns if name not in df.columns]
-    if unknown:
-        raise click.UsageError(f"no column {unknown[0]!r}; there are {', '.join(map(str, df))}")
+    check_columns(columns, df)
     ours = [name for name in df.columns if str(name).startswith("_")]
     names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
     shown: Any = df[names] if last is None else df[names].iloc[-last:]

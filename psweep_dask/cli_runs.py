@@ -92,7 +92,8 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import past
     from psweep_dask.layout import Layout
-    from psweep_dask.run_state import run_states, shown
+    from psweep_dask.run_report import shown
+    from psweep_dask.run_state import run_states
 
     layout = Layout(calc_dir)
     past.check_study(layout)

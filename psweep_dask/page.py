@@ -20,10 +20,10 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from psweep_dask.dashboard import cluster_numbers
-from psweep_dask.overview import duration, shown_rate
 from psweep_dask.page_plot import Plot
 from psweep_dask.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease, colour_of
 from psweep_dask.watched import Watched, watched
+from psweep_dask.wording import duration, shown_rate
 from psweep_dask.work import counted
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Page:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._run: Watched | None = None
+        self._newest = ""
         self._choice = Select(title="run", options=[], visible=False, stylesheets=_sheets(WIDGET))
         self._head = _text(NOTHING)
         self._runtimes = ColumnDataSource({"left": [], "right": [], "top": []})
@@ -114,10 +115,11 @@ class Page:
             return
         options = [(one.run_id, f"{one.begun[11:19]} {one.func}") for one in runs.values()]
         if options != self._choice.options:
-            follows = self._choice.value in ("", (self._choice.options or [("",)])[0][0])
+            follows = self._newest in ("", self._choice.value)
+            self._newest = options[0][0]
             self._choice.options = options
             if follows or self._choice.value not in runs:
-                self._choice.value = options[0][0]  # the newest
+                self._choice.value = self._newest
             self._choice.visible = len(options) > 1
         chosen = runs.get(self._choice.value) or next(iter(runs.values()))
         if self._run is None or self._run.run_id != chosen.run_id:

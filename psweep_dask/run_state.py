@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -221,34 +221,3 @@ def _seconds(info: dict[str, Any]) -> float:
     if begun is None or end is None:
         return 0.0
     return (dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(begun)).total_seconds()
-
-
-def shown(states: Iterable[RunState]) -> Iterator[str]:
-    """Tell it to people, line by line."""
-    from tabulate import tabulate
-
-    from psweep_dask.overview import duration, shown_rate
-
-    states = list(states)
-    table = [
-        {
-            "run": one.run_id[:8],
-            "begun": (one.begun or "")[:19].replace("T", " "),
-            "func": one.func,
-            "state": one.state,
-            "done": f"{one.done:,} of {one.total:,}",
-            "failed": f"{one.failed:,}",
-            "rate": shown_rate(one.rate) if one.rate else "",
-            "left": "" if one.seconds_left is None else duration(one.seconds_left),
-        }
-        for one in states
-    ]
-    right = ("left", "left", "left", "left", "right", "right", "right", "right")
-    yield tabulate(table, headers="keys", tablefmt="simple", colalign=right)
-    for one in states:
-        if one.advice and one.left:
-            yield f"\nrun {one.run_id[:8]} has {one.left:,} psets left: {one.advice}"
-        if one.last_failures:
-            yield f"\nlast failures of run {one.run_id[:8]}:"
-            for failed in one.last_failures:
-                yield f"  pset {failed.pset_seq}, {failed.pset}: {failed.status}: {failed.why}"

@@ -14,7 +14,8 @@ from offline import write_study
 
 import psweep_dask as ps
 from psweep_dask.layout import Layout
-from psweep_dask.run_state import run_states, shown
+from psweep_dask.run_report import shown
+from psweep_dask.run_state import run_states
 
 
 def func(pset):

@@ -1,0 +1,31 @@
+"""Times and rates as people read them."""
+
+from __future__ import annotations
+
+
+def shown_rate(rate: float) -> str:
+    """Write psets a second for people.
+
+    Examples
+    --------
+    >>> shown_rate(1234.5), shown_rate(0.1234)
+    ('1,234 psets/s', '0.123 psets/s')
+    """
+    return f"{rate:,.0f} psets/s" if rate >= 100 else f"{rate:.3g} psets/s"
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people.
+
+    Examples
+    --------
+    >>> duration(0.123), duration(72), duration(7260), duration(200_000)
+    ('0.12 s', '1 min 12 s', '2 h 1 min', '2 d 7 h')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
