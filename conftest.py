@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("default")
 
-# A shell starts what goes on in the background deaf to Ctrl-C, and so would be what tests interrupt.
+# A shell starts what goes on in the background deaf to Ctrl-C, which tests send to what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
