@@ -190,6 +190,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     queue = None if over else _ask(None if ask is None else shell_to(ask))
     if ask is not None:
         transfer.pull(ask, calc_dir=layout.root)
+        df = database.read_or_empty(layout.database_path)  # which may have got rows
     collected = Collected(df)
     changes: dict[str, Record] = {}
     for row in waiting:

@@ -14,6 +14,7 @@ from pathlib import Path
 import lab
 import pytest
 from drivers import wait_until
+from offline import write_study
 
 import psweep_dask as ps
 
@@ -146,6 +147,21 @@ def test_what_jobs_have_left_over_there_is_fetched_before_it_is_judged(shell, ho
     assert "exit code 3" in df._exc_txt.iloc[1]
     assert "some words" in df._exc_txt.iloc[1]
     assert df._exec_host.notna().all()
+
+
+def test_rows_that_come_over_when_another_machine_is_asked_are_given(
+    home, remote_home, monkeypatch
+):
+    for folder in (home, remote_home):
+        (folder / "mystudy").mkdir()
+    monkeypatch.chdir(home / "mystudy")
+    write_study(name="labhost")
+    ps.prep_batch([{"a": 1}])
+    ps.push("labhost")
+    with monkeypatch.context() as patched:
+        patched.chdir(remote_home / "mystudy")
+        ps.run(lambda pset: {"y": 70}, [{"a": 7}], cluster="sync")
+    assert ps.collect(ask="labhost").a.tolist() == [1, 7]
 
 
 def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell, home):
