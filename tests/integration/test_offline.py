@@ -7,6 +7,7 @@ home folder, they run in SLURM; and what they leave comes back.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from drivers import wait_until
 from offline import write_study
 
 import psweep_dask as ps
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "batch"
 
 
 @pytest.fixture
@@ -178,3 +181,22 @@ def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell,
         shell("psweep-push cluster --submit")
     shell("psweep-pull cluster")
     assert "2 not known to be submitted" in shell("psweep-dask collect")
+
+
+def test_the_batch_example_works_on_a_cluster(shell, home):
+    study = shutil.copytree(EXAMPLE, home / "mystudy")
+    cluster = study / "templates" / "machines" / "cluster"
+    change(cluster / "info.yaml", ("host: cluster", "host: labhost"))
+    change(cluster / "jobscript", ("python3 run.py", f"{sys.executable} run.py"))
+    for step, count in (("10input.py", 6), ("20input.py", 2)):
+        shell("git config --global user.name Someone; git config --global user.email s@example.org")
+        shell(f"python {step}")
+        assert shell("psweep-push cluster --submit").count("Submitted batch job ") == count
+        wait_until(lambda: not lab.jobs())
+        shell("psweep-pull cluster")
+    shell("python 30eval.py")
+    df = ps.df_read(study / "calc" / "database_eval.pk")
+    assert df._status.tolist() == ["ok"] * 8
+    assert df["mean"].tolist() == pytest.approx((df.param_a * df.param_b).tolist(), abs=0.2)
+    for pset_id, seq in zip(df._pset_id, df._pset_seq, strict=True):
+        assert (study / "calc" / pset_id / "job.out").read_text().startswith(f"pset {seq} on ")
