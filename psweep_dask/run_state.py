@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections import Counter, deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from psweep_dask import database, journal
 from psweep_dask.layout import Layout
 from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
-from psweep_dask.record import Block, Packed
+from psweep_dask.record import Block, Packed, RecordError
 from psweep_dask.work import short
+
+log = logging.getLogger("psweep_dask")
 
 LAST = 5
 """So many failures are told."""
@@ -56,7 +58,7 @@ class RunState:
     rate : float
         Psets a second: recently while it goes on, else of all of it; 0 if unknown.
     last_failures : list of Failed
-        The newest first.
+        The newest first; none of a run that is done, whose rows have them.
     advice : str
         The call that goes on with it, where there is something left and nobody at it.
     """
@@ -122,9 +124,13 @@ def _is_open(one: PastRun) -> bool:
 
 
 def _blocks(one: PastRun) -> list[Block]:
-    with suppress(FileNotFoundError):  # there is none any more, or never was
+    try:
         return list(journal.replay(one.journal_path))
-    return []
+    except FileNotFoundError:  # there is none any more, or never was
+        return []
+    except RecordError as err:  # a parameter of a class that is unknown here
+        log.warning("the journal of run %s cannot be read here: %s", one.run_id, err)
+        return []
 
 
 def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunState:
@@ -134,7 +140,7 @@ def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunSta
     state = "dead" if state == "died" else state
     rows = _Rows()
     if blocks is not None:
-        rows.add_database(df, one.run_id)
+        rows.add_database(df, one.run_id, _seqs(blocks))
         rows.add(blocks)
         counts, rate = dict(rows.counts), rows.rate() if alive else 0.0
     else:
@@ -160,19 +166,23 @@ def _advice(one: PastRun) -> str:
     return resume_call(one.layout, one.info)
 
 
+def _seqs(blocks: Iterable[Block]) -> set[int]:
+    return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}
+
+
 class _Rows:
-    """Counts rows of one run, each once."""
+    """Counts rows of one run."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._seen: set[int] = set()
         self._failed: deque[tuple[Any, ...]] = deque(maxlen=LAST)
         self._ends: list[float] = []
 
-    def add_database(self, df: pd.DataFrame, run_id: str) -> None:
+    def add_database(self, df: pd.DataFrame, run_id: str, journaled: Collection[int]) -> None:
+        """Count those of the database, but for those that the journal has as well."""
         if not {"_run_id", "_pset_seq", "_status"} <= set(df.columns):
             return
-        rows = df[df["_run_id"] == run_id]
+        rows = df[(df["_run_id"] == run_id) & ~df["_pset_seq"].isin(journaled)]
         names = tuple(str(name) for name in rows.columns)
         columns = [rows[name].tolist() for name in rows.columns if name != "_time_utc"]
         self.add([(tuple(name for name in names if name != "_time_utc"), columns)])
@@ -183,9 +193,6 @@ class _Rows:
             for place, (seq, status) in enumerate(
                 zip(by_name["_pset_seq"], by_name["_status"], strict=True)
             ):
-                if seq in self._seen:
-                    continue
-                self._seen.add(seq)
                 self.counts[status] += 1
                 if status not in _GOOD:
                     self._failed.append((seq, status, by_name, place))

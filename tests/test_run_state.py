@@ -116,3 +116,32 @@ def test_watching_ends_with_the_run(study_folder):
         assert driver.wait(30) == 0
     assert "running" in done.stdout
     assert "150 of 150" in done.stdout
+
+
+def test_a_live_run_that_finishes_prepared_jobs_is_seen_to_do_so(study_folder):
+    write_study()
+    df = ps.prep_batch(ps.plist("a", [1, 2, 3]))
+    body = """
+import time
+from pathlib import Path
+import psweep_dask as ps
+
+def func(pset):
+    while pset["a"] == 3 and not Path("go_on").exists():
+        time.sleep(0.05)
+    return {}
+
+if __name__ == "__main__":
+    ps.resume(func=func, cluster="sync")
+"""
+    Path("driver.py").write_text(body)
+    with subprocess.Popen([sys.executable, "driver.py"]) as driver:
+        try:
+            wait_until(lambda: run_states(Layout("calc"))[0].state == "running")
+            wait_until(lambda: run_states(Layout("calc"))[0].done > 0)
+            (one,) = run_states(Layout("calc"))
+            assert one.done + one.counts.get("prepared", 0) == len(df)
+        finally:
+            Path("go_on").touch()
+        assert driver.wait(30) == 0
+    assert run_states(Layout("calc"))[0].counts == {"ok": 3}
