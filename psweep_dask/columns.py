@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,49 @@ def column(name: str, values: list[Any], length: int) -> pd.Series:
     return column.set_axis(list(known)).reindex(range(length))
 
 
+def portable(df: pd.DataFrame) -> pd.DataFrame:
+    """Give a DataFrame that can be read where pyarrow is missing, as it may be on a cluster.
+
+    pandas keeps text in arrays of pyarrow where that is installed; these become its own ones, of
+    the same type but for that.
+
+    Examples
+    --------
+    >>> df = portable(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
+    >>> {one.storage for one in (df["a"].dtype, df.columns.dtype) if hasattr(one, "storage")}
+    {'python'}
+    """
+    texts = {at: one for at, one in enumerate(df.dtypes) if _in_arrow(one)}
+    names_too = _in_arrow(df.columns.dtype) or _in_arrow(df.index.dtype)
+    if not texts and not names_too:
+        return df
+    df = df.copy(deep=False)
+    for at, dtype in texts.items():
+        df.isetitem(at, df.iloc[:, at].astype(_python_text(dtype)).array)
+    for axis in (0, 1):
+        labels = df.axes[axis]
+        if _in_arrow(labels.dtype):
+            df = df.set_axis(labels.astype(_python_text(labels.dtype)), axis=axis)
+    return df
+
+
+def text_in_python() -> AbstractContextManager[None]:
+    """Let pandas keep text in arrays of its own, whether or not pyarrow is installed."""
+    return pd.option_context("mode.string_storage", "python")
+
+
+def _in_arrow(dtype: Any) -> bool:
+    return isinstance(dtype, pd.StringDtype) and dtype.storage != "python"
+
+
+def _python_text(dtype: Any) -> Any:
+    return pd.StringDtype("python", na_value=dtype.na_value)
+
+
 def _series(values: list[Any], types: set[type]) -> pd.Series:
     if complex in types and types <= {complex, float}:  # pandas makes nan+infj of infj
         return pd.Series(np.array(values))
     if types <= _COLUMN_TYPES:
-        with suppress(ValueError):  # dates of many zones, or text that Arrow cannot encode
+        with suppress(ValueError), text_in_python():  # ValueError: dates of many zones
             return pd.Series(values)
     return pd.Series(values, dtype=object)

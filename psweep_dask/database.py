@@ -15,7 +15,7 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 
-from psweep_dask import frame
+from psweep_dask import columns, frame
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
 
@@ -163,7 +163,7 @@ def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFr
     df = read_or_empty(path)
     if base is not None:
         df = _rebased(path, df, base)
-    df = frame.append(df, rows)
+    df = columns.portable(frame.append(df, rows))
     df_write(df, path)
     return df
 

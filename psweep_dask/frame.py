@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import waiting_rows
-from psweep_dask.columns import MISSING, ColumnOrder, column
+from psweep_dask.columns import MISSING, ColumnOrder, column, text_in_python
 from psweep_dask.errors import PsweepError
 from psweep_dask.record import Block
 
@@ -55,7 +55,8 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
                 known.extend(cells)
             length += len(columns[0])
         data = {name: column(name, values.pop(name), length) for name in order.names()}
-        df = pd.DataFrame(data, copy=False)
+        with text_in_python():
+            df = pd.DataFrame(data, copy=False)
         df.index = pd.DatetimeIndex(df["_time_utc"].to_numpy()) if length else df.index
         return in_order(df)
 

@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
+import psweep_dask as ps
 from psweep_dask.database import Base, DatabaseError, check, df_read, df_write, merge, read_or_empty
 
 DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "_run_id": "r0"})
@@ -132,3 +133,22 @@ def test_edits_that_nothing_can_be_appended_to_are_named(edited, message):
 )
 def test_other_edits_are_the_owners_business(edited):
     check(edited, "calc/database.pk")
+
+
+def test_a_database_written_where_pyarrow_is_installed_is_read_where_it_is_not(study_folder):
+    pytest.importorskip("pyarrow")
+    df = ps.run(lambda pset: {"y": "é"}, ps.plist("a", ["x", "y"]), cluster="sync")
+    df["study"] = "mine"  # in arrays of pyarrow, as pandas does it there
+    df.loc[:, "gaps"] = pd.Series(["x", None], index=df.index)
+    df = ps.run(lambda pset: {"z": "é"}, ps.plist("a", ["x"]), cluster="sync", df=df)
+    without = """
+import sys
+sys.modules["pyarrow"] = None  # an import of it fails
+import psweep_dask as ps
+df = ps.run(lambda pset: {"z": "ü"}, ps.plist("a", ["x"]), cluster="sync")
+assert df.study.tolist()[:2] == ["mine"] * 2, df
+assert df.gaps.isna().tolist() == [False, True, True, True], df
+"""
+    subprocess.run([sys.executable, "-c", without], check=True)
+    assert ps.load("calc").z.tolist()[2:] == ["é", "ü"]
+    assert isinstance(ps.load("calc").study.dtype, pd.StringDtype)
