@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from psweep_dask.cli_analysis import check, export, plot
 from psweep_dask.cli_common import HELP, OneLine
 from psweep_dask.cli_database import db2json, db2table
 from psweep_dask.cli_offline import collect, init, prep_rest, pull, push
@@ -35,6 +36,7 @@ def main() -> None:
 
 for _command in (
     *(table, show, tail, runs, diff),
+    *(export, plot, check),
     *(init, status, resume, retry, reproduce, stop),
     *(machines, submit, doctor),
     *(prep_rest, collect, push, pull),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # it takes half a second to import
 CALC_DIR = click.argument("calc_dir", default="calc")
 RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
 CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
+WHERE = click.option(
+    "--where", metavar="EXPRESSION", help="Only these rows: 'a > 3 and b == \"x\"'"
+)
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -26,6 +29,13 @@ def check_columns(asked: Iterable[str], df: pd.DataFrame) -> None:
     for name in asked:
         if name not in df.columns:
             raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
+
+
+def chosen(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
+    """Give the rows that --where asks for."""
+    from psweep_dask import query
+
+    return df if where is None or df.empty else query.where(df, where)
 
 
 class OneLine(click.Command):

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, OneLine, check_columns
+from psweep_dask.cli_common import CALC_DIR, WHERE, OneLine, check_columns, chosen
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
 
-WHERE = click.option(
-    "--where", metavar="EXPRESSION", help="Only these rows: 'a > 3 and b == \"x\"'"
-)
 TAIL_INTERVAL = 0.5
 """Seconds between two looks for new rows."""
 
@@ -52,7 +49,7 @@ def table(
 
     from psweep_dask import recovery
 
-    df = _chosen(recovery.load(calc_dir), where)
+    df = chosen(recovery.load(calc_dir), where)
     check_columns(columns, df)
     ours = [name for name in df.columns if str(name).startswith("_")]
     names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
@@ -124,7 +121,7 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
         first = df.iloc[max(0, len(df) - last) :]
         new = first if shown is None else df[~df["_pset_id"].isin(shown)]
         shown = set(df["_pset_id"])
-        for _, row in _chosen(new, where).iterrows():
+        for _, row in chosen(new, where).iterrows():
             click.echo(_cut([_line(row)])[0])
 
 
@@ -171,12 +168,6 @@ def _text(value: Any, limit: int = 200) -> str:
 
 def _is_gap(value: Any) -> bool:
     return isinstance(value, float) and value != value
-
-
-def _chosen(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    from psweep_dask import query
-
-    return df if where is None or df.empty else query.where(df, where)
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -85,10 +85,6 @@ class Layout:
         """Tell the file with the records that are not in the database yet."""
         return self.run_dir(run_id) / "journal"
 
-    def damaged_journal_path(self, run_id: str) -> Path:
-        """Tell where a journal goes of which only the beginning can be read."""
-        return self.run_dir(run_id) / "journal.damaged"
-
     def stop_path(self, run_id: str) -> Path:
         """Tell the file by which another process asks the driver of a run to stop."""
         return self.run_dir(run_id) / "stop"

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import psweep_dask as ps
+from psweep_dask import cli
 
 BIN = Path(sys.executable).parent
 
@@ -94,10 +96,12 @@ def test_a_pipe_that_closes_early_is_no_error(database, name):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("name", ["resume", "retry", "reproduce", "stop"])
-def test_help_of_each_command_shows_an_example(name):
-    lines = command("psweep-dask", name, "--help").splitlines()
-    assert any(line.strip().startswith(f"psweep-dask {name} calc") for line in lines)
+def test_help_of_each_command_shows_an_example():
+    for name, one in cli.main.commands.items():
+        lines = CliRunner().invoke(one, ["--help"]).output.splitlines()
+        starts = (f"psweep-dask {name}", f"psweep-{name}")
+        assert any(line.strip().startswith(starts) for line in lines), name
+        assert not any("\\b" in line for line in lines), name
 
 
 def test_the_commands_are_those_of_dask_psweep_too():

@@ -1,0 +1,104 @@
+"""The commands that look at a study as a whole, and hand it to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from psweep_dask.cli_common import CALC_DIR, WHERE, OneLine, chosen
+
+NAMES_SHOWN = 5
+"""So many names are shown of a finding."""
+
+
+@click.command(cls=OneLine)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@CALC_DIR
+@WHERE
+@click.option("--dims", metavar="A,B", help="For .nc: parameters that become dimensions.")
+def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> None:
+    """Write the rows of CALC_DIR to FILE: .parquet, .csv, .json, or .nc, which is netCDF.
+
+    \b
+    psweep-dask export results.parquet calc
+    psweep-dask export results.nc --dims a,b --where '_status == "ok"'
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import exporting, recovery
+
+    df = chosen(recovery.load(calc_dir), where)
+    names = None if dims is None else [name.strip() for name in dims.split(",")]
+    exporting.export(df, file, dims=names)
+    click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
+
+
+@click.command(cls=OneLine)
+@click.argument("x")
+@click.argument("y")
+@CALC_DIR
+@WHERE
+@click.option("--by", metavar="COLUMN", help="Colour points by this column.")
+@click.option("--log", type=click.Choice(["x", "y", "xy"]), help="Logarithmic axes.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file .png, .pdf, .svg, or .html, in which one can zoom.",
+)
+def plot(
+    x: str,
+    y: str,
+    calc_dir: str,
+    where: str | None,
+    by: str | None,
+    log: str | None,
+    output: Path,
+) -> None:
+    """Plot column Y of CALC_DIR against column X.
+
+    \b
+    psweep-dask plot a result calc --by b --log xy -o result.png
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import plotting, recovery
+
+    df = chosen(recovery.load(calc_dir), where)
+    number = plotting.plot(df, x, y, output, by=by, log=log or "")
+    click.echo(f"{number:,} of {len(df):,} rows in {output}")
+
+
+@click.command(cls=OneLine)
+@CALC_DIR
+@click.option("--fix", is_flag=True, help="Mend what can be mended; asks before each step.")
+def check(calc_dir: str, fix: bool) -> None:
+    """Compare the database of CALC_DIR with its folders, and look for what crashes have left.
+
+    The exit status is 1 if there is something to say.
+
+    \b
+    psweep-dask check calc
+    psweep-dask check calc --fix
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import checking
+    from psweep_dask.layout import Layout
+
+    found = checking.findings(Layout(calc_dir))
+    open_ones = 0
+    for one in found:
+        click.echo(f"{one.what}:")
+        for name in one.names[:NAMES_SHOWN]:
+            click.echo(f"  {name}")
+        if len(one.names) > NAMES_SHOWN:
+            click.echo(f"  and {len(one.names) - NAMES_SHOWN:,} more")
+        if fix and one.mend is not None and click.confirm(f"{one.cure}?", default=not one.loses):
+            one.mend()
+        else:
+            open_ones += 1
+            click.echo(f"  what to do: {one.cure}")
+        click.echo()
+    if open_ones and not fix and any(one.mend for one in found):
+        click.echo(f"psweep-dask check {calc_dir} --fix does what it can, and asks before")
+    if not found:
+        click.echo(f"{calc_dir}: database, folders and runs fit together")
+    if open_ones:
+        raise SystemExit(1)

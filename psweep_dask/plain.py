@@ -1,0 +1,100 @@
+"""Values of Python as text formats know them: numbers, text, lists and mappings."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import json
+import math
+import pathlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def plain(value: Any) -> Any:
+    """Give what JSON can hold of a value.
+
+    Dates are written as ISO 8601, spans of time in seconds, complex numbers as two numbers,
+    sets as sorted lists, dataclasses as mappings, enums by their names, bytes in hexadecimal.
+    What is not finite is None, since JSON has no number for it; of an object that is none of
+    these there is its ``repr``.
+
+    Examples
+    --------
+    >>> plain({"a": (1, np.float32(0.5)), "b": {3, 2}, "c": dt.date(2026, 1, 2), "d": math.nan})
+    {'a': [1, 0.5], 'b': [2, 3], 'c': '2026-01-02', 'd': None}
+    >>> plain(np.array([[1, 2]])), plain(1 + 2j), plain(dt.timedelta(minutes=1))
+    ([[1, 2]], [1.0, 2.0], 60.0)
+    """
+    if isinstance(value, enum.Enum):
+        return value.value if isinstance(value, int | str) else value.name
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist()) if value.dtype.kind not in "mM" else plain(list(value))
+    return _rarer(value)
+
+
+def as_text(value: Any) -> str:
+    """Write a value as JSON, on one line.
+
+    Examples
+    --------
+    >>> as_text({"a": (1, None)})
+    '{"a": [1, null]}'
+    """
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def _rarer(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return _scalar(value)
+    for types, convert in _CONVERTERS:
+        if isinstance(value, types):
+            return convert(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    return repr(value)
+
+
+def _scalar(value: np.generic) -> Any:
+    if isinstance(value, np.datetime64):
+        return plain(pd.Timestamp(value))
+    if isinstance(value, np.timedelta64):
+        return plain(pd.Timedelta(value))
+    scalar = value.item()
+    return repr(scalar) if isinstance(scalar, np.generic) else plain(scalar)
+
+
+def _in_order(values: list[Any]) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:  # of types that cannot be compared
+        return sorted(values, key=as_text)
+
+
+_CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (type(pd.NaT), lambda value: None),
+    (dt.timedelta, lambda value: value.total_seconds()),
+    ((dt.date, dt.time), lambda value: value.isoformat()),
+    ((set, frozenset), lambda value: _in_order([plain(one) for one in value])),
+    (complex, lambda value: [plain(value.real), plain(value.imag)]),
+    ((bytes, bytearray), lambda value: value.hex()),
+    (pathlib.PurePath, lambda value: value.as_posix()),
+    ((decimal.Decimal, fractions.Fraction, uuid.UUID), str),
+    (range, list),
+)

@@ -1,0 +1,98 @@
+"""Databases as labelled arrays."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+
+import psweep_dask as ps
+from psweep_dask.labelled import LabelError, to_xarray
+
+
+def database(func, params):
+    return ps.run(func, params, cluster="sync", save=False, progress=False)
+
+
+GRID = ps.pgrid(ps.plist("a", ["y", "x"]), ps.plist("b", [3, 1, 2]))
+
+
+def test_every_row_is_in_its_place_whatever_the_order_of_rows():
+    df = database(lambda p: {"y": f"{p['a']}{p['b']}", "n": p["b"] ** 2}, GRID).sample(frac=1)
+    array = to_xarray(df, ["b", "a"])
+    assert array.y.dims == ("b", "a")
+    assert array.b.values.tolist() == [1, 2, 3]
+    assert array.a.values.tolist() == ["x", "y"]
+    assert array.n.dtype == int
+    for one in df.to_dict("records"):
+        assert array.y.sel(a=one["a"], b=one["b"]).item() == one["y"]
+
+
+def test_failed_rows_and_gaps_are_nan_and_a_retried_pset_is_no_repeat(study_folder):
+    def fails_once(pset):
+        if pset["b"] == 2 and not repaired:
+            raise ValueError("once")
+        return {
+            "n": pset["b"],
+            "good": pset["b"] > 1,
+            "when": dt.datetime(2026, 1, pset["b"]),
+            "v": np.arange(2) * pset["b"],
+        }
+
+    repaired = False
+    df = ps.run(fails_once, GRID[:5], cluster="sync")
+    array = to_xarray(df, ["a", "b"])
+    assert np.isnan(array.n.sel(a="x", b=2))
+    assert np.isnan(array.good.sel(a="x", b=2))
+    assert np.isnat(array.when.sel(a="x", b=2))
+    assert array.v.dims == ("a", "b", "v_0")
+    assert np.isnan(array.v.sel(a="x", b=2)).all()
+    assert array.v.sel(a="y", b=3).values.tolist() == [0, 3]
+    repaired = True
+    df = ps.retry("calc", func=fails_once, cluster="sync")
+    assert "repeat" not in to_xarray(df, ["a", "b"]).dims
+    assert to_xarray(df, ["a", "b"]).n.sel(a="y", b=2) == 2
+
+
+def test_repeats_are_a_dimension_or_averaged():
+    numbers = iter([1.0, 2.0, 5.0, 7.0, 9.0])
+    df = database(lambda p: {"y": next(numbers)}, ps.plist("a", [1, 2, 1, 1, 2]))
+    array = to_xarray(df, ["a"])
+    np.testing.assert_array_equal(array.y, [[1.0, 5.0, 7.0], [2.0, 9.0, np.nan]])
+    assert array.y.dims == ("a", "repeat")
+    mean = to_xarray(df, ["a"], repeats="mean")
+    assert mean.y.dims == ("a",)
+    assert mean.y.values.tolist() == [13 / 3, 5.5]
+    text = database(lambda p: {"y": "t"}, ps.plist("a", [1, 1]))
+    with pytest.raises(LabelError, match="'y' cannot be averaged"):
+        to_xarray(text, ["a"], repeats="mean")
+
+
+def test_other_parameters_are_attributes_or_in_the_way():
+    df = database(lambda p: {"y": 1}, ps.pgrid(ps.plist("a", [1, 2]), ps.plist("c", [[7]])))
+    assert to_xarray(df, ["a"]).attrs == {"c": [7]}
+    df = database(lambda p: {"y": 1}, GRID)
+    with pytest.raises(LabelError, match="'b' varies too, from 3 to 2: add it to dims"):
+        to_xarray(df, ["a"])
+
+
+def test_bad_dims_are_named():
+    df = database(lambda p: {"y": 1}, GRID)
+    with pytest.raises(LabelError, match="no column 'q'; there are a, b"):
+        to_xarray(df, ["a", "q"])
+    with pytest.raises(LabelError, match=r"write \['a'\]"):
+        to_xarray(df, "a")
+    with pytest.raises(LabelError, match="each once"):
+        to_xarray(df, ["a", "a"])
+    with pytest.raises(LabelError, match="no column 'z'"):
+        to_xarray(df, ["a", "b"], values=["z"])
+    lists = database(lambda p: {"y": 1}, [{"a": [1]}, {"a": [2]}])
+    with pytest.raises(LabelError, match="'a' cannot be a dimension"):
+        to_xarray(lists, ["a"])
+    some = database(lambda p: {"y": 1}, [{"a": 1}, {"b": 2}])
+    with pytest.raises(LabelError, match="1 rows have no 'a'"):
+        to_xarray(some, ["a", "b"])
+    random = database(lambda p: {"y": 1}, [{"a": n, "b": n} for n in range(4000)])
+    with pytest.raises(LabelError, match="4000 x 4000 cells are needed for 4000 rows"):
+        to_xarray(random, ["a", "b"])

@@ -1,0 +1,56 @@
+"""Plots in files: the right points, colours and axes, and an error where there is nothing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from psweep_dask.plotting import PlotError, plot
+
+DF = pd.DataFrame(
+    {
+        "a": [1, 2, 3, 4],
+        "b": ["x", "y", "x", "y"],
+        "y": [0.1, -1.0, 10.0, np.nan],
+        "_pset_seq": range(4),
+        "d": [{}, [], None, 1],
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "html"])
+@pytest.mark.parametrize("by", [None, "a", "b"])
+def test_each_format_with_each_kind_of_colour(suffix, by, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    assert plot(DF, "a", "y", path, by=by) == 3
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
+    assert path.read_bytes().lstrip().startswith(begins[suffix])
+
+
+def test_points_are_where_they_belong(tmp_path):
+    plot(DF, "a", "y", tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    ys = [float(y) for y in re.findall(r'<use .*?y="([0-9.]+)".*?style="fill: #0072b2', text)]
+    assert len(ys) == 3
+    assert (ys[0] - ys[2]) / (ys[1] - ys[2]) == pytest.approx(9.9 / 11.0, rel=1e-3)
+
+
+def test_a_logarithmic_axis_leaves_out_what_is_not_above_zero(tmp_path):
+    assert plot(DF, "a", "y", tmp_path / "x.png", log="xy") == 2
+    assert plot(DF, "b", "a", tmp_path / "x.html", log="y") == 4
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path):
+    path = tmp_path / "x.png"
+    with pytest.raises(PlotError, match="no column 'q'; there are a, b"):
+        plot(DF, "q", "y", path)
+    with pytest.raises(PlotError, match="ends in '.gif'; plots are .png"):
+        plot(DF, "a", "y", tmp_path / "x.gif")
+    with pytest.raises(PlotError, match="log must be 'x', 'y' or 'xy', not 'z'"):
+        plot(DF, "a", "y", path, log="z")
+    with pytest.raises(PlotError, match="no row has numbers or text in a and d"):
+        plot(DF[:3], "a", "d", path)
+    assert not path.exists()
