@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from psweep_dask.background import Sweep, submit
     from psweep_dask.batch import prep_batch
+    from psweep_dask.checking import check_calc_dir
     from psweep_dask.collecting import collect
     from psweep_dask.conduct import PsetFailedError
     from psweep_dask.database import df_read, df_write
     from psweep_dask.errors import PsweepError
+    from psweep_dask.exporting import export
     from psweep_dask.frame import df_filter_conds, df_print, df_to_json
+    from psweep_dask.labelled import to_xarray
     from psweep_dask.params import itr2params, merge_dicts, pgrid, plist
     from psweep_dask.pset import pset_sha1, rng
     from psweep_dask.recovery import load
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from psweep_dask.remaining_jobs import prep_rest
     from psweep_dask.resuming import resume
     from psweep_dask.retrying import reproduce, retry
+    from psweep_dask.run_report import status
     from psweep_dask.sweep import run, run_local
     from psweep_dask.transfer import pull, push
 
@@ -27,12 +31,14 @@ __all__ = [
     "PsetFailedError",
     "PsweepError",
     "Sweep",
+    "check_calc_dir",
     "collect",
     "df_filter_conds",
     "df_print",
     "df_read",
     "df_to_json",
     "df_write",
+    "export",
     "itr2params",
     "load",
     "merge_dicts",
@@ -50,7 +56,9 @@ __all__ = [
     "rng",
     "run",
     "run_local",
+    "status",
     "submit",
+    "to_xarray",
 ]
 
 # Imported when they are first asked for: a command of the shell needs few of them.
@@ -59,14 +67,17 @@ _HOMES = {
     "submit": "background",
     "prep_batch": "batch",
     "prep_rest": "remaining_jobs",
+    "check_calc_dir": "checking",
     "collect": "collecting",
     "PsetFailedError": "conduct",
     "df_read": "database",
     "df_write": "database",
     "PsweepError": "errors",
+    "export": "exporting",
     "df_filter_conds": "frame",
     "df_print": "frame",
     "df_to_json": "frame",
+    "to_xarray": "labelled",
     "itr2params": "params",
     "merge_dicts": "params",
     "pgrid": "params",
@@ -78,6 +89,7 @@ _HOMES = {
     "resume": "resuming",
     "reproduce": "retrying",
     "retry": "retrying",
+    "status": "run_report",
     "run": "sweep",
     "run_local": "sweep",
     "pull": "transfer",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import frame, recovery
+from psweep_dask import frame, notebook, recovery
 from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
 from psweep_dask.sweep import Sweeping
@@ -64,7 +64,7 @@ def submit(
     Returns
     -------
     Sweep
-        Shows how far it is, and gives the result.
+        Shows how far it is, in a notebook live, and gives the result.
 
     Raises
     ------
@@ -175,6 +175,15 @@ class Sweep:
         if self._result is None:
             raise RuntimeError(f"the thread of {self!r} has ended without a result")
         return self._result
+
+    def _repr_html_(self) -> str:
+        overview = self._sweeping.conduct.progress.overview
+        return notebook.run_html(
+            repr(self).partition(":")[0][1:], overview.numbers(), self.dashboard_link
+        )
+
+    def _ipython_display_(self) -> None:
+        notebook.show(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {status}" for status, number in self.progress.items())

@@ -6,24 +6,7 @@ from typing import Any
 
 from bokeh.core.templates import FILE
 
-# Colours that colour-blind people can tell apart, by Okabe and Ito; all stand out from white and
-# from black.
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#888888",
-)
-_COLOURS = {
-    "ok": BLUE,
-    "simulated": BLUE,
-    "prepared": GREEN,
-    "error": RED,
-    "timeout": ORANGE,
-    "killed": PURPLE,
-}
+from psweep_dask.colours import BLUE
 
 BARS: dict[str, Any] = {"fill_color": BLUE, "line_color": None}
 """How bars are drawn."""
@@ -83,17 +66,6 @@ WIDGET = """
 .bk-btn.bk-active { background: var(--line); }
 """
 """What can be chosen."""
-
-
-def colour_of(status: str) -> str:
-    """Give the colour of a ``_status``.
-
-    Examples
-    --------
-    >>> colour_of("ok") == colour_of("simulated") != colour_of("error")
-    True
-    """
-    return _COLOURS.get(status, GREY)
 
 
 def at_ease(plot: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from psweep_dask.colours import PALETTE
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
 from psweep_dask.optional import needed_for
-from psweep_dask.points import NONE, PALETTE, labels_of, points
+from psweep_dask.points import NONE, labels_of, points
 
 PICTURES = (".png", ".pdf", ".svg")
 """Suffixes of what matplotlib draws; bokeh makes .html."""

@@ -6,15 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from psweep_dask.colours import PALETTE
 from psweep_dask.record import Record
 
 NONE = "(none)"
 """Stands for no column, where one can be chosen for the colours."""
-
-PALETTE = (
-    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8ac00", "#888888"),
-)
-"""Colours that colour-blind people can tell apart, by Okabe and Ito; more texts share the last."""
 
 
 def points(

@@ -9,7 +9,8 @@ from typing import Any
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
 from bokeh.plotting import figure
 
-from psweep_dask.page_style import BLUE, QUIET, at_ease
+from psweep_dask.colours import BLUE
+from psweep_dask.page_style import QUIET, at_ease
 from psweep_dask.points import NONE
 
 

@@ -12,12 +12,14 @@ def test_public_names():
         "PsetFailedError",
         "PsweepError",
         "Sweep",
+        "check_calc_dir",
         "collect",
         "df_filter_conds",
         "df_print",
         "df_read",
         "df_to_json",
         "df_write",
+        "export",
         "itr2params",
         "load",
         "merge_dicts",
@@ -35,7 +37,9 @@ def test_public_names():
         "rng",
         "run",
         "run_local",
+        "status",
         "submit",
+        "to_xarray",
     ]
     assert ps.__version__ == version("psweep_dask")
 
