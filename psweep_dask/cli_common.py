@@ -15,7 +15,7 @@ from psweep_dask.errors import PsweepError
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
 
-CALC_DIR = click.argument("calc_dir", default="calc")
+CALC_DIR = click.argument("calc_dir", default="calc", type=click.Path())
 RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
 CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 WHERE = click.option(

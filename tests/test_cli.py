@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,22 @@ def test_errors_are_a_line_without_a_traceback(study_folder):
     message = command("psweep-dask", "resume", "nowhere", code=1)
     assert message.startswith("Error: there is no study in 'nowhere'")
     assert len(message.splitlines()) == 1
+
+
+def test_the_tab_key_completes_commands_options_and_folders(study_folder):
+    Path("calc").mkdir()
+
+    def completed(*words):
+        env = os.environ | {
+            "_PSWEEP_DASK_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(["psweep-dask", *words]),
+            "COMP_CWORD": str(len(words)),
+        }
+        done = subprocess.run(
+            [BIN / "psweep-dask"], env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    assert completed("exp") == ["plain,export"]
+    assert "plain,--where" in completed("export", "--")
+    assert completed("status", "c")[0].startswith("file,")  # bash completes the name itself
