@@ -69,10 +69,10 @@ def show(pset_id: str, calc_dir: str) -> None:
     \b
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import query, recovery
+    from psweep_dask import recovery, selecting
     from psweep_dask.layout import Layout
 
-    row = query.by_id(recovery.load(calc_dir), pset_id)
+    row = selecting.by_id(recovery.load(calc_dir), pset_id)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):

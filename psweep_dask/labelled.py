@@ -83,7 +83,7 @@ def to_xarray(
 
     dims = _checked(df, dims, repeats)
     params, results = params_and_results(df)
-    attrs = {name: _only_value(df, name) for name in params if name not in dims}
+    attrs = {name: only_value(df, name) for name in params if name not in dims}
     names = list(results if values is None else values)
     for name in names:
         if name not in df.columns:
@@ -153,8 +153,14 @@ def _with_result(df: pd.DataFrame) -> np.ndarray:
     return (df["_status"].isin(_WITH_RESULT) | df["_status"].isna()).to_numpy()
 
 
-def _only_value(df: pd.DataFrame, name: str) -> Any:
-    """Give the value that a parameter has in all rows."""
+def only_value(df: pd.DataFrame, name: str) -> Any:
+    """Give the value that a parameter has in all rows.
+
+    Raises
+    ------
+    LabelError
+        If it has more than one.
+    """
     try:
         known = df[name].unique()
     except TypeError:  # lists and the like have no hash, but can be written

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from bokeh.layouts import column, row
 from bokeh.models import (
     CheckboxButtonGroup,
@@ -37,6 +38,7 @@ class Plot:
         self._source = ColumnDataSource(empty, name="results")
         self._mapper = LinearColorMapper(Cividis256)
         self._rows: Sequence[Record] = ()
+        self._sent: dict[str, list[Any]] = {}
         self._drawn: tuple[Any, ...] = ()
         for choice in (self._x, self._y, self._by):
             choice.on_change("value", lambda attr, old, new: self._draw())
@@ -79,13 +81,28 @@ class Plot:
         labels = labels_of(data)
         if by != NONE and not texts and data["by"]:
             self._mapper.update(low=min(data["by"]), high=max(data["by"]))
-        if dict(self._source.data) != data:
-            self._source.data = data
+        if data != self._sent:
+            self._sent = data
+            self._source.data = compact(data)
         wanted = (x, y, by, texts, *logs, *map(tuple, labels))
         if wanted != self._drawn:
             self._drawn = wanted
             drawn = scatter(self._source, self._mapper, Axes(x, y, by, logs, labels), texts)
             self._place.children = [drawn]
+
+
+def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
+    """Make arrays of columns of numbers, which bokeh sends in a hundredth of the time.
+
+    Examples
+    --------
+    >>> compact({"x": [1, 2.5], "by": ["", ""]})
+    {'x': array([1. , 2.5]), 'by': ['', '']}
+    """
+    return {
+        name: values if any(isinstance(one, str) for one in values) else np.array(values, float)
+        for name, values in data.items()
+    }
 
 
 def columns_of(rows: Iterable[Record]) -> tuple[list[str], list[str], list[str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import Pset
+from psweep_dask.pset import DIGEST_SIZE, Pset, check_params
 
 
 class ParamsError(PsweepError):
@@ -139,6 +139,123 @@ def merge_dicts(*dicts: Any) -> Pset:
     for one in _flatten(dicts):
         merged.update(one)
     return merged
+
+
+def stargrid(
+    const: Mapping[str, Any],
+    vary: Sequence[Iterable[Mapping[str, Any]]],
+    vary_labels: Sequence[str] | None = None,
+    vary_label_col: str = "_vary",
+    skip_dups: bool = True,
+) -> list[Pset]:
+    """Vary parameters around a point, one after the other, instead of all in a grid.
+
+    Parameters
+    ----------
+    const : dict
+        The point in the middle of the star.
+    vary : list of lists of dict
+        What varies: results of `plist`, or of `itr2params` over a ``zip`` for parameters that vary
+        together.
+    vary_labels : list of str, optional
+        Names for the elements of `vary`.
+    vary_label_col : str, optional
+        Key under which each pset gets its label; beginning with an underscore, it stays out of
+        the hash.
+    skip_dups : bool, optional
+        Leave out psets that came before; the middle of the star is in each of its rays.
+
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    ParamsError
+        If there is not one label for each element of `vary`.
+    PsetError
+        With `skip_dups`, if a value has no reproducible hash.
+
+    Examples
+    --------
+    >>> const = {"a": 1, "b": 77}
+    >>> stargrid(const, [plist("a", [1, 2]), plist("b", [77, 88])], vary_labels=["a", "b"])
+    [{'a': 1, 'b': 77, '_vary': 'a'}, {'a': 2, 'b': 77, '_vary': 'a'},
+     {'a': 1, 'b': 88, '_vary': 'b'}]
+    """
+    rays = [_listed(one) for one in vary]
+    if vary_labels is not None and len(vary_labels) != len(rays):
+        raise ParamsError(f"{len(vary_labels)} vary_labels were given for {len(rays)} in vary")
+    params = []
+    for number, ray in enumerate(rays):
+        label = {} if vary_labels is None else {vary_label_col: vary_labels[number]}
+        params += [merge_dicts(const, one, label) for one in ray]
+    return filter_params_unique(params) if skip_dups else params
+
+
+def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
+    """Leave out psets that came before, whatever their keys with underscores say.
+
+    Parameters
+    ----------
+    params : iterable of dict
+
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    PsetError
+        If a value has no reproducible hash.
+
+    Examples
+    --------
+    >>> filter_params_unique([{"a": 1}, {"a": 2}, {"a": 1}])
+    [{'a': 1}, {'a': 2}]
+    """
+    first: dict[bytes, Pset] = {}
+    for digest, pset in with_digests(params):
+        first.setdefault(digest, pset)
+    return list(first.values())
+
+
+def filter_params_dup_hash(
+    params: Iterable[Mapping[str, Any]], hashes: Iterable[str]
+) -> list[Pset]:
+    """Leave out psets whose hash is among those given.
+
+    Parameters
+    ----------
+    params : iterable of dict
+    hashes : iterable of str
+        For instance the column ``_pset_sha1`` of a database.
+
+    Returns
+    -------
+    list of dict
+        Made in a time that grows with the number of psets plus that of hashes.
+
+    Raises
+    ------
+    PsetError
+        If a value has no reproducible hash.
+
+    Examples
+    --------
+    >>> from psweep_dask import pset_sha1
+    >>> filter_params_dup_hash([{"a": 1}, {"a": 2}], [pset_sha1({"a": 1})])
+    [{'a': 2}]
+    """
+    known = {bytes.fromhex(one) for one in hashes if isinstance(one, str)}
+    return [pset for digest, pset in with_digests(params) if digest not in known]
+
+
+def with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, Pset]]:
+    """Give the hash of each pset, and a copy of it."""
+    psets, digests = check_params(params)
+    for number, pset in enumerate(psets):
+        yield digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)], pset
 
 
 def _is_zipped(items: list[Any]) -> bool:

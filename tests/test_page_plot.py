@@ -39,7 +39,7 @@ def test_at_first_a_parameter_that_varies_and_a_result_are_shown():
     plot.update([])
     plot.update(ROWS)
     assert (plot._x.value, plot._y.value, plot._by.value) == ("a", "y", NONE)
-    assert plot._source.data["x"] == [1, 2]
+    assert plot._source.data["x"].tolist() == [1, 2]
 
 
 def test_what_was_chosen_stays_when_rows_come_and_goes_with_the_run():
@@ -49,7 +49,7 @@ def test_what_was_chosen_stays_when_rows_come_and_goes_with_the_run():
     plot._log.active = [1]
     plot.update(ROWS)
     assert (plot._x.value, plot._y.value) == ("c", "_pset_runtime")
-    assert plot._source.data["y"] == [0.1, 0.2, 0.3]
+    assert plot._source.data["y"].tolist() == [0.1, 0.2, 0.3]
     plot.forget()
     plot.update([{"q": 1, "_pset_seq": 0, "r": 2}])
     assert (plot._x.value, plot._y.value, plot._by.value) == ("q", "r", NONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from psweep_dask.errors import PsweepError
@@ -33,7 +34,7 @@ def where(df: pd.DataFrame, expression: str) -> pd.DataFrame:
     >>> where(df, "c > 1")
     Traceback (most recent call last):
         ...
-    psweep_dask.query.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
+    psweep_dask.selecting.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
     """
     if "@" in expression:  # pandas would look for variables of ours
         raise QueryError(f"{expression!r}: '@' stands for a variable, and there is none here")
@@ -60,11 +61,17 @@ def by_id(df: pd.DataFrame, beginning: str) -> pd.Series:
     >>> int(by_id(pd.DataFrame({"_pset_id": ["1a", "2b"], "a": [7, 8]}), "2")["a"])
     8
     """
+    return df.iloc[place_of(df, beginning)]
+
+
+def place_of(df: pd.DataFrame, beginning: str) -> int:
+    """Find the place of that row."""
     if "_pset_id" not in df.columns:
         raise QueryError("the database has no column _pset_id, so its rows cannot be found")
-    found = df[df["_pset_id"].str.startswith(beginning, na=False)]
+    ids = df["_pset_id"].astype(str)
+    found = np.flatnonzero(ids.str.startswith(beginning))
     if len(found) != 1:
-        ids = ", ".join(found["_pset_id"].iloc[:5])
-        many = f"{len(found)} psets have an id that begins with it: {ids}" if len(found) else ""
+        known = ", ".join(ids.iloc[found[:5]])
+        many = f"{len(found)} psets have an id that begins with it: {known}" if len(found) else ""
         raise QueryError(f"{beginning!r}: {many or 'no pset has an id that begins so'}")
-    return found.iloc[0]
+    return int(found[0])

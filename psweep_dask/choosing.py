@@ -1,0 +1,137 @@
+"""Psets chosen from lists of them: those that meet a condition, and those not done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+
+from psweep_dask import selecting
+from psweep_dask.params import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
+from psweep_dask.pset import Pset, check_params
+
+DONE = frozenset({"ok", "simulated"})
+"""Values of ``_status`` of a row with a result."""
+
+Condition = str | Callable[[Mapping[str, Any]], bool]
+
+
+def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]:
+    """Give the psets of which a database has no result: never run, or failed.
+
+    Parameters
+    ----------
+    df : DataFrame
+    params : iterable of dict
+
+    Returns
+    -------
+    list of dict
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> df = ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync", save=False)
+    >>> missing(df, ps.plist("a", [1, 2, 3]))
+    [{'a': 3}]
+    """
+    if "_pset_sha1" not in df.columns:
+        if len(df):
+            raise ParamsError("the DataFrame has no column _pset_sha1 to compare params with")
+        return check_params(params)[0]
+    done = df["_status"].isin(DONE) if "_status" in df.columns else slice(None)
+    return filter_params_dup_hash(params, df.loc[done, "_pset_sha1"])
+
+
+@overload
+def where(params: pd.DataFrame, condition: Condition) -> pd.DataFrame: ...
+@overload
+def where(params: Sequence[Mapping[str, Any]], condition: Condition) -> list[Pset]: ...
+
+
+def where(
+    params: Sequence[Mapping[str, Any]] | pd.DataFrame, condition: Condition
+) -> list[Pset] | pd.DataFrame:
+    """Choose psets, or rows of a database, by a condition.
+
+    Parameters
+    ----------
+    params : list of dict or DataFrame
+    condition : str or callable
+        An expression such as ``a < b and c == "x"``, as `pandas.DataFrame.query` takes it; or a
+        function of a pset (or row) that gives True for those to keep.
+
+    Returns
+    -------
+    list of dict or DataFrame
+        What was passed, without the others. A pset that lacks a key of the expression is left
+        out, as far as pandas finds a comparison with NaN false.
+
+    Raises
+    ------
+    QueryError
+        If the expression cannot be understood.
+
+    Examples
+    --------
+    >>> params = [{"a": 1, "b": 2}, {"a": 3, "b": 2}]
+    >>> where(params, "a < b")
+    [{'a': 1, 'b': 2}]
+    >>> where(params, lambda pset: pset["a"] == 3)
+    [{'a': 3, 'b': 2}]
+    """
+    if isinstance(params, pd.DataFrame):
+        if isinstance(condition, str):
+            return selecting.where(params, condition) if len(params) else params
+        rows: list[dict[Any, Any]] = params.to_dict("records")
+        return params[[bool(condition(row)) for row in rows]]
+    psets = check_params(params)[0]
+    mask = _mask(psets, condition)
+    return [pset for pset, chosen in zip(psets, mask, strict=True) if chosen]
+
+
+def conditional(
+    params: Sequence[Mapping[str, Any]], condition: Condition, *plists: Iterable[Mapping[str, Any]]
+) -> list[Pset]:
+    """Give further parameters to those psets that meet a condition; others stay as they are.
+
+    Parameters
+    ----------
+    params : list of dict
+    condition : str or callable
+        As in `where`.
+    *plists : lists of dict
+        As for `pgrid`: each pset that is chosen is repeated for each combination of these.
+
+    Returns
+    -------
+    list of dict
+
+    Examples
+    --------
+    >>> from psweep_dask import plist
+    >>> solvers = plist("solver", ["lu", "cg"])
+    >>> conditional(solvers, 'solver == "cg"', plist("tol", [0.1, 0.01]))
+    [{'solver': 'lu'}, {'solver': 'cg', 'tol': 0.1}, {'solver': 'cg', 'tol': 0.01}]
+    """
+    psets = check_params(params)[0]
+    more = pgrid(*plists)
+    mask = _mask(psets, condition)
+    return [
+        merge_dicts(pset, one)
+        for pset, chosen in zip(psets, mask, strict=True)
+        for one in (more if chosen else [{}])
+    ]
+
+
+def _mask(psets: list[Pset], condition: Condition) -> list[bool]:
+    if not isinstance(condition, str):
+        return [bool(condition(pset)) for pset in psets]
+    if not psets:
+        return []
+    table = pd.DataFrame(psets)
+    chosen = np.zeros(len(psets), dtype=bool)
+    chosen[selecting.where(table, condition).index] = True
+    return chosen.tolist()

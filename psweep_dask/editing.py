@@ -1,0 +1,187 @@
+"""Changes that users make to the database of a study, while nobody else writes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+
+from psweep_dask import columns, database, recovery, selecting
+from psweep_dask.errors import PsweepError
+from psweep_dask.layout import Layout
+from psweep_dask.past import check_study
+from psweep_dask.pset import RESERVED_FIELDS
+
+log = logging.getLogger("psweep_dask")
+
+
+class EditError(PsweepError):
+    """A change that cannot be made as asked; nothing was changed."""
+
+
+def df_update(
+    calc_dir: str | os.PathLike[str],
+    values: Mapping[str, Any],
+    where: str | None = None,
+    *,
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+) -> pd.DataFrame:
+    """Set columns of the database on disk, such as "study", while its lock is held.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+    values : Mapping
+        By the name of a column, new or old: one value for all rows, a list with one for each, or
+        a function that is given the rows, as a DataFrame, and gives such a list.
+    where : str, optional
+        Only rows that meet this expression, as in `where`; a new column has gaps elsewhere.
+    database_dir, database_basename
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        The whole database. Runs that go on are not disturbed; their rows come later.
+
+    Raises
+    ------
+    EditError
+        If a column is book-keeping, or a list has another length than there are rows.
+    PsweepError
+        If there is no study.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> _ = ps.run(lambda pset: {"y": pset["a"] ** 2}, ps.plist("a", [1, 2, 3]), cluster="sync")
+    >>> df = df_update("calc", {"study": "first", "root": lambda df: df.y**0.5})
+    >>> df = df_update("calc", {"study": "second"}, where="a == 3")
+    >>> df[["study", "root"]].to_dict("list")
+    {'study': ['first', 'first', 'second'], 'root': [1.0, 2.0, 3.0]}
+    """
+    if bad := [name for name in values if name in RESERVED_FIELDS or not isinstance(name, str)]:
+        raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
+    layout = Layout(calc_dir, database_dir, database_basename)
+    with _opened(layout) as df:
+        chosen = df if where is None or df.empty else selecting.where(df, where)
+        places = chosen.index.to_numpy()
+        new = df.copy(deep=False)
+        for name, value in values.items():
+            new[name] = _changed(df, name, places, value(chosen) if callable(value) else value)
+        return _write(layout, new)
+
+
+def delete(
+    calc_dir: str | os.PathLike[str],
+    where: str,
+    *,
+    folders: bool = False,
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+) -> pd.DataFrame:
+    """Delete rows of the database on disk; a copy of it as it was is kept beside it.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+    where : str
+        Which rows: an expression as in `where`.
+    folders : bool, optional
+        Delete the folders of these psets as well, of which there is no copy. They are named in
+        any case.
+    database_dir, database_basename
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        The whole database.
+
+    Raises
+    ------
+    QueryError
+        If the expression cannot be understood.
+    PsweepError
+        If there is no study.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> _ = ps.run(lambda pset: {}, ps.plist("a", [1, 2, 3]), cluster="sync")
+    >>> delete("calc", "a > 1").a.tolist()
+    [1]
+    >>> len(list(Layout("calc").root.glob("database.pk.deleted-*")))
+    1
+    """
+    layout = Layout(calc_dir, database_dir, database_basename)
+    with _opened(layout) as df:
+        gone = selecting.where(df, where) if len(df) else df
+        if gone.empty:
+            log.warning("no row meets %r; nothing was deleted", where)
+            return _as_loaded(df)
+        copy = database.aside_path(layout.database_path, "deleted")
+        shutil.copy2(layout.database_path, copy)
+        left = _write(layout, df.drop(index=gone.index))
+        log.warning("deleted %d rows; the database as it was is %s", len(gone), copy)
+        _see_to_folders(layout, gone, folders)
+        return left
+
+
+@contextmanager
+def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
+    """Give the database with rows numbered from 0, its lock held and dead runs merged."""
+    check_study(layout)
+    with layout.lock():
+        df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
+        database.check(df, str(layout.database_path))
+        yield df.reset_index(drop=True)
+
+
+def _write(layout: Layout, df: pd.DataFrame) -> pd.DataFrame:
+    df = columns.portable(_as_loaded(df))
+    database.df_write(df, layout.database_path)
+    return df
+
+
+def _as_loaded(df: pd.DataFrame) -> pd.DataFrame:
+    return df.set_index(pd.DatetimeIndex(df["_time_utc"].array)) if "_time_utc" in df else df
+
+
+def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
+    """Give a column with values in some of its places."""
+    if isinstance(value, pd.Series):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        if len(value) != len(places):
+            raise EditError(f"{name!r}: {len(value)} values were given for {len(places)} rows")
+        values = list(value)
+    else:
+        values = [value] * len(places)
+    cells: list[Any] = [columns.MISSING] * len(df)
+    if name in df.columns:
+        gaps = df[name].isna()
+        cells = [
+            columns.MISSING if gap and df[name].dtype != object else cell
+            for cell, gap in zip(df[name].tolist(), gaps, strict=True)
+        ]
+    for place, one in zip(places, values, strict=True):
+        cells[place] = one
+    return columns.column(name, cells, len(df))
+
+
+def _see_to_folders(layout: Layout, gone: pd.DataFrame, remove: bool) -> None:
+    ids = gone["_pset_id"].dropna() if "_pset_id" in gone.columns else ()
+    found = [folder for one in ids if (folder := layout.pset_folder(one).path).is_dir()]
+    for folder in found:
+        if remove:
+            shutil.rmtree(folder)
+    if found:
+        verb = "deleted" if remove else "these stay; folders=True deletes them"
+        log.warning("folders of these psets: %s (%s)", ", ".join(map(str, found)), verb)

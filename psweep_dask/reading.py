@@ -1,0 +1,130 @@
+"""Psets from files and tables that others have made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from psweep_dask.params import ParamsError
+from psweep_dask.pset import Pset, check_params
+
+SUFFIXES = (".csv", ".json", ".yaml", ".yml")
+
+
+def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
+    r"""Read psets from a table: a CSV, JSON or YAML file, or a DataFrame.
+
+    Parameters
+    ----------
+    source : str, PathLike or DataFrame
+        JSON and YAML hold a list of mappings. In CSV, the first line has the names, and cells are
+        numbers, ``true`` and ``false``, JSON lists and mappings, or else text.
+
+    Returns
+    -------
+    list of dict
+        Empty cells of a CSV file, and gaps (None, NaN) of a DataFrame, are no keys. Numbers that
+        are written without a point are int.
+
+    Raises
+    ------
+    ParamsError
+        If the file is not of these kinds, or cannot be read as what it says.
+    PsetError
+        If the psets cannot be run.
+
+    Notes
+    -----
+    For the database of a study, `to_params` is the better choice: it gives psets back exactly.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "params.csv")
+    ...     _ = path.write_text("a,b\n1,x\n2.5,\n")
+    ...     read_params(path)
+    [{'a': 1, 'b': 'x'}, {'a': 2.5}]
+    """
+    if isinstance(source, pd.DataFrame):
+        return check_params(list(_rows(source)))[0]
+    path = Path(source)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = _read(path, stream)
+    except (ValueError, yaml.YAMLError) as err:
+        raise ParamsError(f"{os.fspath(path)!r} cannot be read: {err}") from err
+    if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
+        raise ParamsError(
+            f"{os.fspath(path)!r} must hold a list of mappings, one for each pset, such as "
+            '[{"a": 1}, {"a": 2}]'
+        )
+    return check_params(rows)[0]
+
+
+def _read(path: Path, stream: Any) -> Any:
+    if path.suffix == ".csv":
+        return list(_csv_rows(stream))
+    if path.suffix == ".json":
+        return json.load(stream)
+    if path.suffix in (".yaml", ".yml"):
+        return yaml.load(stream, Loader=_Loader)  # noqa: S506  (it is a SafeLoader)
+    raise ParamsError(
+        f"{os.fspath(path)!r} ends in {path.suffix!r}; params are read from {', '.join(SUFFIXES)}"
+    )
+
+
+def _csv_rows(stream: Any) -> Iterator[Pset]:
+    reader = csv.DictReader(stream, skipinitialspace=True)
+    names = reader.fieldnames or []
+    if len(set(names)) < len(names) or not all(names):
+        raise ParamsError(f"the columns need names of their own, not {', '.join(map(repr, names))}")
+    for row in reader:
+        if None in row:
+            raise ParamsError(f"line {reader.line_num} has more cells than there are names")
+        yield {name: _cell(text) for name, text in row.items() if text not in ("", None)}
+
+
+def _cell(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _rows(df: pd.DataFrame) -> Iterator[Pset]:
+    cells = [df.iloc[:, at].tolist() for at in range(df.shape[1])]  # Python's own types
+    names = [str(name) for name in df.columns]
+    for row in zip(*cells, strict=True):
+        yield {name: _of_python(one) for name, one in zip(names, row, strict=True) if not _gap(one)}
+
+
+def _of_python(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp) and not value.nanosecond:
+        return value.to_pydatetime()
+    return value
+
+
+def _gap(value: Any) -> bool:
+    return value is None or value is pd.NaT or value is pd.NA or value != value
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as the number that it is to everybody but YAML 1.1."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
+    list("-+.0123456789"),
+)

@@ -1,0 +1,90 @@
+"""Numbers between two bounds: on a logarithmic scale, and whole ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from psweep_dask.params import ParamsError
+
+
+def logspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    offset: float = 0,
+    log_func: Callable[[Any], Any] = np.log10,
+    **kwds: Any,
+) -> np.ndarray:
+    """Give numbers that are evenly spaced on a logarithmic scale, between real bounds.
+
+    Parameters
+    ----------
+    start, stop : float
+        The first and the last number, not exponents as in `numpy.logspace`.
+    num : int, optional
+        How many.
+    offset : float, optional
+        Added before the logarithm is taken and subtracted afterwards: the larger it is, the more
+        even is the spacing. With one, bounds may be zero.
+    log_func : callable, optional
+        The logarithm to the ``base=`` among `kwds`, if there is one.
+    **kwds
+        Passed to `numpy.logspace`.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Raises
+    ------
+    ParamsError
+        If a bound plus `offset` is not above zero.
+
+    Examples
+    --------
+    >>> logspace(1, 100, 3).tolist()
+    [1.0, 10.0, 100.0]
+    >>> logspace(0, 2, 3, offset=1).round(2).tolist()
+    [0.0, 0.73, 2.0]
+    """
+    for bound in (start, stop):
+        if not 0 < bound + offset < math.inf:
+            raise ParamsError(
+                f"a logarithmic scale needs bounds above zero, not {bound!r}"
+                + (f" + {offset!r}" if offset else "; offset= shifts them, such as offset=1")
+            )
+    numbers = np.logspace(log_func(start + offset), log_func(stop + offset), num, **kwds) - offset
+    if len(numbers):
+        numbers[0] = start  # exactly, whatever rounding has made of it
+    if len(numbers) > 1 and kwds.get("endpoint", True):
+        numbers[-1] = stop
+    return np.asarray(numbers)
+
+
+def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
+    """Give whole numbers that are as evenly spaced as they can be, each once.
+
+    Parameters
+    ----------
+    *args, **kwds
+        As for `numpy.linspace`.
+    dtype : data-type, optional
+
+    Returns
+    -------
+    numpy.ndarray
+        Fewer numbers than were asked for, if there are not so many.
+
+    Examples
+    --------
+    >>> intspace(0, 10, 5).tolist()
+    [0, 2, 5, 8, 10]
+    >>> intspace(3, 1, 10).tolist()
+    [3, 2, 1]
+    """
+    numbers = np.rint(np.linspace(*args, **kwds)).astype(dtype)
+    return np.array(list(dict.fromkeys(numbers.tolist())), dtype=dtype)

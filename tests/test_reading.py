@@ -1,0 +1,85 @@
+"""Psets from files: numbers are numbers, text is text, and ints stay ints."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import psweep_dask as ps
+from psweep_dask.params import ParamsError
+from psweep_dask.pset import PsetError
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_csv(tmp_path):
+    text = 'a, b,c,d\n1,x,true,"[1, 2]"\n,1e-3,False,001\n2.0,"a ""b""",,null\n'
+    rows = ps.read_params(written(tmp_path, "x.csv", "\ufeff" + text))
+    assert rows == [
+        {"a": 1, "b": "x", "c": True, "d": [1, 2]},
+        {"b": 0.001, "c": False, "d": "001"},
+        {"a": 2.0, "b": 'a "b"', "d": None},
+    ]
+    assert type(rows[0]["a"]) is int
+    assert type(rows[2]["a"]) is float
+
+
+def test_json_and_yaml(tmp_path):
+    params = [{"a": 1, "b": {"c": [1.5, None]}}, {"a": "x"}]
+    assert ps.read_params(written(tmp_path, "x.json", json.dumps(params))) == params
+    text = "- {a: 1, b: 1e-3, c: 2E5, e: abc}\n- a: 2026-01-02\n  b: -1.5e+3\n  c: 12e\n"
+    assert ps.read_params(written(tmp_path, "x.yaml", text)) == [
+        {"a": 1, "b": 0.001, "c": 200000.0, "e": "abc"},
+        {"a": dt.date(2026, 1, 2), "b": -1500.0, "c": "12e"},
+    ]
+
+
+def test_a_dataframe():
+    df = pd.DataFrame(
+        {"a": [1, 2], "b": [0.5, np.nan], "c": ["x", None], "t": pd.to_datetime(["2026-01-02"] * 2)}
+    )
+    time = dt.datetime(2026, 1, 2)
+    rows = ps.read_params(df)
+    assert rows == [{"a": 1, "b": 0.5, "c": "x", "t": time}, {"a": 2, "t": time}]
+    assert type(rows[0]["a"]) is int
+    assert type(rows[0]["t"]) is dt.datetime
+
+
+def test_what_is_exported_is_read_again(tmp_path):
+    params = [{"a": 1, "b": [1, 2]}, {"a": 2, "c": "x"}, {"a": 3, "d": True}]
+    for suffix in ("csv", "json"):
+        ps.export(pd.DataFrame(params, dtype=object), tmp_path / f"x.{suffix}")
+    assert ps.read_params(tmp_path / "x.csv") == params
+    from_json = ps.read_params(tmp_path / "x.json")
+    assert [{k: v for k, v in one.items() if v is not None} for one in from_json] == params
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.json", "{", "cannot be read: Expecting property name"),
+        ("x.json", '{"a": 1}', "must hold a list of mappings"),
+        ("x.yaml", "a: [", "cannot be read"),
+        ("x.csv", "a,a\n1,2\n", "names of their own, not 'a', 'a'"),
+        ("x.csv", "a\n1,2\n", "line 2 has more cells"),
+        ("x.txt", "", "ends in '.txt'; params are read from .csv"),
+    ],
+)
+def test_what_cannot_be_read_is_named(name, text, message, tmp_path):
+    with pytest.raises(ParamsError, match=message):
+        ps.read_params(written(tmp_path, name, text))
+
+
+def test_reserved_names_are_an_error_and_a_missing_file_is_what_it_is(tmp_path):
+    with pytest.raises(PsetError, match="'_run_id' is reserved"):
+        ps.read_params(written(tmp_path, "x.csv", "_run_id\n1\n"))
+    with pytest.raises(FileNotFoundError):
+        ps.read_params(tmp_path / "nowhere.csv")
