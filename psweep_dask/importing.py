@@ -12,7 +12,7 @@ from psweep_dask import columns, database, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.merging import add_rows, copy_folders
-from psweep_dask.pset import PsetError, pset_sha1
+from psweep_dask.pset import SEED_FIELDS, PsetError, pset_sha1
 
 _NEEDED = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq")
 _HASH = "_pset_hash"
@@ -103,7 +103,7 @@ def _converted(old: pd.DataFrame, calc_dir: str, path: Path) -> pd.DataFrame:
     for name, value in (("_status", "ok"), ("_exc_txt", None), ("_attempt", 1)):
         cells.setdefault(name, [value] * len(old))
     order = columns.ColumnOrder()
-    order.add(tuple(cells))
+    order.add((*map(str, params), *(name for name in SEED_FIELDS if name in cells), *cells))
     df = pd.DataFrame({name: columns.column(name, cells[name], len(old)) for name in order.names()})
     df.index = pd.DatetimeIndex(df["_time_utc"].array)
     if df["_pset_id"].duplicated().any():

@@ -1,0 +1,66 @@
+"""New points are where the curve is badly resolved."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import psweep_dask as ps
+from psweep_dask.labelled import LabelError
+from psweep_dask.params import ParamsError
+
+
+def run(func, params, **options):
+    return ps.run(func, params, cluster="sync", progress=False, **options)
+
+
+def step(pset):
+    return {"y": math.tanh(50 * (pset["x"] - 0.3))}
+
+
+def test_rounds_of_refinement_close_in_on_a_step(study_folder):
+    df = run(step, ps.pgrid(ps.plist("x", [0.0, 0.5, 1.0]), ps.plist("k", [7])))
+    for _ in range(3):
+        params = ps.refine(df, "x", "y", n=8)
+        assert all(one["k"] == 7 for one in params)
+        assert not {one["x"] for one in params} & set(df.x)
+        df = run(step, params)
+    assert len(df) == 27
+    near = df.x.between(0.2, 0.4)
+    assert near.sum() > 15
+    sorted_ = df.sort_values("x")
+    assert sorted_.y.diff().max() < 0.5  # with even steps, it is 1.4
+
+
+def test_whole_numbers_stay_whole_and_do_not_come_twice():
+    df = run(lambda p: {"y": p["n"] ** 2}, ps.plist("n", [0, 4, 8]), save=False)
+    params = ps.refine(df, "n", "y", n=20)
+    assert sorted(one["n"] for one in params) == [1, 2, 3, 5, 6, 7]
+    assert {type(one["n"]) for one in params} == {int}
+
+
+def test_repeats_and_failures_do_not_matter():
+    def func(pset):
+        if pset["x"] == 0.5:
+            raise ValueError("no 0.5")
+        return step(pset)
+
+    df = run(func, ps.plist("x", [0.0, 0.0, 0.5, 1.0]), save=False)
+    (one,) = ps.refine(df, "x", "y", n=1)
+    assert one == {"x": 0.5}
+
+
+def test_bad_input_is_named():
+    df = run(step, ps.pgrid(ps.plist("x", [0.0, 1.0]), ps.plist("k", [1, 2])), save=False)
+    with pytest.raises(LabelError, match="'k' varies too"):
+        ps.refine(df, "x", "y")
+    df = df[df.k == 1]
+    with pytest.raises(ParamsError, match="no column 'q'"):
+        ps.refine(df, "q", "y")
+    with pytest.raises(ParamsError, match="n must be a whole number above zero, not 0"):
+        ps.refine(df, "x", "y", n=0)
+    with pytest.raises(ParamsError, match="1 values of 'x' have a number as 'y'"):
+        ps.refine(df[:1], "x", "y")
+    with pytest.raises(ParamsError, match="'_pset_id' holds no numbers"):
+        ps.refine(df, "_pset_id", "y")
