@@ -122,12 +122,17 @@ def quiet() -> None:
     logging.getLogger("psweep_dask").addHandler(logging.NullHandler())
 
 
+def timed(call: Callable[[], object]) -> float:
+    """Give the seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def _timed(call: Callable[[], object], prepare: Callable[[], object]) -> float:
     with study_folder():
         prepare()
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
+        return timed(call)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -103,30 +104,32 @@ def _json(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
 
 
 def _json_chunks(df: pd.DataFrame) -> Iterator[bytes]:
-    encoder = json.JSONEncoder(ensure_ascii=False)
-    names = [str(name) for name in df.columns]
+    names = [encode_basestring(str(name)).replace("%", "%%") for name in df.columns]
+    row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
     before = "["
     for start in range(0, len(df), CHUNK):
         some = df.iloc[start : start + CHUNK]
-        columns = [_plain_column(some.iloc[:, at]) for at in range(len(names))]
-        rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
-        yield (before + ",\n".join(map(encoder.encode, rows))).encode(errors="surrogateescape")
+        columns = [_json_column(some.iloc[:, at]) for at in range(len(names))]
+        rows = map(row.__mod__, zip(*columns, strict=True))
+        yield (before + ",\n".join(rows)).encode(errors="surrogateescape")
         before = ",\n"
     yield b"]" if len(df) else b"[]"
 
 
-def _plain_column(column: pd.Series) -> list[Any]:
+def _json_column(column: pd.Series) -> list[str]:
+    """Write each value of a column as JSON: whole columns at once, which is quick."""
     kind = column.dtype.kind
-    if kind in "biu":
-        return column.tolist()
+    if kind in "iu":
+        return list(map(repr, column.tolist()))
     if kind == "f":
-        numbers = column.to_numpy()
-        if np.isfinite(numbers).all():
-            return list(numbers.tolist())
-        return [value if math.isfinite(value) else None for value in numbers.tolist()]
+        return [repr(one) if math.isfinite(one) else "null" for one in column.tolist()]
+    if isinstance(column.dtype, np.dtype) and kind == "M":
+        times = np.datetime_as_string(column.to_numpy()).tolist()
+        return ["null" if one == "NaT" else f'"{one}"' for one in times]
     if column.dtype == "str":
-        return column.astype(object).where(column.notna(), None).tolist()
-    return [plain(value) for value in column]
+        texts = column.tolist()
+        return [encode_basestring(one) if isinstance(one, str) else "null" for one in texts]
+    return list(map(as_text, column))
 
 
 def _csv_cell(value: Any) -> Any:

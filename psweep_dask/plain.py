@@ -56,7 +56,7 @@ def as_text(value: Any) -> str:
     >>> as_text({"a": (1, None)})
     '{"a": [1, null]}'
     """
-    return json.dumps(plain(value), ensure_ascii=False)
+    return _encode(plain(value))
 
 
 def _rarer(value: Any) -> Any:
@@ -86,6 +86,8 @@ def _in_order(values: list[Any]) -> list[Any]:
     except TypeError:  # of types that cannot be compared
         return sorted(values, key=as_text)
 
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(pd.NaT), lambda value: None),
