@@ -87,3 +87,72 @@ def pool_map() -> Iterator[Call]:
 def pool_imap() -> Iterator[Call]:
     with multiprocessing.Pool(WORKERS) as pool:
         yield lambda func, params: len(list(pool.imap(func, params, chunksize=1)))
+
+
+@contextmanager
+def xyzpy_runner() -> Iterator[Call]:
+    """It makes a labelled array instead of a DataFrame."""
+    import xyzpy
+
+    def call(func: Func, params: list[Pset]) -> int:
+        runner = xyzpy.Runner(lambda a: func({"a": a})["y_"], var_names="y_")
+        combos = {"a": [pset["a"] for pset in params]}
+        made = runner.run_combos(combos, parallel=True, num_workers=WORKERS, verbosity=0)
+        return int(made["y_"].notnull().sum())
+
+    yield call
+
+
+@contextmanager
+def ray_tasks() -> Iterator[Call]:
+    import ray
+
+    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+
+    def call(func: Func, params: list[Pset]) -> int:
+        remote = ray.remote(func)
+        return len(ray.get([remote.remote(pset) for pset in params]))
+
+    try:
+        yield call
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def executorlib_submit() -> Iterator[Call]:
+    from executorlib import SingleNodeExecutor
+
+    with SingleNodeExecutor(max_workers=WORKERS, block_allocation=True) as executor:
+
+        def call(func: Func, params: list[Pset]) -> int:
+            futures = [executor.submit(func, pset) for pset in params]
+            return len([one.result() for one in futures])
+
+        yield call
+
+
+@contextmanager
+def parsl_apps() -> Iterator[Call]:
+    import parsl
+    from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    workers = HighThroughputExecutor(
+        address="127.0.0.1",
+        max_workers_per_node=WORKERS,
+        provider=LocalProvider(init_blocks=1, max_blocks=1),
+    )
+    parsl.load(Config(executors=[workers], run_dir="parsl", initialize_logging=False))
+
+    def call(func: Func, params: list[Pset]) -> int:
+        app = parsl.python_app(func)
+        futures = [app(pset) for pset in params]
+        return len([one.result() for one in futures])
+
+    try:
+        yield call
+    finally:
+        parsl.dfk().cleanup()
+        parsl.clear()

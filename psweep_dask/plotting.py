@@ -142,7 +142,7 @@ def _picture(path: Path, data: dict[str, list[Any]], names: Any, logs: list[bool
         axes.scatter(data["x"], data["y"], color=PALETTE[0], **how)
     elif any(isinstance(value, str) for value in data["by"]):
         rows = pd.DataFrame(data)
-        for name, some in rows.groupby("by"):
+        for name, some in rows.groupby("by", sort=False):
             axes.scatter(some["x"], some["y"], color=some["colour"], label=name, **how)
         axes.legend(title=by)
     else:

@@ -18,6 +18,8 @@ def points(
 ) -> dict[str, list[Any]]:
     """Give what is drawn of rows: those that have all, and can be drawn on these axes.
 
+    Colours stand for names, or for numbers if there are more than `PALETTE` has.
+
     Examples
     --------
     >>> rows = [{"a": 1, "y": 2.0, "_pset_seq": 7}, {"a": 0, "y": 1.0, "_pset_seq": 8}]
@@ -34,9 +36,7 @@ def points(
         for one in found
         if all(_fits(value, log) for value, log in zip(one, (*logs, False), strict=False))
     ]
-    if any(isinstance(one[2], str) for one in found):
-        found = [(x, y, str(value), pset) for x, y, value, pset in found]
-    known = list(dict.fromkeys(sorted({one[2] for one in found})))
+    found, known = _grouped(found)
     colours = {one: PALETTE[min(at, len(PALETTE) - 1)] for at, one in enumerate(known)}
     return {
         "x": [one[0] for one in found],
@@ -45,6 +45,22 @@ def points(
         "colour": [colours[one[2]] for one in found],
         "pset": [one[3] for one in found],
     }
+
+
+def _grouped(found: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Give points that have names, or few values, in groups with names; and what groups there are.
+
+    On a scale of colours, 1 and 10 look the same beside 1000.
+    """
+    known = {one[2] for one in found}
+    named = any(isinstance(value, str) for value in known)
+    if not named and len(known) > len(PALETTE):
+        return found, sorted(known)
+    order = sorted(known, key=str if named else None)
+    names = {value: value if isinstance(value, str) else f"{value:.6g}" for value in order}
+    place = {value: at for at, value in enumerate(order)}
+    found = sorted(found, key=lambda one: place[one[2]])  # legends stand in the order of points
+    return [(x, y, names[by], pset) for x, y, by, pset in found], list(names.values())
 
 
 def _fits(value: Any, log: bool) -> bool:

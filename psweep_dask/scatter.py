@@ -80,6 +80,7 @@ def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, tex
     tips += [(axes.by, "@by")] if coloured else []
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
     if texts and coloured:
+        plot.add_layout(plot.legend[0], "right")  # where it covers no point
         plot.legend.title = axes.by
         plot.legend.background_fill_alpha = 0.0
         plot.legend.label_text_color = plot.legend.title_text_color = QUIET

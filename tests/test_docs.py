@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["after.md"])
+@pytest.mark.parametrize("page", ["after.md", "space.md"])
 def test_the_blocks_of_a_page_are_a_script(page, study_folder):
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S)
     assert blocks

@@ -30,8 +30,15 @@ def test_rows_are_drawn_that_have_a_place_on_the_axes(logs, seqs):
 
 def test_each_text_has_a_colour_of_its_own():
     drawn = points(ROWS, "a", "_pset_runtime", "kind", [False, False])
-    assert drawn["by"] == ["odd", "even", "odd"]
-    assert drawn["colour"][0] == drawn["colour"][2] != drawn["colour"][1]
+    assert drawn["by"] == ["even", "odd", "odd"]
+    assert drawn["colour"][1] == drawn["colour"][2] != drawn["colour"][0]
+
+
+def test_few_numbers_are_a_legend_in_their_order_and_many_a_scale():
+    rows = [{"a": 1, "y": 1, "b": one, "_pset_seq": 0} for one in (100, 1, 10)]
+    assert points(rows, "a", "y", "b", [False, False])["by"] == ["1", "10", "100"]
+    rows = [{"a": 1, "y": 1, "b": one, "_pset_seq": 0} for one in range(9)]
+    assert points(rows, "a", "y", "b", [False, False])["by"] == list(range(9))
 
 
 def test_at_first_a_parameter_that_varies_and_a_result_are_shown():
@@ -49,7 +56,7 @@ def test_what_was_chosen_stays_when_rows_come_and_goes_with_the_run():
     plot._log.active = [1]
     plot.update(ROWS)
     assert (plot._x.value, plot._y.value) == ("c", "_pset_runtime")
-    assert plot._source.data["y"].tolist() == [0.1, 0.2, 0.3]
+    assert plot._source.data["y"].tolist() == [0.2, 0.1, 0.3]
     plot.forget()
     plot.update([{"q": 1, "_pset_seq": 0, "r": 2}])
     assert (plot._x.value, plot._y.value, plot._by.value) == ("q", "r", NONE)
