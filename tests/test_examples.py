@@ -33,6 +33,9 @@ NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
 """A script is an example, and so is a folder of scripts that are started in the order of names."""
 
 SLOW = {"benchmark_shell_command.py", "forced_pendulum.py", "vary_2_params_parallel.py"}
+FAILING = {"failures.py"}
+"""What some psets do in there is the point of it."""
+
 LEFT_BEHIND = shutil.ignore_patterns("calc", "calc.*", "*.png", "__pycache__")
 
 
@@ -64,7 +67,8 @@ def start(name: str, tmp_path: Path) -> Finished:
         command = [sys.executable, script.name]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        assert all(line.startswith("psweep_dask: ") for line in done.stderr.splitlines())
+        told = done.stderr.splitlines()
+        assert name in FAILING or all(line.startswith("psweep_dask: ") for line in told)
         assert done.stdout.strip(), "an example shows what it does"
         output += done.stdout
     made = {path.name for path in folder.iterdir()} - before - {"__pycache__"}
@@ -265,10 +269,62 @@ def check_forced_pendulum(done: Finished) -> None:
     assert line.lyapunov[1.18:1.21].mean() == pytest.approx(0.14, abs=0.03)
 
 
+def check_bifurcation(done: Finished) -> None:
+    df = done.database()
+    assert is_picture(done.folder / "bifurcation.png")
+    assert df._run_seq.value_counts().to_dict() == {0: 600, 1: 400}
+    first = {int(n): float(r) for n, r in re.findall(r"(\d) values first at r=(.*)", done.output)}
+    for values, known in {2: 3.0, 4: 1 + 6**0.5, 8: 3.5441}.items():  # known of this map
+        assert first[values] == pytest.approx(known, abs=0.01)
+
+
+def check_hyperparameters(done: Finished) -> None:
+    df = done.database()
+    assert is_picture(done.folder / "hyperparameters.png")
+    assert len(df) == 900
+    assert df.width.nunique() == df.ridge.nunique() == 30
+    assert 0.3 < df.error.min() < 0.35  # the noise of the data is 0.3
+    assert f"best of 900: error {df.error.min():.3f}" in done.output
+
+
+def check_monte_carlo(done: Finished) -> None:
+    df = done.database()
+    assert is_picture(done.folder / "monte_carlo.png")
+    assert df.groupby("size").size().to_dict() == dict.fromkeys([2, 8, 14, 20, 26, 32], 40)
+    assert df._pset_sha1.nunique() == 6
+    mean, error = df.groupby("size").steps.mean(), df.groupby("size").steps.sem()
+    assert (abs(mean - mean.index**2) < 5 * error).all()
+    assert df.groupby("size").steps.nunique().min() > 3, "repeats draw numbers of their own"
+
+
+def check_refined(done: Finished) -> None:
+    df = done.database()
+    assert is_picture(done.folder / "refined.png")
+    assert df._run_seq.value_counts(sort=False).to_dict() == {0: 10, 1: 15, 2: 15, 3: 15}
+    assert df.amplitude.max() > 99
+    assert df.frequency.between(0.9, 1.1).sum() > 25
+    assert df.frequency.is_unique
+
+
+def check_failures(done: Finished) -> None:
+    df = done.database()
+    failed = df[df._status != "ok"]
+    assert failed._status.tolist() == ["error", "timeout", "killed"]
+    assert (failed.a == 1).all()
+    assert "raises, a=1: error: ZeroDivisionError: division by zero\n" in done.output
+    assert df.y[df._run_seq == 1].tolist() == [-1.0] * 3
+    assert done.shows(df[["_run_seq", "case", "a", "y", "_status"]])
+
+
 CHECKS: dict[str, Callable[[Finished], None]] = {
     "benchmark_shell_command.py": check_benchmark_shell_command,
+    "bifurcation.py": check_bifurcation,
+    "failures.py": check_failures,
     "forced_pendulum.py": check_forced_pendulum,
+    "hyperparameters.py": check_hyperparameters,
+    "monte_carlo.py": check_monte_carlo,
     "multiple_local_1d_scans": check_multiple_local_1d_scans,
+    "refined.py": check_refined,
     "save_data_on_disk": check_save_data_on_disk,
     "vary_1_param.py": check_vary_1_param,
     "vary_1_param_repeat.py": check_vary_1_param_repeat,
@@ -293,7 +349,7 @@ def test_every_example_has_a_check():
 def test_an_example_shows_what_it_promises(name, tmp_path):
     done = start(name, tmp_path)
     df = done.database()
-    assert (df._status == "ok").all()
+    assert (df._status == "ok").all() == (name not in FAILING)
     assert df._pset_id.is_unique
     assert df._pset_seq.tolist() == list(range(len(df)))
     assert df._run_seq.is_monotonic_increasing
@@ -301,7 +357,7 @@ def test_an_example_shows_what_it_promises(name, tmp_path):
     assert len(df[["_run_seq", "_run_id"]].drop_duplicates()) == df._run_seq.iloc[-1] + 1
     assert (df._calc_dir == "calc").all()
     assert (df.index == df._time_utc).all()
-    assert (df._pset_runtime > 0).all()
+    assert (df._pset_runtime > 0)[df._status == "ok"].all()
     assert not list(done.folder.glob("calc/runs/*/journal")), "rows are not in the database"
     CHECKS[name](done)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +14,8 @@ from nbclient import NotebookClient
 import psweep_dask as ps
 from psweep_dask.notebook import run_html, table_html
 from psweep_dask.overview import Overview
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 START = """
 import time
@@ -89,3 +92,16 @@ def test_a_study_prints_as_the_command_shows_it(study_folder):
     lines = repr(ps.status("calc")).splitlines()
     assert lines[0].split() == ["run", "begun", "func", "state", "done", "failed", "rate", "left"]
     assert "2 of 2" in lines[2]
+
+
+@pytest.mark.filterwarnings("default")  # those of nbclient and zmq are not ours
+def test_the_notebook_among_the_examples(study_folder):
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without outputs"
+    NotebookClient(notebook, timeout=60).execute()
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    assert "60 of 60 psets" in outputs[1][0]["data"]["text/html"]
+    assert outputs[3][-1]["data"]["text/plain"] == "60"
+    assert any("image/png" in one.get("data", {}) for one in outputs[4])
+    assert "<td>60 of 60</td>" in outputs[5][0]["data"]["text/html"]
+    assert ps.load("calc").y.tolist() == [a**2 % 17 for a in range(60)]
