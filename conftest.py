@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("default")
 
+ON_THE_SECOND = ("/test_allocations.py", "/test_faults.py")
+"""Where there are two SLURMs, these tests have one for themselves."""
+
 # A shell starts what goes on in the background deaf to Ctrl-C, which tests send to what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,13 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where tests are spread over processes, keep those of a file together, for their fixtures.
 
-    All that needs SLURM goes to one process: these tests look at the whole queue.
+    All that needs one SLURM goes to one process: these tests look at its whole queue.
     """
     from xdist.scheduler import LoadFileScheduling
 
     class OneForSlurm(LoadFileScheduling):  # type: ignore[misc]  # (pytest-xdist is optional here)
         def _split_scope(self, nodeid: str) -> str:
-            return "slurm" if "/integration/" in nodeid else str(super()._split_scope(nodeid))
+            scope = str(super()._split_scope(nodeid))
+            if "/integration/" not in nodeid:
+                return scope
+            second = "SLURM_CONF_2" in os.environ and scope.endswith(ON_THE_SECOND)
+            return "second slurm" if second else "slurm"
 
     config.option.loadscopereorder = False  # it would put files with many tests first
     return OneForSlurm(config, log)

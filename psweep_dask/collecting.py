@@ -205,8 +205,8 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
-            collected.df = frame.in_order(waiting_rows.complete(df, changes))
-            database.df_write(collected.df, layout.database_path)
+            df = frame.in_order(waiting_rows.complete(df, changes))
+            collected.df = database.replace(layout.database_path, df)
     for one in offline.values():
         _note_end(one, collected.df)
     return collected

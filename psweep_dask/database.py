@@ -163,7 +163,15 @@ def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFr
     df = read_or_empty(path)
     if base is not None:
         df = _rebased(path, df, base)
-    df = columns.portable(frame.append(df, rows))
+    return replace(path, frame.append(df, rows))
+
+
+def replace(path: Path, df: pd.DataFrame) -> pd.DataFrame:
+    """Put a DataFrame in the place of the database file, and give it as it is on disk.
+
+    The caller holds the lock.
+    """
+    df = columns.portable(df)
     df_write(df, path)
     return df
 

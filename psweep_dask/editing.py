@@ -145,9 +145,7 @@ def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
 
 
 def _write(layout: Layout, df: pd.DataFrame) -> pd.DataFrame:
-    df = columns.portable(_as_loaded(df))
-    database.df_write(df, layout.database_path)
-    return df
+    return database.replace(layout.database_path, _as_loaded(df))
 
 
 def _as_loaded(df: pd.DataFrame) -> pd.DataFrame:

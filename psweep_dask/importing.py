@@ -68,9 +68,7 @@ def import_psweep(
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
         copy_folders(rows["_pset_id"].tolist(), path.parent, target.root)
         df, _ = add_rows(df, rows, reserved)
-        df = columns.portable(df)
-        database.df_write(df, target.database_path)
-    return df
+        return database.replace(target.database_path, df)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import columns, database, frame, plan, recovery
+from psweep_dask import database, frame, plan, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.past import all_runs, check_study, past_runs, write_info
@@ -75,9 +75,7 @@ def merge_studies(
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
         for one in others:
             df = _merged(df, recovery.load_from(one), reserved, one, target)
-        df = columns.portable(df)
-        database.df_write(df, target.database_path)
-    return df
+        return database.replace(target.database_path, df)
 
 
 def add_rows(

@@ -51,7 +51,7 @@ def take_over(layout: Layout, copy: Path) -> None:
         df = database.read_or_empty(layout.database_path)
         merged = merged_with(df, theirs, done)
         if merged is not df:
-            database.df_write(merged, layout.database_path)
+            database.replace(layout.database_path, merged)
             log.info("rows that only the database over there had were taken over")
 
 

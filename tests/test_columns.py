@@ -7,11 +7,14 @@ import decimal
 import enum
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from psweep_dask.columns import MISSING, ColumnOrder, column
 from psweep_dask.pickling import dumps
 from psweep_dask.record import Packed
+
+TIME = pd.Series([dt.datetime(2026, 1, 2)]).dtype.name  # of microseconds, in pandas 2 nanoseconds
 
 
 class Colour(enum.IntEnum):
@@ -25,9 +28,9 @@ class Colour(enum.IntEnum):
         ([1, 2.5], "float64"),
         ([True, False], "bool"),
         ([np.int8(1), np.int8(2)], "int8"),
-        (["a", "b"], "str"),
+        (["a", "b"], pd.Series(["a"]).dtype.name),  # "str", in pandas 2 "object"
         ([1j, 2.0], "complex128"),
-        ([dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 3)], "datetime64[us]"),
+        ([dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 3)], TIME),
         ([1, None], "object"),
         ([True, 1], "object"),
         ([1, "a"], "object"),

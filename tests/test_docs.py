@@ -1,4 +1,4 @@
-"""The Python in the pages of docs runs as it stands there, from the top to the bottom."""
+"""The manual is built without a warning, and its Python runs as it stands there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,55 @@ from pathlib import Path
 
 import pytest
 
+import psweep_dask as ps
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["after.md", "space.md"])
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+ELSEWHERE = {"hpc.md", "offline.md"}
+"""What is in these needs SLURM and ssh: integration/ has tests of them."""
+
+PAGES = sorted(
+    path.name
+    for path in DOCS.glob("*.md")
+    if PYTHON.search(path.read_text()) and path.name not in ELSEWHERE
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_are_a_script(page, study_folder):
-    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S)
-    assert blocks
+    blocks = PYTHON.findall((DOCS / page).read_text())
     script = study_folder / "page.py"
     script.write_text("\n".join(blocks))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_manual_is_built_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", DOCS, tmp_path / "html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    start = (tmp_path / "html" / "start.html").read_text()
+    assert "logistic map" in start
+    api = (tmp_path / "html" / "api.html").read_text()
+    missing = [name for name in ps.__all__ if f'id="psweep_dask.{name}"' not in api]
+    assert not missing
+
+
+def test_what_the_first_page_shows_is_what_one_sees(study_folder):
+    (block,) = PYTHON.findall((DOCS / "start.md").read_text())
+    (study_folder / "study.py").write_text(block)
+    done = subprocess.run([sys.executable, "study.py"], capture_output=True, text=True, check=True)
+    assert "200 of 200 psets in" in done.stderr
+    assert done.stdout.split()[:4] == ["r", "x", "_status", "_pset_runtime"]
+    psweep = Path(sys.executable).with_name("psweep-dask")
+    commands = [
+        line for line in (DOCS / "start.md").read_text().splitlines() if "psweep-dask " in line
+    ]
+    shown = [line.split()[1:] for line in commands if line.startswith(".venv/bin/psweep-dask")]
+    assert len(shown) == 3
+    for words in shown:
+        subprocess.run([psweep, *words], check=True, stdout=subprocess.PIPE)
+    assert Path("bifurcation.png").stat().st_size > 10_000

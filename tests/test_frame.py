@@ -95,7 +95,7 @@ def test_dtypes_are_ordinary(values, dtype):
 
 def test_strings_are_what_pandas_makes_of_strings():
     column = frame_of({"a": "x"}, {"a": "y"})["a"]
-    assert column.dtype == "str"
+    assert column.dtype.name == pd.Series(["x", "y"]).dtype.name
     assert column.tolist() == ["x", "y"]
 
 
@@ -116,7 +116,7 @@ def test_gaps_are_filled_as_pandas_does():
         [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]}), pd.DataFrame({"c": ["x"]})]
     )
     assert df["a"].dtype == expected["a"].dtype == float
-    assert df["c"].dtype == "str"
+    assert df["c"].dtype.name == expected["c"].dtype.name
     assert df["a"].tolist()[:2] == [1.0, 2.0]
     assert math.isnan(df["a"].iloc[2])
     assert math.isnan(df["b"].iloc[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime as dt
 import enum
@@ -149,8 +150,9 @@ def test_through_csv(kind, tmp_path):
     @given(values(kind))
     def check(given_values):
         ps.export(frame(given_values), tmp_path / "x.csv")
-        back = pd.read_csv(tmp_path / "x.csv")["a"].tolist()
-        assert all(same(was, now) for was, now in zip(given_values, back, strict=True))
+        cells = [row["a"] for row in csv.DictReader((tmp_path / "x.csv").read_text().splitlines())]
+        read = {"int": int, "float": lambda cell: float(cell or "nan"), "bool": "True".__eq__}[kind]
+        assert all(same(was, read(cell)) for was, cell in zip(given_values, cells, strict=True))
 
     check()
 

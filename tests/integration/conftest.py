@@ -12,8 +12,16 @@ from drivers import wait_until
 
 
 @pytest.fixture(autouse=True)
-def slurm():
-    """Give a test the SLURM that SLURM_CONF names; no job may wait or run when it is over."""
+def slurm(request, monkeypatch):
+    """Give a test the SLURM that SLURM_CONF names; no job may wait or run when it is over.
+
+    Where SLURM_CONF_2 names a second one, half of the tests use that, at the same time.
+    """
+    if "SLURM_CONF_2" in os.environ and request.path.name in (
+        "test_allocations.py",
+        "test_faults.py",
+    ):
+        monkeypatch.setenv("SLURM_CONF", os.environ["SLURM_CONF_2"])
     if "SLURM_CONF" not in os.environ or shutil.which("squeue") is None:
         pytest.skip(
             "needs a SLURM: start one with ../shared/labs/slurm-lab and export its SLURM_CONF"
