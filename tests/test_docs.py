@@ -61,3 +61,8 @@ def test_what_the_first_page_shows_is_what_one_sees(study_folder):
     for words in shown:
         subprocess.run([psweep, *words], check=True, stdout=subprocess.PIPE)
     assert Path("bifurcation.png").stat().st_size > 10_000
+
+
+def test_the_readme_shows_the_example_as_it_is():
+    example = (DOCS.parent / "examples" / "vary_2_params.py").read_text()
+    assert example.partition('"""\n\n')[2] in (DOCS.parent / "README.md").read_text()
