@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import pandas as pd
 
 from psweep_dask import database, frame, plan, recovery
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
+from psweep_dask.layout import Layout, replace_file
 from psweep_dask.past import all_runs, check_study, past_runs, write_info
 
 log = logging.getLogger("psweep_dask")
@@ -165,7 +166,7 @@ def _merged(
 
 
 def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]) -> None:
-    """Take the stories of runs along; their plans stay, since psets got other numbers."""
+    """Take the stories of runs along, and their plans, for `retry` and `reproduce`."""
     for one in all_runs(source):
         if one.run_id not in moved or target.run_info_path(one.run_id).exists():
             continue
@@ -179,4 +180,19 @@ def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]
         target.run_dir(one.run_id).mkdir(parents=True, exist_ok=True)
         if source.patch_path(one.run_id).exists():
             shutil.copy2(source.patch_path(one.run_id), target.patch_path(one.run_id))
+        _copy_plan(source.plan_path(one.run_id), target.plan_path(one.run_id), run_seq, shift)
         write_info(target, one.info | changed)
+
+
+def _copy_plan(path: Path, target: Path, run_seq: int, shift: int) -> None:
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        planned, work = plan.load(stream)
+    moved = dataclasses.replace(
+        planned,
+        run_seq=run_seq,
+        seqs=[seq + shift for seq in planned.seqs],
+        attempts={seq + shift: number for seq, number in planned.attempts.items()},
+    )
+    replace_file(target, lambda stream: plan.dump(moved, work, stream))

@@ -179,6 +179,7 @@ def reproduce(
     row = rows.iloc[0]
     fields = work.seed_fields(int(row["_pset_seq"]), row["_pset_sha1"])
     given = {**pset, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
+    given |= {"_pset_id": row["_pset_id"], "_run_seq": int(row["_run_seq"])}  # of a merged study
     try:
         return func(given)
     except Exception:

@@ -55,6 +55,24 @@ def test_two_halves_and_again(study_folder):
     assert df._run_seq.max() == 3
 
 
+def test_failed_psets_of_both_are_retried_and_reproduced(study_folder):
+    def fails(pset):
+        if pset["a"] % 2:
+            raise ValueError(f"odd: {ps.rng(pset).random()}")
+        return {"y": ps.rng(pset).random()}
+
+    for name, values in (("one", [1, 2]), ("other", [3, 4])):
+        ps.run(fails, ps.plist("a", values), calc_dir=name, cluster="sync")
+    df = ps.merge_studies("all", "one", "other")
+    assert ps.reproduce("all", df._pset_id.iloc[3])["y"] == df.y.iloc[3]
+    with pytest.raises(ValueError, match="odd"):
+        ps.reproduce("all", df._pset_id.iloc[2])
+    df = ps.retry("all", func=lambda pset: {"y": 0.0}, cluster="sync")
+    assert df.a.tolist() == [1, 2, 3, 4, 1, 3]
+    assert df._attempt.tolist() == [1, 1, 1, 1, 2, 2]
+    assert df._pset_seq.tolist() == list(range(6))
+
+
 def test_a_copy_that_went_on_elsewhere(study_folder):
     study("one", [1, 2])
     shutil.copytree("one", "other")
