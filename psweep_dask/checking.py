@@ -113,8 +113,8 @@ def _pset_folders(layout: Layout) -> set[str]:
 
 def _journals(layout: Layout, dead: list[PastRun]) -> Iterator[Finding]:
     found = [one for one in dead if one.journal_path.exists()]
-    if found:
-        rows = sum(_rows_in(one.journal_path) for one in found)
+    rows = sum(_rows_in(one.journal_path) for one in found)
+    if rows:
         yield Finding(
             f"{rows} rows of runs that have died are not in {layout.relative_database()} yet",
             tuple(one.run_id for one in found),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import selecting
+from psweep_dask.columns import check_df
 from psweep_dask.params import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
 from psweep_dask.pset import Pset, check_params
 
@@ -37,6 +38,7 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     >>> missing(df, ps.plist("a", [1, 2, 3]))
     [{'a': 3}]
     """
+    check_df(df, "ps.missing(df, params)")
     if "_pset_sha1" not in df.columns:
         if len(df):
             raise ParamsError("the DataFrame has no column _pset_sha1 to compare params with")

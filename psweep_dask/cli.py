@@ -30,6 +30,7 @@ class _Main(OneLine, click.Group):
 
 
 @click.group("psweep", cls=_Main, context_settings=HELP)
+@click.version_option(package_name="psweep_dask", prog_name="psweep_dask")
 def main() -> None:
     """Parameter sweeps on Dask: see to the runs of a study from the shell."""
 

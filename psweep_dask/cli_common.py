@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
 
 CALC_DIR = click.argument("calc_dir", default="calc", type=click.Path())
+PSET = click.argument("pset")
 RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
 CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 WHERE = click.option(

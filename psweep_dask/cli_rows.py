@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, WHERE, OneLine, check_columns, chosen
+from psweep_dask.cli_common import CALC_DIR, PSET, WHERE, OneLine, check_columns, chosen
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
@@ -59,20 +59,21 @@ def table(
 
 
 @click.command(cls=OneLine)
-@click.argument("pset_id")
+@PSET
 @CALC_DIR
-def show(pset_id: str, calc_dir: str) -> None:
+def show(pset: str, calc_dir: str) -> None:
     """Show all of one pset: its row, its folder, the end of its log, its traceback.
 
-    PSET_ID may be the beginning of it.
+    PSET is its _pset_seq, as messages name it, or the beginning of its _pset_id.
 
     \b
+    psweep-dask show 149 calc
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import recovery, selecting
     from psweep_dask.layout import Layout
 
-    row = selecting.by_id(recovery.load(calc_dir), pset_id)
+    row = selecting.by_name(recovery.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):

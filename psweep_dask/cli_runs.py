@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import pprint
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, CLUSTER, RUN_ID, OneLine
+from psweep_dask.cli_common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
 
 WATCH_INTERVAL = 2.0
 """Seconds between two looks at a study."""
@@ -35,7 +36,9 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
 @CLUSTER
 @click.option("--kind", multiple=True, help="error, timeout or killed; by default all of them.")
 def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
-    """Start a new run over the psets of CALC_DIR that failed.
+    """Start a new run over the psets of CALC_DIR that failed, with the func that they had.
+
+    To run them with a mended func, call ps.retry("calc", func=func) in Python.
 
     \b
     psweep-dask retry calc --kind timeout --kind killed
@@ -46,17 +49,23 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
 
 
 @click.command(cls=OneLine)
+@PSET
 @CALC_DIR
-@click.argument("pset_id")
 @click.option("--pdb", is_flag=True, help="Stop in the debugger if func raises.")
-def reproduce(calc_dir: str, pset_id: str, pdb: bool) -> None:
+def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     """Run one pset again, here, and print what func returns.
 
-    \b
-    psweep-dask reproduce calc 2f1ef1ab --pdb
-    """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import retrying
+    PSET is its _pset_seq, or the beginning of its _pset_id.
 
+    \b
+    psweep-dask reproduce 149 calc --pdb
+    psweep-dask reproduce 2f1ef1ab calc
+    """  # noqa: D301  (click wants the character itself)
+    from psweep_dask import recovery, retrying, selecting
+
+    if Path(pset).is_dir() and not Path(calc_dir).exists():
+        pset, calc_dir = calc_dir, pset
+    pset_id = selecting.by_name(recovery.load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(retrying.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 

@@ -30,9 +30,9 @@ def find_run(layout: Layout, beginning: str) -> PastRun:
     found = [one for one in runs if str(one.info["run_seq"]) == beginning]
     found = found or [one for one in runs if one.run_id.startswith(beginning)]
     if len(found) != 1:
-        known = ", ".join(one.run_id[:8] for one in runs)
+        known = ", ".join(f"{one.info['run_seq']} ({one.run_id[:8]})" for one in runs)
         many = "more than one run has" if found else "no run has"
-        raise CompareError(f"{many} an id that begins with {beginning!r}; there are {known}")
+        raise CompareError(f"{many} the number {beginning}, or an id that begins so: {known}")
     return found[0]
 
 

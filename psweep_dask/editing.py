@@ -15,6 +15,7 @@ from psweep_dask import columns, database, recovery, selecting
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.past import check_study
+from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import RESERVED_FIELDS
 
 log = logging.getLogger("psweep_dask")
@@ -66,6 +67,8 @@ def df_update(
     >>> df[["study", "root"]].to_dict("list")
     {'study': ['first', 'first', 'second'], 'root': [1.0, 2.0, 3.0]}
     """
+    if not isinstance(values, Mapping):
+        raise EditError(f"values must be a dict, such as {{'study': 'first'}}, not {values!r}")
     if bad := [name for name in values if name in RESERVED_FIELDS or not isinstance(name, str)]:
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
     layout = Layout(calc_dir, database_dir, database_basename)
@@ -137,6 +140,7 @@ def delete(
 @contextmanager
 def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
     """Give the database with rows numbered from 0, its lock held and dead runs merged."""
+    show_log_lines()
     check_study(layout)
     with layout.lock():
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
+from psweep_dask.columns import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.labelled import to_xarray
 from psweep_dask.layout import replace_file
@@ -78,6 +79,7 @@ def export(
     [{"a": 1, "y": [0.5]},
     {"a": 2, "y": [0.25, 2.0]}]
     """
+    check_df(df, "ps.export(df, path)")
     suffix = Path(path).suffix
     write = _FORMATS.get(suffix)
     if write is None:

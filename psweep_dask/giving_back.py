@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import selecting
+from psweep_dask.columns import check_df
 from psweep_dask.params import ParamsError
 from psweep_dask.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
 
@@ -50,6 +51,7 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     >>> to_params(df)
     [{'a': 1}, {'a': 2, 'b': 0.5}, {'a': 3.0}]
     """
+    check_df(df, "ps.to_params(df)")
     columns = list(df.columns)
     ours = [at for at, name in enumerate(columns) if name in SEED_FIELDS]
     if not ours or not ours[0]:
@@ -165,8 +167,8 @@ def _pset(
             return pset
     raise ParamsError(
         f"the row with the values {dict(zip(names, row, strict=True))!r} does not give its "
-        f"_pset_sha1 {sha1}: was a value or the order of columns changed? Without the column "
-        "_pset_sha1, values are taken as they are"
+        f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
+        "columns changed? Without the column _pset_sha1, values are taken as they are"
     )
 
 

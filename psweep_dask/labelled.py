@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from psweep_dask.columns import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.optional import needed_for
 from psweep_dask.pset import SEED_FIELDS
@@ -81,6 +82,7 @@ def to_xarray(
     with needed_for("to_xarray"):
         import xarray as xr
 
+    check_df(df, "ps.to_xarray(df, dims)")
     dims = _checked(df, dims, repeats)
     params, results = params_and_results(df)
     attrs = {name: only_value(df, name) for name in params if name not in dims}
@@ -126,8 +128,9 @@ def params_and_results(df: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _checked(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> list[str]:
-    if isinstance(dims, str):
-        raise LabelError(f"dims must be a list of columns, not {dims!r}; write [{dims!r}]")
+    if isinstance(dims, str) or not isinstance(dims, Sequence):
+        names = str(dims).split(",")
+        raise LabelError(f"dims must be a list of columns, not {dims!r}; write {names!r}")
     if repeats not in ("dim", "mean"):
         raise LabelError(f"repeats must be 'dim' or 'mean', not {repeats!r}")
     if not dims or len(set(dims)) < len(dims):
@@ -168,8 +171,8 @@ def only_value(df: pd.DataFrame, name: str) -> Any:
     values = [one.item() if isinstance(one, np.generic) else one for one in known]
     if len(values) > 1:
         raise LabelError(
-            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: add it to dims, or choose "
-            f"rows before, such as ps.where(df, {f'{name} == {values[0]!r}'!r})"
+            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: make it a dimension, or "
+            f"choose rows before, such as those where {f'{name} == {values[0]!r}'!r}"
         )
     return values[0] if values else None
 

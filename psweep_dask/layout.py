@@ -50,7 +50,11 @@ class Layout:
         database_dir: str | os.PathLike[str] | None = None,
         database_basename: str = "database.pk",
     ) -> None:
-        self.calc_dir = os.fspath(calc_dir)
+        try:
+            self.calc_dir = os.fspath(calc_dir)
+        except TypeError as err:
+            given = type(calc_dir).__name__
+            raise LayoutError(f"calc_dir must be a folder such as 'calc', not a {given}") from err
         self.root = Path(calc_dir).absolute()
         self.database_dir = self.root if database_dir is None else Path(database_dir).absolute()
         self.database_basename = database_basename

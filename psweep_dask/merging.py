@@ -16,6 +16,7 @@ from psweep_dask import database, frame, plan, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.past import all_runs, check_study, past_runs, write_info
+from psweep_dask.progress import show_log_lines
 
 log = logging.getLogger("psweep_dask")
 
@@ -65,7 +66,9 @@ def merge_studies(
     if not sources:
         raise MergeError("name the studies to merge: ps.merge_studies('all', 'one', 'other')")
     target = Layout(calc_dir)
-    others = [Layout(one) for one in sources]
+    show_log_lines()
+    layouts = [Layout(one) for one in sources]
+    others = list({one.root.resolve(): one for one in layouts}.values())
     for one in others:
         check_study(one)
         if one.root == target.root:

@@ -40,6 +40,8 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     """
     if not isinstance(name, str):
         raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
+    if isinstance(seq, str):
+        raise ParamsError(f"the values of {name!r} are a single str; write [{seq!r}]")
     if not isinstance(seq, Iterable):
         raise ParamsError(
             f"the values of {name!r} must be a sequence, not {seq!r}; write [{seq!r}]"
@@ -183,6 +185,8 @@ def stargrid(
     [{'a': 1, 'b': 77, '_vary': 'a'}, {'a': 2, 'b': 77, '_vary': 'a'},
      {'a': 1, 'b': 88, '_vary': 'b'}]
     """
+    if any(isinstance(one, Mapping) for one in vary):
+        raise ParamsError("vary must be a list of plists; write vary=[plist]")
     rays = [_listed(one) for one in vary]
     if vary_labels is not None and len(vary_labels) != len(rays):
         raise ParamsError(f"{len(vary_labels)} vary_labels were given for {len(rays)} in vary")

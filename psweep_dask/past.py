@@ -175,6 +175,13 @@ def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
     return info
 
 
+def source_of(layout: Layout, run_id: str) -> str | None:
+    """Tell the source that func had in a run; None if that is not known."""
+    with suppress(OSError, ValueError, KeyError):
+        return read_info(layout, run_id).get("source")
+    return None
+
+
 def write_info(layout: Layout, info: dict[str, Any]) -> None:
     """Write ``run.json``."""
     text = json.dumps(info, indent=2)

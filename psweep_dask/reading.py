@@ -16,6 +16,7 @@ import yaml
 from psweep_dask.params import ParamsError
 from psweep_dask.pset import Pset, check_params
 
+_YAML = "tag:yaml.org,2002:"
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 
 
@@ -55,7 +56,11 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     [{'a': 1, 'b': 'x'}, {'a': 2.5}]
     """
     if isinstance(source, pd.DataFrame):
+        if "_run_id" in source.columns:
+            raise ParamsError("this is the database of a study: ps.to_params gives its psets back")
         return check_params(list(_rows(source)))[0]
+    if not isinstance(source, str | os.PathLike):
+        raise ParamsError(f"source must be a path or a DataFrame, not {type(source).__name__}")
     path = Path(source)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -85,11 +90,13 @@ def _read(path: Path, stream: Any) -> Any:
 def _csv_rows(stream: Any) -> Iterator[Pset]:
     reader = csv.DictReader(stream, skipinitialspace=True)
     names = reader.fieldnames or []
+    if len(names) <= 1 and any(mark in (names or [""])[0] for mark in ";\t"):
+        raise ValueError("its columns must be separated by commas, not by semicolons or tabs")
     if len(set(names)) < len(names) or not all(names):
-        raise ParamsError(f"the columns need names of their own, not {', '.join(map(repr, names))}")
+        raise ValueError(f"the columns need names of their own, not {', '.join(map(repr, names))}")
     for row in reader:
         if None in row:
-            raise ParamsError(f"line {reader.line_num} has more cells than there are names")
+            raise ValueError(f"line {reader.line_num} has more cells than there are names")
         yield {name: _cell(text) for name, text in row.items() if text not in ("", None)}
 
 
@@ -116,15 +123,31 @@ def _of_python(value: Any) -> Any:
 
 
 def _gap(value: Any) -> bool:
-    return value is None or value is pd.NaT or value is pd.NA or value != value
+    return value is None or value is pd.NaT or value is pd.NA or _is_nan(value)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as the number that it is to everybody but YAML 1.1."""
+    """Reads numbers as everybody writes them, where YAML 1.1 has surprises.
+
+    1e-3 is a number; 12:30 and 010 are text, not 750 and 8.
+    """
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in known if one[0] not in (f"{_YAML}int", f"{_YAML}float")]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
+    f"{_YAML}int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    f"{_YAML}float",
+    re.compile(
+        r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+    ),
     list("-+.0123456789"),
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from psweep_dask.columns import check_df
 from psweep_dask.labelled import only_value, params_and_results
 from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
 from psweep_dask.pset import Pset
+
+log = logging.getLogger("psweep_dask")
 
 
 def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
@@ -49,6 +53,9 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     >>> [pset["a"] for pset in refine(df, "a", "y", n=3)]
     [6.5, 7.0, 7.5]
     """
+    check_df(df, "ps.refine(df, x, y)")
+    if not isinstance(x, str) or not isinstance(y, str):
+        raise ParamsError(f"x and y name one column each, not {x!r} and {y!r}")
     xs, ys = _points(df, x, y)
     with needed_for("refine"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # adaptive looks for notebooks when it is imported
@@ -64,6 +71,8 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         value = round(point) if whole else float(point)
         if value not in known and len(found) < n:
             found.add(value)
+    if not found:
+        log.warning("nothing to refine: %r are whole numbers, and none lies between them", x)
     others = _others(df, x)
     return [{**others, x: value} for value in sorted(found)]
 

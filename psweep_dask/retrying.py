@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import recovery
+from psweep_dask import past, recovery
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
@@ -62,11 +62,11 @@ def retry(
         By default the one that was kept with the latest of the runs with failures.
     kind : str or collection of str, optional
         Which failures, by ``_status``: "error", "timeout", "killed"; by default all.
-    timeout, resources : optional
+    timeout, resources, capture_logs : optional
         As in `run`; None keeps what the run had whose func it is.
     cluster, database_dir, database_basename, tmpsave, verbose, backup, git
         As in `run`.
-    capture_logs, on_error, retries, progress
+    on_error, retries, progress
         As in `run`.
 
     Returns
@@ -105,14 +105,19 @@ def retry(
         return df
     psets, plans = planned_psets(layout, failed)
     latest, work = plans[max(plans, key=lambda one: plans[one][0].run_seq)]
+    source = None
     if func is None:
         func = load_func(work, latest.run_id)
+        source = None if _is_imported(func) else past.source_of(layout, latest.run_id)
+        log.info("with the func that run %s had; func= takes another one", latest.run_id)
+    if options.capture_logs is None:
+        options = dataclasses.replace(options, capture_logs=work.capture_logs)
     if options.timeout is None:
         options = dataclasses.replace(options, timeout=work.timeout)
     if options.resources is None:
         options = dataclasses.replace(options, resources=work.resources)
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
-    return Sweeping(func, psets, cluster, options, attempts=attempts).go()
+    return Sweeping(func, psets, cluster, options, attempts=attempts, source=source).go()
 
 
 def reproduce(
@@ -186,6 +191,12 @@ def reproduce(
         if pdb:
             debugger.post_mortem(sys.exc_info()[2])
         raise
+
+
+def _is_imported(func: Func) -> bool:
+    """Tell a func that a module has from one that came by value, as it was in the past."""
+    module = sys.modules.get(getattr(func, "__module__", None) or "")
+    return getattr(module, getattr(func, "__qualname__", ""), None) is func
 
 
 def _latest_failed(df: pd.DataFrame, kinds: Collection[str]) -> pd.DataFrame:

@@ -36,6 +36,8 @@ def where(df: pd.DataFrame, expression: str) -> pd.DataFrame:
         ...
     psweep_dask.selecting.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
     """
+    if not isinstance(expression, str):
+        raise QueryError(f"an expression must be a str such as 'a > 3', not {expression!r}")
     if "@" in expression:  # pandas would look for variables of ours
         raise QueryError(f"{expression!r}: '@' stands for a variable, and there is none here")
     try:
@@ -48,8 +50,8 @@ def where(df: pd.DataFrame, expression: str) -> pd.DataFrame:
     return df[mask.to_numpy()]
 
 
-def by_id(df: pd.DataFrame, beginning: str) -> pd.Series:
-    """Find the row of a pset by the beginning of its ``_pset_id``.
+def by_name(df: pd.DataFrame, name: str) -> pd.Series:
+    """Find the row of a pset by its ``_pset_seq``, or else by the beginning of its ``_pset_id``.
 
     Raises
     ------
@@ -58,14 +60,25 @@ def by_id(df: pd.DataFrame, beginning: str) -> pd.Series:
 
     Examples
     --------
-    >>> int(by_id(pd.DataFrame({"_pset_id": ["1a", "2b"], "a": [7, 8]}), "2")["a"])
-    8
+    >>> df = pd.DataFrame({"_pset_id": ["1a", "2b"], "_pset_seq": [0, 1], "a": [7, 8]})
+    >>> [int(by_name(df, name)["a"]) for name in ("1", "1a")]
+    [8, 7]
     """
-    return df.iloc[place_of(df, beginning)]
+    if name.isdecimal() and "_pset_seq" in df.columns:
+        places = np.flatnonzero(df["_pset_seq"] == int(name))
+        if len(places) == 1:
+            return df.iloc[int(places[0])]
+    return df.iloc[place_of(df, name)]
 
 
 def place_of(df: pd.DataFrame, beginning: str) -> int:
-    """Find the place of that row."""
+    """Find the place of a row by the beginning of its ``_pset_id``.
+
+    Raises
+    ------
+    QueryError
+        If there is none, or more than one.
+    """
     if "_pset_id" not in df.columns:
         raise QueryError("the database has no column _pset_id, so its rows cannot be found")
     ids = df["_pset_id"].astype(str)

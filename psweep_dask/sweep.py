@@ -251,6 +251,8 @@ class Sweeping:
         As in `run_local`.
     attempts : list of int, optional
         How many attempts earlier runs have made at each pset.
+    source : str, optional
+        Source of func, if its file may have changed since.
 
     Raises
     ------
@@ -266,6 +268,7 @@ class Sweeping:
         options: Options,
         poolsize: int | None = None,
         attempts: list[int] | None = None,
+        source: str | None = None,
     ) -> None:
         # Imported here, since distributed takes half a second.
         from psweep_dask import clusters, local_cluster
@@ -290,7 +293,7 @@ class Sweeping:
             backup=options.backup,
             info={
                 "func": name,
-                "source": func_source(func),
+                "source": func_source(func) if source is None else source,
                 "cluster": clusters.describe(where),
                 **relay.mark(digests),
             },

@@ -100,3 +100,10 @@ def test_all_of_it_works_while_a_run_is_dead(study_folder):
     count = len(ps.load("calc"))
     assert len(command("table", "-f", "plain").splitlines()) == count + 1
     assert len(command("tail", "-n", "1000").splitlines()) == count
+
+
+def test_a_pset_is_found_by_the_number_that_messages_give_it(df):
+    assert "     a  3\n" in command("show", "3")
+    assert "{'long'" in command("reproduce", "2", "calc")
+    assert "{'long'" in command("reproduce", "calc", df._pset_id.iloc[2][:13])  # as it was once
+    assert "no pset has an id that begins so" in command("show", "149", code=1)

@@ -73,7 +73,7 @@ def test_other_parameters_are_attributes_or_in_the_way():
     df = database(lambda p: {"y": 1}, ps.pgrid(ps.plist("a", [1, 2]), ps.plist("c", [[7]])))
     assert to_xarray(df, ["a"]).attrs == {"c": [7]}
     df = database(lambda p: {"y": 1}, GRID)
-    with pytest.raises(LabelError, match="'b' varies too, from 3 to 2: add it to dims"):
+    with pytest.raises(LabelError, match="'b' varies too, from 3 to 2: make it a dimension"):
         to_xarray(df, ["a"])
 
 

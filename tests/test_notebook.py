@@ -35,7 +35,7 @@ sweep
 @pytest.fixture
 def executed(study_folder, monkeypatch):
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    cells = [START, "time.sleep(1.5)", "sweep.result(); time.sleep(1.5)", "ps.status('calc')"]
+    cells = [START, "time.sleep(1.5)", "sweep.result(); time.sleep(2)", "ps.status('calc')"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
     shown = []
     client = NotebookClient(notebook, timeout=60)
@@ -98,6 +98,7 @@ def test_a_study_prints_as_the_command_shows_it(study_folder):
 def test_the_notebook_among_the_examples(study_folder):
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without outputs"
+    notebook.cells.append(nbformat.v4.new_code_cell("time.sleep(2)"))  # what follows ends too
     NotebookClient(notebook, timeout=60).execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     assert "60 of 60 psets" in outputs[1][0]["data"]["text/html"]

@@ -83,3 +83,19 @@ def test_reserved_names_are_an_error_and_a_missing_file_is_what_it_is(tmp_path):
         ps.read_params(written(tmp_path, "x.csv", "_run_id\n1\n"))
     with pytest.raises(FileNotFoundError):
         ps.read_params(tmp_path / "nowhere.csv")
+
+
+def test_what_would_be_nonsense_is_told_and_yaml_reads_as_it_looks(tmp_path):
+    with pytest.raises(ParamsError, match="separated by commas, not by semicolons"):
+        ps.read_params(written(tmp_path, "x.csv", "a;b\n1;2\n"))
+    with pytest.raises(ParamsError, match="ps.to_params gives its psets back"):
+        ps.read_params(ps.run(lambda p: {}, [{"a": 1}], cluster="sync", save=False))
+    with pytest.raises(ParamsError, match="must be a path or a DataFrame, not int"):
+        ps.read_params(3)
+    text = "- {a: 12:30, b: 010, c: 0x10, d: -1_000, e: .5, f: 1., g: .inf, h: 2026, i: yes}\n"
+    assert ps.read_params(written(tmp_path, "x.yaml", text)) == [
+        {"a": "12:30", "b": "010", "c": 16, "d": -1000, "e": 0.5, "f": 1.0}
+        | {"g": float("inf"), "h": 2026, "i": True}
+    ]
+    rows = ps.read_params(pd.DataFrame({"a": [np.arange(2), np.arange(3)]}))
+    assert [one["a"].tolist() for one in rows] == [[0, 1], [0, 1, 2]]

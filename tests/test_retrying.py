@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,20 @@ def test_retry_keeps_the_timeout_of_the_run_unless_told_otherwise():
     assert "timeout=0.3 allows" in df._exc_txt.iloc[0]
     assert ps.retry("calc")._status.tolist() == ["timeout"] * 2
     assert ps.retry("calc", timeout=30.0)._status.tolist() == ["timeout"] * 2 + ["ok"]
+
+
+def test_retry_tells_whose_func_it_takes_and_keeps_its_source_and_its_logs(study_folder, caplog):
+    script = study_folder / "mine.py"
+    call = "ps.run(func, [{'a': 0}], capture_logs='db', cluster='sync')"
+    head = "import psweep_dask as ps\n\ndef func(pset):\n    print('hello')\n"
+    script.write_text(f"{head}    return {{'y': 1 / pset['a']}}\n\n{call}\n")
+    subprocess.run([sys.executable, script], check=True)
+    script.write_text(f"{head}    return {{'y': 0}}  # mended\n\n{call}\n")
+    caplog.set_level("INFO")
+    df = ps.retry("calc", cluster="sync")
+    assert "with the func that run" in caplog.text
+    assert df._status.tolist() == ["error", "error"]
+    assert df._logs.tolist() == ["hello\n", "hello\n"]
+    infos = [json.loads(path.read_text()) for path in study_folder.glob("calc/runs/*/run.json")]
+    assert [one["source"] for one in infos] == [infos[0]["source"]] * 2
+    assert "1 / pset" in infos[0]["source"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from psweep_dask.selecting import QueryError, by_id, where
+from psweep_dask.selecting import QueryError, by_name, where
 
 DF = pd.DataFrame(
     {"a": [1, 2, 3], "my b": ["x", "y", None], "_status": ["ok", "error", "ok"]},
@@ -43,10 +43,10 @@ def test_what_cannot_be_understood_is_told(expression, message):
 
 def test_an_id_must_be_of_one_pset():
     df = pd.DataFrame({"_pset_id": ["12ab", "12cd", None], "a": [1, 2, 3]})
-    assert by_id(df, "12c")["a"] == 2
+    assert by_name(df, "12c")["a"] == 2
     with pytest.raises(QueryError, match="2 psets have an id that begins with it: 12ab, 12cd"):
-        by_id(df, "12")
+        by_name(df, "12")
     with pytest.raises(QueryError, match="no pset has an id that begins so"):
-        by_id(df, "x")
+        by_name(df, "x")
     with pytest.raises(QueryError, match="no column _pset_id"):
-        by_id(DF, "x")
+        by_name(DF, "x")

@@ -1,0 +1,45 @@
+"""What is not what a function takes is named by an error of ours, in whichever function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import psweep_dask as ps
+
+DF = pd.DataFrame({"a": [1]})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ps.refine("calc", "x", "y"), "ps.refine.* takes a DataFrame, not 'calc'"),
+        (lambda: ps.refine(DF, ["x"], "y"), "x and y name one column each"),
+        (lambda: ps.missing("calc", []), "ps.missing.* takes a DataFrame"),
+        (lambda: ps.to_xarray("calc", ["a"]), "ps.to_xarray.* takes a DataFrame"),
+        (lambda: ps.to_xarray(DF, 1), "dims must be a list of columns, not 1"),
+        (lambda: ps.to_xarray(DF, "a,b"), r"write \['a', 'b'\]"),
+        (lambda: ps.export("calc", "x.csv"), "ps.export.* takes a DataFrame, not 'calc'"),
+        (lambda: ps.export("x.csv", DF), "ps.export.* takes a DataFrame, not 'x.csv'"),
+        (lambda: ps.to_params([1]), "ps.to_params.* takes a DataFrame, not a list"),
+        (lambda: ps.load(DF), "calc_dir must be a folder such as 'calc', not a DataFrame"),
+        (lambda: ps.query(DF, "a > 1"), "not a DataFrame"),
+        (lambda: ps.df_update(DF, {"b": 1}), "not a DataFrame"),
+        (lambda: ps.df_update("calc", "b"), "values must be a dict"),
+        (lambda: ps.merge_studies("all", ["one", "two"]), "not a list"),
+        (lambda: ps.plist("a", "abc"), r"a single str; write \['abc'\]"),
+        (lambda: ps.stargrid({"a": 1}, ps.plist("a", [1])), r"write vary=\[plist\]"),
+    ],
+)
+def test_the_error_names_it_and_nothing_is_written(call, message, study_folder):
+    with pytest.raises(ps.PsweepError, match=message):
+        call()
+    assert not list(Path().iterdir())
+
+
+def test_a_function_where_an_expression_belongs(study_folder):
+    ps.run(lambda pset: {}, ps.plist("a", [1]), cluster="sync")
+    with pytest.raises(ps.PsweepError, match="an expression must be a str"):
+        ps.delete("calc", lambda row: True)
