@@ -13,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
-DRAW = ("bifurcation", "hyperparameters", "monte_carlo", "refined")
+DRAW = ("bifurcation", "hyperparameters", "monte_carlo", "refined", "stability_map")
 
 
 def main() -> None:

@@ -306,6 +306,18 @@ def check_refined(done: Finished) -> None:
     assert df.frequency.is_unique
 
 
+def check_stability_map(done: Finished) -> None:
+    df = done.database()
+    assert is_picture(done.folder / "stability_map.png")
+    assert len(df) == 2400
+    assert f"{df.stable.sum()} of 2400 psets are stable" in done.output
+    stable = df.assign(a=df.a.round(1), q=df.q.round(1)).set_index(["a", "q"]).stable
+    known = {(0.5, 0.2): True, (1.0, 0.3): False, (0.0, 0.5): True, (-0.2, 0.1): False}
+    assert {place: stable[place] for place in known} == known
+    free = df[(df.q == 0) & ((df.a - df.a.round()).abs() > 0.05)]  # whole a are on a border
+    assert free.stable.tolist() == (free.a > 0).tolist()
+
+
 def check_failures(done: Finished) -> None:
     df = done.database()
     failed = df[df._status != "ok"]
@@ -326,6 +338,7 @@ CHECKS: dict[str, Callable[[Finished], None]] = {
     "multiple_local_1d_scans": check_multiple_local_1d_scans,
     "refined.py": check_refined,
     "save_data_on_disk": check_save_data_on_disk,
+    "stability_map.py": check_stability_map,
     "vary_1_param.py": check_vary_1_param,
     "vary_1_param_repeat.py": check_vary_1_param_repeat,
     "vary_1_param_repeat_same.py": check_vary_1_param_repeat_same,
