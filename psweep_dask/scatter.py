@@ -79,19 +79,24 @@ def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, tex
     tips = [("pset", "@pset"), (axes.x, "@x"), (axes.y, "@y")]
     tips += [(axes.by, "@by")] if coloured else []
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    if texts and coloured:
+    if coloured:
+        _explain_colours(plot, mapper, axes.by, texts)
+    return at_ease(plot)
+
+
+def _explain_colours(plot: Any, mapper: LinearColorMapper, by: str, texts: bool) -> None:
+    if texts:
         plot.add_layout(plot.legend[0], "right")  # where it covers no point
-        plot.legend.title = axes.by
+        plot.legend.title = by
         plot.legend.background_fill_alpha = 0.0
         plot.legend.label_text_color = plot.legend.title_text_color = QUIET
         plot.legend.border_line_color = QUIET
-    elif coloured:
-        bar = ColorBar(
-            color_mapper=mapper,
-            title=axes.by,
-            background_fill_color=None,
-            major_label_text_color=QUIET,
-            title_text_color=QUIET,
-        )
-        plot.add_layout(bar, "right")
-    return at_ease(plot)
+        return
+    bar = ColorBar(
+        color_mapper=mapper,
+        title=by,
+        background_fill_color=None,
+        major_label_text_color=QUIET,
+        title_text_color=QUIET,
+    )
+    plot.add_layout(bar, "right")
