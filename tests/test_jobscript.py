@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from drivers import wait_until
 from offline import write
@@ -53,10 +54,11 @@ def test_a_shell_script_notes_how_it_ends(shell, body, code):
 def test_one_that_is_asked_to_leave_notes_nothing(shell):
     script = f"#!/usr/bin/env {shell}\necho >here\nsleep 60\n"
     write({"job/script": noting_its_end(script, "script")})
-    process = subprocess.Popen([shell, "script"], cwd="job", start_new_session=True)
-    wait_until(lambda: Path("job/here").exists())
-    os.killpg(process.pid, signal.SIGTERM)  # as a batch system does
-    assert process.wait(timeout=20) != 0
+    with subprocess.Popen([shell, "script"], cwd="job", start_new_session=True) as process:
+        wait_until(lambda: Path("job/here").exists())
+        wait_until(psutil.Process(process.pid).children)  # which must hear it too
+        os.killpg(process.pid, signal.SIGTERM)  # as a batch system does
+        assert process.wait(timeout=20) != 0
     assert not Path("job/ended").exists()
 
 

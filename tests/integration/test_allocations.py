@@ -132,6 +132,7 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
         ]
         assert [driver.wait(90) for driver in drivers] == [0, 0]
         wait_until(lambda: (batch / "code").exists() and (batch / "code").read_text())
+        wait_until(lambda: not lab.jobs())  # which end a moment later
     assert (batch / "code").read_text() == "0\n"
     assert_in_order(shell, 3, 1)
     assert_in_order(batch, 6, 2)
