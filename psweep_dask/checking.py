@@ -79,8 +79,7 @@ def check_calc_dir(
     if df is None:
         check_study(layout)
         df = recovery.load_from(layout)
-    known = set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
-    folders = _pset_folders(layout)
+    known, folders = _ids(df), _pset_folders(layout)
     return {"db_not_disk": known - folders, "disk_not_db": folders - known}
 
 
@@ -93,17 +92,22 @@ def findings(layout: Layout) -> list[Finding]:
         If there is no study, or its database is damaged.
     """
     check_study(layout)
+    folders = _pset_folders(layout)  # first: a run that makes one later is none of the runs below
     runs = all_runs(layout)
     alive = {one.run_id for one in runs if one.is_alive()}
     dead = [one for one in runs if one.run_id not in alive]
     df = recovery.load_from(layout)
     return [
         *_journals(layout, [one for one in past_runs(layout) if one.run_id not in alive]),
-        *_folders(layout, df, runs),
+        *_folders(layout, folders, _ids(df), runs),
         *_doubled(df),
-        *_leftovers(layout, df, dead),
+        *_leftovers(layout, _ids(df), dead),
         *_kept(layout),
     ]
+
+
+def _ids(df: pd.DataFrame) -> set[str]:
+    return set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
 
 
 def _pset_folders(layout: Layout) -> set[str]:
@@ -132,9 +136,9 @@ def _recover(layout: Layout) -> None:
         recovery.recover(layout, database.read_or_empty(layout.database_path))
 
 
-def _folders(layout: Layout, df: pd.DataFrame, runs: list[PastRun]) -> Iterator[Finding]:
-    folders = _pset_folders(layout)
-    known = set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
+def _folders(
+    layout: Layout, folders: set[str], known: set[str], runs: list[PastRun]
+) -> Iterator[Finding]:
     without_row = folders - known
     for one in runs:  # the psets that are at work, or left, may have a folder already
         if without_row and one.ended_early:
@@ -169,22 +173,20 @@ def _doubled(df: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _leftovers(layout: Layout, df: pd.DataFrame, dead: list[PastRun]) -> Iterator[Finding]:
-    files = list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))
-    files += [path for one in dead if (path := layout.stop_path(one.run_id)).exists()]
+def _leftovers(layout: Layout, known: set[str], dead: list[PastRun]) -> Iterator[Finding]:
+    torn = recovery.leftovers_of_writing(layout)
+    files = [path for one in dead if (path := layout.stop_path(one.run_id)).exists()]
     for one in dead:
         files += layout.run_dir(one.run_id).glob(f"{PRIVATE_PREFIX}*")
-    known = set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
-    for one in dead:
         folder = layout.tmpsave_path(one.run_id, "").parent
         if folder.is_dir() and all(path.stem in known for path in folder.glob("*.pk")):
             files.append(folder)
-    if files:
+    if torn or files:
         yield Finding(
-            f"{len(files)} files or folders are of no use any more",
-            _named(layout, files),
+            f"{len(torn) + len(files)} files or folders are of no use any more",
+            _named(layout, [*torn, *files]),
             "remove them",
-            lambda: _remove(files),
+            lambda: _clear(layout, files),
         )
     with_jobs = [one for one in dead if one.jobs_path.exists()]
     if with_jobs:
@@ -214,6 +216,12 @@ def _kept(layout: Layout) -> Iterator[Finding]:
 
 def _named(layout: Layout, paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(os.path.relpath(path, layout.root) for path in paths))
+
+
+def _clear(layout: Layout, files: Iterable[Path]) -> None:
+    with layout.lock():  # nobody is writing the database, so what is torn stays so
+        recovery.remove_leftovers(layout)
+    _remove(files)
 
 
 def _remove(paths: Iterable[Path]) -> None:

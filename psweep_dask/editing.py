@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from psweep_dask import columns, database, recovery, selecting
@@ -73,12 +74,13 @@ def df_update(
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
     layout = Layout(calc_dir, database_dir, database_basename)
     with _opened(layout) as df:
-        chosen = df if where is None or df.empty else selecting.where(df, where)
-        places = chosen.index.to_numpy()
+        places = np.arange(len(df)) if where is None else _places(df, where)
+        chosen = df.iloc[places]
         new = df.copy(deep=False)
         for name, value in values.items():
-            new[name] = _changed(df, name, places, value(chosen) if callable(value) else value)
-        return _write(layout, new)
+            changed = _changed(df, name, places, value(chosen) if callable(value) else value)
+            new[name] = changed.array
+        return database.replace(layout.database_path, new)
 
 
 def delete(
@@ -125,13 +127,15 @@ def delete(
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     with _opened(layout) as df:
-        gone = selecting.where(df, where) if len(df) else df
+        places = _places(df, where)
+        gone = df.iloc[places]
         if gone.empty:
             log.warning("no row meets %r; nothing was deleted", where)
-            return _as_loaded(df)
+            return df
         copy = database.aside_path(layout.database_path, "deleted")
         shutil.copy2(layout.database_path, copy)
-        left = _write(layout, df.drop(index=gone.index))
+        kept = df.iloc[np.setdiff1d(np.arange(len(df)), places)]
+        left = database.replace(layout.database_path, kept)
         log.warning("deleted %d rows; the database as it was is %s", len(gone), copy)
         _see_to_folders(layout, gone, folders)
         return left
@@ -139,21 +143,19 @@ def delete(
 
 @contextmanager
 def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
-    """Give the database with rows numbered from 0, its lock held and dead runs merged."""
+    """Give the database, its lock held and dead runs merged."""
     show_log_lines()
     check_study(layout)
     with layout.lock():
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
         database.check(df, str(layout.database_path))
-        yield df.reset_index(drop=True)
+        yield df
 
 
-def _write(layout: Layout, df: pd.DataFrame) -> pd.DataFrame:
-    return database.replace(layout.database_path, _as_loaded(df))
-
-
-def _as_loaded(df: pd.DataFrame) -> pd.DataFrame:
-    return df.set_index(pd.DatetimeIndex(df["_time_utc"].array)) if "_time_utc" in df else df
+def _places(df: pd.DataFrame, where: str) -> np.ndarray:
+    """Tell which rows meet an expression, whatever index their owner gave them."""
+    numbered = df.reset_index(drop=True)
+    return (selecting.where(numbered, where) if len(df) else numbered).index.to_numpy()
 
 
 def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:

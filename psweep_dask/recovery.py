@@ -223,5 +223,10 @@ def _rows_of(paths: list[Path]) -> Iterator[pd.DataFrame]:
 
 def remove_leftovers(layout: Layout) -> None:
     """Remove what a driver has left that was killed in the middle of writing the database."""
-    for path in layout.database_dir.glob(f".{layout.database_basename}.*.tmp"):
+    for path in leftovers_of_writing(layout):
         path.unlink(missing_ok=True)
+
+
+def leftovers_of_writing(layout: Layout) -> list[Path]:
+    """Find these; one that is being written right now is among them, unless its lock is held."""
+    return list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))

