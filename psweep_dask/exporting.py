@@ -21,7 +21,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.labelled import to_xarray
 from psweep_dask.layout import replace_file
 from psweep_dask.optional import needed_for
-from psweep_dask.plain import as_text, plain
+from psweep_dask.plain import as_text, is_nan, plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -249,7 +249,7 @@ def _converted(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]) -> p
 
 
 def _is_gap(value: Any) -> bool:
-    return value is None or value is pd.NaT or (isinstance(value, float) and value != value)
+    return value is None or value is pd.NaT or is_nan(value)
 
 
 _FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None], Write]] = {

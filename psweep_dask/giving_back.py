@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from psweep_dask import selecting
 from psweep_dask.columns import check_df
 from psweep_dask.params import ParamsError
+from psweep_dask.plain import is_nan, of_python
 from psweep_dask.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
 
 MOST_AMBIGUOUS = 12
@@ -125,7 +125,7 @@ def df_extract_row(
         return to_params(row)[0]
     values = [row[name].iloc[0] for name in df.columns]
     if py_types:
-        values = [_of_python(value) for value in values]
+        values = [of_python(value) for value in values]
     return dict(zip(df.columns, values, strict=True))
 
 
@@ -133,20 +133,10 @@ def _cells(column: pd.Series) -> Iterator[Any]:
     """Give the values of a column, the gaps that pandas makes as `_GAP`."""
     if column.dtype == object:
         for value in column:
-            yield _GAP if isinstance(value, float) and value != value else value
+            yield _GAP if is_nan(value) else value
     else:
         for value, gap in zip(column, column.isna(), strict=True):
-            yield _GAP if gap else _of_python(value)
-
-
-def _of_python(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, pd.Timestamp) and not value.nanosecond:
-        return value.to_pydatetime()
-    if isinstance(value, pd.Timedelta) and not value.nanoseconds:
-        return value.to_pytimedelta()
-    return value
+            yield _GAP if gap else of_python(value)
 
 
 def _pset(

@@ -12,6 +12,7 @@ import pandas as pd
 from psweep_dask.columns import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.optional import needed_for
+from psweep_dask.plain import of_python
 from psweep_dask.pset import SEED_FIELDS
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def only_value(df: pd.DataFrame, name: str) -> Any:
         known = df[name].unique()
     except TypeError:  # lists and the like have no hash, but can be written
         known = df.loc[~df[name].map(repr).duplicated(), name].to_numpy()
-    values = [one.item() if isinstance(one, np.generic) else one for one in known]
+    values = [of_python(one) for one in known]
     if len(values) > 1:
         raise LabelError(
             f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: make it a dimension, or "

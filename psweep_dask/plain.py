@@ -1,4 +1,4 @@
-"""Values of Python as text formats know them: numbers, text, lists and mappings."""
+"""Values in plainer forms: the scalars of Python itself, and what text formats know."""
 
 from __future__ import annotations
 
@@ -46,6 +46,36 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return plain(value.tolist()) if value.dtype.kind not in "mM" else plain(list(value))
     return _rarer(value)
+
+
+def of_python(value: Any) -> Any:
+    """Give the value of Python that equals a scalar of NumPy or a time of pandas.
+
+    Times with nanoseconds stay as they are, since Python has none.
+
+    Examples
+    --------
+    >>> of_python(np.int64(1)), of_python(pd.Timestamp("2026-01-02"))
+    (1, datetime.datetime(2026, 1, 2, 0, 0))
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, pd.Timestamp) and not value.nanosecond:
+        return value.to_pydatetime()
+    if isinstance(value, pd.Timedelta) and not value.nanoseconds:
+        return value.to_pytimedelta()
+    return value
+
+
+def is_nan(value: Any) -> bool:
+    """Tell NaN from all else, arrays included.
+
+    Examples
+    --------
+    >>> is_nan(math.nan), is_nan(None), is_nan(np.arange(2))
+    (True, False, False)
+    """
+    return isinstance(value, float) and value != value
 
 
 def as_text(value: Any) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pandas as pd
 
 from psweep_dask.colours import PALETTE
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
 from psweep_dask.optional import needed_for
+from psweep_dask.plain import of_python
 from psweep_dask.points import NONE, labels_of, points
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -103,8 +103,7 @@ def _rows(df: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _drawable(value: Any) -> Any:
     """Give what can be drawn of a value, None if it cannot."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = of_python(value)
     return value if isinstance(value, str | bool | int | float) else None
 
 

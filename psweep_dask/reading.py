@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from psweep_dask.params import ParamsError
+from psweep_dask.plain import is_nan, of_python
 from psweep_dask.pset import Pset, check_params
 
 _YAML = "tag:yaml.org,2002:"
@@ -113,21 +114,11 @@ def _rows(df: pd.DataFrame) -> Iterator[Pset]:
     cells = [df.iloc[:, at].tolist() for at in range(df.shape[1])]  # Python's own types
     names = [str(name) for name in df.columns]
     for row in zip(*cells, strict=True):
-        yield {name: _of_python(one) for name, one in zip(names, row, strict=True) if not _gap(one)}
-
-
-def _of_python(value: Any) -> Any:
-    if isinstance(value, pd.Timestamp) and not value.nanosecond:
-        return value.to_pydatetime()
-    return value
+        yield {name: of_python(one) for name, one in zip(names, row, strict=True) if not _gap(one)}
 
 
 def _gap(value: Any) -> bool:
-    return value is None or value is pd.NaT or value is pd.NA or _is_nan(value)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
+    return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
 
 
 class _Loader(yaml.SafeLoader):

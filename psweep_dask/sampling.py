@@ -12,6 +12,7 @@ import numpy as np
 
 from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
+from psweep_dask.plain import of_python
 from psweep_dask.pset import Pset
 from psweep_dask.spacing import intspace, logspace
 
@@ -107,7 +108,7 @@ def _range(name: str, given: Any) -> _Range:
 
 
 def _number(name: str, bound: Any, given: Any) -> Any:
-    bound = bound.item() if isinstance(bound, np.generic) else bound
+    bound = of_python(bound)
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
         raise ParamsError(f"{name!r}: {bound!r} is no number that can be a bound, in {given!r}")
     return bound
@@ -116,7 +117,7 @@ def _number(name: str, bound: Any, given: Any) -> Any:
 def _choices(name: str, choices: list[Any]) -> _Range:
     if not choices:
         raise ParamsError(f"{name!r} has no choices")
-    plain = [one.item() if isinstance(one, np.generic) else one for one in choices]
+    plain = [of_python(one) for one in choices]
 
     def at(numbers: np.ndarray) -> list[Any]:
         return [plain[min(int(one * len(plain)), len(plain) - 1)] for one in numbers]

@@ -136,7 +136,6 @@ def test_other_edits_are_the_owners_business(edited):
 
 
 def test_a_database_written_where_pyarrow_is_installed_is_read_where_it_is_not(study_folder):
-    pytest.importorskip("pyarrow")
     df = ps.run(lambda pset: {"y": "é"}, ps.plist("a", ["x", "y"]), cluster="sync")
     df["study"] = "mine"  # in arrays of pyarrow, as pandas does it there
     df.loc[:, "gaps"] = pd.Series(["x", None], index=df.index)
