@@ -1,6 +1,8 @@
 """Run the examples that draw, and put their pictures where the gallery shows them.
 
 Run it with: python docs/gallery.py
+
+It needs what the extra dev brings, and chromium on the PATH for the picture of the notebook.
 """
 
 from __future__ import annotations
@@ -11,23 +13,48 @@ import sys
 import tempfile
 from pathlib import Path
 
-DOCS = Path(__file__).parent
-EXAMPLES = DOCS.parent / "examples"
-DRAW = ("bifurcation", "hyperparameters", "monte_carlo", "refined", "stability_map")
+from playwright.sync_api import sync_playwright
+
+PICTURES = Path(__file__).with_name("pictures")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+DRAWN = {
+    "bifurcation.png": ["bifurcation.py"],
+    "forced_pendulum.png": ["forced_pendulum/10run.py", "forced_pendulum/20plot.py"],
+    "hyperparameters.png": ["hyperparameters.py"],
+    "monte_carlo.png": ["monte_carlo.py"],
+    "refined.png": ["refined.py"],
+    "scans.png": ["multiple_local_1d_scans/10run.py", "multiple_local_1d_scans/20plot.py"],
+    "stability_map.png": ["stability_map.py"],
+}
+"""Each picture, and the scripts that make it."""
+
+
+def photograph(page: Path, picture: Path) -> None:
+    """Take a picture of a page as a browser shows it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        shown = browser.new_page(viewport={"width": 900, "height": 600})
+        shown.goto(page.as_uri())
+        shown.wait_for_timeout(1000)
+        shown.screenshot(path=picture, full_page=True)
+        browser.close()
 
 
 def main() -> None:
-    (DOCS / "pictures").mkdir(exist_ok=True)
-    for name in DRAW:
+    """Make all pictures anew."""
+    PICTURES.mkdir(exist_ok=True)
+    for picture, scripts in DRAWN.items():
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], cwd=folder, check=True)
-            shutil.copy(Path(folder, f"{name}.png"), DOCS / "pictures")
-    scans = EXAMPLES / "multiple_local_1d_scans"
+            for script in scripts:
+                subprocess.run([sys.executable, EXAMPLES / script], cwd=folder, check=True)
+            shutil.copy(Path(folder, picture), PICTURES)
     with tempfile.TemporaryDirectory() as folder:
-        for script in ("10run.py", "20plot.py"):
-            shutil.copy(scans / script, folder)
-            subprocess.run([sys.executable, script], cwd=folder, check=True)
-        shutil.copy(Path(folder, "scans.png"), DOCS / "pictures")
+        notebook = shutil.copy(EXAMPLES / "notebook.ipynb", folder)
+        command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", notebook]
+        subprocess.run(command, cwd=folder, check=True)
+        photograph(Path(folder, "notebook.html"), PICTURES / "notebook.png")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ SCRIPTS = sorted(
 NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
 """A script is an example, and so is a folder of scripts that are started in the order of names."""
 
-SLOW = {"benchmark_shell_command.py", "forced_pendulum.py", "vary_2_params_parallel.py"}
+SLOW = {"benchmark_shell_command.py", "forced_pendulum", "vary_2_params_parallel.py"}
 FAILING = {"failures.py"}
 """What some psets do in there is the point of it."""
 
@@ -332,7 +332,7 @@ CHECKS: dict[str, Callable[[Finished], None]] = {
     "benchmark_shell_command.py": check_benchmark_shell_command,
     "bifurcation.py": check_bifurcation,
     "failures.py": check_failures,
-    "forced_pendulum.py": check_forced_pendulum,
+    "forced_pendulum": check_forced_pendulum,
     "hyperparameters.py": check_hyperparameters,
     "monte_carlo.py": check_monte_carlo,
     "multiple_local_1d_scans": check_multiple_local_1d_scans,
@@ -380,7 +380,7 @@ def test_an_example_shows_what_it_promises(name, tmp_path):
 )
 def test_an_example_is_short_and_says_what_it_shows(path):
     lines = path.read_text().splitlines()
-    assert len(lines) < (90 if path.name == "forced_pendulum.py" else 60)
+    assert len(lines) < 60
     assert lines[0].startswith('"""')
     assert "You will see" in path.read_text()
     assert 'if __name__ == "__main__":' in lines
