@@ -230,7 +230,7 @@ class Judge:
         text = (
             f"the walltime of its job, {cut.walltime:.0f} s, ended the pset after {cut.ran:.0f} s, "
             "though its worker ran little else: it does not fit; ask for a longer walltime (in "
-            "info.yaml), then ps.retry(kind='killed') runs it again"
+            "info.yaml), then ps.retry(..., kind='killed', cluster=...) runs it again"
         )
         return Verdict(Charge(seqs[0], "killed", text, seconds=cut.ran, final=True))
 

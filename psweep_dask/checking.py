@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ import pandas as pd
 
 from psweep_dask import database, journal, recovery
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
-from psweep_dask.past import PastRun, all_runs, check_study, past_runs
+from psweep_dask.past import UUID, PastRun, all_runs, check_study, past_runs
 from psweep_dask.pset import pset_id
-
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ def check_calc_dir(
     """
     layout = Layout(calc_dir)
     if df is None:
-        check_study(layout)
-        df = recovery.load_from(layout)
+        df = recovery.load(calc_dir)
     known, folders = _ids(df), _pset_folders(layout)
     return {"db_not_disk": known - folders, "disk_not_db": folders - known}
 
@@ -140,14 +136,15 @@ def _folders(
     layout: Layout, folders: set[str], known: set[str], runs: list[PastRun]
 ) -> Iterator[Finding]:
     without_row = folders - known
-    for one in runs:  # the psets that are at work, or left, may have a folder already
-        if without_row and one.ended_early:
+    ours = past_runs(layout)
+    for one in runs:  # psets that are at work, or left, may have a folder; others have their rows
+        if without_row and (one.ended_early or one not in ours):
             first, last = one.info["first_pset_seq"], one.last_seqs[1]
             without_row -= {pset_id(one.run_id, seq) for seq in range(first, last + 1)}
-    if without_row:
+    if without_row and layout.database_path.exists():  # else it may be the rows that are gone
         paths = [layout.pset_folder(name).path for name in sorted(without_row)]
         yield Finding(
-            f"{len(paths)} folders of psets have no row: it was deleted, or is in another database",
+            f"{len(paths)} folders of psets have no row: it was deleted",
             tuple(path.name for path in paths),
             "remove these folders with all that is in them",
             lambda: _remove(paths),

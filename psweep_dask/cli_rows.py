@@ -113,10 +113,8 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
     psweep-dask tail calc --where '_status != "ok"'
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import past
-    from psweep_dask.layout import Layout
 
-    layout = Layout(calc_dir)
-    past.check_study(layout)
+    layout = past.study_in(calc_dir)
     shown: set[str] | None = None
     for df in _growing(layout):
         first = df.iloc[max(0, len(df) - last) :]

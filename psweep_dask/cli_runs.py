@@ -100,12 +100,10 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --json | jq '.[-1].counts'
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import past
-    from psweep_dask.layout import Layout
     from psweep_dask.run_report import shown
     from psweep_dask.run_state import run_states
 
-    layout = Layout(calc_dir)
-    past.check_study(layout)
+    layout = past.study_in(calc_dir)
     while True:
         states = run_states(layout)
         if watch and not as_json:
@@ -128,10 +126,8 @@ def runs(calc_dir: str) -> None:
     from tabulate import tabulate
 
     from psweep_dask import past
-    from psweep_dask.layout import Layout
 
-    layout = Layout(calc_dir)
-    past.check_study(layout)
+    layout = past.study_in(calc_dir)
     table = [
         (
             one.run_id[:8],
@@ -167,10 +163,9 @@ def diff(run: str, other: str, calc_dir: str) -> None:
     \b
     psweep-dask diff 0 1
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import comparing
-    from psweep_dask.layout import Layout
+    from psweep_dask import comparing, past
 
-    found = [comparing.find_run(Layout(calc_dir), one) for one in (run, other)]
+    found = [comparing.find_run(past.study_in(calc_dir), one) for one in (run, other)]
     lines = list(comparing.differences(*found))
     click.echo("\n".join(lines or ["nothing that is known differed"]))
 

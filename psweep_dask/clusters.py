@@ -11,7 +11,7 @@ import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask import jobqueue, warden
+from psweep_dask import config, jobqueue, warden
 from psweep_dask.allocation import Allocation, inside
 from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
@@ -61,6 +61,7 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', ...
     """
     if cluster is None:
+        config.check()
         cluster = _default_client() or dask.config.get("psweep.cluster", None)
     if cluster is None:
         return inside() or "local"

@@ -101,12 +101,6 @@ def collect(
     show_log_lines()
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     check_study(layout)
-    others = past.other_databases(layout)
-    if others and not past_runs(layout):
-        raise CollectError(
-            f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
-            f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
-        )
     collected = collect_from(layout, ask, over)
     log.info("%s", collected.summary())
     return collected.df
@@ -135,15 +129,20 @@ class Collected:
         Rows that wait, by what their job does.
     busy : dict
         Numbers of the psets whose job waits or runs, by run.
+    failed : int or None
+        Number of the first pset that has failed or is lost.
     """
 
     df: pd.DataFrame
     found: Counter[str] = field(default_factory=Counter)
     waiting: Counter[str] = field(default_factory=Counter)
     busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    failed: int | None = None
 
     def count(self, row: Waiting, status: str, standing: Standing) -> None:
         """Take into account what has become of a row that was waiting."""
+        if self.failed is None and status not in ("ok", "prepared"):
+            self.failed = int(row.pset_seq)
         if status not in UNFINISHED:
             self.found[status] += 1
         elif status == "lost":
@@ -164,6 +163,10 @@ class Collected:
         if self.waiting:
             left = ", ".join(f"{number} {state}" for state, number in self.waiting.most_common())
             text += f"; {self.waiting.total()} are left: {left}"
+        if self.failed is not None:
+            text += f"; 'psweep-dask show {self.failed} CALC_DIR' tells why"
+        if self.waiting["lost"]:
+            text += ", 'psweep-dask prep-rest' prepares the lost ones again"
         return text
 
 
@@ -184,6 +187,9 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)
+    if ask is not None:  # what was submitted over there is noted there
+        transfer.pull(ask, calc_dir=layout.root)
+        df = database.read_or_empty(layout.database_path)
     waiting = list(_waiting_rows(df, offline))
     jobs = _jobs(layout, waiting)
     # Jobs, SLURM, folders, in this order: what is submitted or ends meanwhile is seen.
@@ -196,12 +202,12 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     for row in waiting:
         standing = standing_of(jobs[row.pset_id], queue, over)
         with_func = offline[row.run_id].info["offline"]["func"]
-        now = _judged(
+        become = _judged(
             _outcome(layout, row, with_func), row, standing, layout.pset_folder(row.pset_id)
         )
-        collected.count(row, now["_status"], standing)
-        if now["_status"] != row.status:
-            changes[row.pset_id] = now
+        collected.count(row, become["_status"], standing)
+        if become["_status"] != row.status:
+            changes[row.pset_id] = become
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
@@ -280,10 +286,11 @@ def _judged(left: Outcome | None, row: Waiting, standing: Standing, folder: Pset
     """Decide what becomes of a row by what its folder and the batch system tell."""
     if left is None:
         return {"_status": row.status}
+    good = left.record is not None and left.record["_status"] == "ok"
+    if standing.doing in (PENDING, RUNNING) and not good:
+        return {"_status": "prepared", "_exc_txt": None}  # what failed was tried elsewhere, before
     if left.record is not None and left.record["_status"] != "lost":
         return left.record
-    if standing.doing in (PENDING, RUNNING):
-        return {"_status": "prepared", "_exc_txt": None}
     if left.record is not None or standing.doing != ENDED:
         return left.record or {"_status": row.status}
     if standing.completed and left.silent:

@@ -15,6 +15,8 @@ from typing import Any
 
 import dask.config
 
+from psweep_dask.errors import PsweepError
+
 CLUSTER_SETTINGS: dict[str, Any] = {
     # A task that waits on a worker would share the blame for its death.
     "distributed.scheduler.worker-saturation": 1.0,
@@ -45,6 +47,13 @@ CLUSTER_SETTINGS: dict[str, Any] = {
 """What we change in dask for the clusters that we start."""
 
 
+_KEYS = {"cluster", "dask", "chain"}
+
+
+class ConfigError(PsweepError):
+    """A mistake in the psweep section of dask's configuration."""
+
+
 def cluster_settings() -> dict[str, Any]:
     """Give the dask settings for a cluster of ours; the user's ``psweep.dask`` section wins.
 
@@ -54,7 +63,25 @@ def cluster_settings() -> dict[str, Any]:
     ...     cluster_settings()["distributed.worker.daemon"]
     True
     """
+    check()
     return {**CLUSTER_SETTINGS, **dask.config.get("psweep.dask", {})}
+
+
+def check() -> None:
+    """Make sure that the section has no key that nobody reads.
+
+    Raises
+    ------
+    ConfigError
+        If it has.
+    """
+    section = dask.config.get("psweep", {}) or {}
+    unknown = [key for key in section if key.replace("-", "_") not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            f"dask's configuration has psweep.{unknown[0]}; known below psweep: are "
+            f"{', '.join(sorted(_KEYS - {'chain'}))}"
+        )
 
 
 def as_environment(settings: Mapping[str, object]) -> dict[str, str]:

@@ -31,13 +31,15 @@ def dashboard_link(of: Any, on_loopback: bool = False, with_page: bool = False) 
         Whether it has our page: then the address is that of the page.
     """
     link: str | None
+    plain = dask.config.get(SETTING) == PLAIN
     try:
         link = of.dashboard_link
     except KeyError:
+        plain = True
         with dask.config.set({SETTING: PLAIN}):
             link = of.dashboard_link
     if not link:
         return None
-    if on_loopback and dask.config.get(SETTING) == PLAIN:
+    if on_loopback and plain:
         link = urlsplit(link)._replace(netloc=f"127.0.0.1:{urlsplit(link).port}").geturl()
     return link.removesuffix("/status") + PAGE if with_page and link.endswith("/status") else link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import logging
 import os
 import pickle
 import shutil
@@ -18,6 +19,8 @@ import pandas as pd
 from psweep_dask import columns, frame
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
+
+log = logging.getLogger("psweep_dask")
 
 
 class DatabaseError(PsweepError):
@@ -172,8 +175,42 @@ def replace(path: Path, df: pd.DataFrame) -> pd.DataFrame:
     The caller holds the lock.
     """
     df = columns.portable(df)
-    df_write(df, path)
+    try:
+        df_write(df, path)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # whatever a value of the user raises when it is pickled
+        df = _storable(df, path)
+        df_write(df, path)
     return df
+
+
+def _storable(df: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Put a text in the place of each value that cannot be pickled: it must not cost the others."""
+    df = df.copy(deep=False)
+    for name in [one for one in df.columns if df[one].dtype == object]:
+        cells = df[name].tolist()
+        bad = [at for at, value in enumerate(cells) if not _can_be_stored(value)]
+        if not bad:
+            continue
+        for at in bad:
+            cells[at] = f"<{type(cells[at]).__name__} that cannot be pickled again>"
+        df[name] = pd.Series(cells, index=df.index, dtype=object)
+        log.warning(
+            "%s: %d values of column %r cannot be pickled, texts stand in their place",
+            path,
+            len(bad),
+            name,
+        )
+    return df
+
+
+def _can_be_stored(value: Any) -> bool:
+    try:
+        cloudpickle.dumps(pd.DataFrame({"": pd.Series([value], dtype=object)}))
+    except Exception:  # as above
+        return False
+    return True
 
 
 def check(df: pd.DataFrame, name: str) -> None:
@@ -194,6 +231,11 @@ def check(df: pd.DataFrame, name: str) -> None:
     if df.columns.nlevels > 1 or not df.columns.is_unique:
         doubled = list(df.columns[df.columns.duplicated()]) or list(df.columns)
         raise DatabaseError(f"{name}: columns need names of their own, rename {doubled}")
+    if "_pset_hash" in df.columns and "_pset_sha1" not in df.columns:
+        raise DatabaseError(
+            f"{name} was written by the package psweep: "
+            "ps.import_psweep('its folder', 'new folder') makes a study of it that can go on"
+        )
     for column in ("_run_seq", "_pset_seq"):
         if column in df.columns:
             numbers = pd.to_numeric(df[column].astype(object), errors="coerce")

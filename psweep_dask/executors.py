@@ -86,7 +86,7 @@ class Executor(Protocol):
         """End the wait of `finished`; any thread or signal handler may call it."""
 
     def cancel_waiting(self) -> None:
-        """Give up the slices that have not begun to run: they come back as lost."""
+        """Give up the slices that have not begun; those of other processes come back as lost."""
 
     def cancel(self) -> None:
         """Give up all slices in flight."""

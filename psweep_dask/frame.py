@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,15 +46,19 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
     """
     with _gc_off():
         values: dict[str, list[Any]] = {}
-        order = ColumnOrder()
+        first_with: dict[tuple[Any, ...], float] = {}
         length = 0
         for names, columns in blocks:
-            order.add(names)
+            first = columns[names.index("_pset_seq")][0] if "_pset_seq" in names else math.inf
+            first_with[names] = min(first, first_with.get(names, math.inf))
             for name, cells in zip(names, columns, strict=True):
                 known = values.setdefault(name, [])
                 known.extend([MISSING] * (length - len(known)))
                 known.extend(cells)
             length += len(columns[0])
+        order = ColumnOrder()
+        for names in sorted(first_with, key=lambda names: first_with[names]):
+            order.add(names)  # as the psets stand, whichever was ready first
         data = {name: column(name, values.pop(name), length) for name in order.names()}
         with text_in_python():
             df = pd.DataFrame(data, copy=False)
@@ -116,7 +121,30 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     if old.empty:  # all of it has been replaced, and must not decide on types
         return in_order(new.reindex(columns=order.names()))
     with _gc_off():
-        return in_order(pd.concat([old, new], sort=False)[order.names()])
+        return in_order(stacked([old, new])[order.names()])
+
+
+def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables one below the other, whatever their values are.
+
+    Dates and time differences that no common unit can hold stay as they are, in a column of
+    objects.
+
+    Examples
+    --------
+    >>> fine = pd.DataFrame({"t": [pd.Timestamp("2026-01-01 00:00:00.000000001")]})
+    >>> far = pd.DataFrame({"t": pd.Series(["3000-01-01"]).astype("datetime64[s]")})
+    >>> [one.year for one in stacked([fine, far]).t]
+    [2026, 3000]
+    """
+    try:
+        return pd.concat(tables, sort=False)
+    except (ValueError, OverflowError):
+        times = {name for one in tables for name in one.columns if one[name].dtype.kind in "mM"} - {
+            "_time_utc"
+        }
+        loose = [one.astype(dict.fromkeys(times & set(one.columns), object)) for one in tables]
+        return pd.concat(loose, sort=False)
 
 
 def df_print(df: pd.DataFrame, index: bool = False) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from psweep_dask.errors import PsweepError
+
+log = logging.getLogger("psweep_dask")
 
 TIMEOUT = 60.0  # seconds; a huge tree on a slow file system must not hang a run
 
@@ -37,7 +40,10 @@ def commit_before(folder: Path, init: bool = False) -> None:
     GitError
         If `folder` is in no repository, or git refuses: nothing has been run then.
     """
-    inside = _git(folder, "rev-parse", "--is-inside-work-tree").returncode == 0
+    try:
+        inside = _git(folder, "rev-parse", "--is-inside-work-tree").returncode == 0
+    except OSError as err:
+        raise GitError(f"git=True, but git cannot be started: {err}") from err
     if not inside and init:
         _checked(folder, "init", "--quiet")
     elif not inside:
@@ -45,7 +51,8 @@ def commit_before(folder: Path, init: bool = False) -> None:
             f"git=True, but {str(folder)!r} is in no git repository; run 'git init' there and "
             "write a .gitignore first, or leave git=True away"
         )
-    _commit_all(folder, f"psweep: {folder.name}: local changes")
+    if _commit_all(folder, f"psweep: {folder.name}: local changes"):
+        log.info("git: committed local changes in %s before the run", folder)
 
 
 def commit_after(folder: Path, run_id: str) -> None:
@@ -73,14 +80,20 @@ def tree_state(folder: Path) -> TreeState | None:
     return TreeState(commit.stdout.strip(), patch.stdout)
 
 
-def _commit_all(folder: Path, message: str) -> None:
+def _commit_all(folder: Path, message: str) -> bool:
+    """Commit what there is to commit, and tell whether there was something."""
     _checked(folder, "add", "--all", ".")
-    if _git(folder, "diff", "--cached", "--quiet").returncode:
+    changed = _git(folder, "diff", "--cached", "--quiet").returncode != 0
+    if changed:
         _checked(folder, "commit", "--quiet", "--message", message)
+    return changed
 
 
 def _checked(folder: Path, *arguments: str) -> None:
-    done = _git(folder, *arguments)
+    try:
+        done = _git(folder, *arguments)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise GitError(f"'git {' '.join(arguments)}' failed in {str(folder)!r}: {err}") from err
     if done.returncode:
         raise GitError(
             f"'git {' '.join(arguments)}' failed in {str(folder)!r}: "

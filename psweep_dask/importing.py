@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ from psweep_dask import columns, database, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.merging import add_rows, copy_folders
+from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import SEED_FIELDS, PsetError, pset_sha1
+
+log = logging.getLogger("psweep_dask")
 
 _NEEDED = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq")
 _HASH = "_pset_hash"
@@ -27,6 +32,7 @@ def import_psweep(
     old_calc_dir: str | os.PathLike[str],
     calc_dir: str | os.PathLike[str] = "calc",
     *,
+    params: Sequence[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
     """Bring a study of psweep into one of ours, with the folders of its psets.
@@ -37,6 +43,10 @@ def import_psweep(
         Stays as it is.
     calc_dir : str or PathLike, optional
         The study that gets the rows; it may be new.
+    params : list of str, optional
+        The columns that are parameters, all others are results. By default those that stand
+        before the book-keeping, and where names of results end with an underscore, as psweep
+        0.12 and later ask for, all columns whose names do not. What was taken for what is logged.
     database_basename : str, optional
         Of the old database.
 
@@ -49,7 +59,8 @@ def import_psweep(
     Raises
     ------
     PsweepError
-        If there is no database, or it is none of psweep.
+        If there is no database, or it is none of psweep, `params` names a column that it does not
+        have, or both folders are the same.
 
     Examples
     --------
@@ -61,8 +72,17 @@ def import_psweep(
     path = Path(old_calc_dir, database_basename)
     if not path.is_file():
         raise PsweepImportError(f"there is no database {os.fspath(path)!r}")
-    rows = _converted(_read(path), os.fspath(calc_dir), path)
     target = Layout(calc_dir)
+    if path.parent.resolve() == target.root.resolve():
+        raise PsweepImportError(
+            f"{os.fspath(old_calc_dir)!r} stays as it is, so that nothing can be lost; name "
+            "another folder for the new study: ps.import_psweep('calc', 'new_calc')"
+        )
+    old = _read(path)
+    names = _params(old, params, path)
+    show_log_lines()
+    log.info("parameters: %s; all else are results or book-keeping", ", ".join(names) or "none")
+    rows = _converted(old, names, os.fspath(calc_dir), path)
     target.make_writable()
     with target.lock():
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
@@ -84,16 +104,28 @@ def _read(path: Path) -> pd.DataFrame:
     return df
 
 
-def _converted(old: pd.DataFrame, calc_dir: str, path: Path) -> pd.DataFrame:
-    ours = [at for at, name in enumerate(old.columns) if name in (*_NEEDED, _HASH, "_calc_dir")]
-    params = list(old.columns[: min(ours)])
+def _params(old: pd.DataFrame, asked: Sequence[str] | None, path: Path) -> list[str]:
+    """Tell which columns are parameters; later runs of psweep put theirs behind the results."""
+    names = [str(name) for name in old.columns]
+    if asked is not None:
+        if missing := [name for name in asked if name not in names]:
+            raise PsweepImportError(f"{os.fspath(path)!r} has no column {missing[0]!r}, in params=")
+        return list(asked)
+    ours = {*_NEEDED, *SEED_FIELDS, _HASH}
+    first = min(at for at, name in enumerate(names) if name in ours)
+    before, behind = names[:first], [name for name in names[first:] if not name.startswith("_")]
+    if _HASH in names and any(name.endswith("_") for name in behind):
+        before += [name for name in behind if not name.endswith("_")]
+    return before
+
+
+def _converted(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) -> pd.DataFrame:
     cells = {str(name): _cells(old[name]) for name in old.columns if name != _HASH}
     cells["_calc_dir"] = [calc_dir] * len(old)
     if "_pset_sha1" not in cells:
-        named = [str(name) for name in params]
-        rows = zip(*(cells[name] for name in named), strict=True)
+        rows = zip(*(cells[name] for name in params), strict=True)
         cells["_pset_sha1"] = (
-            [_hash(dict(zip(named, row, strict=True))) for row in rows]
+            [_hash(dict(zip(params, row, strict=True))) for row in rows]
             if params
             else [pset_sha1({})] * len(old)
         )
@@ -101,7 +133,7 @@ def _converted(old: pd.DataFrame, calc_dir: str, path: Path) -> pd.DataFrame:
     for name, value in (("_status", "ok"), ("_exc_txt", None), ("_attempt", 1)):
         cells.setdefault(name, [value] * len(old))
     order = columns.ColumnOrder()
-    order.add((*map(str, params), *(name for name in SEED_FIELDS if name in cells), *cells))
+    order.add((*params, *(name for name in SEED_FIELDS if name in cells), *cells))
     df = pd.DataFrame({name: columns.column(name, cells[name], len(old)) for name in order.names()})
     df.index = pd.DatetimeIndex(df["_time_utc"].array)
     if df["_pset_id"].duplicated().any():

@@ -13,7 +13,7 @@ from psweep_dask.columns import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.optional import needed_for
 from psweep_dask.plain import of_python
-from psweep_dask.pset import SEED_FIELDS
+from psweep_dask.pset import SEED_FIELDS, PsetError, pset_sha1
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,10 +165,7 @@ def only_value(df: pd.DataFrame, name: str) -> Any:
     LabelError
         If it has more than one.
     """
-    try:
-        known = df[name].unique()
-    except TypeError:  # lists and the like have no hash, but can be written
-        known = df.loc[~df[name].map(repr).duplicated(), name].to_numpy()
+    known = df.loc[~_marks(df[name]).duplicated(), name]
     values = [of_python(one) for one in known]
     if len(values) > 1:
         raise LabelError(
@@ -176,6 +173,20 @@ def only_value(df: pd.DataFrame, name: str) -> Any:
             f"choose rows before, such as those where {f'{name} == {values[0]!r}'!r}"
         )
     return values[0] if values else None
+
+
+def _marks(column: pd.Series) -> pd.Series:
+    """Give what differs where values differ: 1, 1.0 and True do, as they do in a hash."""
+    if column.dtype != object:
+        return column
+    return column.map(_mark)
+
+
+def _mark(value: Any) -> str:
+    try:
+        return pset_sha1({"value": value})
+    except PsetError:  # func can make, or book-keeping hold, what a pset cannot
+        return repr(value)
 
 
 def _codes(df: pd.DataFrame, name: str) -> tuple[np.ndarray, Any]:
@@ -190,6 +201,11 @@ def _codes(df: pd.DataFrame, name: str) -> tuple[np.ndarray, Any]:
             codes, known = pd.factorize(column)  # in order of appearance: 1, "a"
         except TypeError:
             raise LabelError(f"{name!r} cannot be a dimension: {err}") from err
+    if column.dtype == object and _marks(column).nunique() > len(known):
+        raise LabelError(
+            f"{name!r} has values that are equal and yet not the same, as 1 and True are: "
+            "it cannot be a dimension; choose rows before"
+        )
     return codes, known.to_numpy() if known.dtype == "str" else known
 
 

@@ -71,7 +71,7 @@ def merge_studies(
     others = list({one.root.resolve(): one for one in layouts}.values())
     for one in others:
         check_study(one)
-        if one.root == target.root:
+        if one.root.resolve() == target.root.resolve():
             raise MergeError(f"{one.calc_dir!r} cannot be merged into itself")
         _check_finished(one)
     target.make_writable()
@@ -171,8 +171,8 @@ def _merged(
 def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]) -> None:
     """Take the stories of runs along, and their plans, for `retry` and `reproduce`."""
     for one in all_runs(source):
-        if one.run_id not in moved or target.run_info_path(one.run_id).exists():
-            continue
+        if one.run_id not in moved:
+            continue  # a story that is there of a run that is new is of a merge that was cut off
         run_seq, shift = moved[one.run_id]
         changed: dict[str, Any] = {
             "run_seq": run_seq,

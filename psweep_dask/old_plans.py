@@ -47,10 +47,14 @@ def planned_psets(
         run_id: {seq: place for place, seq in enumerate(planned.seqs)}
         for run_id, (planned, _) in plans.items()
     }
-    psets = [
-        plans[run_id][0].psets[places[run_id][int(seq)]]
-        for run_id, seq in zip(rows["_run_id"], rows["_pset_seq"], strict=True)
-    ]
+    psets = []
+    for run_id, seq in zip(rows["_run_id"], rows["_pset_seq"], strict=True):
+        if int(seq) not in places[run_id]:
+            raise RevisitError(
+                f"the plan of run {run_id} has no pset {int(seq)}: the database and "
+                f"{str(layout.plan_path(run_id))!r} do not fit together"
+            )
+        psets.append(plans[run_id][0].psets[places[run_id][int(seq)]])
     return psets, plans
 
 
@@ -69,7 +73,7 @@ def load_func(work: Work, run_id: str) -> Func:
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:
-        func: Func = pickle.loads(work.func)
+        func = work.load_func()
     except Exception as err:  # whatever importing the user's modules raises
         raise RevisitError(
             f"the func that was kept with run {run_id} cannot be loaded any more ({err!r}); "

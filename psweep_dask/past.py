@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+import re
 import shutil
+import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +26,9 @@ from psweep_dask.stopping import Stop, request_by_file
 log = logging.getLogger("psweep_dask")
 
 _NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LOOKS = 10
+"""So often a lock is tried again that somebody who only looks at it may hold for an instant."""
 
 
 class NoStudyError(PsweepError):
@@ -71,20 +78,41 @@ class PastRun:
     def taken(self) -> Iterator[BaseFileLock | None]:
         """Hold the lock of its driver; give None if a driver that lives holds it."""
         lock = self.layout.driver_lock(self.run_id)
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):  # not found: discarded by its driver just now
-            yield None
-            return
-        try:
-            yield lock
-        finally:
-            lock.release()
+        for _ in range(_LOOKS):
+            try:
+                lock.acquire(timeout=0)
+            except FileNotFoundError:  # discarded by its driver just now
+                break
+            except Timeout:
+                if self.is_alive():
+                    break
+                time.sleep(0.01)  # somebody was only looking
+            else:
+                try:
+                    yield lock
+                finally:
+                    lock.release()
+                return
+        yield None
 
     def is_alive(self) -> bool:
-        """Tell whether its driver lives: it holds a lock that its death would free."""
-        with self.taken() as lock:
-            return lock is None
+        """Tell whether its driver lives: it holds a lock that its death would free.
+
+        Whoever looks shares the lock, and so disturbs nobody else who looks, and needs no
+        permission to write.
+        """
+        path = Path(self.layout.driver_lock(self.run_id).lock_file)
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return not path.parent.exists()  # discarded by its driver just now
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
 
 def with_info(before: PastRun, changes: Mapping[str, Any]) -> PastRun:
@@ -115,11 +143,48 @@ def check_study(layout: Layout) -> None:
     NoStudyError
         If there is none.
     """
-    if not layout.database_path.exists() and not layout.runs_dir.exists():
+    if layout.database_path.exists():
+        return
+    if not layout.runs_dir.exists():
         raise NoStudyError(
             f"there is no study in {layout.calc_dir!r}, seen from {str(Path.cwd())!r}: "
             f"neither {layout.relative_database()} nor runs/"
         )
+    others = other_databases(layout)
+    if others and not past_runs(layout):
+        raise NoStudyError(
+            f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
+            f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
+        )
+
+
+def study_in(
+    calc_dir: str | os.PathLike[str],
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+) -> Layout:
+    """Find a study: with the database that its runs write to, if that is not the one asked for.
+
+    Raises
+    ------
+    NoStudyError
+        If there is none, or it has several other databases.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> _ = ps.run(lambda pset: {}, [{}], cluster="sync", database_basename="other.pk")
+    >>> study_in("calc").database_basename
+    'other.pk'
+    """
+    layout = Layout(calc_dir, database_dir, database_basename)
+    if layout.runs_dir.exists() and not layout.database_path.exists() and not past_runs(layout):
+        others = other_databases(layout)
+        if len(others) == 1:
+            path = layout.root / others[0]
+            return Layout(calc_dir, path.parent, path.name)
+    check_study(layout)
+    return layout
 
 
 def past_runs(layout: Layout) -> list[PastRun]:
@@ -138,9 +203,11 @@ def all_runs(layout: Layout) -> list[PastRun]:
     """Find all runs of a study, the oldest first."""
     found = []
     for folder in layout.runs_dir.glob("*"):
+        if not UUID.fullmatch(folder.name) or not folder.is_dir():
+            continue  # of somebody else, such as a file manager
         try:
             found.append(PastRun(layout, read_info(layout, folder.name)))
-        except (FileNotFoundError, ValueError, TypeError, KeyError) as err:
+        except (OSError, ValueError, TypeError, KeyError) as err:
             info = _info_from_plan(layout, folder.name)
             if info is not None:
                 log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
@@ -155,7 +222,7 @@ def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
     try:
         with layout.plan_path(run_id).open("rb") as stream:
             planned, _ = plan.load(stream)
-    except (FileNotFoundError, NotADirectoryError, plan.PlanError):
+    except (OSError, plan.PlanError):
         return None
     return {
         "run_id": run_id,
@@ -168,10 +235,18 @@ def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
 
 
 def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
-    """Read ``run.json``."""
+    """Read ``run.json``.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If something in it is missing, or is not what was written.
+    """
     info: dict[str, Any] = json.loads(layout.run_info_path(run_id).read_bytes())
     if missing := _NEEDED - set(info):
         raise KeyError(f"run.json lacks {missing}")
+    if info.pop("check", None) not in (None, _check_value(info)) or info["run_id"] != run_id:
+        raise ValueError("run.json is not as it was written")
     return info
 
 
@@ -184,9 +259,14 @@ def source_of(layout: Layout, run_id: str) -> str | None:
 
 def write_info(layout: Layout, info: dict[str, Any]) -> None:
     """Write ``run.json``."""
-    text = json.dumps(info, indent=2)
+    text = json.dumps(info | {"check": _check_value(info)}, indent=2)
     path = layout.run_info_path(info["run_id"])
     replace_file(path, lambda stream: stream.write(text.encode()), last=False)
+
+
+def _check_value(info: Mapping[str, Any]) -> str:
+    """Give what tells that no character of a story has changed."""
+    return f"{zlib.crc32(json.dumps(info, sort_keys=True).encode()):08x}"
 
 
 def forget(layout: Layout, run_id: str) -> None:

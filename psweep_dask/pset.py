@@ -72,7 +72,8 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     as the Python scalars they equal and tuples as lists. Everything else has a tagged form:
     arrays by type, shape and content, sets by their sorted members, dates by ISO 8601, paths by
     their POSIX form, enums by class and member name, dataclasses by class name and fields.
-    Enums that are also str or int count as that value.
+    Enums that are also str or int count as that value, and so do keys of dicts inside of a pset
+    that are no str: to JSON, ``{1: "x"}`` is ``{"1": "x"}``.
 
     Examples
     --------
@@ -258,7 +259,9 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return {"__set__": sorted(map(_encoder.encode, value))}
     if isinstance(value, dt.timedelta):
-        return {"__timedelta__": [value.days, value.seconds, value.microseconds]}
+        finer = getattr(value, "nanoseconds", 0)  # those of pandas have them
+        parts = [value.days, value.seconds, value.microseconds, *([finer] if finer else [])]
+        return {"__timedelta__": parts}
     if isinstance(value, dt.date | dt.time):
         return {"__time__": value.isoformat()}
     if isinstance(value, pathlib.PurePath):
@@ -290,6 +293,11 @@ def _canonical_scalar(value: np.generic) -> Any:
 
 
 def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
+    if isinstance(array, np.ma.MaskedArray):
+        return {"__masked__": [array.filled(), np.ma.getmaskarray(array)]}
+    if array.dtype.names:  # field by field, since there may be gaps of any content between them
+        fields = {name: np.ascontiguousarray(array[name]) for name in array.dtype.names}
+        return {"__array__": ["fields", array.shape, list(fields), fields]}
     if array.dtype.hasobject:
         return {"__array__": ["object", array.shape, array.ravel().tolist()]}
     little_endian = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))

@@ -17,10 +17,10 @@ from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout
 from psweep_dask.past import (
     PastRun,
-    check_study,
     forget,
     past_runs,
     resume_call,
+    study_in,
     write_info,
 )
 from psweep_dask.pset import UNFINISHED
@@ -47,7 +47,8 @@ def load(
     Parameters
     ----------
     calc_dir, database_dir, database_basename
-        As in `run`.
+        As in `run`. Where there is no such database, the one that runs of the study write to is
+        read, if there is only one.
 
     Returns
     -------
@@ -66,9 +67,7 @@ def load(
     >>> ps.load("calc")[["a", "b"]].to_dict("list")
     {'a': [1, 2], 'b': [1, 2]}
     """
-    layout = Layout(calc_dir, database_dir, database_basename)
-    check_study(layout)
-    return load_from(layout)
+    return load_from(study_in(calc_dir, database_dir, database_basename))
 
 
 def load_from(layout: Layout) -> pd.DataFrame:
@@ -101,13 +100,12 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     df : DataFrame
         The database as it is on disk now.
     reserved : list of (int, int)
-        The highest numbers of each run that is at work, or that may be resumed.
+        The highest numbers of each run.
     """
     remove_leftovers(layout)
     reserved = []
     for past in past_runs(layout):
-        if past.ended_early:
-            reserved.append(past.last_seqs)
+        reserved.append(past.last_seqs)  # rows may have been deleted, and numbers name psets
         if past.journal_path.exists() or past.jobs_path.exists():
             with past.taken() as lock:
                 df = df if lock is None else _merge_unless_foreign(past, df)
@@ -165,7 +163,7 @@ def with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.Data
     known = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
     folder = past.layout.tmpsave_path(past.run_id, "").parent
     saved = [path for path in folder.glob("*.pk") if path.stem not in known]
-    return frame.in_order(pd.concat([rows, *_rows_of(saved)])) if saved else rows
+    return frame.in_order(frame.stacked([rows, *_rows_of(saved)])) if saved else rows
 
 
 def recorded(df: pd.DataFrame, run_id: str, waiting: bool = False) -> set[int]:

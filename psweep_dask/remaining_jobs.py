@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -142,7 +141,7 @@ def _left_of(
     if work.func:  # packed for workers that see the same files
         func = load_func(work, before.run_id)
         with own_modules_by_value():
-            work = dataclasses.replace(work, func=pack_func(func))
+            work = work.with_func(pack_func(func))
     return _Left(before, lock, left, work, files, templates)
 
 

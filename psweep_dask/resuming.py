@@ -170,6 +170,8 @@ def _resume_taken(
     if taken_up is None:
         return Stop.NO
     planned, left, work = taken_up
+    if "func" in changes:
+        work = work.with_func(changes["func"])
     work = _work_here(dataclasses.replace(work, **changes), clusters.shares_files(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from tabulate import tabulate
 
 from psweep_dask import notebook
-from psweep_dask.layout import Layout
-from psweep_dask.past import check_study
+from psweep_dask.past import study_in
 from psweep_dask.run_state import RunState, run_states
 from psweep_dask.wording import duration, shown_rate
 
@@ -62,9 +61,7 @@ def status(calc_dir: str | os.PathLike[str] = "calc") -> StudyState:
     >>> [(one.state, one.done) for one in status("calc").runs]
     [('done', 2)]
     """
-    layout = Layout(calc_dir)
-    check_study(layout)
-    return StudyState(run_states(layout))
+    return StudyState(run_states(study_in(calc_dir)))
 
 
 def shown(states: Iterable[RunState]) -> Iterator[str]:

@@ -32,6 +32,7 @@ trap 'exit 130' HUP INT TERM
 slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
 refused=0
 in_a_row=0
+elsewhere=0
 
 refuse() {{ # refuse WHAT: tell what did not work, and give up after three in a row
     printf '%s\\n' "$0: $1; start this again to go on" >&2
@@ -48,6 +49,12 @@ submit() {{ # submit PSET_ID
         return 0
     }}
     [ ! -s {submitted} ] || return 0
+    for note in submitted_*; do
+        if [ -s "$note" ]; then
+            elsewhere=$((elsewhere + 1))
+            return 0
+        fi
+    done
     # A job that runs at once and fails was submitted all the same: it has left how it ended.
     if answer=$({subcmd} {jobscript} </dev/null) || [ -s ended ]; then
         printf '%s\\n' {subcmd_word} "slurm=$slurm" "$answer" >{submitted}
@@ -85,6 +92,9 @@ submit_array() {{ # submit_array RUN_ID ARRAY: in parts, where the site allows n
 """
 
 _TAIL = """
+if [ "$elsewhere" -ne 0 ]; then
+    printf '%s\\n' "$0: $elsewhere jobs were submitted to another machine before, and were left out"
+fi
 if [ "$refused" -ne 0 ]; then
     printf '%s\\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
     exit 1

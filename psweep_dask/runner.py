@@ -75,7 +75,7 @@ class Runner:
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:
-            self._func = None if work.simulate else pickle.loads(work.func)
+            self._func = None if work.simulate else work.load_func()
         except Exception as err:  # a module that this machine lacks: the failure of each pset
             self._broken = err
 
@@ -207,7 +207,10 @@ def _are_plain(values: Iterable[Any]) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    return type(value) in _PLAIN or isinstance(value, np.generic)
+    # An element of a structured array is a view, which changes with the array.
+    return type(value) in _PLAIN or (
+        isinstance(value, np.generic) and not isinstance(value, np.void)
+    )
 
 
 def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,7 +15,7 @@ from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
 from psweep_dask.plain import of_python
 from psweep_dask.pset import Pset
-from psweep_dask.spacing import intspace, logspace
+from psweep_dask.spacing import MOST_EXACT, intspace, logspace
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 
@@ -111,6 +112,10 @@ def _number(name: str, bound: Any, given: Any) -> Any:
     bound = of_python(bound)
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
         raise ParamsError(f"{name!r}: {bound!r} is no number that can be a bound, in {given!r}")
+    if isinstance(bound, int) and abs(bound) >= MOST_EXACT:
+        raise ParamsError(f"{name!r}: {bound!r} is not below 2**53, in {given!r}")
+    if abs(bound) > sys.float_info.max / 4:
+        raise ParamsError(f"{name!r}: {bound!r} is too large for a bound, in {given!r}")
     return bound
 
 

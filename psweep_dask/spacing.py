@@ -10,6 +10,9 @@ import numpy as np
 
 from psweep_dask.params import ParamsError
 
+MOST_EXACT = 2.0**53
+"""From here on, floats do not tell a whole number from the next."""
+
 
 def logspace(
     start: float,
@@ -42,7 +45,8 @@ def logspace(
     Raises
     ------
     ParamsError
-        If a bound plus `offset` is not above zero.
+        If a bound plus `offset` is not above zero, `num` is no count, or `log_func` and ``base=``
+        do not belong together.
 
     Examples
     --------
@@ -57,7 +61,15 @@ def logspace(
                 f"a logarithmic scale needs bounds above zero, not {bound!r}"
                 + (f" + {offset!r}" if offset else "; offset= shifts them, such as offset=1")
             )
-    numbers = np.logspace(log_func(start + offset), log_func(stop + offset), num, **kwds) - offset
+    _check_count(num)
+    logs = [log_func(bound + offset) for bound in (start, stop)]
+    base = kwds.get("base", 10)
+    if not np.allclose(np.power(float(base), logs), [start + offset, stop + offset]):
+        raise ParamsError(
+            f"log_func={getattr(log_func, '__name__', log_func)} is not the logarithm to the base "
+            f"{base}; pass both, such as log_func=np.log2, base=2"
+        )
+    numbers = np.logspace(*logs, num, **kwds) - offset
     if len(numbers):
         numbers[0] = start  # exactly, whatever rounding has made of it
     if len(numbers) > 1 and kwds.get("endpoint", True):
@@ -79,6 +91,11 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     numpy.ndarray
         Fewer numbers than were asked for, if there are not so many.
 
+    Raises
+    ------
+    ParamsError
+        If a number is beyond what `dtype` or a float can hold exactly.
+
     Examples
     --------
     >>> intspace(0, 10, 5).tolist()
@@ -86,5 +103,20 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     >>> intspace(3, 1, 10).tolist()
     [3, 2, 1]
     """
-    numbers = np.rint(np.linspace(*args, **kwds)).astype(dtype)
+    exact = np.rint(np.linspace(*args, **kwds))
+    limits = np.iinfo(dtype)
+    if (
+        not (abs(exact) < MOST_EXACT).all()
+        or not ((exact >= limits.min) & (exact <= limits.max)).all()
+    ):
+        raise ParamsError(
+            f"whole numbers between {args} need bounds that are finite, that {np.dtype(dtype)} can "
+            "hold, and that are below 2**53"
+        )
+    numbers = exact.astype(dtype)
     return np.array(list(dict.fromkeys(numbers.tolist())), dtype=dtype)
+
+
+def _check_count(num: Any) -> None:
+    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 0:
+        raise ParamsError(f"num must be a whole number, how many to give, not {num!r}")

@@ -19,7 +19,7 @@ from psweep_dask import copies, database, frame, past, plan, provenance, recover
 from psweep_dask.database import Base
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
-from psweep_dask.layout import Layout, replace_file, sync_dir
+from psweep_dask.layout import Layout, LayoutError, replace_file, sync_dir
 from psweep_dask.past import PastRun
 from psweep_dask.plan import Plan
 from psweep_dask.pset import Pset
@@ -225,11 +225,17 @@ def begin(layout: Layout, request: Request) -> Run:
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), Base(df, frozenset()))
         info = _info(layout, planned) | request.info | session
-        with _taken(layout, planned.run_id) as lock:
-            past.write_info(layout, info)
-            if patch:
-                layout.patch_path(planned.run_id).write_text(patch)
-            journal = Journal(layout.journal_path(planned.run_id))
+        try:
+            with _taken(layout, planned.run_id) as lock:
+                past.write_info(layout, info)
+                if patch:
+                    layout.patch_path(planned.run_id).write_text(patch)
+                journal = Journal(layout.journal_path(planned.run_id))
+        except OSError as err:  # a full disk, mostly
+            raise LayoutError(
+                f"cannot write to {str(layout.run_dir(planned.run_id))!r} ({err.strerror}); "
+                "nothing has run"
+            ) from err
         return Run(layout, planned, journal, base, lock, info)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import string
@@ -146,6 +147,9 @@ class _Dollar(string.Template):
     idpattern = r"(?u:[^\W\d]\w*)"
 
 
+_JINJA_NAME = re.compile(r"\{\{\s*(\w+)\s*(?:\|[^}]*)?\}\}")
+
+
 def _dollar(path: Path, text: str) -> Filler:
     template = _Dollar(text)
     uses: dict[str, int] = {}
@@ -159,7 +163,15 @@ def _dollar(path: Path, text: str) -> Filler:
         if name is not None:
             uses.setdefault(name, match.start())
 
+    jinjas = {match.group(1): match.start() for match in _JINJA_NAME.finditer(text)}
+
     def fill(values: Mapping[str, Any]) -> bytes:
+        for name, at in jinjas.items():
+            if name in values:
+                raise TemplateError(
+                    f"{_place(path, text, at)}: {{{{ {name} }}}} is a placeholder of jinja, which "
+                    f'would stay as it is; pass template_mode="jinja", or write ${name}'
+                )
         for name, at in uses.items():
             if name not in values:
                 raise TemplateError(

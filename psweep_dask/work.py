@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psweep_dask import pickling, record
@@ -49,6 +49,8 @@ class Work:
         Seconds that a pset may take.
     resources : dict
         What a pset asks of a worker: not for the worker, but for whoever resumes the run.
+    python : str
+        The version that has packed func, such as "3.11".
     """
 
     run_id: str
@@ -64,6 +66,25 @@ class Work:
     retries: int = 0
     timeout: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
+    python: str = field(default_factory=lambda: _python())
+
+    def with_func(self, func: bytes) -> Work:
+        """Take another func, packed here."""
+        return replace(self, func=func, python=_python())
+
+    def load_func(self) -> Func:
+        """Restore func.
+
+        Raises
+        ------
+        WorkError
+            If it was packed by another Python, whose code can crash this one.
+        Exception
+            Whatever a module of the user raises.
+        """
+        _check_python(self.python)
+        func: Func = pickle.loads(self.func)
+        return func
 
     def seed_fields(self, seq: int, sha1: str) -> Record:
         """Give the book-keeping of a pset that begins now, in the order of the database."""
@@ -102,14 +123,18 @@ def unship(shipped: bytes) -> Work:
         If it was packed by another Python.
     """
     packed = pickle.loads(shipped)
-    if packed["python"] != _python():
+    _check_python(packed["python"])
+    work: Work = pickle.loads(packed["work"])
+    return work
+
+
+def _check_python(packed_by: str) -> None:
+    if packed_by != _python():
         raise WorkError(
-            f"func was packed by Python {packed['python']}, and this is {_python()}: code is not "
+            f"func was packed by Python {packed_by}, and this is {_python()}: code is not "
             "the same in both; use one version on both sides (jobs may need a 'module load' or "
             "another environment)"
         )
-    work: Work = pickle.loads(packed["work"])
-    return work
 
 
 def _python() -> str:

@@ -65,8 +65,8 @@ def test_several_machines_in_one_study():
     (folder,) = folders(ps.prep_batch(ps.plist("a", [1])))
     submit("other")
     assert (folder / "out.txt").read_text() == "other\n"
-    submit("local")
-    assert (folder / "out.txt").read_text() == "1\n"
+    assert "1 jobs were submitted to another machine before, and were left out" in submit("local")
+    assert (folder / "out.txt").read_text() == "other\n", "no result is overwritten"
 
 
 def test_hostile_names_reach_no_shell_unquoted():

@@ -121,7 +121,7 @@ def test_who_had_a_whole_life_and_was_cut_off_does_not_fit_into_the_walltime():
     assert (charge.pset_seq, charge.status, charge.seconds) == (5, "killed", 95.0)
     assert charge.final
     assert "walltime of its job, 110 s, ended the pset after 95 s" in charge.text
-    assert "ps.retry(kind='killed')" in charge.text
+    assert "ps.retry(..., kind='killed', cluster=...)" in charge.text
 
 
 def test_the_walltime_costs_no_attempt_however_often_it_cuts_off():

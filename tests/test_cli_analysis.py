@@ -75,10 +75,7 @@ def test_folders_without_rows_are_removed_if_one_says_so(df):
     ps.df_write(df[df._pset_id != lacks], "calc/database.pk")
     shutil.rmtree(f"calc/{stays}")
     said = command("check", code=1)
-    assert (
-        f"1 folders of psets have no row: it was deleted, or is in another database:\n  {lacks}"
-        in said
-    )
+    assert f"1 folders of psets have no row: it was deleted:\n  {lacks}" in said
     assert f"1 rows have no folder, while others do:\n  {stays}\n" in said
     command("check", "--fix", code=1, answers="\n")  # by default, what would lose data is not done
     assert Path("calc", lacks).is_dir()
@@ -137,3 +134,22 @@ def test_rows_that_are_there_twice_and_files_that_were_moved_aside_are_told(df):
 def test_where_there_is_no_study(study_folder):
     assert "there is no study in 'calc'" in command("check", code=1)
     assert "there is no study in 'calc'" in command("export", "x.csv", code=1)
+
+
+@pytest.mark.parametrize("names", [["db.pk"], ["db.pk", "database.pk"]])
+def test_folders_of_psets_in_another_database_are_let_be(study_folder, names):
+    for name in names:
+        ps.run(
+            func,
+            ps.plist("a", [1, 2]),
+            cluster="sync",
+            capture_logs="file",
+            database_basename=name,
+        )
+    assert "fit together" in command("check")
+
+
+def test_where_the_database_is_gone_no_folder_is_offered_for_removal(study_folder):
+    ps.run(func, ps.plist("a", [1, 2]), cluster="sync", capture_logs="file")
+    Path("calc/database.pk").unlink()
+    assert "remove these folders" not in command("check")

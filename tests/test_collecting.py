@@ -227,7 +227,7 @@ def test_a_study_without_jobs_has_nothing_to_collect():
 def test_a_machine_that_cannot_be_asked_is_told(monkeypatch):
     prepared()
     monkeypatch.setenv("RSYNC_RSH", "false")
-    with pytest.raises(ps.PsweepError, match="squeue does not answer by 'false local'"):
+    with pytest.raises(ps.PsweepError, match="'local' cannot be reached: rsync"):
         ps.collect(ask="local")
     with pytest.raises(ps.PsweepError, match="no machine 'other'"):
         ps.collect(ask="other")

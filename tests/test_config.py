@@ -9,6 +9,7 @@ import dask.config
 import distributed  # noqa: F401  (its defaults are what we compare with)
 import pytest
 
+import psweep_dask as ps
 from psweep_dask.config import CLUSTER_SETTINGS, as_environment, cluster_settings
 
 
@@ -47,3 +48,13 @@ def test_settings_reach_another_process_by_its_environment():
         check=True,
     )
     assert json.loads(done.stdout) == settings
+
+
+def test_a_key_that_nobody_reads_is_an_error(study_folder):
+    with (
+        dask.config.set({"psweep": {"clustr": "lab"}}),
+        pytest.raises(
+            ps.PsweepError, match=r"psweep.clustr; known below psweep: are cluster, dask"
+        ),
+    ):
+        ps.run(lambda pset: {}, [{"a": 1}])

@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import pickle
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.database import Base, DatabaseError, check, df_read, df_write, merge, read_or_empty
+from psweep_dask.database import (
+    Base,
+    DatabaseError,
+    check,
+    df_read,
+    df_write,
+    merge,
+    read_or_empty,
+    replace,
+)
 
 DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "_run_id": "r0"})
 NEW = pd.DataFrame({"a": [3], "_pset_id": ["p2"], "_pset_seq": [2], "_run_id": "r1"})
@@ -151,3 +165,48 @@ assert df.gaps.isna().tolist() == [False, True, True, True], df
     subprocess.run([sys.executable, "-c", without], check=True)
     assert ps.load("calc").z.tolist()[2:] == ["é", "ü"]
     assert ps.load("calc").study.dtype.name == pd.Series(["mine"]).dtype.name
+
+
+class Once:
+    """Can be pickled until it has been restored."""
+
+    def __setstate__(self, state):
+        self.lock = threading.Lock()
+
+    def __getstate__(self):
+        return {"has": "state", **vars(self)}
+
+
+def test_a_value_that_cannot_be_written_costs_no_row(study_folder, caplog):
+    df = ps.run(lambda pset: {"y": Once(), "z": pset["a"]}, ps.plist("a", [1, 2]), cluster="sync")
+    assert df.z.tolist() == [1, 2]
+    assert "2 values of column 'y' cannot be pickled" in caplog.text
+    assert ps.df_read("calc/database.pk").y.str.contains("cannot be pickled again").all()
+    assert len(ps.run(lambda pset: {}, [{"a": 3}], cluster="sync")) == 3
+
+
+def test_nor_does_one_that_is_nested_too_deep(tmp_path):
+    deep = functools.reduce(lambda inner, _: [inner], range(900), [])
+    df = replace(tmp_path / "database.pk", pd.DataFrame({"y": [deep, [1]], "z": [1, 2]}))
+    assert df.y.tolist() == ["<list that cannot be pickled again>", [1]]
+    assert ps.df_read(tmp_path / "database.pk").z.tolist() == [1, 2]
+
+
+def test_dates_that_no_unit_can_hold_together_stand_in_one_column(study_folder):
+    for when in (pd.Timestamp("2026-01-01 00:00:00.000000001"), dt.datetime(3000, 1, 1)):
+        df = ps.run(lambda pset: {"t": pset["a"]}, [{"a": when}], cluster="sync")
+    assert [one.year for one in df.a] == [one.year for one in df.t] == [2026, 3000]
+    assert len(ps.run(lambda pset: {}, [{"b": 1}], cluster="sync")) == 3
+
+
+def test_parameters_stand_in_the_order_of_the_psets(study_folder):
+    params = [{"a": 1, "slow": 1}, {"b": 2}]
+    df = ps.run_local(lambda pset: time.sleep(pset.get("slow", 0) / 5) or {}, params, poolsize=2)
+    assert list(df.columns[:3]) == ["a", "slow", "b"]
+
+
+def test_a_database_of_psweep_is_not_gone_on_with(study_folder):
+    Path("calc").mkdir()
+    ps.df_write(pd.DataFrame({"a": [1], "_pset_hash": ["x"], "_pset_seq": [0]}), "calc/database.pk")
+    with pytest.raises(ps.PsweepError, match=r"written by the package psweep: ps.import_psweep"):
+        ps.run(lambda pset: {}, [{"a": 1}], cluster="sync")

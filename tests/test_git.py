@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+import psweep_dask as ps
 from psweep_dask.git import GitError, commit_after, commit_before, tree_state
 
 
@@ -77,3 +78,9 @@ def test_tree_state_tells_commit_and_patch(repository):
 
 def test_outside_git_there_is_no_state(study_folder):
     assert tree_state(study_folder) is None
+
+
+def test_without_git_it_says_so(study_folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ps.PsweepError, match="git=True, but git cannot be started"):
+        ps.run(lambda pset: {}, [{}], cluster="sync", git=True)

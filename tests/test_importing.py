@@ -92,3 +92,40 @@ def test_what_is_no_database_of_psweep_is_told(study_folder):
     with pytest.raises(PsweepImportError, match="it needs the columns _run_id"):
         ps.import_psweep("old")
     assert not Path("calc").exists()
+
+
+def write_old(folder, rows):
+    book = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq", "_pset_hash")
+    made = [
+        {
+            "a": row[0],
+            **dict.fromkeys(book, 0),
+            "_pset_id": str(at),
+            "_run_id": "r",
+            "_pset_seq": at,
+        }
+        for at, row in enumerate(rows)
+    ]
+    df = pd.DataFrame(made, dtype=object)
+    df["z_"] = [10 * row[0] for row in rows]
+    df["c"] = [row[1] for row in rows]
+    ps.df_write(df, f"{folder}/database.pk")
+
+
+def test_parameters_that_came_later_are_parameters(study_folder, caplog):
+    caplog.set_level("INFO", "psweep_dask")
+    write_old("old", [(1, float("nan")), (4, 0.1), (4, 0.2)])
+    df = ps.import_psweep("old")
+    assert ps.to_params(df) == [{"a": 1}, {"a": 4, "c": 0.1}, {"a": 4, "c": 0.2}]
+    assert "parameters: a, c; all else" in caplog.text
+    assert list(ps.missing(df, [{"a": 4, "c": 0.1}, {"a": 4}])) == [{"a": 4}]
+    named = ps.import_psweep("old", "new", params=["a"])
+    assert list(named.columns[:2]) == ["a", "_run_id"]
+    with pytest.raises(ps.PsweepError, match="has no column 'b', in params="):
+        ps.import_psweep("old", "new", params=["b"])
+
+
+def test_a_study_is_not_imported_into_itself(study_folder):
+    write_old("calc", [(1, 2)])
+    with pytest.raises(ps.PsweepError, match="name another folder"):
+        ps.import_psweep("calc")

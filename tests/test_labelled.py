@@ -96,3 +96,15 @@ def test_bad_dims_are_named():
     random = database(lambda p: {"y": 1}, [{"a": n, "b": n} for n in range(4000)])
     with pytest.raises(LabelError, match="4000 x 4000 cells are needed for 4000 rows"):
         to_xarray(random, ["a", "b"])
+
+
+def test_parameters_that_are_nearly_the_same_vary():
+    one, other = np.zeros(3000), np.zeros(3000)
+    other[1500] = 1
+    params = [{"a": 0, "k": one}, {"a": 1, "k": other}]
+    df = ps.run(lambda pset: {"y": 1}, params, cluster="sync", save=False)
+    with pytest.raises(ps.PsweepError, match="'k' varies too"):
+        ps.to_xarray(df, ["a"])
+    df = ps.run(lambda pset: {"y": 1}, [{"k": 1}, {"k": True}], cluster="sync", save=False)
+    with pytest.raises(ps.PsweepError, match="equal and yet not the same"):
+        ps.to_xarray(df, ["k"])

@@ -136,3 +136,25 @@ def test_no_number_is_shared_and_nothing_doubled(one, other, third, reserved):
     new = df[~df._run_id.isin(list("abcd"))]
     assert (new._pset_seq > reserved).all()
     assert (new._run_seq > reserved).all()
+
+
+def test_a_merge_that_was_cut_off_and_done_again_later_keeps_psets_and_rows_together(study_folder):
+    def func(pset):
+        if pset["a"] % 2:
+            raise ValueError("odd")
+        return {}
+
+    ps.run(func, ps.plist("a", range(10, 16)), calc_dir="src", cluster="sync")
+    ps.run(func, ps.plist("a", [0, 2, 4]), calc_dir="all", cluster="sync")
+    target = Path("all/database.pk")
+    before = target.read_bytes()
+    ps.merge_studies("all", "src")
+    target.write_bytes(before)  # as if it had died before its last step
+    ps.run(func, ps.plist("a", [6, 8]), calc_dir="all", cluster="sync")
+    df = ps.merge_studies("all", "src")
+    seen = []
+    for pset_id, a in zip(df._pset_id, df.a, strict=True):
+        ps.reproduce("all", pset_id, func=lambda pset: seen.append(pset["a"]) or {})
+        assert seen[-1] == a
+    again = ps.retry("all", func=lambda pset: {}, cluster="sync")
+    assert sorted(again.a[again._run_seq == again._run_seq.max()]) == [11, 13, 15]

@@ -101,8 +101,8 @@ def test_the_notebook_among_the_examples(study_folder):
     notebook.cells.append(nbformat.v4.new_code_cell("time.sleep(2)"))  # what follows ends too
     NotebookClient(notebook, timeout=60).execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
-    assert "60 of 60 psets" in outputs[1][0]["data"]["text/html"]
-    assert outputs[3][-1]["data"]["text/plain"] == "60"
+    assert "200 of 200 psets" in outputs[1][0]["data"]["text/html"]
+    assert outputs[3][-1]["data"]["text/plain"] == "200"
     assert any("image/png" in one.get("data", {}) for one in outputs[4])
-    assert "<td>60 of 60</td>" in outputs[5][0]["data"]["text/html"]
-    assert ps.load("calc").y.tolist() == [a**2 % 17 for a in range(60)]
+    assert "<td>200 of 200</td>" in outputs[5][0]["data"]["text/html"]
+    assert ps.load("calc").y.tolist() == [a**2 % 17 for a in range(200)]

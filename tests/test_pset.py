@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
 import decimal
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import psweep_dask as ps
 from psweep_dask.pset import (
     DIGEST_SIZE,
     PsetError,
@@ -239,3 +241,23 @@ def test_rng_belongs_to_the_evaluation():
 def test_rng_outside_a_run_says_what_is_missing():
     with pytest.raises(PsetError, match="_pset_id"):
         rng({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pd.Timedelta(1, "ns"), pd.Timedelta(2, "ns")),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), np.ma.array([1.0, 2.0], mask=[0, 0])),
+        (np.zeros(2, [("mass", "f8")]), np.zeros(2, [("charge", "i8")])),
+        (np.zeros(2, [("mass", "f8")]), np.ones(2, [("mass", "f8")])),
+    ],
+)
+def test_values_that_differ_have_hashes_that_differ(one, other):
+    same = copy.copy(one)
+    hashes = [ps.pset_sha1({"a": value}) for value in (one, other, same)]
+    assert hashes[0] != hashes[1]
+    assert hashes[0] == hashes[2]
+
+
+def test_the_hash_of_whole_microseconds_is_that_of_the_standard_library():
+    assert ps.pset_sha1({"a": pd.Timedelta(3, "s")}) == ps.pset_sha1({"a": dt.timedelta(seconds=3)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -11,10 +12,13 @@ import pandas as pd
 import pytest
 from running import RUN_ID, only_record, records, run
 
-from psweep_dask import runner
+import psweep_dask as ps
+from psweep_dask import pickling, runner
 from psweep_dask.frame import from_blocks
 from psweep_dask.pset import pset_id
 from psweep_dask.record import HEADER, unpack
+from psweep_dask.runner import Runner
+from psweep_dask.work import Work
 
 
 def test_a_record_has_the_pset_the_reserved_fields_and_the_result():
@@ -260,3 +264,23 @@ def test_each_pset_starts_in_the_folder_of_the_run(study_folder):
 
     result = run(func, [{"a": 0}, {"a": 1}], cwd=str(study_folder))
     assert [row["cwd"] for row in records(result)] == [str(study_folder)] * 2
+
+
+def test_an_element_of_a_structured_array_is_kept_as_it_was(study_folder):
+    array = np.zeros(1, dtype=[("x", "i8")])
+
+    def func(pset):
+        array[0]["x"] = pset["a"]
+        return {"v": array[0]}
+
+    df = ps.run(func, ps.plist("a", range(4)), cluster="sync")
+    assert [one["x"] for one in df.v] == [0, 1, 2, 3]
+
+
+def test_func_of_another_python_is_told_and_not_called(study_folder):
+    work = dataclasses.replace(
+        Work(RUN_ID, 0, "calc", pickling.dumps(lambda pset: {})), python="3.1"
+    )
+    outcome = Runner(work).run_pset({"a": 1}, 0, "0" * 40)
+    assert outcome.record["_status"] == "error"
+    assert "func was packed by Python 3.1, and this is 3." in outcome.record["_exc_txt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import psweep_dask as ps
 from psweep_dask.params import ParamsError
 from psweep_dask.spacing import intspace, logspace
 
@@ -35,3 +36,25 @@ def test_whole_numbers_come_once_in_either_direction():
     assert intspace(1, 3, 100).tolist() == [1, 2, 3]
     assert intspace(10, 0, 3).tolist() == [10, 5, 0]
     assert intspace(0, 10, 3, dtype=np.int8).dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ps.logspace(1, 8, 4, base=2),
+        lambda: ps.logspace(1, 8, 4, log_func=np.log2),
+        lambda: ps.logspace(1, 8, -1),
+        lambda: ps.intspace(0, 1000, 5, dtype=np.uint8),
+        lambda: ps.intspace(2**60 + 1, 2**60 + 9, 5),
+        lambda: ps.intspace(float("nan"), 4, 3),
+        lambda: ps.sample({"n": (0, 2**70)}, 2),
+        lambda: ps.sample({"x": (-1e308, 1e308)}, 2),
+    ],
+)
+def test_numbers_that_would_be_wrong_are_an_error(call):
+    with pytest.raises(ps.PsweepError):
+        call()
+
+
+def test_a_logarithm_and_its_base_belong_together():
+    assert ps.logspace(1, 8, 4, log_func=np.log2, base=2).tolist() == [1, 2, 4, 8]

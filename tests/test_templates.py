@@ -127,3 +127,12 @@ def test_a_clash_is_found_at_the_top_only():
     templates = gather(Path("t"), "dollar")
     assert target_clash(templates, ["pset.pk"]) is None
     assert target_clash(templates, ["record.pk"]).target == "record.pk/x"
+
+
+def test_a_placeholder_of_jinja_is_not_copied_as_it_is(tmp_path):
+    path = tmp_path / "run.py"
+    path.write_text("print({{ a }}, {{ other }})")
+    template = read(path, "run.py", "dollar")
+    with pytest.raises(TemplateError, match=r'line 1: \{\{ a \}\} .* pass template_mode="jinja"'):
+        template.fill({"a": 1})
+    assert template.fill({"b": 1}) == b"print({{ a }}, {{ other }})"

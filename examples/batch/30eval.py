@@ -11,6 +11,8 @@ import psweep_dask as ps
 if __name__ == "__main__":
     df = ps.collect("calc")
     df = df[df._status == "ok"].copy()
+    if df.empty:
+        raise SystemExit("no results yet")
 
     arrays = [np.load(f"calc/{pset_id}/out.npy") for pset_id in df._pset_id]
     df["mean"] = [array.mean() for array in arrays]

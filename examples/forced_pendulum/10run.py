@@ -1,4 +1,4 @@
-"""When does a driven pendulum become chaotic? 1,000 psets over amplitude and frequency of the drive.
+"""When does a driven pendulum become chaotic? 1,000 psets over drive amplitude and frequency.
 
 You will see how many of them are chaotic; 20plot.py draws them. What is computed is the largest
 Lyapunov exponent, the rate at which two almost equal motions part (positive: chaos) or meet

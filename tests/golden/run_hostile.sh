@@ -18,6 +18,7 @@ trap 'exit 130' HUP INT TERM
 slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
 refused=0
 in_a_row=0
+elsewhere=0
 
 refuse() { # refuse WHAT: tell what did not work, and give up after three in a row
     printf '%s\n' "$0: $1; start this again to go on" >&2
@@ -51,6 +52,9 @@ submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no
 
 submit_array run-id 'array_a'"'"'; echo x $HOME \ " é_0'  # run_seq=1 pset_seq=7..9
 
+if [ "$elsewhere" -ne 0 ]; then
+    printf '%s\n' "$0: $elsewhere jobs were submitted to another machine before, and were left out"
+fi
 if [ "$refused" -ne 0 ]; then
     printf '%s\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
     exit 1
