@@ -46,5 +46,7 @@ class OneLine(click.Command):
         """Call the command."""
         try:
             return super().invoke(ctx)
-        except PsweepError as err:
+        except BrokenPipeError:
+            raise
+        except (PsweepError, OSError) as err:
             raise click.ClickException(str(err)) from err

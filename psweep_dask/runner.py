@@ -70,6 +70,7 @@ class Runner:
         self.work = work
         self._host = socket.gethostname()
         self._run = uuid.UUID(work.run_id).bytes
+        self._pid = os.getpid()
         self._func: Func | None = None
         self._broken: BaseException | None = None
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
@@ -116,6 +117,8 @@ class Runner:
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
             error = err
         runtime = time.perf_counter() - started
+        if os.getpid() != self._pid:  # func has forked, and returned in the child too
+            os._exit(0)
         if error is not None:
             outcome.record = {**pset, **fields}
             outcome.failure = _failure(error, seq, pset)

@@ -69,7 +69,7 @@ def logspace(
             f"log_func={getattr(log_func, '__name__', log_func)} is not the logarithm to the base "
             f"{base}; pass both, such as log_func=np.log2, base=2"
         )
-    numbers = np.logspace(*logs, num, **kwds) - offset
+    numbers = np.logspace(logs[0], logs[1], num, **kwds) - offset
     if len(numbers):
         numbers[0] = start  # exactly, whatever rounding has made of it
     if len(numbers) > 1 and kwds.get("endpoint", True):

@@ -12,11 +12,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psweep_dask as ps
+from psweep_dask import exporting
 
 
 class Colour(enum.Enum):
@@ -158,14 +161,45 @@ def test_through_csv(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "json", "nc"])
+@pytest.mark.parametrize("suffix", exporting._FORMATS)
 def test_nothing_that_the_database_holds_stops_an_export(kind, suffix, tmp_path):
     @settings(max_examples=5, deadline=None)
     @given(values(kind))
     def check(given_values):
-        ps.export(frame(given_values), tmp_path / f"x.{suffix}")
+        path = tmp_path / f"x{suffix}"
+        df = frame(given_values)
+        ps.export(df, path)
+        names, rows = READ[suffix](path)
+        assert rows == len(df)
+        for column in df.columns:  # complex numbers take two, whose names begin so
+            assert any(name.startswith(column) for name in names)
 
     check()
+
+
+def read_csv(path):
+    with path.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    return rows[0], len(rows) - 1
+
+
+def read_json(path):
+    rows = json.loads(path.read_text())
+    return list(rows[0]) if rows else [], len(rows)
+
+
+def read_parquet(path):
+    table = pq.read_table(path)
+    return table.column_names, table.num_rows
+
+
+def read_netcdf(path):
+    with xr.open_dataset(path, engine="h5netcdf") as made:
+        return list(map(str, made.variables)), next(iter(made.sizes.values()))
+
+
+READ = {".csv": read_csv, ".json": read_json, ".parquet": read_parquet, ".nc": read_netcdf}
+"""Names of columns and number of rows in a file; an export format needs an entry."""
 
 
 def frame(given_values):

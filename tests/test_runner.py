@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import time
@@ -278,9 +277,18 @@ def test_an_element_of_a_structured_array_is_kept_as_it_was(study_folder):
 
 
 def test_func_of_another_python_is_told_and_not_called(study_folder):
-    work = dataclasses.replace(
-        Work(RUN_ID, 0, "calc", pickling.dumps(lambda pset: {})), python="3.1"
-    )
+    work = Work(RUN_ID, 0, "calc", pickling.dumps(lambda pset: {}), python="3.1")
     outcome = Runner(work).run_pset({"a": 1}, 0, "0" * 40)
     assert outcome.record["_status"] == "error"
     assert "func was packed by Python 3.1, and this is 3." in outcome.record["_exc_txt"]
+
+
+def test_a_child_in_which_func_returns_is_no_second_worker(study_folder):
+    def func(pset):
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)  # without end, if it went on
+        return {"child": child}
+
+    df = ps.run(func, ps.plist("a", range(2)), cluster="sync")
+    assert (df.child > 0).all()
