@@ -31,6 +31,11 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     -------
     list of dict
 
+    Raises
+    ------
+    PsweepError
+        If `df` is no DataFrame or has no column ``_pset_sha1``, or `params` are no psets.
+
     Examples
     --------
     >>> import psweep_dask as ps
@@ -41,7 +46,10 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     check_df(df, "ps.missing(df, params)")
     if "_pset_sha1" not in df.columns:
         if len(df):
-            raise ParamsError("the DataFrame has no column _pset_sha1 to compare params with")
+            raise ParamsError(
+                "the DataFrame has no column _pset_sha1 to compare params with; a study of the "
+                "package psweep gets it by ps.import_psweep"
+            )
         return check_params(params)[0]
     done = df["_status"].isin(DONE) if "_status" in df.columns else slice(None)
     return filter_params_dup_hash(params, df.loc[done, "_pset_sha1"])
@@ -110,6 +118,13 @@ def conditional(
     Returns
     -------
     list of dict
+
+    Raises
+    ------
+    QueryError
+        If the condition cannot be understood.
+    PsetError
+        If `params` are no psets.
 
     Examples
     --------

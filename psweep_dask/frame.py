@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import waiting_rows
-from psweep_dask.columns import MISSING, ColumnOrder, column, text_in_python
+from psweep_dask.columns import MISSING, ColumnOrder, check_df, column, text_in_python
 from psweep_dask.errors import PsweepError
 from psweep_dask.record import Block
 
@@ -156,6 +156,11 @@ def df_print(df: pd.DataFrame, index: bool = False) -> None:
     index : bool, optional
         Print the index too.
 
+    Raises
+    ------
+    NoDataFrameError
+        If it is something else.
+
     Examples
     --------
     >>> df_print(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
@@ -163,6 +168,7 @@ def df_print(df: pd.DataFrame, index: bool = False) -> None:
      1 x
      2 y
     """
+    check_df(df, "ps.df_print(df)")
     print(df.to_string(index=index))  # noqa: T201  (printing is what it is for)
 
 
@@ -195,6 +201,7 @@ def df_filter_conds(
        a  b
     4  4  8
     """
+    check_df(df, "ps.df_filter_conds(df, conds)")
     combine = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}.get(op)
     if combine is None:
         raise FrameError(f"op must be 'and', 'or' or 'xor', not {op!r}")
@@ -223,11 +230,17 @@ def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
     str or None
         None if ``path_or_buf`` says where to write.
 
+    Raises
+    ------
+    NoDataFrameError
+        If it is something else.
+
     Examples
     --------
     >>> df_to_json(pd.DataFrame({"a": [1, 2]}))
     '[{"a":1},{"a":2}]'
     """
+    check_df(df, "ps.df_to_json(df)")
     defaults = {
         "orient": "records",
         "date_unit": "s",

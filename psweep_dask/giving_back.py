@@ -70,7 +70,22 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
 
 
 def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
-    """Do what `to_params` does, under psweep's name; `py_types` is always so.
+    """Do what `to_params` does, under psweep's name.
+
+    Parameters
+    ----------
+    df : DataFrame
+    py_types : bool, optional
+        Has no effect: values are always of Python's types.
+
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    PsweepError
+        If `df` is no DataFrame, or a row does not give its ``_pset_sha1``.
 
     Examples
     --------
@@ -156,16 +171,23 @@ def _pset(
             known[choice] += 1
             return pset
     raise ParamsError(
-        f"the row with the values {dict(zip(names, row, strict=True))!r} does not give its "
+        f"the row with the values {_shown(names, row)!r} does not give its "
         f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
         "columns changed? Without the column _pset_sha1, values are taken as they are"
     )
 
 
+def _shown(names: list[str], row: tuple[Any, ...]) -> Pset:
+    return {name: value for name, value in zip(names, row, strict=True) if value is not _GAP}
+
+
 def _ways(value: Any) -> list[Any]:
     """List what a cell may have been, the most likely last."""
     if value is _GAP:
-        return [float("nan"), None, _GAP]
+        return [pd.NaT, float("nan"), None, _GAP]
+    if isinstance(value, complex) and not value.imag:
+        real = value.real
+        return [*([int(real)] if real.is_integer() else []), real, value]
     if isinstance(value, float) and value.is_integer():
         return [int(value), value]
     return [value]

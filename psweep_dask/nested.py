@@ -47,6 +47,16 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
 def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     """Undo `flatten_dict`, for instance within func.
 
+    Parameters
+    ----------
+    flat : Mapping
+    sep : str, optional
+        What parts the names.
+
+    Returns
+    -------
+    dict
+
     Raises
     ------
     ParamsError
@@ -57,6 +67,8 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     >>> unflatten_dict({"model.depth": 2, "model.opt.lr": 0.1, "seed": 0})
     {'model': {'depth': 2, 'opt': {'lr': 0.1}}, 'seed': 0}
     """
+    if not isinstance(flat, Mapping):
+        raise ParamsError(f"unflatten_dict takes a dict, not {flat!r}")
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *path, last = name.split(sep)

@@ -66,3 +66,24 @@ def test_what_the_first_page_shows_is_what_one_sees(study_folder):
 def test_the_readme_shows_the_example_as_it_is():
     example = (DOCS.parent / "examples" / "vary_2_params.py").read_text()
     assert example.partition('"""\n\n')[2] in (DOCS.parent / "README.md").read_text()
+
+
+def test_the_page_of_the_architecture_lists_all_modules():
+    text = (DOCS / "architecture.md").read_text()
+    modules = [path for path in Path(ps.__file__).parent.glob("*.py") if path.stem[0] != "_"]
+    firsts = {one.stem: one.read_text().splitlines()[0].strip('"') for one in modules}
+    missing = [
+        row for name, first in firsts.items() if (row := f"| `{name}` | {first} |") not in text
+    ]
+    assert not missing, "the list at its end is not that of the first lines of all modules"
+
+
+def test_each_guarantee_names_tests_that_there_are():
+    tests = DOCS.parent / "tests"
+    names = re.findall(r"`([\w/]+\.py)?(?:::(\w+))?`", (DOCS / "guarantees.md").read_text())
+    file = ""
+    for path, name in names:
+        file = path or file
+        if path or name:
+            assert f"def {name}" in (tests / file).read_text(), f"{file}::{name}"
+    assert len(names) > 40

@@ -147,8 +147,8 @@ def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
     before = ps.load("calc")
     (one,) = past.past_runs(dead)
     dead.plan_path(one.run_id).unlink()
-    df = ps.resume("calc", cluster="sync")
-    assert df._pset_id.tolist() == before._pset_id.tolist()
+    with pytest.raises(ps.PsweepError, match=r"the plan of run .* is gone: .*plan.pk"):
+        ps.resume("calc", cluster="sync")
     assert ps.df_read("calc/database.pk")._pset_id.tolist() == before._pset_id.tolist()
 
 
