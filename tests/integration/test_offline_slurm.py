@@ -251,3 +251,16 @@ def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_fold
     submit("cluster")  # too late: what is done stays as it is
     wait()
     assert ps.collect().equals(done)
+
+
+def test_a_try_that_failed_elsewhere_does_not_judge_a_job_that_goes_on(study_folder):
+    study(body="sleep 4")
+    df = prepare(array=False, count=1)
+    (folder,) = folders(df)
+    submit("cluster")
+    (folder / "ended").write_text("exit_code=1 begun=1 ended=2 host=laptop\n")
+    assert ps.collect()._status.tolist() == ["prepared"]
+    wait()
+    df = ps.collect()
+    assert df._status.tolist() == ["ok"]
+    assert df._exec_host.tolist() != ["laptop"]
