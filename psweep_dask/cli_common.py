@@ -5,6 +5,7 @@ Commands import what they need when they are called: nobody waits for pandas to 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 WHERE = click.option(
     "--where", metavar="EXPRESSION", help="Only these rows: 'a > 3 and b == \"x\"'"
 )
+_NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -46,7 +48,9 @@ class OneLine(click.Command):
         """Call the command."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise
-        except (PsweepError, OSError) as err:
+        except PsweepError as err:
+            raise click.ClickException(str(err)) from err
+        except OSError as err:
+            if err.errno not in _NOT_WRITTEN:
+                raise
             raise click.ClickException(str(err)) from err

@@ -246,7 +246,7 @@ def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
     if missing := _NEEDED - set(info):
         raise KeyError(f"run.json lacks {missing}")
     if info.pop("check", None) not in (None, _check_value(info)) or info["run_id"] != run_id:
-        raise ValueError("run.json is not as it was written")
+        raise ValueError("run.json is not as it was written; after edits by hand, remove its check")
     return info
 
 

@@ -211,8 +211,8 @@ def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
         recovery.remove_leftovers(layout)
         df = recovery.merge(past, database.read_or_empty(layout.database_path))
         done = recovery.recorded(df, past.run_id)
-    if not layout.run_dir(past.run_id).exists():
-        log.info("run %s died before it had a plan, there is nothing to resume", past.run_id)
+    if not done and not layout.plan_path(past.run_id).exists():
+        log.warning("run %s has no plan and no row, there is nothing to resume", past.run_id)
         return None
     planned, work = read_plan(layout, past.run_id)
     if past.info["ended"] == "prepared":  # each pset had a row: one that is gone was deleted

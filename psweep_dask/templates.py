@@ -167,7 +167,7 @@ def _dollar(path: Path, text: str) -> Filler:
 
     def fill(values: Mapping[str, Any]) -> bytes:
         for name, at in jinjas.items():
-            if name in values:
+            if name in values and not uses:  # with both, braces are part of its language
                 raise TemplateError(
                     f"{_place(path, text, at)}: {{{{ {name} }}}} is a placeholder of jinja, which "
                     f'would stay as it is; pass template_mode="jinja", or write ${name}'

@@ -133,11 +133,13 @@ def test_a_database_elsewhere_is_named():
 
 
 def test_a_job_that_runs_is_waited_for_though_it_has_told_something(study_folder):
-    write_study(run_sh="#!/bin/sh\necho '{\"y\": 1}' >result.json\nsleep 2\nexit 3\n")
+    wait = "until [ -e ../go ]; do sleep 0.1; done"
+    write_study(run_sh=f"#!/bin/sh\necho '{{\"y\": 1}}' >result.json\n{wait}\nexit 3\n")
     ps.prep_batch(ps.plist("a", [1]))
     process = subprocess.Popen(["sh", "calc/run_local.sh"])
     wait_until(lambda: list(Path("calc").glob("*/result.json")))
     assert ps.collect()._status.tolist() == ["prepared"]
+    Path("calc/go").touch()
     assert process.wait() == 0
     done = ps.collect()
     assert (done._status.tolist(), done.y.tolist()) == (["error"], [1])
