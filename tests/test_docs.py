@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
+import dask.config
 import pytest
+import yaml
 
 import psweep_dask as ps
+from psweep_dask import config
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -32,6 +36,31 @@ def test_the_blocks_of_a_page_are_a_script(page, study_folder):
     script.write_text("\n".join(blocks))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+YAML = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.M | re.S)
+
+
+@pytest.mark.parametrize("block", YAML.findall((DOCS / "hpc.md").read_text()))
+def test_the_settings_on_the_page_of_clusters_are_taken(block, study_folder):
+    text = textwrap.dedent(block)
+    settings = yaml.safe_load(text)
+    if "cores" in settings.get("jobqueue", {}):
+        folder = Path("templates/machines/lab")
+        folder.mkdir(parents=True)
+        (folder / "info.yaml").write_text(
+            text if "cluster" in settings else f"cluster: slurm\n{text}"
+        )
+        psweep = Path(sys.executable).with_name("psweep-dask")
+        done = subprocess.run(
+            [psweep, "machines", "lab"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "#SBATCH" in done.stdout
+    else:
+        with dask.config.set(settings):
+            config.check()
+        assert set(settings) <= {"psweep", "distributed", "jobqueue"}
 
 
 @pytest.mark.slow
