@@ -12,7 +12,7 @@ import pandas as pd
 
 from psweep_dask import database, journal, recovery
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
-from psweep_dask.past import UUID, PastRun, all_runs, check_study, past_runs
+from psweep_dask.past import UUID, PastRun, all_runs, past_runs, study_in
 from psweep_dask.pset import pset_id
 
 
@@ -79,7 +79,7 @@ def check_calc_dir(
     return {"db_not_disk": known - folders, "disk_not_db": folders - known}
 
 
-def findings(layout: Layout) -> list[Finding]:
+def findings(calc_dir: str | os.PathLike[str]) -> list[Finding]:
     """Look at all of a study; nothing is changed.
 
     Raises
@@ -87,7 +87,7 @@ def findings(layout: Layout) -> list[Finding]:
     PsweepError
         If there is no study, or its database is damaged.
     """
-    check_study(layout)
+    layout = study_in(calc_dir)
     folders = _pset_folders(layout)  # first: a run that makes one later is none of the runs below
     runs = all_runs(layout)
     alive = {one.run_id for one in runs if one.is_alive()}

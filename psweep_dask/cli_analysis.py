@@ -80,9 +80,8 @@ def check(calc_dir: str, fix: bool) -> None:
     psweep-dask check calc --fix
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import checking
-    from psweep_dask.past import study_in
 
-    found = checking.findings(study_in(calc_dir))
+    found = checking.findings(calc_dir)
     open_ones = 0
     for one in found:
         click.echo(f"{one.what}:")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import database, frame, past, recovery, slurm, transfer, waiting_rows
+from psweep_dask import database, frame, recovery, slurm, story, transfer, waiting_rows
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, PsetFolder
 from psweep_dask.options import OptionError, Options
@@ -315,4 +315,4 @@ def _note_end(offline: PastRun, df: pd.DataFrame) -> None:
     if complete and not statuses.isin(UNFINISHED).any():
         counts = {str(status): int(number) for status, number in statuses.value_counts().items()}
         done = {"ended": "done", "end": now(), "counts": {**counts, "left": 0}}
-        past.write_info(offline.layout, offline.info | done)
+        story.write_info(offline.layout, offline.info | done)

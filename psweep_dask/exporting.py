@@ -174,8 +174,8 @@ def _are_lists_of_numbers(values: list[Any]) -> bool:
 
 def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
     with needed_for("export to netCDF"):
-        import h5netcdf  # noqa: F401  (xarray uses it, and it the next one)
-        import h5py  # noqa: F401
+        import h5netcdf  # noqa: F401  (xarray uses it)
+        import h5py  # noqa: F401  (h5netcdf uses it)
         import xarray as xr
 
     if bad := [name for name in df.columns if "/" in str(name)]:

@@ -140,9 +140,8 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     try:
         return pd.concat(tables, sort=False)
     except (ValueError, OverflowError):
-        times = {name for one in tables for name in one.columns if one[name].dtype.kind in "mM"} - {
-            "_time_utc"
-        }
+        columns = [(name, one[name]) for one in tables for name in one.columns]
+        times = {name for name, cells in columns if cells.dtype.kind in "mM"} - {"_time_utc"}
         loose = [one.astype(dict.fromkeys(times & set(one.columns), object)) for one in tables]
         return pd.concat(loose, sort=False)
 

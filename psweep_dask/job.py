@@ -24,7 +24,7 @@ from psweep_dask.layout import Layout, PsetFolder, replace_file
 from psweep_dask.pset import RESERVED_FIELDS, Pset
 from psweep_dask.task import Load, run_slice
 from psweep_dask.watch import Watch, kill_with_children
-from psweep_dask.work import SliceResult, Work, WorkError, unship
+from psweep_dask.work import SliceResult, Work, WorkError
 
 LEFT = 128 + signal.SIGTERM
 """Exit code of a job that was asked to leave before its pset was through."""
@@ -72,7 +72,7 @@ def run_job(path: Path) -> int:
 def main(arguments: list[str]) -> int:
     """Run what ``python -m psweep_dask.task [FOLDER]`` is asked for."""
     if len(arguments) > 1:
-        print("usage: python -m psweep_dask.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201
+        print("usage: python -m psweep_dask.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
         return 2
     try:
         return run_job(Path(*arguments))
@@ -104,7 +104,8 @@ def _work_here(folder: Path, run_id: str) -> Work:
     """Load the work of the run, and have relative paths of func start where the study is here."""
     root = folder.parent
     try:
-        work = unship(_read(Layout(root).work_path(run_id)))
+        work: Work = pickle.loads(_read(Layout(root).work_path(run_id)))
+        work.check_python()
     except WorkError as err:
         raise JobError(str(err)) from err
     as_passed = PurePath(work.calc_dir)

@@ -15,8 +15,9 @@ import pandas as pd
 from psweep_dask import database, frame, plan, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, replace_file
-from psweep_dask.past import all_runs, check_study, past_runs, write_info
+from psweep_dask.past import all_runs, check_study, past_runs
 from psweep_dask.progress import show_log_lines
+from psweep_dask.story import write_info
 
 log = logging.getLogger("psweep_dask")
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import re
 import shutil
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,14 +16,13 @@ from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from psweep_dask import plan
+from psweep_dask import story
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import Layout
 from psweep_dask.stopping import Stop, request_by_file
 
 log = logging.getLogger("psweep_dask")
 
-_NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LOOKS = 10
 """So often a lock is tried again that somebody who only looks at it may hold for an instant."""
@@ -117,7 +114,7 @@ class PastRun:
 
 def with_info(before: PastRun, changes: Mapping[str, Any]) -> PastRun:
     """Read the story of a run again, which may have been written meanwhile, and change it."""
-    return PastRun(before.layout, read_info(before.layout, before.run_id) | dict(changes))
+    return PastRun(before.layout, story.read_info(before.layout, before.run_id) | dict(changes))
 
 
 def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
@@ -206,67 +203,15 @@ def all_runs(layout: Layout) -> list[PastRun]:
         if not UUID.fullmatch(folder.name) or not folder.is_dir():
             continue  # of somebody else, such as a file manager
         try:
-            found.append(PastRun(layout, read_info(layout, folder.name)))
+            found.append(PastRun(layout, story.read_info(layout, folder.name)))
         except (OSError, ValueError, TypeError, KeyError) as err:
-            info = _info_from_plan(layout, folder.name)
+            info = story.info_from_plan(layout, folder.name)
             if info is not None:
                 log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
                 found.append(PastRun(layout, info))
             elif (folder / layout.journal_path("").name).exists():
                 log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
     return sorted(found, key=lambda past: int(past.info["run_seq"]))
-
-
-def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
-    """Tell what is needed of a run whose ``run.json`` cannot be read; None if it has no plan."""
-    try:
-        with layout.plan_path(run_id).open("rb") as stream:
-            planned, _ = plan.load(stream)
-    except (OSError, plan.PlanError):
-        return None
-    return {
-        "run_id": run_id,
-        "run_seq": planned.run_seq,
-        "first_pset_seq": planned.seqs[0],
-        "psets": len(planned),
-        "database": layout.relative_database(),
-        "ended": None,
-    }
-
-
-def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
-    """Read ``run.json``.
-
-    Raises
-    ------
-    KeyError, ValueError
-        If something in it is missing, or is not what was written.
-    """
-    info: dict[str, Any] = json.loads(layout.run_info_path(run_id).read_bytes())
-    if missing := _NEEDED - set(info):
-        raise KeyError(f"run.json lacks {missing}")
-    if info.pop("check", None) not in (None, _check_value(info)) or info["run_id"] != run_id:
-        raise ValueError("run.json is not as it was written; after edits by hand, remove its check")
-    return info
-
-
-def source_of(layout: Layout, run_id: str) -> str | None:
-    """Tell the source that func had in a run; None if that is not known."""
-    with suppress(OSError, ValueError, KeyError):
-        return read_info(layout, run_id).get("source")
-    return None
-
-
-def write_info(layout: Layout, info: dict[str, Any]) -> None:
-    """Write ``run.json``."""
-    text = json.dumps(info | {"check": _check_value(info)}, indent=2)
-    path = layout.run_info_path(info["run_id"])
-    replace_file(path, lambda stream: stream.write(text.encode()), last=False)
-
-
-def _check_value(info: Mapping[str, Any]) -> str:
-    """Give what tells that no character of a story has changed."""
-    return f"{zlib.crc32(json.dumps(info, sort_keys=True).encode()):08x}"
 
 
 def forget(layout: Layout, run_id: str) -> None:

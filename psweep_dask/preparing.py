@@ -20,7 +20,7 @@ from psweep_dask.record import Record
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.study import Run
 from psweep_dask.submissions import Submissions, shown_commands
-from psweep_dask.work import SliceResult, Work, our_fields, ship
+from psweep_dask.work import SliceResult, Work, our_fields
 
 log = logging.getLogger("psweep_dask")
 
@@ -71,7 +71,7 @@ class Preparation:
             run.write_plan(packed)
             if self._work.func:
                 path = run.layout.work_path(run.plan.run_id)
-                replace_file(path, lambda stream: stream.write(ship(packed)))
+                replace_file(path, lambda stream: stream.write(packed))
         except BaseException:
             run.discard()
             raise

@@ -21,10 +21,10 @@ from psweep_dask.past import (
     past_runs,
     resume_call,
     study_in,
-    write_info,
 )
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import RecordError
+from psweep_dask.story import write_info
 
 log = logging.getLogger("psweep_dask")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import past, recovery
+from psweep_dask import recovery, story
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
@@ -108,7 +108,7 @@ def retry(
     source = None
     if func is None:
         func = load_func(work, latest.run_id)
-        source = None if _is_imported(func) else past.source_of(layout, latest.run_id)
+        source = None if _is_imported(func) else story.source_of(layout, latest.run_id)
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
     if options.capture_logs is None:
         options = dataclasses.replace(options, capture_logs=work.capture_logs)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import copies, database, frame, past, plan, provenance, recovery
+from psweep_dask import copies, database, frame, past, plan, provenance, recovery, story
 from psweep_dask.database import Base
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
@@ -152,7 +152,7 @@ class Run:
             counts = recovery.counts_of(df, run_id) | {"left": counts.get("left", 0)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
-            past.write_info(layout, self.info)
+            story.write_info(layout, self.info)
         except OSError as err:
             log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
         layout.stop_path(run_id).unlink(missing_ok=True)
@@ -227,7 +227,7 @@ def begin(layout: Layout, request: Request) -> Run:
         info = _info(layout, planned) | request.info | session
         try:
             with _taken(layout, planned.run_id) as lock:
-                past.write_info(layout, info)
+                story.write_info(layout, info)
                 if patch:
                     layout.patch_path(planned.run_id).write_text(patch)
                 journal = Journal(layout.journal_path(planned.run_id))
@@ -254,7 +254,7 @@ def reopen(before: PastRun, planned: Plan, lock: BaseFileLock) -> Run:
     layout.stop_path(before.run_id).unlink(missing_ok=True)
     again = [*before.info.get("resumed", []), provenance.now()]
     info = before.info | {"resumed": again, "end": None, "ended": None}
-    past.write_info(layout, info)
+    story.write_info(layout, info)
     journal = Journal(layout.journal_path(before.run_id))
     return Run(layout, planned, journal, None, lock, info, resumed=True)
 

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from psweep_dask import pickling, record
+from psweep_dask import record
 from psweep_dask.errors import PsweepError
 from psweep_dask.glimpse import Glimpse, glimpse_of
 from psweep_dask.pset import Pset, pset_id
 from psweep_dask.record import Record
 
 Func = Callable[[Pset], dict[str, Any]]
+
+
+def _python() -> str:
+    return ".".join(map(str, sys.version_info[:2]))
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,26 @@ class Work:
     retries: int = 0
     timeout: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
-    python: str = field(default_factory=lambda: _python())
+    python: str = field(default_factory=_python)
 
     def with_func(self, func: bytes) -> Work:
         """Take another func, packed here."""
         return replace(self, func=func, python=_python())
+
+    def check_python(self) -> None:
+        """Make sure that this Python can run func.
+
+        Raises
+        ------
+        WorkError
+            If it was packed by another one, whose code can crash this one.
+        """
+        if self.python != _python():
+            raise WorkError(
+                f"func was packed by Python {self.python}, and this is {_python()}: code is not "
+                "the same in both; use one version on both sides (jobs may need a 'module load' or "
+                "another environment)"
+            )
 
     def load_func(self) -> Func:
         """Restore func.
@@ -78,11 +97,11 @@ class Work:
         Raises
         ------
         WorkError
-            If it was packed by another Python, whose code can crash this one.
+            If it was packed by another Python.
         Exception
             Whatever a module of the user raises.
         """
-        _check_python(self.python)
+        self.check_python()
         func: Func = pickle.loads(self.func)
         return func
 
@@ -101,44 +120,6 @@ class Work:
 
 class WorkError(PsweepError):
     """Work that this Python cannot do."""
-
-
-def ship(work: bytes) -> bytes:
-    """Pack pickled work for batch jobs, whose Python may be another one.
-
-    Examples
-    --------
-    >>> unship(ship(pickling.dumps(Work("r", 0, "calc", b"")))).run_id
-    'r'
-    """
-    return pickling.dumps({"python": _python(), "work": work})
-
-
-def unship(shipped: bytes) -> Work:
-    """Undo `ship`.
-
-    Raises
-    ------
-    WorkError
-        If it was packed by another Python.
-    """
-    packed = pickle.loads(shipped)
-    _check_python(packed["python"])
-    work: Work = pickle.loads(packed["work"])
-    return work
-
-
-def _check_python(packed_by: str) -> None:
-    if packed_by != _python():
-        raise WorkError(
-            f"func was packed by Python {packed_by}, and this is {_python()}: code is not "
-            "the same in both; use one version on both sides (jobs may need a 'module load' or "
-            "another environment)"
-        )
-
-
-def _python() -> str:
-    return ".".join(map(str, sys.version_info[:2]))
 
 
 def counted(number: int, what: str) -> str:

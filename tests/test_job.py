@@ -16,9 +16,9 @@ from drivers import wait_until
 from offline import folders, machine, write
 
 import psweep_dask as ps
-from psweep_dask import pickling, record
+from psweep_dask import record
 from psweep_dask.layout import PsetFolder
-from psweep_dask.work import Work, WorkError, ship, unship
+from psweep_dask.work import Work, WorkError
 
 
 def prepare(func, params=({"a": 1},), **options):
@@ -181,7 +181,7 @@ def test_a_folder_that_is_none_is_told_in_a_line(study_folder):
 
 
 def test_another_python_is_told(monkeypatch):
-    shipped = ship(pickling.dumps(Work("r", 0, "calc", b"")))
+    work = Work("r", 0, "calc", b"")
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
     with pytest.raises(WorkError, match=r"packed by Python 3\.\d+, and this is 3.99"):
-        unship(shipped)
+        work.check_python()
