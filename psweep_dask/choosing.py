@@ -92,6 +92,7 @@ def where(
     >>> where(params, lambda pset: pset["a"] == 3)
     [{'a': 3, 'b': 2}]
     """
+    _check_condition(condition)
     if isinstance(params, pd.DataFrame):
         if isinstance(condition, str):
             return selecting.where(params, condition) if len(params) else params
@@ -133,6 +134,7 @@ def conditional(
     >>> conditional(solvers, 'solver == "cg"', plist("tol", [0.1, 0.01]))
     [{'solver': 'lu'}, {'solver': 'cg', 'tol': 0.1}, {'solver': 'cg', 'tol': 0.01}]
     """
+    _check_condition(condition)
     psets = check_params(params)[0]
     more = pgrid(*plists)
     mask = _mask(psets, condition)
@@ -141,6 +143,13 @@ def conditional(
         for pset, chosen in zip(psets, mask, strict=True)
         for one in (more if chosen else [{}])
     ]
+
+
+def _check_condition(condition: object) -> None:
+    if not isinstance(condition, str) and not callable(condition):
+        raise selecting.QueryError(
+            f"a condition must be a str such as 'a > 3' or a function of a pset, not {condition!r}"
+        )
 
 
 def _mask(psets: list[Pset], condition: Condition) -> list[bool]:

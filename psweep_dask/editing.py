@@ -40,8 +40,9 @@ def df_update(
     ----------
     calc_dir : str or PathLike
     values : Mapping
-        By the name of a column, new or old: one value for all rows, a list with one for each, or
-        a function that is given the rows, as a DataFrame, and gives such a list.
+        By the name of a column, new or old: one value for all rows; a list, array, Series or
+        generator with one for each, in their order; or a function that is given the rows, as a
+        DataFrame, and gives such a list.
     where : str, optional
         Only rows that meet this expression, as in `where`; a new column has gaps elsewhere.
     database_dir, database_basename
@@ -160,12 +161,15 @@ def _places(df: pd.DataFrame, where: str) -> np.ndarray:
 
 def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
     """Give a column with values in some of its places."""
-    if isinstance(value, pd.Series):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        if len(value) != len(places):
-            raise EditError(f"{name!r}: {len(value)} values were given for {len(places)} rows")
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, list | tuple | range | np.ndarray | pd.Series | pd.Index | Iterator):
         values = list(value)
+        if len(values) != len(places):
+            raise EditError(
+                f"{name!r}: {len(values)} values were given for {len(places)} rows; for the same "
+                "list in each of them, give a function: lambda df: [[1, 2]] * len(df)"
+            )
     else:
         values = [value] * len(places)
     cells: list[Any] = [columns.MISSING] * len(df)

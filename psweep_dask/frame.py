@@ -222,7 +222,8 @@ def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
     df : DataFrame
     **kwds
         Passed to `pandas.DataFrame.to_json`, over our defaults ``orient="records"``,
-        ``date_unit="s"``, ``date_format="iso"`` and ``double_precision=15``.
+        ``date_unit="s"``, ``date_format="iso"`` and ``double_precision=15``. Where the index
+        makes the keys, ``date_unit`` is "ns": in one second there may be many rows.
 
     Returns
     -------
@@ -246,6 +247,8 @@ def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
         "date_format": "iso",
         "double_precision": 15,
     }
+    if kwds.get("orient") in ("index", "columns"):
+        defaults["date_unit"] = "ns"
     text: str | None = df.to_json(**{**defaults, **kwds})
     return text
 

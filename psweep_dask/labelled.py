@@ -64,8 +64,8 @@ def to_xarray(
     Raises
     ------
     LabelError
-        If a column is missing or cannot be a dimension, another parameter varies, or what is to
-        be averaged is no number.
+        If a column is missing or cannot be a dimension, another parameter varies, what is to be
+        averaged is no number, or a column is called as a dimension that must be made.
     MissingPackageError
         If xarray is not installed.
 
@@ -100,11 +100,13 @@ def to_xarray(
     number = _repeat_of(places, len(df))
     along = list(dims)
     if number.any():
+        _check_free([REPEAT], [*dims, *names])
         places, shape, along = [*places, number], [*shape, int(number.max()) + 1], [*dims, REPEAT]
     arrays = {}
     for name in names:
         cells = _cells(df[name])
         more = [f"{name}_{axis}" for axis in range(cells.ndim - 1)]
+        _check_free(more, [*along, *names])
         arrays[name] = ([*along, *more], _spread(cells, places, shape))
     coords = {name: known for name, (_, known) in zip(dims, labels, strict=True)}
     made = xr.Dataset(arrays, coords=coords, attrs=attrs)
@@ -149,6 +151,16 @@ def _check_size(shape: list[int], rows: int) -> None:
             f"{' x '.join(map(str, shape))} cells are needed for {rows} rows: these parameters "
             "make no grid, as those of ps.sample do not; keep the DataFrame, or fewer dims"
         )
+
+
+def _check_free(ours: Sequence[str], taken: Sequence[str]) -> None:
+    """Make sure that dimensions which we name ourselves have no name of a column."""
+    for name in ours:
+        if name in taken:
+            raise LabelError(
+                f"there is a column {name!r}, and a dimension must be made that is called so; "
+                f"rename the column: df.rename(columns={{{name!r}: ...}})"
+            )
 
 
 def _with_result(df: pd.DataFrame) -> np.ndarray:

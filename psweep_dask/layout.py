@@ -35,6 +35,11 @@ class Layout:
     database_basename : str, optional
         Name of the database in there.
 
+    Raises
+    ------
+    LayoutError
+        If one of them is no path, or names a folder of ours.
+
     Examples
     --------
     >>> layout = Layout("calc")
@@ -58,6 +63,12 @@ class Layout:
         self.root = Path(calc_dir).absolute()
         self.database_dir = self.root if database_dir is None else Path(database_dir).absolute()
         self.database_basename = database_basename
+        if "\0" in f"{self.root}{self.database_path}":
+            raise LayoutError(f"no path can have a null byte, as {str(self.database_path)!r} has")
+        if self.database_path in (self.runs_dir, self.tmpsave_dir):
+            raise LayoutError(
+                f"{str(self.database_path)!r} is a folder; call the database otherwise"
+            )
 
     @property
     def database_path(self) -> Path:
@@ -105,9 +116,14 @@ class Layout:
         """Make the lock that the driver of a run holds as long as it lives."""
         return FileLock(self.run_dir(run_id) / "driver.lock", thread_local=False)
 
+    @property
+    def tmpsave_dir(self) -> Path:
+        """One folder for each run with tmpsave=True."""
+        return self.root / "tmpsave"
+
     def tmpsave_path(self, run_id: str, pset_id: str) -> Path:
         """Tell the file with the row of one pset, for tmpsave=True."""
-        return self.root / "tmpsave" / run_id / f"{pset_id}.pk"
+        return self.tmpsave_dir / run_id / f"{pset_id}.pk"
 
     def relative_database(self) -> str:
         """Tell the database as seen from the study, which may be moved as a whole."""

@@ -11,6 +11,7 @@ import dask.config
 import yaml
 
 from psweep_dask.machine_keys import CLUSTER_NAMES, MachineError, check_info, did_you_mean, given
+from psweep_dask.strict_yaml import StrictLoader
 
 MACHINES_DIR = "templates/machines"
 """Where the machines are, seen from the working directory."""
@@ -206,7 +207,7 @@ def _find(name: str, machines_dir: Path) -> Path:
 
 def _load(info_path: Path) -> dict[Any, Any]:
     try:
-        info = yaml.safe_load(info_path.read_bytes())
+        info = yaml.load(info_path.read_bytes(), Loader=StrictLoader)  # noqa: S506  (it is safe)
     except FileNotFoundError:
         raise MachineError(
             f"{info_path} is missing; create it, with 'cluster: slurm' for live runs "

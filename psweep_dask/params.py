@@ -174,7 +174,8 @@ def stargrid(
     Raises
     ------
     ParamsError
-        If there is not one label for each element of `vary`.
+        If `vary` is no list, or there is not one label for each element of it, under a key of
+        its own.
     PsetError
         With `skip_dups`, if a value has no reproducible hash.
 
@@ -185,15 +186,21 @@ def stargrid(
     [{'a': 1, 'b': 77, '_vary': 'a'}, {'a': 2, 'b': 77, '_vary': 'a'},
      {'a': 1, 'b': 88, '_vary': 'b'}]
     """
-    if any(isinstance(one, Mapping) for one in vary):
+    rays = _listed(vary)
+    if any(isinstance(one, Mapping) for one in rays):
         raise ParamsError("vary must be a list of plists; write vary=[plist]")
-    rays = [_listed(one) for one in vary]
+    if isinstance(vary_labels, str) or not isinstance(vary_labels, Sequence | None):
+        raise ParamsError(f"vary_labels must be a list of str, not {vary_labels!r}")
     if vary_labels is not None and len(vary_labels) != len(rays):
         raise ParamsError(f"{len(vary_labels)} vary_labels were given for {len(rays)} in vary")
-    params = []
-    for number, ray in enumerate(rays):
-        label = {} if vary_labels is None else {vary_label_col: vary_labels[number]}
-        params += [merge_dicts(const, one, label) for one in ray]
+    labels: list[Pset] = [{}] * len(rays)
+    if vary_labels is not None:
+        labels = [{vary_label_col: one} for one in vary_labels]
+    params = [
+        _merge_once([merge_dicts(const, one), label])
+        for ray, label in zip(rays, labels, strict=True)
+        for one in _listed(ray)
+    ]
     return filter_params_unique(params) if skip_dups else params
 
 
@@ -242,6 +249,8 @@ def filter_params_dup_hash(
 
     Raises
     ------
+    ParamsError
+        If one of `hashes` is none.
     PsetError
         If a value has no reproducible hash.
 
@@ -251,7 +260,7 @@ def filter_params_dup_hash(
     >>> filter_params_dup_hash([{"a": 1}, {"a": 2}], [pset_sha1({"a": 1})])
     [{'a': 2}]
     """
-    known = {bytes.fromhex(one) for one in hashes if isinstance(one, str)}
+    known = {_of_hex(one) for one in hashes if isinstance(one, str)}
     return [pset for digest, pset in with_digests(params) if digest not in known]
 
 
@@ -260,6 +269,13 @@ def with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, P
     psets, digests = check_params(params)
     for number, pset in enumerate(psets):
         yield digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)], pset
+
+
+def _of_hex(sha1: str) -> bytes:
+    try:
+        return bytes.fromhex(sha1)
+    except ValueError as err:
+        raise ParamsError(f"{sha1!r} is no hash of a pset, as ps.pset_sha1 gives them") from err
 
 
 def _is_zipped(items: list[Any]) -> bool:

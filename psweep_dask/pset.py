@@ -311,7 +311,10 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as err:  # a number of thousands of digits; what is broken is shown, too
+        text = f"<no repr: {err}>"
     return f"{_kind(value)}: {text if len(text) <= 60 else text[:57] + '...'}"
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from psweep_dask.params import ParamsError
 from psweep_dask.plain import is_nan, of_python
 from psweep_dask.pset import Pset, check_params
+from psweep_dask.strict_yaml import StrictLoader
 
 _YAML = "tag:yaml.org,2002:"
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -80,12 +82,22 @@ def _read(path: Path, stream: Any) -> Any:
     if path.suffix == ".csv":
         return list(_csv_rows(stream))
     if path.suffix == ".json":
-        return json.load(stream)
+        return json.load(stream, object_pairs_hook=_once)
     if path.suffix in (".yaml", ".yml"):
         return yaml.load(stream, Loader=_Loader)  # noqa: S506  (it is a SafeLoader)
     raise ParamsError(
         f"{os.fspath(path)!r} ends in {path.suffix!r}; params are read from {', '.join(SUFFIXES)}"
     )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
+        raise ValueError(f"the key {twice!r} is written twice in one mapping")
+    return made
 
 
 def _csv_rows(stream: Any) -> Iterator[Pset]:
@@ -121,7 +133,7 @@ def _gap(value: Any) -> bool:
     return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(StrictLoader):
     """Reads numbers as everybody writes them, where YAML 1.1 has surprises.
 
     1e-3 is a number; 12:30 and 010 are text, not 750 and 8.

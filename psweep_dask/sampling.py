@@ -15,7 +15,7 @@ from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
 from psweep_dask.plain import of_python
 from psweep_dask.pset import Pset
-from psweep_dask.spacing import MOST_EXACT, intspace, logspace
+from psweep_dask.spacing import MOST_EXACT, intspace, is_whole, logspace
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 
@@ -47,7 +47,7 @@ def sample(
     Raises
     ------
     ParamsError
-        If a range, `n` or `method` is not as above.
+        If a range, `n`, `method` or `seed` is not as above.
     MissingPackageError
         If scipy is needed and not installed.
 
@@ -60,10 +60,12 @@ def sample(
     """
     if method not in METHODS:
         raise ParamsError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+    if not is_whole(n) or n < 1:
         raise ParamsError(f"n must be a whole number above zero, not {n!r}")
     if not isinstance(space, Mapping) or not space:
         raise ParamsError(f"space must be a dict of parameters and their ranges, not {space!r}")
+    if seed is not None and (not is_whole(seed) or seed < 0):
+        raise ParamsError(f"seed must be None or a whole number from 0, not {seed!r}")
     ranges = {name: _range(name, given) for name, given in space.items()}
     if method == "grid":
         return _grid(ranges, int(n))
@@ -92,6 +94,8 @@ class _Range:
 
 
 def _range(name: str, given: Any) -> _Range:
+    if not isinstance(name, str):
+        raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
     if isinstance(given, list | range | np.ndarray):
         return _choices(name, list(given))
     if isinstance(given, tuple) and len(given) in (2, 3) and (given[2:] in ((), ("log",))):

@@ -45,8 +45,8 @@ def logspace(
     Raises
     ------
     ParamsError
-        If a bound plus `offset` is not above zero, `num` is no count, or `log_func` and ``base=``
-        do not belong together.
+        If a bound is no number, or not above zero with `offset`, `num` is no count, or `log_func`
+        and ``base=`` do not belong together.
 
     Examples
     --------
@@ -55,6 +55,9 @@ def logspace(
     >>> logspace(0, 2, 3, offset=1).round(2).tolist()
     [0.0, 0.73, 2.0]
     """
+    for bound in (start, stop, offset):
+        if isinstance(bound, bool) or not isinstance(bound, int | float | np.number):
+            raise ParamsError(f"a logarithmic scale goes from number to number, not by {bound!r}")
     for bound in (start, stop):
         if not 0 < bound + offset < math.inf:
             raise ParamsError(
@@ -94,7 +97,7 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     Raises
     ------
     ParamsError
-        If a number is beyond what `dtype` or a float can hold exactly.
+        If a number is beyond what `dtype` or a float can hold exactly, or `args` are no numbers.
 
     Examples
     --------
@@ -103,7 +106,10 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     >>> intspace(3, 1, 10).tolist()
     [3, 2, 1]
     """
-    exact = np.rint(np.linspace(*args, **kwds))
+    try:
+        exact = np.rint(np.linspace(*args, **kwds))
+    except TypeError as err:
+        raise ParamsError(f"intspace takes what numpy.linspace does, not {args}: {err}") from err
     limits = np.iinfo(dtype)
     if (
         not (abs(exact) < MOST_EXACT).all()
@@ -117,6 +123,17 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     return np.array(list(dict.fromkeys(numbers.tolist())), dtype=dtype)
 
 
+def is_whole(value: object) -> bool:
+    """Tell a whole number, of Python or of NumPy, from all else, bool included.
+
+    Examples
+    --------
+    >>> is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _check_count(num: Any) -> None:
-    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 0:
+    if not is_whole(num) or num < 0:
         raise ParamsError(f"num must be a whole number, how many to give, not {num!r}")

@@ -31,6 +31,23 @@ DF = pd.DataFrame({"a": [1]})
         (lambda: ps.merge_studies("all", ["one", "two"]), "not a list"),
         (lambda: ps.plist("a", "abc"), r"a single str; write \['abc'\]"),
         (lambda: ps.stargrid({"a": 1}, ps.plist("a", [1])), r"write vary=\[plist\]"),
+        (lambda: ps.stargrid({"a": 1}, None), "expected a list of dicts"),
+        (lambda: ps.stargrid({}, [ps.plist("a", [1])], vary_labels="a"), "a list of str, not 'a'"),
+        (
+            lambda: ps.stargrid({}, [ps.plist("a", [1])], vary_labels=["x"], vary_label_col="a"),
+            "the key 'a' is set twice in one pset: by 1 and by 'x'",
+        ),
+        (lambda: ps.sample({"x": (0.0, 1.0)}, 4, seed="a"), "seed must be .* not 'a'"),
+        (lambda: ps.sample({"x": (0.0, 1.0)}, 4, seed=-1), "a whole number from 0, not -1"),
+        (lambda: ps.sample({3: (0.0, 1.0)}, 4), "the name of a parameter must be a str, not 3"),
+        (lambda: ps.where(DF, 3), "a condition must be a str .* or a function .* not 3"),
+        (lambda: ps.conditional([{"a": 1}], None), "a condition must be .* not None"),
+        (lambda: ps.filter_params_dup_hash([{"a": 1}], ["zz"]), "'zz' is no hash of a pset"),
+        (lambda: ps.logspace("a", 2, 3), "from number to number, not by 'a'"),
+        (lambda: ps.intspace(1, 2, "a"), "what numpy.linspace does, not .*'a'"),
+        (lambda: ps.run(len, [{"a": 10**5000}]), "params.0.: the value of key 'a', an int: <no"),
+        (lambda: ps.run(len, [{"a": 1}], database_basename="runs"), "is a folder; call the data"),
+        (lambda: ps.run(len, [{"a": 1}], calc_dir="a\0b"), "no path can have a null byte"),
     ],
 )
 def test_the_error_names_it_and_nothing_is_written(call, message, study_folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from drivers import start, wait_for_journal
@@ -34,6 +35,28 @@ def test_one_value_a_list_a_function_or_some_rows(df):
     assert new.z.tolist()[2:] == [3.5, 3.0]
     assert new.z.isna().tolist() == [True, True, False, False]
     pd.testing.assert_frame_equal(new[list(df.columns)], df)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([4, 3, 2, 1]),
+        pd.Series([4, 3, 2, 1]),
+        pd.Index([4, 3, 2, 1]),
+        range(4, 0, -1),
+        lambda rows: 5 - rows.a.to_numpy(),
+        lambda rows: (5 - a for a in rows.a),
+    ],
+)
+def test_one_for_each_row_in_whatever_holds_values(df, given):
+    new = ps.df_update("calc", {"n": given})
+    assert new.n.tolist() == ps.load("calc").n.tolist() == [4, 3, 2, 1]
+    assert new.n.dtype == int
+
+
+def test_what_holds_no_values_in_order_is_one_value(df):
+    for one in ({1, 2}, {"b": 1}, "abcd", np.array(3)):
+        assert ps.df_update("calc", {"n": one}).n.tolist() == [one] * 4
 
 
 def test_what_a_run_at_work_brings_keeps_what_was_edited(study_folder):

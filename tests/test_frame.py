@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import json
 import math
 import pathlib
 
@@ -211,4 +212,7 @@ def test_df_print_leaves_the_index_out(capsys):
 def test_df_to_json_has_full_precision_and_iso_dates():
     df = pd.DataFrame({"x": [0.1 + 0.2], "t": [pd.Timestamp("2026-01-02T03:04:05.678")]})
     assert df_to_json(df) == '[{"x":0.3,"t":"2026-01-02T03:04:05"}]'
+    second = pd.to_datetime(["2026-01-02T03:04:05.1", "2026-01-02T03:04:05.2"])
+    rows = json.loads(df_to_json(pd.DataFrame({"x": [1, 2]}, index=second), orient="index"))
+    assert [one["x"] for one in rows.values()] == [1, 2]
     assert df_to_json(df[["x"]], orient="split", index=False) == '{"columns":["x"],"data":[[0.3]]}'

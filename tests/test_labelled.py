@@ -87,6 +87,12 @@ def test_bad_dims_are_named():
         to_xarray(df, ["a", "a"])
     with pytest.raises(LabelError, match="no column 'z'"):
         to_xarray(df, ["a", "b"], values=["z"])
+    arrays = database(lambda p: {"y": [1, 2]}, [{"y_0": 1}, {"y_0": 2}])
+    with pytest.raises(LabelError, match=r"a column 'y_0'.*df.rename\(columns={'y_0': ...}\)"):
+        to_xarray(arrays, ["y_0"])
+    twice = database(lambda p: {"repeat": 1}, [{"a": 1}, {"a": 1}])
+    with pytest.raises(LabelError, match="a column 'repeat'"):
+        to_xarray(twice, ["a"])
     lists = database(lambda p: {"y": 1}, [{"a": [1]}, {"a": [2]}])
     with pytest.raises(LabelError, match="'a' cannot be a dimension"):
         to_xarray(lists, ["a"])

@@ -158,6 +158,11 @@ def test_what_is_not_yaml_is_told_with_its_line():
     assert told == ", line 3: not YAML, mapping values are not allowed here"
 
 
+@pytest.mark.parametrize("text", ["jobs: 1\njobs: 2\n", "jobqueue:\n  queue: a\n  queue: b\n"])
+def test_a_key_that_is_written_twice_is_told_with_its_line(text):
+    assert "is written twice" in refusal(text)
+
+
 @pytest.mark.parametrize(
     "text", [b"subcmd: \xff\xfe\xfa", b"subcmd: a\x00b", b"subcmd: 2024-13-45", b"subcmd: !x y"]
 )

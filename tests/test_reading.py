@@ -63,6 +63,26 @@ def test_what_is_exported_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("params.json", '[{"a": 1, "b": {"c": 1, "d": 2, "c": 3}}]'),
+        ("params.yaml", "- a: 1\n  b: {c: 1, d: 2, c: 3}\n"),
+    ],
+)
+def test_a_key_that_is_written_twice_is_named_at_any_depth(name, text, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ParamsError, match="the key 'c' is written twice"):
+        ps.read_params(path)
+
+
+def test_mappings_that_are_merged_into_another_are_no_keys_written_twice(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("- &one {a: 1, b: 2}\n- {<<: *one, b: 3}\n")
+    assert ps.read_params(path) == [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("x.json", "{", "cannot be read: Expecting property name"),
