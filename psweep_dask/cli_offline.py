@@ -108,6 +108,8 @@ def pull(machine: str, options: tuple[str, ...]) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import transfer
 
+    if "--submit" in options:
+        raise click.UsageError(f"--submit is for psweep-push {machine}; pull submits nothing")
     rest, dry_run = _of_rsync(machine, options)
     transfer.pull(machine, rest, dry_run=dry_run)
 

@@ -171,7 +171,7 @@ def _is_gap(value: Any) -> bool:
 
 def _cut(lines: list[str]) -> list[str]:
     """Cut lines to the width of the terminal, if they go to one."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return lines
     width = shutil.get_terminal_size().columns
     return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]

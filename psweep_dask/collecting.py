@@ -25,7 +25,7 @@ from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
 from psweep_dask.standing import BUSY, ENDED, PENDING, RUNNING, Queue, Standing, standing_of
 from psweep_dask.submissions import Job, array_jobs, single_jobs
-from psweep_dask.work import counted
+from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
 

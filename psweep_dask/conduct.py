@@ -21,7 +21,8 @@ from psweep_dask.provenance import now
 from psweep_dask.stopping import Stopper
 from psweep_dask.study import Run, StudyError
 from psweep_dask.watched import Watched
-from psweep_dask.work import Failure, Work, counted
+from psweep_dask.wording import counted
+from psweep_dask.work import Failure, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters import Where

@@ -28,7 +28,7 @@ from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
 from psweep_dask.watch import kill_with_children
-from psweep_dask.work import counted
+from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
 

@@ -24,8 +24,7 @@ from psweep_dask.dashboard import cluster_numbers
 from psweep_dask.page_plot import Plot
 from psweep_dask.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
 from psweep_dask.watched import Watched, watched
-from psweep_dask.wording import duration, shown_rate
-from psweep_dask.work import counted
+from psweep_dask.wording import counted, duration, shown_rate
 
 if TYPE_CHECKING:
     from bokeh.document import Document

@@ -25,7 +25,8 @@ from psweep_dask.preparing import Preparation
 from psweep_dask.progress import show_log_lines
 from psweep_dask.submissions import forget
 from psweep_dask.template_options import TemplateOptions
-from psweep_dask.work import Work, counted
+from psweep_dask.wording import counted
+from psweep_dask.work import Work
 
 log = logging.getLogger("psweep_dask")
 

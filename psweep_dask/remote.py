@@ -32,7 +32,7 @@ from psweep_dask.machines import Machine
 from psweep_dask.step import Step
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
-from psweep_dask.work import counted
+from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
 

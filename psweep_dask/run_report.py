@@ -10,7 +10,7 @@ from tabulate import tabulate
 from psweep_dask import notebook
 from psweep_dask.past import study_in
 from psweep_dask.run_state import RunState, run_states
-from psweep_dask.wording import duration, shown_rate
+from psweep_dask.wording import counted, duration, shown_rate
 
 
 class StudyState:
@@ -92,7 +92,7 @@ def _table(states: list[RunState]) -> list[dict[str, str]]:
 def _notes(states: list[RunState]) -> Iterator[str]:
     for one in states:
         if one.advice and one.left:
-            yield f"run {one.run_id[:8]} has {one.left:,} psets left: {one.advice}"
+            yield f"run {one.run_id[:8]} has {counted(one.left, 'pset')} left: {one.advice}"
         if one.last_failures:
             yield f"last failures of run {one.run_id[:8]}:"
             for failed in one.last_failures:

@@ -1,4 +1,4 @@
-"""Times and rates as people read them."""
+"""Times, rates and counts as people read them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(2000, "worker")
+    ('1 worker', '2,000 workers')
+    """
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -122,17 +122,6 @@ class WorkError(PsweepError):
     """Work that this Python cannot do."""
 
 
-def counted(number: int, what: str) -> str:
-    """Say how many there are of something.
-
-    Examples
-    --------
-    >>> counted(1, "worker"), counted(2, "worker")
-    ('1 worker', '2 workers')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def our_fields(
     status: str, exc_txt: str | None, host: str | None, runtime: float, attempt: int
 ) -> Record:

@@ -143,3 +143,8 @@ def test_the_tab_key_completes_commands_options_and_folders(study_folder):
     assert completed("exp") == ["plain,export"]
     assert "plain,--where" in completed("export", "--")
     assert completed("status", "c")[0].startswith("file,")  # bash completes the name itself
+
+
+def test_what_is_for_push_only_is_an_error_of_pull():
+    said = command("psweep-pull", "cluster", "-v", "--submit", code=2)
+    assert "--submit is for psweep-push cluster" in said

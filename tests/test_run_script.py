@@ -79,7 +79,7 @@ def start(code=0):
 
 def test_each_job_is_submitted_once_from_its_folder(study):
     assert start().stdout == 5 * "Submitted batch job 7\n"
-    assert start().stdout == ""
+    assert start().stdout.endswith("nothing to submit; 5 jobs were submitted before\n")
     calls = Path("calls").read_text().splitlines()
     assert calls == [f"{name}: --flag jobscript_{HOSTILE}" for name in "abcde"]
     noted = Path("calc/a", f"submitted_{HOSTILE}").read_text()
@@ -139,5 +139,53 @@ def test_one_that_was_killed_can_be_started_again(study, number):
 def test_a_job_that_runs_at_once_and_fails_was_submitted(study):
     write({"refuse": ""})
     write({f"calc/{name}/ended": "exit_code=1" for name in "abcde"})
-    assert start().stderr == ""
-    assert start().stderr == ""
+    done = start()
+    assert done.stderr == ""
+    assert "5 of 5 jobs have run and failed; psweep-dask collect tells why" in done.stdout
+    assert "5 jobs were submitted before" in start().stdout
+    assert not Path("calls").exists()
+
+
+def arrays(machine):
+    """Give a machine an array with the psets of the study."""
+    write(
+        {
+            "sbatch.sh": '#!/bin/sh\necho "$1 $2" >>../../calls\necho Submitted batch job 8\n',
+            f"calc/runs/r/array_{machine}_0.psets": "".join(
+                f"{name}\tin\tout\n" for name in "abcde"
+            ),
+            f"calc/run_{machine}.sh": run_script(
+                machine,
+                "sh ../../../sbatch.sh",
+                "",
+                [Submission(("submit_array", "r", f"array_{machine}_0"), "")],
+            ),
+        }
+    )
+
+
+def test_what_another_machine_has_is_left_out_of_an_array_and_what_is_in_one_is_not_submitted(
+    study,
+):
+    write({f"calc/{name}/submitted_other": "sbatch\nslurm=\n7\n" for name in "bc"})
+    arrays("big")
+    said = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
+    assert "2 jobs were submitted to another machine before, and were left out" in said
+    assert Path("calc/calls").read_text() == "--array=0-0,3-4 array_big_0\n"
+    for name in "bc":
+        Path(f"calc/{name}/submitted_other").unlink()
+    said = start().stdout  # of all five single jobs, since the array was noted as a whole
+    assert "5 jobs were submitted to another machine before" in said
+    assert not Path("calls").exists()
+
+
+def test_an_array_of_which_another_machine_has_all_is_not_submitted(study):
+    arrays("big")
+    arrays("big_1")
+    assert "Submitted" in subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
+    said = subprocess.check_output(["sh", "calc/run_big_1.sh"], text=True)
+    assert "5 jobs were submitted to another machine before" in said
+    assert "5 jobs were submitted before" in subprocess.check_output(
+        ["sh", "calc/run_big.sh"], text=True
+    )
+    assert Path("calc/calls").read_text() == "--array=0-4 array_big_0\n"
