@@ -19,7 +19,7 @@ from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet_policy import FleetPolicy, Job, Present
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes
-from psweep_dask.slurm import JobState
+from psweep_dask.slurm import JobState, advice_on
 
 log = logging.getLogger("psweep_dask")
 
@@ -227,13 +227,15 @@ class Fleet:
             self._stuck.add(reason)
             log.warning(
                 "jobs wait with the reason %s, and will do so until somebody changes them: "
-                "Ctrl-C ends the run, then correct info.yaml",
+                "Ctrl-C ends the run, then %s",
                 reason,
+                advice_on(reason),
             )
 
     def _why_given_up(self) -> str:
         if self._policy.refusals:
-            return f"the batch system takes no job: {self._policy.refusals[-1]}"
+            said = self._policy.refusals[-1]
+            return f"the batch system takes no job: {said}; {advice_on(said)}"
         job = self._policy.barren[-1]
         text = f"{len(self._policy.barren)} jobs in a row have ended without a worker of theirs"
         if job.state is not None:

@@ -31,6 +31,19 @@ WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", 
 RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
 """States of a job whose processes are there."""
 
+_KEYS = {
+    "partition": "queue",
+    "account": "account",
+    "time": "walltime",
+    "memory": "memory",
+    "cpu": "cores",
+    "processor": "cores",
+    "node": "cores",
+    "qos": "job_extra_directives",
+    "constraints": "job_extra_directives",
+}
+"""By what SLURM speaks of when it refuses a job: the keyword argument of dask-jobqueue."""
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -66,6 +79,21 @@ class JobState:
 
 ENDED = JobState("ENDED")
 """A job that the queue has forgotten."""
+
+
+def advice_on(said: str) -> str:
+    """Tell what to change when SLURM takes no job, or keeps it waiting for ever.
+
+    Examples
+    --------
+    >>> advice_on("Batch job submission failed: Invalid partition name specified")
+    'correct queue: below jobqueue: in info.yaml'
+    >>> advice_on("PartitionTimeLimit")
+    'correct queue: or walltime: below jobqueue: in info.yaml'
+    """
+    keys = dict.fromkeys(key for word, key in _KEYS.items() if word in said.lower())
+    shown = " or ".join(f"{key}:" for key in keys)
+    return f"correct {shown} below jobqueue: in info.yaml" if keys else "correct info.yaml"
 
 
 def job_states(job_name: str) -> dict[str, JobState] | None:

@@ -109,6 +109,7 @@ def test_jobs_that_bring_no_worker(study_folder):
     error = said["refused"][said["refused"].index("ExecutorError: ") :]
     assert "the batch system takes no job: sbatch: error: " in error
     assert refusal in error
+    assert "correct cores: below jobqueue: in info.yaml" in error
     lab.assert_all_ok(folders["flaky"], 4)
     assert [len(lab.begun(folder)) for folder in folders.values()] == [0, 0, 0, 4]
 
