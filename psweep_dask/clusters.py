@@ -19,7 +19,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.executors import Executor, ExecutorError, InlineExecutor
 from psweep_dask.local_cluster import Local, local_cluster
 from psweep_dask.machines import MACHINES_DIR, Machine, machine_names, read_machine
-from psweep_dask.remote import Base, allocation_workers, machine_workers
+from psweep_dask.remote import RunContext, allocation_workers, machine_workers
 from psweep_dask.supply import AnyWorkers, Resources, Supply
 
 log = logging.getLogger("psweep_dask")
@@ -128,7 +128,7 @@ class Needs:
 
 
 @contextmanager
-def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Executor]:
+def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> Iterator[Executor]:
     """Give an executor on the cluster that `resolve` has chosen.
 
     Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
@@ -141,7 +141,7 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
     if where == "sync":
         if needs.timeout is not None:
             log.warning("timeout= is not enforced in this process, since that would end it")
-        yield InlineExecutor(work, base.stopper)
+        yield InlineExecutor(work, context.stopper)
     elif where == "local":
         with local_cluster(needs.poolsize) as local:
             nearby = LocalWorkers(local, len(work) <= INLINE_WORK, needs.resources)
@@ -155,10 +155,10 @@ def executor(where: Where, work: bytes, needs: Needs, base: Base) -> Iterator[Ex
         _check_threads(
             needs, jobqueue.threads(where), f"as many processes: as cores: in {where.info_path}"
         )
-        with machine_workers(where, base, needs.resources, needs.timeout) as (client, supply):
+        with machine_workers(where, context, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)
     elif isinstance(where, Allocation):
-        with allocation_workers(where, base, needs.resources, needs.timeout) as (client, supply):
+        with allocation_workers(where, context, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)
     elif isinstance(where, Client):
         _prepare_workers(where, needs)

@@ -24,7 +24,7 @@ from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
 from psweep_dask.standing import BUSY, ENDED, PENDING, RUNNING, Queue, Standing, standing_of
-from psweep_dask.submissions import Job, array_jobs, single_jobs
+from psweep_dask.submissions import SubmittedJob, array_jobs, single_jobs
 from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
@@ -249,9 +249,9 @@ def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[Waiting
             yield row
 
 
-def _jobs(layout: Layout, waiting: Iterable[Waiting]) -> dict[str, list[Job]]:
+def _jobs(layout: Layout, waiting: Iterable[Waiting]) -> dict[str, list[SubmittedJob]]:
     """Find the jobs that were submitted for psets."""
-    in_arrays: dict[str, dict[str, list[Job]]] = {}
+    in_arrays: dict[str, dict[str, list[SubmittedJob]]] = {}
     found = {}
     for row in waiting:
         if row.run_id not in in_arrays:

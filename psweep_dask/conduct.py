@@ -27,7 +27,7 @@ from psweep_dask.work import Failure, Work
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters import Where
     from psweep_dask.engine import Engine
-    from psweep_dask.remote import Base
+    from psweep_dask.remote import RunContext
 
 log = logging.getLogger("psweep_dask")
 
@@ -52,7 +52,7 @@ class PsetFailedError(PsweepError):
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where a run goes, and what it is called there.
 
     Parameters
@@ -77,18 +77,18 @@ class Conduct:
     ----------
     run : Run
     work : Work
-    place : Place
+    destination : Destination
     options : Options
     """
 
-    def __init__(self, run: Run, work: Work, place: Place, options: Options) -> None:
+    def __init__(self, run: Run, work: Work, destination: Destination, options: Options) -> None:
         self.run = run
         self.stopper = Stopper(run.layout.stop_path(run.plan.run_id) if run.saved else None)
         good = "simulated" if work.simulate else "ok"
         self.progress = Progress(len(run.plan), options.progress, options.verbose, good)
         self.dashboard_link: str | None = None
         self._work = work
-        self._place = place
+        self._destination = destination
         self._options = options
 
     def go(self) -> pd.DataFrame:
@@ -110,8 +110,8 @@ class Conduct:
         from psweep_dask.engine import Engine
 
         needs = clusters.Needs(
-            self._place.name,
-            self._place.poolsize,
+            self._destination.name,
+            self._destination.poolsize,
             single_threaded=self._work.capture_logs is not None,
             timeout=self._work.timeout,
             resources=self._work.resources,
@@ -121,7 +121,7 @@ class Conduct:
             try:
                 pset_bytes = self.run.write_plan(packed)
                 executor = stack.enter_context(
-                    clusters.executor(self._place.where, packed, needs, self._base())
+                    clusters.executor(self._destination.where, packed, needs, self._context())
                 )
             except BaseException:
                 self.run.discard()
@@ -133,18 +133,18 @@ class Conduct:
             return self._conduct(engine)
 
     def _watched(self) -> Watched:
-        about = self.run.info.get("func", self._place.name)
+        about = self.run.info.get("func", self._destination.name)
         begun = self.run.info.get("start", now())
         calc_dir = self.run.layout.calc_dir
         overview = self.progress.overview
         return Watched(self.run.plan.run_id, calc_dir, about, begun, overview)
 
-    def _base(self) -> Base:
-        from psweep_dask.remote import Base
+    def _context(self) -> RunContext:
+        from psweep_dask.remote import RunContext
 
         layout, run_id = self.run.layout, self.run.plan.run_id
         saved = self.run.saved
-        return Base(
+        return RunContext(
             run_id=run_id,
             folder=layout.run_dir(run_id) if saved else Path.cwd(),
             jobs_path=layout.jobs_path(run_id) if saved else None,

@@ -27,7 +27,7 @@ class DatabaseError(PsweepError):
     """A database that cannot be read or written as asked."""
 
 
-class Base(NamedTuple):
+class PassedFrame(NamedTuple):
     """A DataFrame of the user, and the ids of the runs that were on disk when it was passed."""
 
     df: pd.DataFrame
@@ -146,7 +146,7 @@ def read_or_empty(path: Path) -> pd.DataFrame:
     return df
 
 
-def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFrame:
+def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd.DataFrame:
     """Merge rows into the database file. The caller holds the lock.
 
     Parameters
@@ -155,7 +155,7 @@ def merge(path: Path, rows: pd.DataFrame, base: Base | None = None) -> pd.DataFr
         The database.
     rows : DataFrame
         Of the run; those that are in the database already are left out.
-    base : Base, optional
+    base : PassedFrame, optional
         A DataFrame that takes the place of what the file held when the run began.
 
     Returns
@@ -259,7 +259,7 @@ def _suffixes() -> Iterator[str]:
     yield from (f"-{number}" for number in itertools.count(1))
 
 
-def _rebased(path: Path, on_disk: pd.DataFrame, base: Base) -> pd.DataFrame:
+def _rebased(path: Path, on_disk: pd.DataFrame, base: PassedFrame) -> pd.DataFrame:
     """Put the user's DataFrame in the place of the rows that it was made from.
 
     Rows that came to disk since are kept, and where others vanish, so is the old file.

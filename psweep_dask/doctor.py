@@ -81,12 +81,12 @@ def examine(name: str, tell: Callable[[str], object] = lambda _: None) -> list[C
 
 
 def _examine(machine: Machine, folder: Path, tell: Callable[[str], object]) -> Iterator[Check]:
-    from psweep_dask.remote import Base, machine_workers
+    from psweep_dask.remote import RunContext, machine_workers
 
     yield _open_files()
-    base = Base(str(uuid.uuid4()), folder, folder / "jobs", folder, Stopper(), tell)
+    context = RunContext(str(uuid.uuid4()), folder, folder / "jobs", folder, Stopper(), tell)
     began = time.monotonic()
-    with machine_workers(machine, base, {}, None) as (client, supply):
+    with machine_workers(machine, context, {}, None) as (client, supply):
         try:
             while not supply.slots(1):
                 time.sleep(0.2)

@@ -16,7 +16,7 @@ from distributed.scheduler import WorkerState
 
 from psweep_dask.blame import Cut
 from psweep_dask.executors import ExecutorError
-from psweep_dask.fleet_policy import FleetPolicy, Job, Present
+from psweep_dask.fleet_policy import FleetPolicy, Present, WorkerJob
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes
 from psweep_dask.slurm import JobState, advice_on
@@ -186,7 +186,7 @@ class Fleet:
         with self._jobs_path.open("a") as stream:
             stream.write(f"{job_id} {self._batch.job_name}\n")
         self._lifetimes.expect(name)
-        self._policy.submitted(Job(job_id, name, now, self._batch.state_at_first))
+        self._policy.submitted(WorkerJob(job_id, name, now, self._batch.state_at_first))
         return True
 
     def _note_lives(self, now: float, present: dict[str, Present]) -> None:

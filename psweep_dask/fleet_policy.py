@@ -30,7 +30,7 @@ SILENCE = 60.0
 
 
 @dataclass
-class Job:
+class WorkerJob:
     """A job that was submitted.
 
     Parameters
@@ -85,14 +85,14 @@ class Orders:
     ----------
     submit : int
         So many new jobs.
-    cancel : list of Job
-    retire : list of Job
+    cancel : list of WorkerJob
+    retire : list of WorkerJob
         Their workers finish what they have and leave.
     """
 
     submit: int = 0
-    cancel: list[Job] = field(default_factory=list)
-    retire: list[Job] = field(default_factory=list)
+    cancel: list[WorkerJob] = field(default_factory=list)
+    retire: list[WorkerJob] = field(default_factory=list)
 
 
 class FleetPolicy:
@@ -117,9 +117,9 @@ class FleetPolicy:
         self._slots = slots
         self._not_before = -math.inf
         self._short_lives = 0
-        self.jobs: list[Job] = []
+        self.jobs: list[WorkerJob] = []
         """Those that have not ended."""
-        self.barren: list[Job] = []
+        self.barren: list[WorkerJob] = []
         """Those in a row that ended and never brought a worker."""
         self.refusals: list[str] = []
         """Why the batch system has not taken jobs, in a row."""
@@ -134,7 +134,7 @@ class FleetPolicy:
         """Tell how many jobs so many psets can fill."""
         return min(self._most, math.ceil(left / self._slots))
 
-    def submitted(self, job: Job) -> None:
+    def submitted(self, job: WorkerJob) -> None:
         """Take note of a job that the batch system has taken."""
         self.refusals.clear()
         self.jobs.append(job)
@@ -180,7 +180,7 @@ class FleetPolicy:
 
     def _look_at(
         self,
-        job: Job,
+        job: WorkerJob,
         now: float,
         states: Mapping[str, JobState] | None,
         present: Present | None,
@@ -202,12 +202,12 @@ class FleetPolicy:
             job.leaving = True
             orders.cancel.append(job)
 
-    def _has_ended(self, job: Job, now: float) -> bool:
+    def _has_ended(self, job: WorkerJob, now: float) -> bool:
         if job.state is not None:
             return not job.state.waits and not job.state.runs
         return job.brought and now - job.last_seen > SILENCE
 
-    def _bury(self, job: Job, now: float) -> None:
+    def _bury(self, job: WorkerJob, now: float) -> None:
         self.jobs.remove(job)
         ran = now - (job.running_since or now)
         if not job.brought and (ran > CONNECT or not job.leaving):
@@ -223,7 +223,7 @@ class FleetPolicy:
         self._not_before = now + min(LONGEST_PAUSE, 2.0**tries) if tries else now
 
     def _shrink(
-        self, useful: list[Job], count: int, present: Mapping[str, Present], orders: Orders
+        self, useful: list[WorkerJob], count: int, present: Mapping[str, Present], orders: Orders
     ) -> None:
         """Let go of what has not begun, the newest first, and of what has nothing to do."""
         without_worker = [job for job in reversed(useful) if job.name not in present][:count]

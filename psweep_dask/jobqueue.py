@@ -23,7 +23,7 @@ from dask.utils import parse_bytes
 from psweep_dask import slurm
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import Credentials
-from psweep_dask.fleet_policy import Job
+from psweep_dask.fleet_policy import WorkerJob
 from psweep_dask.machine_keys import CLUSTERS, MachineError
 from psweep_dask.machines import Machine
 from psweep_dask.slurm import JobState
@@ -274,7 +274,7 @@ class Batch:
         """Ask the queue about our jobs; None if it cannot be asked."""
         return slurm.job_states(self.job_name) if self._machine.cluster == "slurm" else None
 
-    def cancel(self, jobs: Iterable[Job]) -> str | None:
+    def cancel(self, jobs: Iterable[WorkerJob]) -> str | None:
         """Cancel jobs; tell what went wrong."""
         ids = [job.job_id for job in jobs]
         if not ids:

@@ -47,7 +47,7 @@ CONNECT = 120.0
 
 
 @dataclass(frozen=True)
-class Base:
+class RunContext:
     """What such a cluster needs of the run that it is for.
 
     Parameters
@@ -72,7 +72,7 @@ class Base:
 
 @contextmanager
 def machine_workers(
-    machine: Machine, base: Base, resources: Resources, timeout: float | None
+    machine: Machine, context: RunContext, resources: Resources, timeout: float | None
 ) -> Iterator[tuple[Client, Supply]]:
     """Give a cluster whose workers come in batch jobs. None of them is left in the queue.
 
@@ -81,11 +81,11 @@ def machine_workers(
     psweep_dask.machines.MachineError
         If the cluster cannot be started as the machine describes it.
     """
-    with temporary_credentials(base.folder) as credentials:
-        log_dir = base.log_dir or credentials.folder
+    with temporary_credentials(context.folder) as credentials:
+        log_dir = context.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
         with dask.config.set({**cluster_settings(), **scheduler_settings()}):
-            jobs = Batch(machine, credentials, base.run_id, log_dir)
+            jobs = Batch(machine, credentials, context.run_id, log_dir)
         with _closing(jobs.cluster), _connected(jobs.cluster) as client:
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
@@ -102,11 +102,11 @@ def machine_workers(
                 FleetPolicy(machine.jobs, slots),
                 lifetimes,
                 machine.jobs * slots,
-                base.jobs_path or credentials.folder / "jobs",
-                base.tell,
+                context.jobs_path or credentials.folder / "jobs",
+                context.tell,
             )
             try:
-                lifetimes.watch(jobs.cluster, lambda: _wake(fleet, base.stopper))
+                lifetimes.watch(jobs.cluster, lambda: _wake(fleet, context.stopper))
                 yield client, fleet
             finally:
                 fleet.close()
@@ -114,13 +114,13 @@ def machine_workers(
 
 @contextmanager
 def allocation_workers(
-    allocation: Allocation, base: Base, resources: Resources, timeout: float | None
+    allocation: Allocation, context: RunContext, resources: Resources, timeout: float | None
 ) -> Iterator[tuple[Client, Supply]]:
     """Give a cluster whose workers srun starts in the allocation that this process is in.
 
     In the end the allocation is as it was: the workers have left by themselves.
     """
-    with temporary_credentials(base.folder) as credentials:
+    with temporary_credentials(context.folder) as credentials:
         settings = cluster_settings()
         with dask.config.set({**settings, **scheduler_settings()}):
             cluster = LocalCluster(
@@ -129,7 +129,7 @@ def allocation_workers(
                 dashboard_address="127.0.0.1:0",
                 security=credentials.security,
             )
-        log_dir = base.log_dir or credentials.folder
+        log_dir = context.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
         with _closing(cluster), _connected(cluster) as client:
             log.info(
@@ -142,14 +142,14 @@ def allocation_workers(
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = Lifetimes(resources, timeout)
-            lifetimes.watch(cluster, base.stopper.wake)
+            lifetimes.watch(cluster, context.stopper.wake)
             environment = as_environment({**settings, **credentials.worker_settings()})
             log_path = log_dir / f"{allocation.job_id}.log"
             step = Step(allocation, cluster.scheduler_address, log_path, environment)
             try:
-                yield client, Tasks(allocation, step, lifetimes, base, cluster.scheduler_address)
+                yield client, Tasks(allocation, step, lifetimes, context, cluster.scheduler_address)
             finally:
-                base.tell("")
+                context.tell("")
                 patience = IMPATIENCE if lifetimes.busy() else PATIENCE
                 client.shutdown()
                 step.close(patience)
@@ -164,7 +164,7 @@ class Tasks:
     step : Step
         Of srun, in which they are.
     lifetimes : Lifetimes
-    base : Base
+    context : RunContext
     address : str
         Of the scheduler.
     """
@@ -174,13 +174,13 @@ class Tasks:
         allocation: Allocation,
         step: Step,
         lifetimes: Lifetimes,
-        base: Base,
+        context: RunContext,
         address: str,
     ) -> None:
         self.slots_hoped = allocation.tasks
         self._step = step
         self._lifetimes = lifetimes
-        self._base = base
+        self._context = context
         self._address = address
         self._began = time.monotonic()
         self._came = False
@@ -193,7 +193,7 @@ class Tasks:
         """Count the workers, and look whether the allocation is still there."""
         slots = self._lifetimes.slots()
         if slots and not self._came:
-            self._base.tell("")
+            self._context.tell("")
         self._came = self._came or slots > 0
         if not slots and left:
             self._look()
@@ -214,16 +214,16 @@ class Tasks:
     def _look(self) -> None:
         """Find out why there is no worker."""
         if self._came and self._lifetimes.nearly_over():
-            if self._base.stopper.level == Stop.NO:
+            if self._context.stopper.level == Stop.NO:
                 log.warning("the allocation is nearly over: no pset that is left would fit in")
-                self._base.stopper.request(Stop.SOON)
+                self._context.stopper.request(Stop.SOON)
             return
         ended = self._step.ended()
         if ended is not None:
             raise ExecutorError(f"the workers in the allocation are gone: {ended}")
         if self._came:
             return
-        self._base.tell("waiting for workers: srun starts them")
+        self._context.tell("waiting for workers: srun starts them")
         if time.monotonic() - self._began > CONNECT:
             raise ExecutorError(
                 f"no worker has connected to {self._address} after {CONNECT:.0f} s; what srun and "

@@ -13,7 +13,7 @@ import pandas as pd
 from filelock import BaseFileLock
 
 from psweep_dask import collecting, database, plan, recovery, study
-from psweep_dask.conduct import Conduct, Place
+from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.func import pack_func
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.old_plans import RevisitError, load_func, read_plan
@@ -189,7 +189,7 @@ def _resume_taken(
     if not len(left):
         run.finish("done", {"left": 0})
         return Stop.NO
-    conduct = Conduct(run, work, Place(where, past.info.get("func", "func")), options)
+    conduct = Conduct(run, work, Destination(where, past.info.get("func", "func")), options)
     with conduct.stopper.listening():
         conduct.go()
     return conduct.stopper.level

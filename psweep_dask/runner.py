@@ -50,7 +50,7 @@ class Interrupt(KeyboardInterrupt):
 
 
 @dataclass
-class Outcome:
+class Evaluation:
     """What became of one pset: its record, the bytes that are not plain, why it failed."""
 
     record: Record
@@ -80,7 +80,7 @@ class Runner:
         except Exception as err:  # a module that this machine lacks: the failure of each pset
             self._broken = err
 
-    def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> Outcome:
+    def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> Evaluation:
         """Call func for one pset and make its record, whatever func does.
 
         The record holds the pset as it was before func got its copy of it.
@@ -100,18 +100,18 @@ class Runner:
         path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
 
-    def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Outcome:
+    def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Evaluation:
         if self.work.cwd:  # an earlier pset may have gone elsewhere
             os.chdir(self.work.cwd)
         fields = self.work.seed_fields(seq, sha1)
-        outcome = Outcome({**pset, **fields})
+        evaluation = Evaluation({**pset, **fields})
         error: BaseException | None = None
         logs: list[str] = []
         started = time.perf_counter()
         try:
             given = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
             given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
-            outcome.size = self._merge_result(outcome.record, given, logs)
+            evaluation.size = self._merge_result(evaluation.record, given, logs)
         except Interrupt:
             raise
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
@@ -120,15 +120,15 @@ class Runner:
         if os.getpid() != self._pid:  # func has forked, and returned in the child too
             os._exit(0)
         if error is not None:
-            outcome.record = {**pset, **fields}
-            outcome.failure = _failure(error, seq, pset)
-        exc_txt = outcome.failure.exc_txt if outcome.failure else None
-        status = self._status(outcome.failure)
-        outcome.record |= our_fields(status, exc_txt, self._host, runtime, attempt)
+            evaluation.record = {**pset, **fields}
+            evaluation.failure = _failure(error, seq, pset)
+        exc_txt = evaluation.failure.exc_txt if evaluation.failure else None
+        status = self._status(evaluation.failure)
+        evaluation.record |= our_fields(status, exc_txt, self._host, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
-            outcome.record["_logs"] = "".join(logs)
-            outcome.size += len(outcome.record["_logs"])
-        return outcome
+            evaluation.record["_logs"] = "".join(logs)
+            evaluation.size += len(evaluation.record["_logs"])
+        return evaluation
 
     def _status(self, failure: Failure | None) -> str:
         if failure:

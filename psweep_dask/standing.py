@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psweep_dask.slurm import JobState
-from psweep_dask.submissions import Job
+from psweep_dask.submissions import SubmittedJob
 
 NOT_SUBMITTED = "not known to be submitted"
 SUBMITTED = "submitted"
@@ -56,12 +56,12 @@ class Standing:
     detail: str = ""
 
 
-def standing_of(jobs: Sequence[Job], queue: Queue | None, over: bool = False) -> Standing:
+def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = False) -> Standing:
     """Tell how the jobs of a pset stand.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    jobs : sequence of SubmittedJob
         All that were submitted for it.
     queue : Queue or None
         None if nobody can be asked. Asked after `jobs` were found: it knows them all.
@@ -71,9 +71,9 @@ def standing_of(jobs: Sequence[Job], queue: Queue | None, over: bool = False) ->
     Examples
     --------
     >>> queue = Queue("lab", {"7": JobState("CANCELLED")})
-    >>> standing_of([Job("lab", "7")], queue).detail
+    >>> standing_of([SubmittedJob("lab", "7")], queue).detail
     'SLURM says that 7 is CANCELLED'
-    >>> standing_of([Job("other", "7")], queue).doing
+    >>> standing_of([SubmittedJob("other", "7")], queue).doing
     'submitted'
     """
     if not jobs:

@@ -16,7 +16,7 @@ import pandas as pd
 from filelock import BaseFileLock
 
 from psweep_dask import copies, database, frame, past, plan, provenance, recovery, story
-from psweep_dask.database import Base
+from psweep_dask.database import PassedFrame
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
 from psweep_dask.layout import Layout, LayoutError, replace_file, sync_dir
@@ -42,7 +42,7 @@ class Run:
         Psets that are to be run.
     journal : Journal or MemoryJournal
         The latter if the run leaves nothing on disk.
-    base : Base or None
+    base : PassedFrame or None
         What the rows are appended to, if not to the database on disk.
     lock : BaseFileLock or None
         Held: it tells other processes that the driver of this run lives.
@@ -55,7 +55,7 @@ class Run:
     layout: Layout
     plan: Plan
     journal: Journal | MemoryJournal
-    base: Base | None
+    base: PassedFrame | None
     lock: BaseFileLock | None = None
     info: dict[str, Any] = field(default_factory=dict)
     resumed: bool = False
@@ -210,7 +210,7 @@ def begin(layout: Layout, request: Request) -> Run:
     if not request.save:
         df = _database(layout, request)
         planned = _plan(request, df, [])
-        unsaved = Base(df, frozenset())
+        unsaved = PassedFrame(df, frozenset())
         return Run(layout, planned, MemoryJournal(), unsaved, info=dict(request.info))
     session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
     with layout.lock():
@@ -221,9 +221,9 @@ def begin(layout: Layout, request: Request) -> Run:
         if request.backup and len(df):
             copies.back_up(layout, df)
         planned = _plan(request, df, [*reserved, plan.last_seqs(on_disk)])
-        base = Base(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
+        base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
         if not len(planned):
-            return Run(layout, planned, MemoryJournal(), Base(df, frozenset()))
+            return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))
         info = _info(layout, planned) | request.info | session
         try:
             with _taken(layout, planned.run_id) as lock:

@@ -47,7 +47,7 @@ class Submissions:
     ----------
     machine : JobMachine
     array : bool
-        Job arrays instead of many jobs.
+        SubmittedJob arrays instead of many jobs.
     """
 
     def __init__(self, machine: JobMachine, array: bool) -> None:
@@ -101,7 +101,7 @@ class Submissions:
             yield Submission(("submit_array", str(run_id), path.name), comment)
 
 
-class Job(NamedTuple):
+class SubmittedJob(NamedTuple):
     """A job that was submitted.
 
     Parameters
@@ -115,7 +115,7 @@ class Job(NamedTuple):
     job_id: str
 
 
-def single_jobs(folder: PsetFolder) -> list[Job]:
+def single_jobs(folder: PsetFolder) -> list[SubmittedJob]:
     """Find the jobs of a pset that were submitted one by one.
 
     Raises
@@ -134,16 +134,16 @@ def single_jobs(folder: PsetFolder) -> list[Job]:
         match = _JOB_ID.fullmatch(answer.strip().rpartition("\n")[2])
         by_sbatch = Path(command.split()[0]).name == "sbatch"
         name = slurm.removeprefix("slurm=") if by_sbatch and match is not None else ""
-        jobs.append(Job(name, "" if match is None else match[1]))
+        jobs.append(SubmittedJob(name, "" if match is None else match[1]))
     return jobs
 
 
-def array_jobs(layout: Layout, run_id: str) -> dict[str, list[Job]]:
+def array_jobs(layout: Layout, run_id: str) -> dict[str, list[SubmittedJob]]:
     """Find the jobs of psets that are elements of arrays, by ``_pset_id``.
 
     The id of such a job is that of the array and its index, such as ``7_0``.
     """
-    found: defaultdict[str, list[Job]] = defaultdict(list)
+    found: defaultdict[str, list[SubmittedJob]] = defaultdict(list)
     for path in layout.arrays_submitted(run_id):
         psets = path.with_suffix(".psets").read_text().split("\n")
         for line in path.read_text().split("\n"):
@@ -153,7 +153,7 @@ def array_jobs(layout: Layout, run_id: str) -> dict[str, list[Job]]:
                 continue
             first, count = int(part[1]), int(part[2])
             for index, row in enumerate(psets[first : first + count]):
-                found[_id(row)].append(Job(part[3], f"{job[1]}_{index}"))
+                found[_id(row)].append(SubmittedJob(part[3], f"{job[1]}_{index}"))
     return found
 
 

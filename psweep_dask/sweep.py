@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from psweep_dask import copies, git, recovery, relay, study
-from psweep_dask.conduct import Conduct, Place
+from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.func import func_name, func_source, pack_func, script_dir
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
@@ -303,7 +303,7 @@ class Sweeping:
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
         work = _work(self.run, packed_func, options, clusters.shares_files(where))
-        self.conduct = Conduct(self.run, work, Place(where, name, poolsize), options)
+        self.conduct = Conduct(self.run, work, Destination(where, name, poolsize), options)
 
     def go(self) -> pd.DataFrame:
         """Run it to its end, and give the whole database."""

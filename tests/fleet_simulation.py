@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psweep_dask.fleet_policy import GIVE_UP, LONGEST_PAUSE, FleetPolicy, Job, Orders, Present
+from psweep_dask.fleet_policy import GIVE_UP, LONGEST_PAUSE, FleetPolicy, Orders, Present, WorkerJob
 from psweep_dask.slurm import JobState
 
 BEGINNING = 1000.0
@@ -184,9 +184,9 @@ class World:
         number = len(self.jobs)
         job = BatchJob(str(100 + number), f"r-{number}", self.now, fate)
         self.jobs.append(job)
-        self.policy.submitted(Job(job.job_id, job.name, self.now))
+        self.policy.submitted(WorkerJob(job.job_id, job.name, self.now))
 
-    def _find(self, wanted: Job) -> BatchJob:
+    def _find(self, wanted: WorkerJob) -> BatchJob:
         return next(job for job in self.jobs if job.job_id == wanted.job_id)
 
     def _end(self, job: BatchJob) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.database import (
-    Base,
     DatabaseError,
+    PassedFrame,
     check,
     df_read,
     df_write,
@@ -106,7 +106,7 @@ def test_a_base_replaces_what_was_there_but_not_what_came_since(study_folder):
     other = NEW.assign(_pset_id="p9", _pset_seq=9, _run_id="other driver")
     df_write(pd.concat([DF, other]), path)
     edited = DF.assign(note="mine")
-    df = merge(path, NEW, Base(edited, frozenset({"r0"})))
+    df = merge(path, NEW, PassedFrame(edited, frozenset({"r0"})))
     assert df["_pset_id"].tolist() == ["p0", "p1", "p2", "p9"]
     assert [one.name for one in study_folder.iterdir()] == ["database.pk"]
 
@@ -114,7 +114,7 @@ def test_a_base_replaces_what_was_there_but_not_what_came_since(study_folder):
 def test_a_base_that_lacks_rows_leaves_the_old_file_beside(study_folder):
     path = study_folder / "database.pk"
     df_write(DF, path)
-    df = merge(path, NEW, Base(DF[:1], frozenset({"r0"})))
+    df = merge(path, NEW, PassedFrame(DF[:1], frozenset({"r0"})))
     assert df["_pset_id"].tolist() == ["p0", "p2"]
     (kept,) = study_folder.glob("database.pk.replaced-*")
     pd.testing.assert_frame_equal(df_read(kept), DF)

@@ -14,8 +14,8 @@ from psweep_dask.fleet_policy import (
     SHORT_LIFE,
     SILENCE,
     FleetPolicy,
-    Job,
     Present,
+    WorkerJob,
 )
 from psweep_dask.slurm import JobState
 
@@ -36,7 +36,7 @@ class Run:
             self.submit(f"j{number}", 100.0)
 
     def submit(self, name, now):
-        self.policy.submitted(Job(name, name, now))
+        self.policy.submitted(WorkerJob(name, name, now))
 
     def look(self, now, left, states, present=()):
         return self.policy.orders(now, left, states, dict(present))
@@ -210,7 +210,7 @@ def test_one_job_that_is_taken_ends_the_row_of_refusals():
     policy = FleetPolicy(most=1, slots=1)
     for _ in range(GIVE_UP - 1):
         policy.refused(100.0, "no")
-    policy.submitted(Job("j", "j", 101.0))
+    policy.submitted(WorkerJob("j", "j", 101.0))
     policy.refused(102.0, "no")
     assert not policy.given_up
 

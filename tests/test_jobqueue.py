@@ -18,7 +18,7 @@ from recorded import command
 
 from psweep_dask import jobqueue, slurm
 from psweep_dask.credentials import temporary_credentials
-from psweep_dask.fleet_policy import Job
+from psweep_dask.fleet_policy import WorkerJob
 from psweep_dask.jobqueue import Batch, job_options, job_script
 from psweep_dask.machine_keys import MachineError
 from psweep_dask.machines import MACHINES_DIR, read_machine
@@ -328,7 +328,7 @@ def test_jobs_are_cancelled_by_the_command_of_their_batch_system(make, bin_dir):
     command(bin_dir, "qsub", "echo 17.server")
     command(bin_dir, "qdel", 'echo "$@" >> cancelled')
     one = make("cluster: pbs\njobqueue: {cores: 1, memory: 1GiB, interface: lo}")
-    job = Job(one.submit("bb32aade-0"), "bb32aade-0", 0.0)
+    job = WorkerJob(one.submit("bb32aade-0"), "bb32aade-0", 0.0)
     assert one.states() is None  # there is no queue of SLURM to ask
     assert one.cancel([]) is None
     assert not Path("cancelled").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from psweep_dask.slurm import JobState
 from psweep_dask.standing import Queue, standing_of
-from psweep_dask.submissions import Job
+from psweep_dask.submissions import SubmittedJob
 
 QUEUE = Queue(
     "lab",
@@ -18,11 +18,11 @@ QUEUE = Queue(
         "7": JobState("FAILED"),
     },
 )
-FOREIGN, OTHER = Job("elsewhere", "6"), Job("", "")
+FOREIGN, OTHER = SubmittedJob("elsewhere", "6"), SubmittedJob("", "")
 
 
 def jobs(*ids):
-    return [one if isinstance(one, Job) else Job("lab", one) for one in ids]
+    return [one if isinstance(one, SubmittedJob) else SubmittedJob("lab", one) for one in ids]
 
 
 @pytest.mark.parametrize(

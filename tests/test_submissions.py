@@ -11,8 +11,8 @@ from psweep_dask.layout import Layout
 from psweep_dask.plan import Plan
 from psweep_dask.pset import pset_id
 from psweep_dask.submissions import (
-    Job,
     Submissions,
+    SubmittedJob,
     array_jobs,
     forget,
     shown_commands,
@@ -88,15 +88,15 @@ def test_what_no_element_can_have_is_told():
     ("note", "jobs"),
     [
         ("", []),
-        ("sbatch\nslurm=lab\nSubmitted batch job 12\n", [Job("lab", "12")]),
+        ("sbatch\nslurm=lab\nSubmitted batch job 12\n", [SubmittedJob("lab", "12")]),
         (
             "sbatch -p long\nslurm=lab\nwelcome\nSubmitted batch job 12 on cluster x\n",
-            [Job("lab", "12")],
+            [SubmittedJob("lab", "12")],
         ),
-        ("/opt/bin/sbatch --parsable\nslurm=lab\n12;cluster\n", [Job("lab", "12")]),
-        ("sbatch\nslurm=lab\nno number\n", [Job("", "")]),
-        ("qsub\nslurm=\n12.server\n", [Job("", "")]),
-        ("sh\nslurm=lab\n12\n", [Job("", "12")]),
+        ("/opt/bin/sbatch --parsable\nslurm=lab\n12;cluster\n", [SubmittedJob("lab", "12")]),
+        ("sbatch\nslurm=lab\nno number\n", [SubmittedJob("", "")]),
+        ("qsub\nslurm=\n12.server\n", [SubmittedJob("", "")]),
+        ("sh\nslurm=lab\n12\n", [SubmittedJob("", "12")]),
     ],
 )
 def test_single_jobs_are_found_by_their_notes(layout, note, jobs):
@@ -115,7 +115,7 @@ def test_jobs_in_arrays_follow_the_parts(layout):
     )
     ids = {"p0": "7_0", "p1": "7_1", "p2": "8_0", "p3": "8_1"}
     found = array_jobs(layout, "run-id")
-    assert found == {name: [Job("lab", job_id)] for name, job_id in ids.items()}
+    assert found == {name: [SubmittedJob("lab", job_id)] for name, job_id in ids.items()}
 
 
 def test_what_is_forgotten_counts_as_not_submitted_and_keeps_others_in_their_place(layout):
@@ -132,7 +132,10 @@ def test_what_is_forgotten_counts_as_not_submitted_and_keeps_others_in_their_pla
         }
     )
     forget(layout, plan(5), with_func=False)
-    assert array_jobs(layout, "run-id") == {"-": [Job("lab", "7_0")], "p1": [Job("lab", "7_1")]}
+    assert array_jobs(layout, "run-id") == {
+        "-": [SubmittedJob("lab", "7_0")],
+        "p1": [SubmittedJob("lab", "7_1")],
+    }
     folder = layout.pset_folder(ONE)
     assert single_jobs(folder) == []
     assert folder.ended_path.read_bytes() == folder.result_path.read_bytes() == b""
