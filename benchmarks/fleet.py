@@ -44,7 +44,7 @@ from common import Pset, Report, options, study_folder
 from distributed import Client, as_completed
 
 import psweep_dask
-from psweep_dask.jobqueue import cluster_class
+from psweep_dask.job_options import cluster_class
 from psweep_dask.machines import MACHINES_DIR, read_machine
 
 if TYPE_CHECKING:

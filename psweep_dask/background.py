@@ -16,7 +16,7 @@ import pandas as pd
 from psweep_dask import frame, notebook, recovery
 from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
-from psweep_dask.sweep import Sweeping
+from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import

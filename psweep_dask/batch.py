@@ -20,7 +20,7 @@ from psweep_dask.preparing import Preparation
 from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
-from psweep_dask.sweep import import_paths, layout_of
+from psweep_dask.sweeping import import_paths, layout_of
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.work import Func, Work
 

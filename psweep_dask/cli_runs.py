@@ -184,9 +184,9 @@ def machines(name: str | None) -> None:
     from psweep_dask.machines import MACHINES_DIR, machine_names, read_machine
 
     if name is not None:
-        from psweep_dask import jobqueue
+        from psweep_dask import job_options
 
-        click.echo(jobqueue.job_script(read_machine(name)))
+        click.echo(job_options.job_script(read_machine(name)))
         return
     known = [read_machine(one) for one in machine_names()]
     if not known:

@@ -11,7 +11,7 @@ import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask import config, jobqueue, warden
+from psweep_dask import config, job_options, warden
 from psweep_dask.allocation import Allocation, inside
 from psweep_dask.dashboard_link import dashboard_link
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
@@ -98,7 +98,7 @@ def _machine(name: str) -> Machine:
             f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"
         )
     machine = read_machine(name)
-    jobqueue.job_script(machine)
+    job_options.job_script(machine)
     return machine
 
 
@@ -153,7 +153,7 @@ def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> It
                 local.renew_workers(on_local.left_running)
     elif isinstance(where, Machine):
         _check_threads(
-            needs, jobqueue.threads(where), f"as many processes: as cores: in {where.info_path}"
+            needs, job_options.threads(where), f"as many processes: as cores: in {where.info_path}"
         )
         with machine_workers(where, context, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)

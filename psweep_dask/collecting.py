@@ -6,25 +6,32 @@ import logging
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import database, frame, recovery, slurm, story, transfer, waiting_rows
+from psweep_dask import database, frame, recovery, story, transfer, waiting_rows
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout, PsetFolder
+from psweep_dask.judging import judged
+from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
-from psweep_dask.outcome import Outcome, last_words, read_outcome
+from psweep_dask.outcome import Outcome, read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.progress import show_log_lines
 from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
-from psweep_dask.standing import BUSY, ENDED, PENDING, RUNNING, Queue, Standing, standing_of
-from psweep_dask.submissions import SubmittedJob, array_jobs, single_jobs
+from psweep_dask.standing import (
+    BUSY,
+    Queue,
+    Standing,
+    ask_queue,
+    standing_of,
+)
+from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
@@ -191,9 +198,9 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
         transfer.pull(ask, calc_dir=layout.root)
         df = database.read_or_empty(layout.database_path)
     waiting = list(_waiting_rows(df, offline))
-    jobs = _jobs(layout, waiting)
+    jobs = jobs_of(layout, ((row.run_id, row.pset_id) for row in waiting))
     # Jobs, SLURM, folders, in this order: what is submitted or ends meanwhile is seen.
-    queue = None if over else _ask(None if ask is None else shell_to(ask))
+    queue = None if over else _queue(ask)
     if ask is not None:
         transfer.pull(ask, calc_dir=layout.root)
         df = database.read_or_empty(layout.database_path)  # which may have got rows
@@ -202,9 +209,8 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     for row in waiting:
         standing = standing_of(jobs[row.pset_id], queue, over)
         with_func = offline[row.run_id].info["offline"]["func"]
-        become = _judged(
-            _outcome(layout, row, with_func), row, standing, layout.pset_folder(row.pset_id)
-        )
+        left = _outcome(layout, row, with_func)
+        become = judged(row.status, left, standing, layout.pset_folder(row.pset_id))
         collected.count(row, become["_status"], standing)
         if become["_status"] != row.status:
             changes[row.pset_id] = become
@@ -223,9 +229,9 @@ def not_submitted(layout: Layout) -> int:
     offline = {one.run_id for one in past_runs(layout) if "offline" in one.info}
     if not offline:
         return 0
-    waiting = list(_waiting_rows(database.read_or_empty(layout.database_path), offline))
-    jobs = _jobs(layout, [row for row in waiting if row.status == "prepared"])
-    return sum(not one for one in jobs.values())
+    waiting = _waiting_rows(database.read_or_empty(layout.database_path), offline)
+    prepared = ((row.run_id, row.pset_id) for row in waiting if row.status == "prepared")
+    return sum(not one for one in jobs_of(layout, prepared).values())
 
 
 def _check(df: pd.DataFrame, layout: Layout) -> None:
@@ -249,28 +255,14 @@ def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[Waiting
             yield row
 
 
-def _jobs(layout: Layout, waiting: Iterable[Waiting]) -> dict[str, list[SubmittedJob]]:
-    """Find the jobs that were submitted for psets."""
-    in_arrays: dict[str, dict[str, list[SubmittedJob]]] = {}
-    found = {}
-    for row in waiting:
-        if row.run_id not in in_arrays:
-            in_arrays[row.run_id] = array_jobs(layout, row.run_id)
-        single = single_jobs(layout.pset_folder(row.pset_id))
-        found[row.pset_id] = [*single, *in_arrays[row.run_id].get(row.pset_id, [])]
-    return found
-
-
-def _ask(shell: list[str] | None) -> Queue | None:
-    name = slurm.name(shell or ())
-    states = None if name is None else slurm.jobs_of_user(shell or ())
-    if name is not None and states is not None:
-        return Queue(name, states)
-    if shell is not None:
+def _queue(ask: str | None) -> Queue | None:
+    shell = () if ask is None else shell_to(ask)
+    queue = ask_queue(shell)
+    if queue is None and ask is not None:
         raise CollectError(
             f"squeue does not answer by {shlex.join(shell)!r}; nothing was collected"
         )
-    return None
+    return queue
 
 
 def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
@@ -280,30 +272,6 @@ def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
     except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
         log.warning("%s is not collected: %s", folder.path, err)
         return None
-
-
-def _judged(left: Outcome | None, row: Waiting, standing: Standing, folder: PsetFolder) -> Record:
-    """Decide what becomes of a row by what its folder and the batch system tell."""
-    if left is None:
-        return {"_status": row.status}
-    good = left.record is not None and left.record["_status"] == "ok"
-    if standing.doing in (PENDING, RUNNING) and not good:
-        return {"_status": "prepared", "_exc_txt": None}  # what failed was tried elsewhere, before
-    if left.record is not None and left.record["_status"] != "lost":
-        return left.record
-    if left.record is not None or standing.doing != ENDED:
-        return left.record or {"_status": row.status}
-    if standing.completed and left.silent:
-        return {**(left.result or {}), "_status": "ok", "_exc_txt": None}
-    if standing.failed and left.silent:
-        text = f"the job has failed: {standing.detail}"
-        return {**(left.result or {}), "_status": "error", "_exc_txt": text}
-    text = (
-        f"its job is over, and nothing here tells how it ended: {standing.detail}\nIf its files "
-        "are on another machine, pull them, and collect again."
-    )
-    said = "" if row.status == "lost" else last_words(folder)
-    return {"_status": "lost", "_exc_txt": f"{text}\n{said}".rstrip()}
 
 
 def _note_end(offline: PastRun, df: pd.DataFrame) -> None:

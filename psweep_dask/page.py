@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bokeh.layouts import column, row
 from bokeh.models import (
+    Column,
     ColumnDataSource,
     DataTable,
     Div,
@@ -71,42 +72,27 @@ class Page:
         self._failures.selected.on_change("indices", lambda attr, old, new: self._show_traceback())
         self._choice.on_change("value", lambda attr, old, new: self.update())
         self._plot = Plot()
-        self._failed = column(
-            _text("<h2>Failures</h2>"),
-            _table(
-                self._failures,
-                {"kind": ("kind", 160), "pset_seq": ("pset", 70), "pset": ("parameters", 940)},
-            ),
-            self._traceback,
+        kinds = {"kind": ("kind", 160), "pset_seq": ("pset", 70), "pset": ("parameters", 940)}
+        self._failed = _wide(
+            _text("<h2>Failures</h2>"), _table(self._failures, kinds), self._traceback
+        )
+        self._body = self._lay_out()
+        self._failed.visible = self._body.visible = False
+        self.layout = _wide(self._choice, self._head, self._body)
+        self.layout.name = "psweep"
+
+    def _lay_out(self) -> Column:
+        slow = {
+            "seconds": ("seconds", 90),
+            "pset_seq": ("pset", 70),
+            "pset": ("parameters", 420),
+        }
+        times = row(
+            _wide(_text("<h2>Runtimes</h2>"), self._histogram()),
+            _wide(_text("<h2>Slowest psets</h2>"), _table(self._slowest, slow)),
             sizing_mode="stretch_width",
-            visible=False,
         )
-        self._body = column(
-            row(
-                column(_text("<h2>Runtimes</h2>"), self._histogram(), sizing_mode="stretch_width"),
-                column(
-                    _text("<h2>Slowest psets</h2>"),
-                    _table(
-                        self._slowest,
-                        {
-                            "seconds": ("seconds", 90),
-                            "pset_seq": ("pset", 70),
-                            "pset": ("parameters", 420),
-                        },
-                    ),
-                    sizing_mode="stretch_width",
-                ),
-                sizing_mode="stretch_width",
-            ),
-            _text("<h2>Results</h2>"),
-            self._plot.layout,
-            self._failed,
-            sizing_mode="stretch_width",
-            visible=False,
-        )
-        self.layout = column(
-            self._choice, self._head, self._body, sizing_mode="stretch_width", name="psweep"
-        )
+        return _wide(times, _text("<h2>Results</h2>"), self._plot.layout, self._failed)
 
     def update(self) -> None:
         """Show what is new."""
@@ -220,6 +206,10 @@ def _replace(source: ColumnDataSource, data: dict[str, list[Any]]) -> None:
     """Send only what has changed."""
     if dict(source.data) != data:
         source.data = data
+
+
+def _wide(*parts: Any) -> Column:
+    return column(*parts, sizing_mode="stretch_width")
 
 
 def _text(html: str) -> Div:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import decimal
-import enum
-import fractions
 import hashlib
-import json
-import pathlib
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from psweep_dask.canonical import canonical_json
 from psweep_dask.errors import PsweepError
+from psweep_dask.wording import kind_of, shown
 
 Pset = dict[str, Any]
 
@@ -129,7 +124,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
-            f"params must be a list of dicts, not {_shown(params)}; for a single pset write [pset]"
+            f"params must be a list of dicts, not {shown(params)}; for a single pset write [pset]"
         )
     psets: list[Pset] = []
     digests = bytearray()
@@ -137,7 +132,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     for number, pset in enumerate(params):
         if not isinstance(pset, dict):
             raise PsetError(
-                f"params[{number}] must be a dict, not {_shown(pset)}; "
+                f"params[{number}] must be a dict, not {shown(pset)}; "
                 "ps.plist and ps.pgrid make lists of dicts, df.to_dict('records') of a DataFrame"
             )
         keys = tuple(pset)
@@ -202,7 +197,7 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     """
     if "_pset_id" not in pset:
         raise PsetError(
-            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {_shown(dict(pset))}"
+            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {shown(dict(pset))}"
         )
     return np.random.default_rng(uuid.UUID(pset["_pset_id"]).int)
 
@@ -215,7 +210,7 @@ def _check_keys(keys: tuple[Any, ...], number: int) -> None:
     for key in keys:
         if not isinstance(key, str):
             raise PsetError(
-                f"params[{number}]: the key {key!r} is {_kind(key)}; keys must be str, "
+                f"params[{number}]: the key {key!r} is {kind_of(key)}; keys must be str, "
                 f"since they name the columns of the database: use {str(key)!r}"
             )
         if key in RESERVED_FIELDS:
@@ -226,7 +221,7 @@ def _check_keys(keys: tuple[Any, ...], number: int) -> None:
 
 def _digest(part: Mapping[str, Any], number: int | str) -> bytes:
     try:
-        text = _encoder.encode(part)
+        text = canonical_json(part)
     except (TypeError, ValueError, RecursionError) as err:
         raise _unhashable(part, number) from err
     return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
@@ -236,86 +231,11 @@ def _unhashable(part: Mapping[str, Any], number: int | str) -> PsetError:
     where = f"params[{number}]" if isinstance(number, int) else number
     for key, value in part.items():
         try:
-            _encoder.encode(value)
+            canonical_json(value)
         except (TypeError, ValueError, RecursionError) as err:
             return PsetError(
-                f"{where}: the value of key {key!r}, {_shown(value)}, has no reproducible hash "
+                f"{where}: the value of key {key!r}, {shown(value)}, has no reproducible hash "
                 f"({err}); use numbers, strings, lists, dicts, arrays, dates, paths, enums or "
                 f"dataclasses, or call the key '_{key}' to leave it out of the hash"
             )
     return PsetError(f"{where}: the keys {list(part)} cannot be sorted for the hash")
-
-
-def _canonical(value: Any) -> Any:
-    """Give JSON something to write for a value that it does not know."""
-    if isinstance(value, enum.Enum):
-        return {"__enum__": [type(value).__qualname__, value.name]}
-    if isinstance(value, np.ndarray):
-        return _canonical_array(value)
-    if isinstance(value, np.datetime64 | np.timedelta64):
-        return {f"__{type(value).__name__}__": [str(value), np.datetime_data(value.dtype)[0]]}
-    if isinstance(value, np.generic):
-        return _canonical_scalar(value)
-    if isinstance(value, set | frozenset):
-        return {"__set__": sorted(map(_encoder.encode, value))}
-    if isinstance(value, dt.timedelta):
-        finer = getattr(value, "nanoseconds", 0)  # those of pandas have them
-        parts = [value.days, value.seconds, value.microseconds, *([finer] if finer else [])]
-        return {"__timedelta__": parts}
-    if isinstance(value, dt.date | dt.time):
-        return {"__time__": value.isoformat()}
-    if isinstance(value, pathlib.PurePath):
-        return {"__path__": value.as_posix()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        fields = {name: getattr(value, name) for name in names}
-        return {"__dataclass__": [type(value).__qualname__, fields]}
-    return _canonical_builtin(value)
-
-
-def _canonical_builtin(value: Any) -> Any:
-    if isinstance(value, complex):
-        return {"__complex__": [value.real, value.imag]}
-    if isinstance(value, bytes | bytearray):
-        return {"__bytes__": value.hex()}
-    if isinstance(value, range):
-        return list(value)
-    if isinstance(value, decimal.Decimal | fractions.Fraction | uuid.UUID):
-        return {f"__{type(value).__name__.lower()}__": str(value)}
-    raise TypeError(f"{_kind(value)} has no canonical form")
-
-
-def _canonical_scalar(value: np.generic) -> Any:
-    scalar = value.item()
-    if isinstance(scalar, np.generic):  # longdouble: there is no Python scalar that equals it
-        raise TypeError(f"{_kind(value)} has no canonical form")
-    return scalar
-
-
-def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
-    if isinstance(array, np.ma.MaskedArray):
-        return {"__masked__": [array.filled(), np.ma.getmaskarray(array)]}
-    if array.dtype.names:  # field by field, since there may be gaps of any content between them
-        fields = {name: np.ascontiguousarray(array[name]) for name in array.dtype.names}
-        return {"__array__": ["fields", array.shape, list(fields), fields]}
-    if array.dtype.hasobject:
-        return {"__array__": ["object", array.shape, array.ravel().tolist()]}
-    little_endian = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    content = hashlib.sha1(little_endian.tobytes(), usedforsecurity=False).hexdigest()
-    return {"__array__": [little_endian.dtype.str, array.shape, content]}
-
-
-def _kind(value: Any) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception as err:  # a number of thousands of digits; what is broken is shown, too
-        text = f"<no repr: {err}>"
-    return f"{_kind(value)}: {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-_encoder = json.JSONEncoder(sort_keys=True, default=_canonical)

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
-from psweep_dask import jobqueue, slurm, warden
+from psweep_dask import job_options, slurm, warden
 from psweep_dask.allocation import Allocation, scheduler_host
 from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
@@ -90,13 +90,13 @@ def machine_workers(
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
                 counted(machine.jobs, "job"),
-                counted(jobqueue.processes(machine), "worker"),
+                counted(job_options.processes(machine), "worker"),
                 machine.name,
                 jobs.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = Lifetimes(resources, timeout)
-            slots = jobqueue.slots(machine, resources)
+            slots = job_options.slots(machine, resources)
             fleet = Fleet(
                 jobs,
                 FleetPolicy(machine.jobs, slots),

@@ -23,7 +23,7 @@ from psweep_dask.pickling import dumps
 from psweep_dask.plan import Plan
 from psweep_dask.progress import show_log_lines
 from psweep_dask.stopping import Stop
-from psweep_dask.sweep import import_paths
+from psweep_dask.sweeping import import_paths
 from psweep_dask.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import

@@ -18,7 +18,7 @@ from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
 from psweep_dask.plan import FAILED
 from psweep_dask.progress import show_log_lines
-from psweep_dask.sweep import Sweeping
+from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from psweep_dask import slurm
 from psweep_dask.slurm import JobState
 from psweep_dask.submissions import SubmittedJob
 
@@ -54,6 +55,19 @@ class Standing:
     completed: bool = False
     failed: bool = False
     detail: str = ""
+
+
+def ask_queue(shell: Sequence[str] = ()) -> Queue | None:
+    """Ask a SLURM for the jobs of this user; None if there is none, or if it does not answer.
+
+    Parameters
+    ----------
+    shell : sequence of str, optional
+        The remote shell by which it is reached, if it is elsewhere.
+    """
+    name = slurm.name(shell)
+    states = None if name is None else slurm.jobs_of_user(shell)
+    return None if name is None or states is None else Queue(name, states)
 
 
 def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = False) -> Standing:

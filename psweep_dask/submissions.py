@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -154,6 +154,24 @@ def array_jobs(layout: Layout, run_id: str) -> dict[str, list[SubmittedJob]]:
             first, count = int(part[1]), int(part[2])
             for index, row in enumerate(psets[first : first + count]):
                 found[_id(row)].append(SubmittedJob(part[3], f"{job[1]}_{index}"))
+    return found
+
+
+def jobs_of(layout: Layout, psets: Iterable[tuple[str, str]]) -> dict[str, list[SubmittedJob]]:
+    """Find all jobs that were submitted for psets, by ``_pset_id``.
+
+    Parameters
+    ----------
+    layout : Layout
+    psets : iterable of tuple
+        For each, its ``_run_id`` and ``_pset_id``.
+    """
+    in_arrays: dict[str, dict[str, list[SubmittedJob]]] = {}
+    found = {}
+    for run_id, one in psets:
+        if run_id not in in_arrays:
+            in_arrays[run_id] = array_jobs(layout, run_id)
+        found[one] = [*single_jobs(layout.pset_folder(one)), *in_arrays[run_id].get(one, [])]
     return found
 
 

@@ -1,28 +1,23 @@
-"""``run`` and ``run_local``: func, params and options become a run, which is then conducted."""
+"""``run`` and ``run_local``: psets are run, or a run is taken up that an earlier job has begun."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import copies, git, recovery, relay, study
-from psweep_dask.conduct import Conduct, Destination
-from psweep_dask.func import func_name, func_source, pack_func, script_dir
-from psweep_dask.layout import Layout
+from psweep_dask import recovery, relay
 from psweep_dask.options import OptionError, Options
 from psweep_dask.past import PastRun
 from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
-from psweep_dask.study import Request, Run
-from psweep_dask.work import Func, Work
+from psweep_dask.sweeping import Sweeping, layout_of
+from psweep_dask.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client
@@ -237,116 +232,3 @@ def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> PastRun |
     if relay.chain() is None or not options.save or options.simulate:
         return None
     return relay.earlier(layout_of(options), check_params(params)[1])
-
-
-class Sweeping:
-    """A sweep that was asked for, checked and written down, and is ready to go.
-
-    Parameters
-    ----------
-    func, params, cluster
-        As in `run`.
-    options : Options
-    poolsize : int, optional
-        As in `run_local`.
-    attempts : list of int, optional
-        How many attempts earlier runs have made at each pset.
-    source : str, optional
-        Source of func, if its file may have changed since.
-
-    Raises
-    ------
-    PsweepError
-        If the input is bad: nothing has run then, and nothing of the run is left on disk.
-    """
-
-    def __init__(
-        self,
-        func: Func,
-        params: Iterable[Mapping[str, Any]],
-        cluster: object,
-        options: Options,
-        poolsize: int | None = None,
-        attempts: list[int] | None = None,
-        source: str | None = None,
-    ) -> None:
-        # Imported here, since distributed takes half a second.
-        from psweep_dask import clusters, local_cluster
-
-        show_log_lines()
-        local_cluster.stop_if_imported_by_worker()
-        packed_func = pack_func(func)
-        psets, digests = check_params(params)
-        where = clusters.resolve("sync" if options.simulate else cluster)
-        self._folder = Path.cwd()
-        self._git = options.git
-        if options.git:
-            git.commit_before(self._folder)
-        name = func_name(func)
-        request = Request(
-            psets=psets,
-            digests=digests,
-            attempts=attempts or [],
-            df=options.df,
-            save=options.save,
-            skip_dups=options.skip_dups,
-            backup=options.backup,
-            info={
-                "func": name,
-                "source": func_source(func) if source is None else source,
-                "cluster": clusters.describe(where),
-                **relay.mark(digests),
-            },
-        )
-        self.run = study.begin(layout_of(options), request)
-        if len(self.run.plan) < len(psets):
-            known = len(psets) - len(self.run.plan)
-            log.info("%d of %d psets left out: the database has them", known, len(psets))
-        work = _work(self.run, packed_func, options, clusters.shares_files(where))
-        self.conduct = Conduct(self.run, work, Destination(where, name, poolsize), options)
-
-    def go(self) -> pd.DataFrame:
-        """Run it to its end, and give the whole database."""
-        if not len(self.run.plan):
-            log.info("nothing to run, the database stays as it is")
-            return self.run.finish("done", {})
-        try:
-            with self.conduct.stopper.listening():
-                return self.conduct.go()
-        finally:
-            if self._git:
-                git.commit_after(self._folder, self.run.plan.run_id)
-
-
-def layout_of(options: Options) -> Layout:
-    """Give the study that options name, ready to be written to."""
-    layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
-    if options.simulate:
-        return copies.simulation(layout)
-    if options.needs_folder:
-        layout.make_writable()
-    return layout
-
-
-def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
-    return Work(
-        run_id=run.plan.run_id,
-        run_seq=run.plan.run_seq,
-        calc_dir=run.layout.calc_dir,
-        func=func,
-        cwd=str(Path.cwd()) if shared_files else None,
-        import_paths=import_paths(shared_files),
-        simulate=options.simulate,
-        tmpsave=options.tmpsave,
-        capture_logs=options.capture_logs,
-        stop_after=options.failure_limit,
-        retries=options.retries,
-        timeout=options.timeout,
-        resources=dict(options.resources or {}),
-    )
-
-
-def import_paths(shared_files: bool) -> tuple[str, ...]:
-    """Tell workers where func's modules are: beside the script, and all we have on this machine."""
-    paths = [str(Path(path).absolute()) for path in sys.path]
-    return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

@@ -1,6 +1,8 @@
-"""Times, rates and counts as people read them."""
+"""Times, counts and values as people read them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def shown_rate(rate: float) -> str:
@@ -40,3 +42,30 @@ def counted(number: int, what: str) -> str:
     ('1 worker', '2,000 workers')
     """
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def kind_of(value: Any) -> str:
+    """Name the type of a value, with its article.
+
+    Examples
+    --------
+    >>> kind_of([]), kind_of(1)
+    ('a list', 'an int')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def shown(value: Any) -> str:
+    """Show the beginning of a value, and its type.
+
+    Examples
+    --------
+    >>> shown("abc"), shown(10**5000)[:16]
+    ("a str: 'abc'", 'an int: <no repr')
+    """
+    try:
+        text = repr(value)
+    except Exception as err:  # a number of thousands of digits; what is broken is shown, too
+        text = f"<no repr: {err}>"
+    return f"{kind_of(value)}: {text if len(text) <= 60 else text[:57] + '...'}"
