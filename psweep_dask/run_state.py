@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -156,14 +156,17 @@ def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunSta
         counts,
         rate,
         rows.failures(),
-        "" if state in ("running", "done", "simulated") else _advice(one),
+        "" if state in ("running", "done", "simulated") else _advice(one, counts),
     )
 
 
-def _advice(one: PastRun) -> str:
-    if "offline" in one.info:
-        return f"ps.collect({one.layout.calc_dir!r})"
-    return resume_call(one.layout, one.info)
+def _advice(one: PastRun, counts: Mapping[str, int]) -> str:
+    if "offline" not in one.info:
+        return resume_call(one.layout, one.info)
+    calc_dir = repr(one.layout.calc_dir)
+    lost = counts.get("lost", 0)
+    again = f", and ps.prep_rest({calc_dir}) for the {lost} that are lost" if lost else ""
+    return f"ps.collect({calc_dir}){again}"
 
 
 def _seqs(blocks: Iterable[Block]) -> set[int]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 
+import click
 import dask.config
 import dask_jobqueue  # noqa: F401  (its defaults are what we compare with)
 import pytest
 import yaml
 
 import psweep_dask as ps
-from psweep_dask import config
+from psweep_dask import cli, config
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -75,6 +78,36 @@ def test_the_settings_on_the_page_of_clusters_are_taken(block, study_folder):
         assert all(dask.config.get(key, unknown) is not unknown for key in of_dask)
         with dask.config.set(settings):
             config.check()
+
+
+COMMAND = re.compile(r"^ *(?:\$ )?[\w./]*\b(psweep-[\w]+(?: .*)?)$|`(psweep-[\w]+ [^`]*)`", re.M)
+"""On a line of its own, or within a sentence."""
+
+COMMANDS = sorted(
+    {
+        (path.name, *takewhile("|".__ne__, shlex.split(line or inline, comments=True)))
+        for path in [DOCS.parent / "README.md", *DOCS.rglob("*.md")]
+        for line, inline in COMMAND.findall(path.read_text().replace("\\|", "|"))
+        if "<machine>" not in line
+    }
+)
+
+
+@pytest.mark.parametrize("shown", COMMANDS, ids=" ".join)
+def test_the_commands_that_are_shown_are_taken_as_they_stand(shown, study_folder):
+    _, program, *words = shown
+    command = getattr(cli, program.replace("psweep-dask", "main").removeprefix("psweep-"))
+    for script in (one for one in words if one.endswith(".py")):
+        Path(script).touch()
+    context = None
+    if command is cli.main and words != ["--help"]:
+        context = click.Context(command)
+        program, command, words = command.resolve_command(context, words)  # an error if unknown
+        if not words:  # named in a sentence, maybe without what it needs
+            return
+    if words != ["--help"]:
+        command.make_context(program, words, context)
+    assert "--help" in command.get_help(click.Context(command))
 
 
 @pytest.mark.slow
