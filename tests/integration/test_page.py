@@ -228,3 +228,54 @@ def test_without_bokeh_there_is_a_plain_page_with_the_numbers(address, open_page
     expect(page.get_by_text("400 of 400")).to_be_visible(timeout=30_000)
     expect(traceback).to_be_visible()  # what is open stays open
     assert said == []
+
+
+TWO_RUNS = """
+import time
+from pathlib import Path
+import psweep_dask as ps
+
+def square(pset):
+    return {"y": pset["a"] ** 2}
+
+def fails(pset):
+    raise ValueError("no")
+
+if __name__ == "__main__":
+    ps.run(square, ps.plist("a", range(7)))
+    sweep = ps.submit(fails, ps.plist("a", range(3)))
+    sweep.result()
+    Path("link").write_text(sweep.dashboard_link)
+    while not Path("again").exists():
+        time.sleep(0.05)
+    ps.run(square, ps.plist("a", range(5)))
+    while not Path("leave").exists():
+        time.sleep(0.05)
+"""
+
+
+def test_one_looks_at_earlier_runs_of_the_process_and_follows_the_newest(study_folder, open_page):
+    Path("driver.py").write_text(TWO_RUNS)
+    with subprocess.Popen([sys.executable, "driver.py"], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: Path("link").exists() and Path("link").read_text())
+            page = open_page(Path("link").read_text())
+            other = open_page(Path("link").read_text())
+            expect(page.get_by_text("3 error")).to_be_visible()
+            choice = page.get_by_label("run")
+            assert [text.split()[1] for text in choice.locator("option").all_inner_texts()] == [
+                "fails",
+                "square",
+            ]
+            choice.select_option(index=1)
+            expect(page.get_by_text("7 ok")).to_be_visible()
+            expect(page.get_by_text("Failures")).to_be_hidden()
+            expect(other.get_by_text("3 error")).to_be_visible()  # each visitor chooses
+            Path("again").touch()
+            expect(other.get_by_text("5 ok")).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("7 ok")).to_be_visible()
+            expect(choice.locator("option")).to_have_count(3)
+            Path("leave").touch()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
