@@ -1,0 +1,192 @@
+"""Episodes of fleet.py: a driver runs in a folder of its own, and is watched from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from common import study_folder
+from fleet_driver import BEGIN, CONTESTANTS, END, JOBS, MACHINE, SLOTS, START
+
+from psweep_dask.machines import MACHINES_DIR
+
+DRIVER_PATH = Path(__file__).resolve().with_name("fleet_driver.py")
+NEVER = 60.0
+INTERVAL = 0.2
+ALIVE = ("PENDING", "RUNNING", "COMPLETING")
+JOBQUEUE = {"cores": SLOTS, "processes": SLOTS, "memory": "2GiB", "walltime": "00:05:00"}
+
+Outcome = float | str
+"""Seconds or a number; a str says why there is none."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a pset, or the driver, has noted."""
+
+    what: str
+    number: int
+    job: str
+    worker: str
+    at: float
+
+    @classmethod
+    def of(cls, line: str) -> Event:
+        what, number, job, worker, at = line.split()
+        return cls(what, int(number), job, worker, float(at))
+
+
+def queue() -> list[tuple[str, str, str]]:
+    """Give id, state and comment of all jobs, those that ended in the last minutes too."""
+    command = ["squeue", "--noheader", "--states=all", "--format=%A|%T|%k"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = (line.split("|", 2) for line in done.stdout.splitlines())
+    return [(job, state, comment) for job, state, comment in lines]
+
+
+def state_of(job: str) -> str | None:
+    return next((state for one, state, _ in queue() if one == job), None)
+
+
+class Episode:
+    """A driver that runs in its folder, and its jobs."""
+
+    def __init__(self, folder: Path, tag: str, process: subprocess.Popen[bytes]) -> None:
+        self._events_path = folder / "events"
+        self._log_path = folder / "driver.log"
+        self._tag = tag
+        self.process = process
+
+    def events(self) -> list[Event]:
+        """Give what was noted, in the order of time."""
+        if not self._events_path.exists():
+            return []
+        lines = self._events_path.read_text().splitlines(keepends=True)
+        events = [Event.of(line) for line in lines if line.endswith("\n")]
+        return sorted(events, key=lambda one: one.at)
+
+    def began(self) -> float:
+        return next(one.at for one in self.events() if one.what == START)
+
+    def jobs(self, *states: str) -> list[str]:
+        """Give the ids of its jobs in these states, ended ones too; of all if none are named."""
+        ours = [(job, state) for job, state, tag in queue() if tag == self._tag]
+        return [job for job, state in ours if not states or state in states]
+
+    def wait(self, look: Callable[[], float | None], renewed: bool = False) -> Outcome:
+        """Look until there is a time, or until a minute has brought nothing.
+
+        Parameters
+        ----------
+        renewed : bool
+            The minute begins anew whenever a pset begins or ends.
+        """
+        seen, deadline = 0, time.time() + NEVER
+        while time.time() < deadline:
+            ended = self.process.poll()
+            found = look()
+            if found is not None:
+                return found
+            if ended is not None:
+                last_line = (self._log_path.read_text().strip() or "-").splitlines()[-1]
+                return f"never: {last_line.partition(':')[0].rpartition('.')[2]}"
+            if renewed and len(self.events()) != seen:
+                seen, deadline = len(self.events()), time.time() + NEVER
+            time.sleep(INTERVAL)
+        return "never"
+
+    def end(self) -> None:
+        """End the driver, and whatever jobs it leaves."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(30)
+        self.process.kill()
+        self.process.wait()
+        while left := self.jobs(*ALIVE):
+            subprocess.run(["scancel", "--quiet", *left], check=False)
+            time.sleep(INTERVAL)
+
+
+@contextmanager
+def episode(
+    name: str, seconds: list[float], jobs: int = JOBS, **jobqueue: Any
+) -> Iterator[Episode]:
+    """Start a driver with psets that take so long, on a machine of so many jobs."""
+    tag = f"benchmark-{uuid.uuid4().hex}"
+    with study_folder() as folder:
+        events = str(folder / "events")
+        psets = [
+            {"number": number, "seconds": one, "events": events}
+            for number, one in enumerate(seconds)
+        ]
+        Path("psets.json").write_text(json.dumps(psets))
+        machine_dir = Path(MACHINES_DIR, MACHINE)
+        machine_dir.mkdir(parents=True)
+        settings = {
+            **JOBQUEUE,
+            "processes": CONTESTANTS[name].processes,
+            "job_extra_directives": [f"--comment={tag}"],
+            **jobqueue,
+        }
+        info = {"cluster": "slurm", "jobs": jobs, "jobqueue": settings}
+        (machine_dir / "info.yaml").write_text(yaml.safe_dump(info))
+        with Path("driver.log").open("wb") as log:
+            command = [sys.executable, str(DRIVER_PATH), name]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        running = Episode(folder, tag, process)
+        try:
+            while not running.events():
+                if process.poll() is not None:
+                    raise click.ClickException(f"{name}: {Path('driver.log').read_text()}")
+                time.sleep(0.05)
+            yield running
+        finally:
+            running.end()
+
+
+def first_end(running: Episode) -> float | None:
+    return next((one.at for one in running.events() if one.what == END), None)
+
+
+def all_busy(running: Episode) -> float | None:
+    """Tell when a pset first ran in each slot at the same time."""
+    busy: dict[str, set[str]] = {}
+    for one in running.events():
+        if one.what == BEGIN:
+            busy.setdefault(one.job, set()).add(one.worker)
+        elif one.what == END:
+            busy[one.job].discard(one.worker)
+        if sum(map(len, busy.values())) == JOBS * SLOTS:
+            return one.at
+    return None
+
+
+def all_done(running: Episode, count: int) -> float | None:
+    """Tell when so many psets had ended at least once."""
+    done: set[int] = set()
+    for one in running.events():
+        if one.what == END:
+            done.add(one.number)
+            if len(done) == count:
+                return one.at
+    return None
+
+
+def since(start: float, end: Outcome) -> Outcome:
+    return end if isinstance(end, str) else end - start
+
+
+def since_last(running: Episode, end: Outcome) -> Outcome:
+    ended = [one.at for one in running.events() if one.what == END]
+    return since(ended[-1], end) if ended else "never"
