@@ -9,16 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from distributed import Status
 from distributed.scheduler import WorkerState
 
-from psweep_dask.blame import Cut
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet_policy import FleetPolicy, Present, WorkerJob
 from psweep_dask.jobqueue import Batch
-from psweep_dask.lifetimes import JobLife, Lifetimes
+from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
 from psweep_dask.slurm import JobState, advice_on
 
 log = logging.getLogger("psweep_dask")
@@ -51,7 +49,7 @@ STUCK = {
 """Reasons of SLURM for which a job waits until somebody changes it."""
 
 
-class Fleet:
+class Fleet(Mortals):
     """Brings the workers of one run in batch jobs; a `psweep_dask.supply.Supply`.
 
     Parameters
@@ -77,9 +75,9 @@ class Fleet:
         jobs_path: Path,
         tell: Callable[[str], object],
     ) -> None:
+        super().__init__(lifetimes)
         self._batch = batch
         self._policy = policy
-        self._lifetimes = lifetimes
         self.slots_hoped = slots_hoped
         self._jobs_path = jobs_path
         self._tell = tell
@@ -103,18 +101,6 @@ class Fleet:
         if self._policy.given_up:
             raise ExecutorError(self._why_given_up())
         return self._lifetimes.slots()
-
-    def took(self, seconds: float) -> None:
-        """Take note of how long a slice has run."""
-        self._lifetimes.took(seconds)
-
-    def workers_for(self, seconds: float) -> list[str]:
-        """Name the workers that will live so long."""
-        return self._lifetimes.workers_for(seconds)
-
-    def cut(self, key: Any) -> Cut | None:
-        """Tell whether the walltime has ended the worker of a task that was lost."""
-        return self._lifetimes.cut(key)
 
     def look_again(self) -> None:
         """Look at the jobs soon: a worker has come or gone."""

@@ -253,3 +253,28 @@ class Lifetimes(SchedulerPlugin):
             {"op": "worker-status-change", "status": "paused", "stimulus_id": stimulus_id},
         )
         self._wake()
+
+
+class Mortals:
+    """Workers whose end is known: what each `psweep_dask.supply.Supply` of such has in common.
+
+    Parameters
+    ----------
+    lifetimes : Lifetimes
+        In the scheduler that the workers connect to.
+    """
+
+    def __init__(self, lifetimes: Lifetimes) -> None:
+        self._lifetimes = lifetimes
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long a slice has run."""
+        self._lifetimes.took(seconds)
+
+    def workers_for(self, seconds: float) -> list[str]:
+        """Name the workers that will live so long."""
+        return self._lifetimes.workers_for(seconds)
+
+    def cut(self, key: Any) -> Cut | None:
+        """Tell whether the walltime has ended the worker of a task that was lost."""
+        return self._lifetimes.cut(key)

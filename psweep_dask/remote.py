@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dask.config
 from distributed import Client, LocalCluster
@@ -17,7 +16,6 @@ from distributed.utils import get_ip
 
 from psweep_dask import job_options, slurm, warden
 from psweep_dask.allocation import Allocation, scheduler_host
-from psweep_dask.blame import Cut
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
 from psweep_dask.dashboard import scheduler_settings
@@ -27,7 +25,7 @@ from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
 from psweep_dask.jobqueue import Batch
-from psweep_dask.lifetimes import JobLife, Lifetimes
+from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
 from psweep_dask.machines import Machine
 from psweep_dask.step import Step
 from psweep_dask.stopping import Stop, Stopper
@@ -155,7 +153,7 @@ def allocation_workers(
                 step.close(patience)
 
 
-class Tasks:
+class Tasks(Mortals):
     """The workers in an allocation; a `psweep_dask.supply.Supply`.
 
     Parameters
@@ -177,9 +175,9 @@ class Tasks:
         context: RunContext,
         address: str,
     ) -> None:
+        super().__init__(lifetimes)
         self.slots_hoped = allocation.tasks
         self._step = step
-        self._lifetimes = lifetimes
         self._context = context
         self._address = address
         self._began = time.monotonic()
@@ -198,18 +196,6 @@ class Tasks:
         if not slots and left:
             self._look()
         return slots
-
-    def took(self, seconds: float) -> None:
-        """Take note of how long a slice has run."""
-        self._lifetimes.took(seconds)
-
-    def workers_for(self, seconds: float) -> list[str]:
-        """Name the workers that will live so long."""
-        return self._lifetimes.workers_for(seconds)
-
-    def cut(self, key: Any) -> Cut | None:
-        """Tell whether the walltime has ended the worker of a task that was lost."""
-        return self._lifetimes.cut(key)
 
     def _look(self) -> None:
         """Find out why there is no worker."""
