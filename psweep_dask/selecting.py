@@ -68,6 +68,11 @@ def by_name(df: pd.DataFrame, name: str) -> pd.Series:
         places = np.flatnonzero(df["_pset_seq"] == int(name))
         if len(places) == 1:
             return df.iloc[int(places[0])]
+        if len(places) > 1:  # of runs that were made apart, and came together by push or pull
+            ids = ", ".join(df["_pset_id"].iloc[places].astype(str).str[:8])
+            raise QueryError(
+                f"{len(places)} psets have the number {name}; name one by its _pset_id: {ids}"
+            )
     return df.iloc[place_of(df, name)]
 
 

@@ -50,3 +50,10 @@ def test_an_id_must_be_of_one_pset():
         by_name(df, "x")
     with pytest.raises(QueryError, match="no column _pset_id"):
         by_name(DF, "x")
+
+
+def test_a_number_that_two_psets_have_is_told_with_their_ids():
+    df = pd.DataFrame({"_pset_id": ["12ab", "34cd", "5"], "_pset_seq": [7, 7, 8]})
+    with pytest.raises(QueryError, match="2 psets have the number 7; .* its _pset_id: 12ab, 34cd"):
+        by_name(df, "7")
+    assert by_name(df, "8")["_pset_id"] == "5"
