@@ -10,7 +10,7 @@ import lab
 import pytest
 from drivers import wait_until
 
-from psweep_dask.work import counted
+from psweep_dask.wording import counted
 
 RESUME = """
 import psweep_dask as ps

@@ -46,7 +46,7 @@ def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
     df = prepare(array)
     said = submit(HOSTILE)
     assert said.count("Submitted batch job") == (1 if array else 5)
-    assert submit(HOSTILE) == ""
+    assert "nothing to submit" in submit(HOSTILE)
     wait()
     done = ps.collect()
     assert done._status.tolist() == ["ok", "ok", "ok", "error", "ok"]
@@ -205,7 +205,7 @@ def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypa
         ps.prep_rest(template_mode="jinja")
         ps.resume(func=lambda pset: {"y": 1}, cluster="sync")
     assert "of which 2 wait, run, or may do so" in caplog.text
-    assert submit("cluster") == ""
+    assert "nothing to submit" in submit("cluster")
     wait()
     assert ps.collect()._status.tolist() == ["ok", "ok"]
 
