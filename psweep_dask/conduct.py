@@ -189,6 +189,7 @@ class Conduct:
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
+        self.run.info["psets_per_second"] = self.progress.overview.rate()
         return self.run.finish(ended, self.progress.overview.counts())
 
     def _finish_after_error(self, engine: Engine) -> None:

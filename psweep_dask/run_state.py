@@ -56,7 +56,8 @@ class RunState:
     counts : dict
         Its rows by ``_status``. Of a run that is done: as they were at its end.
     rate : float
-        Psets a second: recently while it goes on, else of all of it; 0 if unknown.
+        Psets a second once its workers were there: recently while it goes on, else of all of it;
+        0 if unknown.
     last_failures : list of Failed
         The newest first; none of a run that is done, whose rows have them.
     advice : str
@@ -145,7 +146,7 @@ def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunSta
         counts, rate = dict(rows.counts), rows.rate() if alive else 0.0
     else:
         counts = {name: n for name, n in (info.get("counts") or {}).items() if n and name != "left"}
-        rate = sum(counts.values()) / _seconds(info) if _seconds(info) else 0.0
+        rate = info.get("psets_per_second") or _rate_of_all(info, counts)
     return RunState(
         one.run_id,
         info["run_seq"],
@@ -226,8 +227,10 @@ def _failed(seq: int, status: str, columns: dict[str, list[Any]], place: int) ->
     return Failed(int(seq), str(status), short(pset), why)
 
 
-def _seconds(info: dict[str, Any]) -> float:
+def _rate_of_all(info: dict[str, Any], counts: Mapping[str, int]) -> float:
+    """Tell the rate of a run without a measured one: it was prepared, or its driver has died."""
     begun, end = info.get("start"), info.get("end")
     if begun is None or end is None:
         return 0.0
-    return (dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(begun)).total_seconds()
+    took = (dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(begun)).total_seconds()
+    return sum(counts.values()) / took if took else 0.0

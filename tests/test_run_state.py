@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,20 @@ def test_runs_that_are_done_are_told_from_their_stories_with_failures():
     assert (second.run_seq, second.counts) == (1, {"ok": 1})
     assert first.func == "func"
     assert "10 of 10" in text()
+
+
+def test_the_rate_is_that_of_the_summary_without_the_start_of_workers(study_folder):
+    script = """
+import time
+import psweep_dask as ps
+if __name__ == "__main__":
+    ps.run(lambda pset: time.sleep(0.2) or {}, ps.plist("a", range(10)))
+"""
+    Path("script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], check=True, stderr=subprocess.PIPE)
+    seconds = float(re.search(rb"10 of 10 psets in ([0-9.]+) s", done.stderr)[1])
+    (one,) = run_states(Layout("calc"))
+    assert one.rate == pytest.approx(10 / seconds, rel=0.1)  # the summary has one decimal
 
 
 def test_a_driver_that_lives_and_one_that_has_died(study_folder):
