@@ -109,7 +109,7 @@ def collect(
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     check_study(layout)
     collected = collect_from(layout, ask, over)
-    log.info("%s", collected.summary())
+    log.info("%s", collected.summary(layout.calc_dir))
     return collected.df
 
 
@@ -163,17 +163,18 @@ class Collected:
         """Tell which psets of a run have a job that waits or runs."""
         return self.busy[run_id]
 
-    def summary(self) -> str:
+    def summary(self, calc_dir: str) -> str:
         """Tell it to people."""
+        folder = shlex.quote(calc_dir)
         new = ", ".join(f"{number} {status}" for status, number in self.found.most_common())
         text = f"collected {counted(self.found.total(), 'pset')}" + (f": {new}" if new else "")
         if self.waiting:
             left = ", ".join(f"{number} {state}" for state, number in self.waiting.most_common())
-            text += f"; {self.waiting.total()} are left: {left}"
+            text += f"; {counted(self.waiting.total(), 'pset')} left: {left}"
         if self.failed is not None:
-            text += f"; 'psweep-dask show {self.failed} CALC_DIR' tells why"
+            text += f"; psweep-dask show {self.failed} {folder} tells why"
         if self.waiting["lost"]:
-            text += ", 'psweep-dask prep-rest' prepares the lost ones again"
+            text += f", psweep-dask prep-rest {folder} prepares the lost ones again"
         return text
 
 

@@ -68,8 +68,9 @@ def load_func(work: Work, run_id: str) -> Func:
     """
     if not work.func:
         raise RevisitError(
-            f"run {run_id} was prepared from templates, without a func: pass one as func=, or "
-            "have ps.prep_batch(params, skip_dups=True) prepare what has failed as jobs"
+            f"run {run_id} was prepared from templates, without a func: pass one as func=; or "
+            "leave it to its jobs, of which ps.prep_rest writes those of lost psets anew, and "
+            "ps.prep_batch(params, skip_dups=True) those of failed ones"
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:

@@ -38,10 +38,10 @@ def test_it_may_be_done_at_any_time_and_changes_nothing_twice(caplog):
     caplog.set_level("INFO", "psweep_dask")
     df = prepared()
     assert ps.collect()._status.tolist() == ["prepared"] * 3
-    assert "0 psets; 3 are left: 3 not known to be submitted" in caplog.messages[-1]
+    assert "0 psets; 3 psets left: 3 not known to be submitted" in caplog.messages[-1]
     bring(folders(df)[1], '{"y": 7}')
     assert ps.collect()._status.tolist() == ["prepared", "ok", "prepared"]
-    assert caplog.messages[-1].startswith("collected 1 pset: 1 ok; 2 are left: ")
+    assert caplog.messages[-1].startswith("collected 1 pset: 1 ok; 2 psets left: ")
     assert run_json()["ended"] == "prepared"
     submit()
     done = ps.collect()

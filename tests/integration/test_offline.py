@@ -112,9 +112,9 @@ def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
     shell("psweep-push cluster --submit")
     wait_until(lambda: lab.states().count("RUNNING") == 4)
     said = shell("psweep-dask collect --ask cluster")
-    assert "6 are left: 4 running, 2 pending" in said
+    assert "6 psets left: 4 running, 2 pending" in said
     lab.ask("scancel", "-Q", *lab.jobs())
-    wait_until(lambda: "6 are left: 6 lost" in shell("psweep-dask collect --ask cluster"))
+    wait_until(lambda: "6 psets left: 6 lost" in shell("psweep-dask collect --ask cluster"))
 
     # Mend the job script, write what was lost once more, and submit that.
     change(cluster / "jobscript", ("sleep 60; ", ""))
@@ -174,7 +174,7 @@ def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell,
     shell("python -c 'import psweep_dask as ps; ps.prep_batch(ps.plist(\"a\", [1, 2]))'")
     shell("psweep-push cluster --submit")
     wait_until(lambda: not lab.jobs())
-    assert "2 are left: 2 lost" in shell("psweep-dask collect --over")
+    assert "2 psets left: 2 lost" in shell("psweep-dask collect --over")
     (cluster / "jobscript").write_text("#!/bin/sh\n#SBATCH -p nowhere\nsh run.sh\n")
     shell("psweep-dask prep-rest")
     with pytest.raises(AssertionError, match="sbatch failed in"):

@@ -93,7 +93,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     wait_until(lambda: lab.states() == ["PENDING"] + ["RUNNING"] * 4)
     df = ps.collect()
     assert df._status.tolist() == ["ok"] + ["prepared"] * 5
-    assert "5 are left: 4 running, 1 pending" in caplog.messages[-1]
+    assert "5 psets left: 4 running, 1 pending" in caplog.messages[-1]
 
     # What still may come is not run twice.
     with pytest.raises(ps.PsweepError, match="left to its batch jobs, of which 5 wait, run, or"):
