@@ -138,7 +138,8 @@ class Charge:
         fields = work.seed_fields(self.pset_seq, sha1)
         fields["_time_utc"] -= int(self.seconds * 1e9)
         ours = our_fields(self.status, self.text, self.host, self.seconds, attempt)
-        failure = Failure(self.status, self.pset_seq, short(pset), self.text)
+        headline = self.text.strip().splitlines()[0]
+        failure = Failure(self.status, self.pset_seq, short(pset), self.text, headline)
         return result_of({**pset, **fields, **ours}, failure)
 
 

@@ -12,7 +12,7 @@ class _ToldByUs(logging.Filter):
     LINES = re.compile(
         r"Restarting worker \(status|marked as failed because|Worker process still alive|"
         r"caused the cluster to lose|exceeded .* memory budget|"
-        r"slow to (accept SIGTERM|terminate)"
+        r"slow to (accept SIGTERM|terminate)|Couldn't gather .*'psweep'\)"
     )
 
     def filter(self, entry: logging.LogRecord) -> bool:
@@ -24,7 +24,7 @@ _told = _ToldByUs()
 
 def tell_deaths_ourselves() -> None:
     """Drop dask's lines about deaths of workers from now on."""
-    for name in ("nanny", "nanny.memory", "scheduler"):
+    for name in ("nanny", "nanny.memory", "scheduler", "client"):
         logging.getLogger(f"distributed.{name}").addFilter(_told)
 
 

@@ -17,7 +17,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.past import check_study
 from psweep_dask.progress import show_log_lines
-from psweep_dask.pset import RESERVED_FIELDS
+from psweep_dask.pset import RESERVED_FIELDS, is_text
 
 log = logging.getLogger("psweep_dask")
 
@@ -73,6 +73,8 @@ def df_update(
         raise EditError(f"values must be a dict, such as {{'study': 'first'}}, not {values!r}")
     if bad := [name for name in values if name in RESERVED_FIELDS or not isinstance(name, str)]:
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
+    if broken := [name for name in values if not is_text(name)]:
+        raise EditError(f"the name {broken[0]!r} cannot be written as UTF-8; choose another")
     layout = Layout(calc_dir, database_dir, database_basename)
     with _opened(layout) as df:
         places = np.arange(len(df)) if where is None else _places(df, where)

@@ -132,7 +132,12 @@ def close_local() -> None:
 def _close_at_exit() -> None:
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it takes a second, and only makes noise
-    close_local()
+    try:
+        close_local()
+    except TimeoutError as err:
+        log.warning(
+            "the workers of this machine are slow to leave (%s); they will by themselves", err
+        )
 
 
 atexit.register(_close_at_exit)

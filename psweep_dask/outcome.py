@@ -13,7 +13,7 @@ from typing import Any
 from psweep_dask import jobscript, pickling, record
 from psweep_dask.jobscript import End
 from psweep_dask.layout import PsetFolder
-from psweep_dask.pset import RESERVED_FIELDS
+from psweep_dask.pset import RESERVED_FIELDS, is_text
 from psweep_dask.record import Record
 
 TAIL = 15
@@ -129,6 +129,9 @@ def _read_result(path: Path) -> dict[str, Any] | str | None:
         return f"{path.name} is no JSON: {err}"
     if not isinstance(result, dict):
         return f"{path.name} must hold a JSON object, {{...}}, and holds {type(result).__name__}"
+    broken = [name for name in result if not is_text(name)]
+    if broken:
+        return f"{path.name}: the name {broken[0]!r} cannot be written as UTF-8"
     return {name: value for name, value in result.items() if name not in RESERVED_FIELDS}
 
 

@@ -13,7 +13,7 @@ from tqdm.std import tqdm
 
 from psweep_dask import frame, record
 from psweep_dask.overview import Overview
-from psweep_dask.work import Failure, SliceResult
+from psweep_dask.work import SliceResult, short_text
 
 log = logging.getLogger("psweep_dask")
 
@@ -22,6 +22,9 @@ QUIET = 60.0
 
 SETTLED = 3.0
 """The same if it waits for something else meanwhile."""
+
+FIRST, LAST, WIDTH = 15, 45, 500
+"""Lines of a traceback that the summary shows, and characters of each; all of it is in the row."""
 
 Verbose = bool | Sequence[str]
 
@@ -79,7 +82,7 @@ class Progress:
     def update(self, result: SliceResult) -> None:
         """Take in a slice that is on disk now."""
         for failure in self.overview.add(result):
-            log.warning("pset %d failed: %s", failure.pset_seq, _headline(failure))
+            log.warning("pset %d failed: %s", failure.pset_seq, failure.headline)
         self._bar.update(result.rows)
         if self.overview.failed:
             self._bar.set_postfix_str(f"{self.overview.failed.total()} failed", refresh=False)
@@ -150,7 +153,8 @@ class _Handler(logging.Handler):
     """Writes above the bar instead of through it."""
 
     def emit(self, entry: logging.LogRecord) -> None:
-        tqdm.write(self.format(entry), file=sys.stderr)
+        if sys.stderr is not None:  # else tqdm would write to stdout
+            tqdm.write(self.format(entry), file=sys.stderr)
 
 
 def _bar(total: int, show: bool) -> Any:
@@ -161,17 +165,18 @@ def _bar(total: int, show: bool) -> Any:
 
 
 def _watched() -> bool:
-    return sys.stderr.isatty() or _in_notebook()
+    is_terminal = getattr(sys.stderr, "isatty", lambda: False)  # None where it is closed
+    return is_terminal() or _in_notebook()
 
 
 def _in_notebook() -> bool:
     return "ipykernel" in sys.modules
 
 
-def _headline(failure: Failure) -> str:
-    lines = failure.exc_txt.strip().splitlines()
-    return lines[-1 if lines[0].startswith("Traceback") else 0]
-
-
 def _indented(text: str) -> str:
-    return "\n".join("    " + line for line in text.rstrip().splitlines())
+    """Indent a traceback; of a very long one the middle is left out, and the ends of lines."""
+    lines = text.rstrip().splitlines()
+    if len(lines) > FIRST + LAST:
+        left_out = f"... {len(lines) - FIRST - LAST} lines are left out ..."
+        lines = [*lines[:FIRST], left_out, *lines[-LAST:]]
+    return "\n".join("    " + short_text(line, WIDTH) for line in lines)

@@ -202,6 +202,23 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     return np.random.default_rng(uuid.UUID(pset["_pset_id"]).int)
 
 
+def is_text(name: str) -> bool:
+    r"""Tell whether a name can be written as UTF-8, as those of columns must be.
+
+    Examples
+    --------
+    >>> is_text("größe"), is_text("Messung_\udce4.txt")
+    (True, False)
+    """
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, as in names of files that are no UTF-8
+        return False
+    return True
+
+
 def _enters_hash(key: str) -> bool:
     return not (key.startswith("_") or key.endswith("_"))
 
@@ -212,6 +229,11 @@ def _check_keys(keys: tuple[Any, ...], number: int) -> None:
             raise PsetError(
                 f"params[{number}]: the key {key!r} is {kind_of(key)}; keys must be str, "
                 f"since they name the columns of the database: use {str(key)!r}"
+            )
+        if not is_text(key):
+            raise PsetError(
+                f"params[{number}]: the key {key!r} cannot be written as UTF-8, as the names of "
+                "columns must be; rename it"
             )
         if key in RESERVED_FIELDS:
             raise PsetError(

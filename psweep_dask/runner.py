@@ -24,9 +24,9 @@ from psweep_dask.capture import redirected
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.note import Note
-from psweep_dask.pset import RESERVED_FIELDS, Pset
+from psweep_dask.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.record import Record
-from psweep_dask.work import Failure, Func, Work, our_fields, short
+from psweep_dask.work import Failure, Func, Work, our_fields, short, short_text
 
 own_note: Note | None = None
 """Where this process tells what it is running, if somebody watches over it."""
@@ -188,6 +188,8 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
     """
     if not isinstance(key, str | int):
         raise BadResultError(f"a key of the result is {short(key)}; keys must be str")
+    if isinstance(key, str) and not is_text(key):
+        raise BadResultError(f"the key {key!r} of the result cannot be written as UTF-8; rename it")
     if type(value) in (str, bytes):
         return value, len(value)
     if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -223,9 +225,18 @@ def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
         pickle.loads(exception)
     except BaseException:  # one that cannot travel is told by its traceback alone
         exception = b""
-    kind = type(error).__name__
     text = "".join(traceback.format_exception(error))
-    return Failure(kind, seq, short(pset), text, exception)
+    return Failure(type(error).__name__, seq, short(pset), text, _headline(error), exception)
+
+
+def _headline(error: BaseException) -> str:
+    """Name the class of an exception, and the first line of its message."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # a foreign __str__ must not cost the row
+        lines = []
+    first = next(filter(str.strip, lines), "").strip()
+    return short_text(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
 def _forget_own_frames(error: BaseException) -> None:

@@ -93,7 +93,8 @@ class Guard(WorkerPlugin):
             # func and what it starts are spared, and need no signal blocked as during the start.
             os.setpgid(0, 0)
             _unshield()
-        elif threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
+            # One that func sends to its own process would end the event loop of the worker.
             signal.signal(signal.SIGINT, lambda *_: None)
         try:
             path = note.note_path(str(worker.nanny), os.getpid())

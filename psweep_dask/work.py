@@ -152,6 +152,8 @@ class Failure:
         The parameters, shortened for reading.
     exc_txt : str
         The traceback.
+    headline : str
+        What has failed, in a line.
     exception : bytes
         The exception pickled, empty where that is impossible.
     """
@@ -160,6 +162,7 @@ class Failure:
     pset_seq: int
     pset: str
     exc_txt: str
+    headline: str
     exception: bytes = b""
 
 
@@ -230,4 +233,15 @@ def short(value: Any, limit: int = 200) -> str:
         text = repr(value)
     except Exception as err:  # a foreign __repr__ must not cost the message
         text = f"<{type(value).__name__} whose repr fails: {err!r}>"
+    return short_text(text, limit)
+
+
+def short_text(text: str, limit: int = 200) -> str:
+    """Cut a text for reading.
+
+    Examples
+    --------
+    >>> short_text("a long story", 9)
+    'a long...'
+    """
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -24,6 +24,8 @@ def _deaths_told():
             "Removing worker 'tcp://127.0.0.1:1' caused the cluster to lose already computed task",
         ),
         ("nanny", "Worker process still alive after 4.0 seconds, killing"),
+        ("scheduler", "Couldn't gather keys: {('func-9', 1, 'psweep'): 'queued'}"),
+        ("client", "Couldn't gather 1 keys, rescheduling (('func-9', 1, 'psweep'),)"),
     ],
 )
 def test_deaths_that_we_tell_ourselves_are_not_told_twice(caplog, logger, line):
@@ -34,9 +36,11 @@ def test_deaths_that_we_tell_ourselves_are_not_told_twice(caplog, logger, line):
 def test_other_lines_are_told(caplog):
     logging.getLogger("distributed.nanny").warning("Closing Nanny at %s", "tcp://127.0.0.1:1")
     logging.getLogger("distributed.worker").warning("exceeded 95% memory budget")
+    logging.getLogger("distributed.client").warning("Couldn't gather 1 keys, rescheduling ('f',)")
     assert caplog.messages == [
         "Closing Nanny at tcp://127.0.0.1:1",
         "exceeded 95% memory budget",
+        "Couldn't gather 1 keys, rescheduling ('f',)",
     ]
 
 

@@ -29,7 +29,7 @@ def a_slice(first, number, runtime=0.1, kinds=()):
     ]
     result = SliceResult(glimpse=glimpse_of(rows))
     for kind in kinds:
-        result.count("error", Failure(kind, first, "{'a': 1}", f"Traceback\n{kind}: no"))
+        result.count("error", Failure(kind, first, "{'a': 1}", f"Traceback\n{kind}: no", kind))
     for _ in range(number - len(kinds)):
         result.count("ok", None)
     return result

@@ -7,6 +7,7 @@ import sys
 import pytest
 from terminal import shown_in_terminal
 
+import psweep_dask as ps
 from psweep_dask import progress as progress_module
 from psweep_dask.progress import Progress
 from psweep_dask.work import Failure, SliceResult
@@ -19,7 +20,7 @@ def result_of(ok=0, **failures):
         result.count("ok", None)
     for kind, seq in failures.items():
         text = f"Traceback (most recent call last):\n  File 'x.py'\n{kind}: bad"
-        result.count("error", Failure(kind, seq, "{'a': 1}", text))
+        result.count("error", Failure(kind, seq, "{'a': 1}", text, f"{kind}: bad"))
     return result
 
 
@@ -124,3 +125,37 @@ def test_a_script_that_sets_up_logging_keeps_its_way(study_folder):
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
     assert "MINE 10 of 10 psets" in done.stderr
     assert "psweep_dask: " not in done.stderr
+
+
+def test_of_a_very_long_traceback_the_middle_is_left_out():
+    result = SliceResult()
+    text = "\n".join(f"line {number} {'x' * 1000}" for number in range(10_000))
+    result.count("error", Failure("ValueError", 7, "{'a': 1}", text, "ValueError: no"))
+    progress = Progress(10, show=False)
+    progress.update(result)
+    summary = progress.summary()
+    assert len(summary.splitlines()) < 70
+    assert max(map(len, summary.splitlines())) < 600
+    assert "    line 0 " in summary
+    assert "    line 9999 " in summary
+    assert "... 9940 lines are left out ..." in summary
+
+
+class WriteOnly:
+    """What stands in for stderr in programs with windows."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("stderr", [None, WriteOnly()])
+def test_a_run_goes_on_where_stderr_is_closed_or_no_file(stderr, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert len(ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync")) == 2
+    assert capsys.readouterr().out == ""

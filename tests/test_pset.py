@@ -261,3 +261,8 @@ def test_values_that_differ_have_hashes_that_differ(one, other):
 
 def test_the_hash_of_whole_microseconds_is_that_of_the_standard_library():
     assert ps.pset_sha1({"a": pd.Timedelta(3, "s")}) == ps.pset_sha1({"a": dt.timedelta(seconds=3)})
+
+
+def test_a_name_that_is_no_utf8_is_refused_since_no_column_can_be_called_so():
+    with pytest.raises(PsetError, match=r"params.1.: the key 'Messung_\\udce4' cannot be written"):
+        check_params([{"größe": 1}, {"Messung_\udce4": 1}])

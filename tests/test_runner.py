@@ -255,6 +255,30 @@ def test_odd_keys_of_a_result_are_its_psets_failure(key):
     assert "keys must be str" in record["_exc_txt"]
 
 
+def noted():
+    error = ValueError("negative mass\n  in step 3")
+    error.add_note("see the wiki")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "headline"),
+    [
+        (noted(), "ValueError: negative mass"),
+        (ValueError("\n\n  late"), "ValueError: late"),
+        (ExceptionGroup("two", [ValueError(1), KeyError(2)]), "ExceptionGroup: two (2 sub-except"),
+        (Unprintable(), "Unprintable"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 1_000_000), "ValueError: xxx"),
+    ],
+)
+def test_the_line_that_tells_a_failure_has_class_and_message(error, headline):
+    (failure,) = run(raising(error), [{"a": 1}]).examples
+    assert failure.headline.startswith(headline)
+    assert len(failure.headline) <= 200
+    assert "\n" not in failure.headline
+
+
 def test_each_pset_starts_in_the_folder_of_the_run(study_folder):
     def func(pset):
         cwd = os.getcwd()

@@ -738,3 +738,15 @@ def test_a_worker_whose_working_directory_is_gone_runs_on(study_folder, monkeypa
         assert set(df.cwd) == {str(folder)}
         monkeypatch.chdir(study_folder)
         folder.rmdir()
+
+
+def test_a_result_named_after_a_file_that_is_no_utf8_costs_its_pset_only(study_folder):
+    """Such a name of a column could not be read again where pyarrow is installed."""
+
+    def func(pset):
+        return {os.fsdecode(b"Messung_\xe4.txt") if pset["a"] == 1 else "y": 1}
+
+    df = ps.run(func, ps.plist("a", [0, 1, 2]), cluster="sync")
+    assert df._status.tolist() == ["ok", "error", "ok"]
+    assert "cannot be written as UTF-8" in df._exc_txt.iloc[1]
+    assert ps.load("calc").y.dropna().tolist() == [1, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import signal
@@ -46,6 +47,23 @@ def test_the_pset_that_ends_its_worker_is_a_row_and_nobody_else_is_touched(caplo
     assert (rest._status == "ok").all()
     assert (rest.y == rest.index).all()
     assert "36 ok, 4 failed (4 killed); 4 workers were lost" in caplog.text
+
+
+@pytest.mark.parametrize("send", ["kill", "raise_signal", "interrupt_main"])
+def test_ctrl_c_that_func_sends_to_its_own_process_ends_no_worker(send, study_folder):
+    def func(pset):
+        if send == "kill":
+            os.kill(os.getpid(), signal.SIGINT)
+        elif send == "raise_signal":
+            signal.raise_signal(signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+        time.sleep(0.05)
+        return {"worker": os.getpid()}
+
+    df = ps.run(func, ps.plist("a", range(6)), cluster="local")
+    assert (df._status == "ok").all()
+    assert set(df._attempt) == {1}
 
 
 def test_retries_give_each_kind_of_failure_further_attempts(study_folder):

@@ -56,7 +56,7 @@ def test_a_driver_whose_walltime_nears_is_followed_by_a_job_that_goes_on(study_f
     # SLURM would warn 250 s before the end of 5 minutes: here the same signal comes at once
     first = submit(study_folder, "--lead=250")
     wait_until(lambda: len(begun(study_folder)) >= 6)
-    ask("scancel", "--batch", "--signal=TERM", first)
+    ask("scancel", "--batch", "--signal=TERM", first, check=False)  # if SLURM was not quicker
     wait_until(lambda: "all done 32" in logs(study_folder))
     wait_until(lambda: not jobs())
     assert "the script goes on in job" in logs(study_folder)
