@@ -100,6 +100,10 @@ class Layout:
         """Tell the file with the records that are not in the database yet."""
         return self.run_dir(run_id) / "journal"
 
+    def early_dir(self, run_id: str) -> Path:
+        """Tell the folder with rows that workers keep themselves, before their slice has ended."""
+        return self.run_dir(run_id) / "early"
+
     def stop_path(self, run_id: str) -> Path:
         """Tell the file by which another process asks the driver of a run to stop."""
         return self.run_dir(run_id) / "stop"

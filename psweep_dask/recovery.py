@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from psweep_dask import database, frame, journal, leftovers, provenance
+from psweep_dask.early import early_blocks
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import Layout
@@ -154,12 +156,20 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
 
 
 def left_by(past: PastRun, replayed: Replay, df: pd.DataFrame) -> pd.DataFrame:
-    """Gather the rows of a run that the database lacks: from its journal, and by tmpsave=True."""
-    return with_tmpsave(past, frame.from_blocks(replayed), df)
+    """Gather the rows of a run that the database lacks: from its journal, and from its workers."""
+    return with_workers_rows(past, frame.from_blocks(replayed), df)
 
 
-def with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
-    """Add the rows that tmpsave=True has written and that neither rows nor database have."""
+def with_workers_rows(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that workers have written themselves and that neither rows nor database have."""
+    known = recorded(rows, past.run_id) | recorded(df, past.run_id)
+    blocks = list(early_blocks(past.layout.early_dir(past.run_id), known))
+    if blocks:
+        rows = frame.in_order(frame.stacked([rows, frame.from_blocks(blocks)]))
+    return _with_tmpsave(past, rows, df)
+
+
+def _with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
     known = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
     folder = past.layout.tmpsave_path(past.run_id, "").parent
     saved = [path for path in folder.glob("*.pk") if path.stem not in known]
@@ -189,6 +199,7 @@ def counts_of(df: pd.DataFrame, run_id: str) -> dict[str, int]:
 
 def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:
     """Drop a journal whose rows are in the database, unless more could be saved by hand."""
+    shutil.rmtree(layout.early_dir(run_id), ignore_errors=True)
     path = layout.journal_path(run_id)
     if replayed.damaged:
         aside = database.aside_path(path, "damaged")

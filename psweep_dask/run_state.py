@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import database, journal
+from psweep_dask.early import early_blocks
 from psweep_dask.layout import Layout
 from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
@@ -126,7 +127,8 @@ def _is_open(one: PastRun) -> bool:
 
 def _blocks(one: PastRun) -> list[Block]:
     try:
-        return list(journal.replay(one.journal_path))
+        blocks = list(journal.replay(one.journal_path))
+        return [*blocks, *early_blocks(one.layout.early_dir(one.run_id), _seqs(blocks))]
     except FileNotFoundError:  # there is none any more, or never was
         return []
     except RecordError as err:  # a parameter of a class that is unknown here

@@ -100,6 +100,12 @@ class Runner:
         path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
 
+    def early_path(self) -> Path | None:
+        """Tell a file for rows whose slice takes long; None where the driver would not see it."""
+        if self.work.cwd is None or self.work.simulate:
+            return None
+        return self._layout.early_dir(self.work.run_id) / f"{uuid.uuid4().hex}.frame"
+
     def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Evaluation:
         if self.work.cwd:  # an earlier pset may have gone elsewhere
             os.chdir(self.work.cwd)

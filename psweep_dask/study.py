@@ -131,8 +131,10 @@ class Run:
         try:
             replayed = self.journal.replay()
             rows = frame.from_blocks(replayed)
-            if ended != "done":  # tmpsave=True has rows of slices that were dropped
-                rows = recovery.with_tmpsave(PastRun(layout, self.info), rows, pd.DataFrame())
+            journaled = len(rows)
+            if ended != "done":  # workers have kept rows of slices that were dropped
+                past_run = PastRun(layout, self.info)
+                rows = recovery.with_workers_rows(past_run, rows, pd.DataFrame())
         except OSError as err:
             raise StudyError(
                 f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "
@@ -148,8 +150,9 @@ class Run:
                 f"finished rows are kept in {str(layout.journal_path(run_id))!r}: ps.load shows "
                 "them, and ps.resume or the next run merges them as soon as that works"
             ) from err
-        if self.resumed:  # what was counted is but the rest
-            counts = recovery.counts_of(df, run_id) | {"left": counts.get("left", 0)}
+        more = len(rows) - journaled
+        if self.resumed or more:  # what was counted is but the rest, or but what came here
+            counts = recovery.counts_of(df, run_id) | {"left": counts.get("left", 0) - more}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
             story.write_info(layout, self.info)

@@ -6,9 +6,11 @@ import pickle
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from psweep_dask import pickling, record
+from psweep_dask.early import kept_when_late
 from psweep_dask.glimpse import glimpse_of
 from psweep_dask.pset import DIGEST_SIZE, Pset
 from psweep_dask.record import Record
@@ -71,7 +73,8 @@ def run_slice(
     packed : bytes
         A packed `Load`.
     budget : float
-        Seconds; the slice ends after the pset during which they run out.
+        Seconds; the slice ends after the pset during which they run out. What has finished by
+        then is kept on disk at once, where the driver can see it.
     stopped : callable, optional
         Tells after each pset whether the slice shall end.
 
@@ -83,8 +86,11 @@ def run_slice(
     load = Load.unpack(packed)
     result = SliceResult()
     records: list[Record] = []
+    path = runner.early_path() if len(load.seqs) > 1 else None
+    late = nullcontext() if path is None else kept_when_late(records, path, budget)
     try:
-        _run(runner, load, budget, stopped, result, records)
+        with late:
+            _run(runner, load, budget, stopped, result, records)
     except Interrupt:
         result.interrupted = True
     if records:
