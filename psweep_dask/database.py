@@ -19,6 +19,7 @@ import pandas as pd
 from psweep_dask import columns, frame
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
+from psweep_dask.pickling import load_rows
 
 log = logging.getLogger("psweep_dask")
 
@@ -66,7 +67,7 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any) -> p
     """
     if fmt == "pickle":
         with Path(path).open("rb") as stream:
-            df: pd.DataFrame = pickle.load(stream, **kwds)
+            df: pd.DataFrame = load_rows(stream, **kwds)
             return df
     if fmt == "json":
         table: pd.DataFrame = pd.read_json(

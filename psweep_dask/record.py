@@ -7,7 +7,6 @@ block is the names of the columns with the columns themselves. One frame carries
 from __future__ import annotations
 
 import os
-import pickle
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pickling import dumps
+from psweep_dask.pickling import dumps, load_row
 
 Record = dict[str, Any]
 Block = tuple[tuple[str, ...], list[list[Any]]]
@@ -52,7 +51,7 @@ class Packed:
     def open(self) -> Any:
         """Give the value, or this object where the value cannot be restored."""
         try:
-            return pickle.loads(self.data)
+            return load_row(self.data)
         except Exception as err:  # whatever the code of a foreign class raises
             self.reason = repr(err)
             return self
@@ -176,7 +175,7 @@ def unpack(payload: bytes) -> list[Block]:
         If an object in it cannot be restored here, for instance because its module is missing.
     """
     try:
-        blocks: list[Block] = pickle.loads(payload)
+        blocks: list[Block] = load_row(payload)
     except Exception as err:  # whatever the code of a foreign class raises
         raise RecordError(
             f"the journal is intact, but a result in it cannot be restored here ({err!r}); "

@@ -19,7 +19,7 @@ from psweep_dask.layout import Layout, replace_file
 from psweep_dask.old_plans import RevisitError, load_func, read_plan
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study, past_runs
-from psweep_dask.pickling import dumps
+from psweep_dask.pickling import as_in_this_script, dumps
 from psweep_dask.plan import Plan
 from psweep_dask.progress import show_log_lines
 from psweep_dask.stopping import Stop
@@ -172,6 +172,8 @@ def _resume_taken(
     planned, left, work = taken_up
     if "func" in changes:
         work = work.with_func(changes["func"])
+        planned = dataclasses.replace(planned, psets=as_in_this_script(planned.psets))
+        left = dataclasses.replace(left, psets=as_in_this_script(left.psets))
     work = _work_here(dataclasses.replace(work, **changes), clusters.shares_files(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)

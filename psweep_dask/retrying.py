@@ -16,6 +16,7 @@ from psweep_dask import recovery, story
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
+from psweep_dask.pickling import as_in_this_script
 from psweep_dask.plan import FAILED
 from psweep_dask.progress import show_log_lines
 from psweep_dask.sweeping import Sweeping
@@ -110,6 +111,8 @@ def retry(
         func = load_func(work, latest.run_id)
         source = None if _is_imported(func) else story.source_of(layout, latest.run_id)
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
+    else:
+        psets = as_in_this_script(psets)
     if options.capture_logs is None:
         options = dataclasses.replace(options, capture_logs=work.capture_logs)
     if options.timeout is None:
@@ -181,6 +184,8 @@ def reproduce(
     ((planned, work),) = plans.values()
     if func is None:
         func = load_func(work, planned.run_id)
+    else:
+        pset = as_in_this_script(pset)
     row = rows.iloc[0]
     fields = work.seed_fields(int(row["_pset_seq"]), row["_pset_sha1"])
     given = {**pset, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}

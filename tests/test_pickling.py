@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import psweep_dask as ps
 from psweep_dask import pickling
 
 
@@ -37,3 +42,80 @@ def test_code_that_has_travelled_can_travel_on():
     again = pickle.loads(pickling.dumps(once))
     assert again(1) == 2
     assert again.__code__.co_filename == __file__
+
+
+CLASSES = """
+import collections
+import dataclasses
+import enum
+import sys
+import psweep_dask as ps
+
+class Method(enum.Enum):
+    EULER = 1
+    RK4 = 2  # KEPT
+
+@dataclasses.dataclass(frozen=True)
+class Error:
+    size: int
+    # CHANGED: more: int = 0
+
+Point = collections.namedtuple("Point", "x y")
+
+class Plain:
+    def __init__(self, value):
+        self.value = value
+
+def func(pset):
+    return {
+        "error": Error(pset["a"]),
+        "point": Point(1, pset["a"]),
+        "plain": Plain(pset["a"]),
+        "by_rk4": pset["method"] is Method.RK4,
+    }
+
+if __name__ == "__main__":
+    params = ps.pgrid(ps.plist("a", [1, 2]), ps.plist("method", list(Method)))
+    df = ps.run(func, params, cluster=sys.argv[1], skip_dups=True)
+    assert df.by_rk4.tolist() == [False, True, False, True]
+    print(
+        sum(df.method == Method.RK4),
+        sum(one == Error(a) for one, a in zip(df.error, df.a)),
+        sum(type(one) is Point for one in df.point),
+        sum(isinstance(one, Plain) and one.value == a for one, a in zip(df.plain, df.a)),
+    )
+"""
+
+
+def numbers(script, cluster):
+    Path("script.py").write_text(script)
+    command = [sys.executable, "script.py", cluster]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("cluster", ["sync", "local"])
+def test_values_of_classes_in_the_script_are_equal_to_its_own_in_each_session(cluster, tmp_path):
+    assert numbers(CLASSES, cluster) == "2 4 4 4"
+    assert numbers(CLASSES, cluster) == "2 4 4 4"
+    changed = CLASSES.replace("# CHANGED: ", "")
+    assert numbers(changed, cluster) == "2 0 4 4"  # the others are what they were
+    fewer = CLASSES.replace("RK4 = 2  # KEPT", "RK4 = 3")
+    assert numbers(fewer, cluster).split()[0] == "0"
+    assert numbers(CLASSES, cluster) == "2 4 4 4"
+
+
+def test_rows_can_be_read_where_their_classes_are_not(tmp_path):
+    numbers(CLASSES, "sync")
+    df = ps.load("calc")
+    assert [one.size for one in df.error] == [1, 1, 2, 2]
+    assert [one.name for one in df.method] == ["EULER", "RK4"] * 2
+    assert pd.read_pickle("calc/database.pk").point.tolist() == df.point.tolist()
+
+
+def test_another_func_for_an_old_run_gets_psets_of_its_own_classes(tmp_path):
+    old = CLASSES.replace("def func(pset):", "def func(pset):\n    1 / 0")
+    call = "ps.run(func, params, cluster=sys.argv[1], skip_dups=True)"
+    broken = old.replace(f"df = {call}", f"{call}\n    sys.exit()")
+    retried = CLASSES.replace(call, 'ps.retry("calc", func=func, cluster=sys.argv[1]).iloc[4:]')
+    assert numbers(broken, "sync") == ""
+    assert numbers(retried, "sync") == "2 4 4 4"
