@@ -168,7 +168,8 @@ def draw(path: str, one: dict[str, Any], size: int) -> None:
     axes = figure.add_subplot(xlabel="seconds", ylabel="MiB, driver with scheduler")
     axes.plot(times, mibs, color="#0072b2")
     axes.axvline(one["merge_begun"], color="#888888", linestyle="--")
-    axes.text(one["merge_begun"], 0.03 * max(mibs), " rows are merged", color="#666666")
+    beside = {"ha": "right", "color": "#666666"}
+    axes.text(one["merge_begun"], 0.03 * max(mibs), "then rows are merged ", **beside)
     axes.set_ylim(bottom=0)
     axes.set_title(f"{size:,} psets on two workers")
     axes.spines[["top", "right"]].set_visible(False)

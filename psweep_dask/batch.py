@@ -22,6 +22,7 @@ from psweep_dask.pset import check_params
 from psweep_dask.study import Request, Run
 from psweep_dask.sweeping import import_paths, layout_of
 from psweep_dask.template_options import TemplateOptions
+from psweep_dask.wording import counted
 from psweep_dask.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -170,9 +171,10 @@ def _tell_of_jobs_left_out(layout: Layout) -> None:
     number = collecting.not_submitted(layout)
     if number:
         log.warning(
-            "%s of earlier calls not known to be submitted, and the new run scripts leave them "
-            "out: ps.prep_rest(%r) puts all that is left into them",
-            "1 job is" if number == 1 else f"{number} jobs are",
+            "%s of earlier calls %s not known to be submitted, and the new run scripts leave "
+            "them out: ps.prep_rest(%r) puts all that is left into them",
+            counted(number, "job"),
+            "is" if number == 1 else "are",
             layout.calc_dir,
         )
 

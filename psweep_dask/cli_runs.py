@@ -6,11 +6,14 @@ import json
 import pprint
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from psweep_dask.cli_common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
+
+if TYPE_CHECKING:  # it imports pandas, which takes half a second
+    from psweep_dask.past import PastRun
 
 WATCH_INTERVAL = 2.0
 """Seconds between two looks at a study."""
@@ -137,12 +140,18 @@ def runs(calc_dir: str) -> None:
             one.info["psets"],
             " ".join(str(value) for value in (one.info.get("cluster") or {}).values()),
             _commit(one.info.get("git")),
-            "running" if one.is_alive() else one.info["ended"] or "died",
+            _state(one),
         )
         for one in past.all_runs(layout)
     ]
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
+
+
+def _state(one: PastRun) -> str:
+    if one.is_alive():
+        return "running"
+    return "dead" if one.info["ended"] in (None, "died") else str(one.info["ended"])
 
 
 def _commit(git: dict[str, Any] | None) -> str:
@@ -205,8 +214,8 @@ def machines(name: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--cluster", required=True, help="The machine on which driver and workers run.")
 @click.option("--walltime", help="Of the driver's job; by default what the machine says.")
-@click.option("--lead", type=int, help="Stop so many seconds before its end.")
-@click.option("--followers", type=int, help="Jobs that may follow.")
+@click.option("--lead", type=int, help="Stop so many seconds before its end (120).")
+@click.option("--followers", type=int, help="Jobs that may follow (20).")
 @click.option("--dry-run", is_flag=True, help="Only show the job script.")
 def submit(
     script: str, arguments: tuple[str, ...], dry_run: bool, cluster: str, **options: Any

@@ -46,7 +46,7 @@ def import_psweep(
     params : list of str, optional
         The columns that are parameters, all others are results. By default those that stand
         before the book-keeping, and where names of results end with an underscore, as psweep
-        0.12 and later ask for, all columns whose names do not. What was taken for what is logged.
+        0.13 and later ask for, all columns whose names do not. What was taken for what is logged.
     database_basename : str, optional
         Of the old database.
 

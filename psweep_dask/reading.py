@@ -44,6 +44,8 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
         If the file is not of these kinds, or cannot be read as what it says.
     PsetError
         If the psets cannot be run.
+    FileNotFoundError
+        If there is no such file.
 
     Notes
     -----

@@ -17,6 +17,7 @@ from psweep_dask.layout import Layout
 from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
 from psweep_dask.record import Block, Packed, RecordError
+from psweep_dask.submissions import shown_commands
 from psweep_dask.work import short
 
 log = logging.getLogger("psweep_dask")
@@ -167,9 +168,11 @@ def _advice(one: PastRun, counts: Mapping[str, int]) -> str:
     if "offline" not in one.info:
         return resume_call(one.layout, one.info)
     calc_dir = repr(one.layout.calc_dir)
+    scripts = sorted(one.layout.root.glob("run_*.sh")) if counts.get("prepared") else []
+    first = f"{shown_commands(scripts)} submits what is not yet, " if scripts else ""
     lost = counts.get("lost", 0)
     again = f", and ps.prep_rest({calc_dir}) for the {lost} that are lost" if lost else ""
-    return f"ps.collect({calc_dir}){again}"
+    return f"{first}ps.collect({calc_dir}) brings what there is{again}"
 
 
 def _seqs(blocks: Iterable[Block]) -> set[int]:

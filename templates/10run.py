@@ -7,7 +7,8 @@ import psweep_dask as ps
 
 def func(pset):
     """Take one set of parameters, and return what was found for it."""
-    # Files of this pset belong into this folder: Path(pset["_calc_dir"], pset["_pset_id"]).
+    # Files of this pset belong into the folder Path(pset["_calc_dir"], pset["_pset_id"]); make it
+    # with .mkdir(parents=True, exist_ok=True).
     return {"result": pset["a"] * pset["b"]}
 
 

@@ -258,7 +258,7 @@ def test_jobs_that_were_left_out_are_told_and_prep_rest_has_them_all(caplog):
     ps.prep_batch(ps.plist("a", [1, 2]))
     assert "left" not in caplog.text
     ps.prep_batch(ps.plist("a", [3, 4]))
-    assert "2 jobs are of earlier calls not known to be submitted" in caplog.text
+    assert "2 jobs of earlier calls are not known to be submitted" in caplog.text
     ps.prep_rest()
     lines = Path("calc/run_local.sh").read_text().splitlines()
     assert [line[-22:] for line in lines if line.startswith("submit ")] == [

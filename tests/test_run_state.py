@@ -106,7 +106,10 @@ def test_a_stopped_run_and_one_of_jobs_say_what_goes_on_with_them():
         0,
         2,
     )
-    assert "2 psets left: ps.collect('calc')" in text()
+    assert (
+        "2 psets left: sh calc/run_local.sh submits what is not yet, ps.collect('calc') brings"
+        in text()
+    )
 
 
 def test_the_command_tells_it_and_json_has_all_of_it():
