@@ -1,19 +1,22 @@
 """Rows that a worker keeps on disk itself, while a long pset holds up those before it in its slice.
 
-Without these a driver that is killed would lose what has finished in slices that are under way.
+Without these a driver that is killed would lose what has finished in slices that are under way, and
+a worker that dies would have its slice run again as a whole.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from psweep_dask import record
-from psweep_dask.layout import replace_file
+from psweep_dask.glimpse import glimpse_of
+from psweep_dask.layout import Layout, replace_file
 from psweep_dask.record import Block, Record
+from psweep_dask.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 
@@ -79,6 +82,39 @@ def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
                     known.update(seqs)
                     if new:
                         yield names, [[column[at] for at in new] for column in columns]
+
+
+def early_dir(work: Work) -> Path | None:
+    """Tell the folder for such rows of a run; None where driver and workers may see other files."""
+    if work.cwd is None or work.simulate:
+        return None
+    return Layout(Path(work.cwd, work.calc_dir)).early_dir(work.run_id)
+
+
+def kept_by_worker(folder: Path | None, seqs: Collection[int]) -> tuple[SliceResult, list[int]]:
+    """Give what a worker has kept of a slice that was lost with it, and of which psets that is.
+
+    Only what is "ok": psets that have failed are tried again with the others.
+
+    Parameters
+    ----------
+    folder : Path or None
+    seqs : collection of int
+        The psets of the slice.
+    """
+    if folder is None:
+        return SliceResult(), []
+    records = [
+        one
+        for names, columns in early_blocks(folder, known=set())
+        for one in (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+        if one["_pset_seq"] in seqs and one["_status"] == "ok"
+    ]
+    if not records:
+        return SliceResult(), []
+    result = SliceResult(record.pack(records), glimpse=glimpse_of(records))
+    result.statuses["ok"] = len(records)
+    return result, [one["_pset_seq"] for one in records]
 
 
 class _Keeper:

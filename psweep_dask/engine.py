@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from psweep_dask.blame import Charge, Judge
+from psweep_dask.early import early_dir, kept_by_worker
 from psweep_dask.executors import Executor, ExecutorError, Loss
 from psweep_dask.plan import Plan
 from psweep_dask.runner import Interrupt
@@ -182,8 +183,13 @@ class Engine:
         self._lost.add(loss.worker)
         at = {self._plan.seqs[place]: place for place in one.places}
         verdict = self._judge.verdict(list(at), loss.death, loss.cut)
+        kept, finished = kept_by_worker(early_dir(self._work), at.keys())
+        if finished:
+            yield kept
+        for seq in finished:
+            del at[seq]
         charge = verdict.charge
-        guilty = None if charge is None else at.pop(charge.pset_seq)
+        guilty = None if charge is None else at.pop(charge.pset_seq, None)
         for seq, place in at.items():
             self._slicer.hand_back([place], alone=seq in verdict.alone, life=verdict.life)
         if charge is not None and guilty is not None:

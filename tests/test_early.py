@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -94,6 +95,24 @@ def test_what_has_finished_stays_when_a_second_ctrl_c_drops_its_slice(study_fold
     (one,) = run_states(Layout("calc"))
     assert (one.state, one.counts) == ("stopped", {"ok": len(known)})
     assert one.left == 60 - len(known)
+
+
+def test_what_has_finished_is_not_called_again_when_its_worker_dies_later(study_folder):
+    def func(pset):
+        if pset["a"] in (7, 41):
+            time.sleep(2)
+            os._exit(3)
+        time.sleep(0.01)
+        with open("ended", "a") as stream:
+            stream.write(f"{pset['a']}\n")
+        return {"y": [pset["a"]]}
+
+    df = ps.run_local(func, ps.plist("a", range(60)), poolsize=2)
+    assert df._status[df.a.isin([7, 41])].tolist() == ["killed"] * 2
+    good = df[~df.a.isin([7, 41])]
+    assert good.y.tolist() == [[a] for a in good.a]
+    assert (good._status == "ok").all()
+    assert ended() == good.a.tolist(), "each once"
 
 
 @pytest.mark.parametrize("folder", ["run", "elsewhere"])
