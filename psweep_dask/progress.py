@@ -161,7 +161,8 @@ def _bar(total: int, show: bool) -> Any:
     kind: Any = tqdm
     if show and _in_notebook() and importlib.util.find_spec("ipywidgets"):
         from tqdm.notebook import tqdm as kind
-    return kind(total=total, unit="pset", disable=not show, file=sys.stderr, dynamic_ncols=True)
+    hidden = not show or sys.stderr is None
+    return kind(total=total, unit="pset", disable=hidden, file=sys.stderr, dynamic_ncols=True)
 
 
 def _watched() -> bool:
