@@ -706,6 +706,7 @@ print(df.n.tolist())
 
 
 def test_what_a_stopped_sweep_leaves_running_does_not_block_another():
+    ps.run(double, ps.plist("a", range(2)), save=False)  # the workers are there
     started = time.monotonic()
     first = ps.submit(lambda pset: time.sleep(600), [{"a": 1}], save=False)
     second = ps.submit(double, ps.plist("a", range(5)), save=False)
