@@ -188,6 +188,10 @@ class Conduct:
         return "stopped" if self.progress.overview.left else "done"
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
+        if ended in ("stopped", "given up"):
+            for result in engine.kept_by_workers():
+                self.run.journal.append(result.frame)
+                self.progress.update(result)
         self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
         self.run.info["psets_per_second"] = self.progress.overview.rate()
         return self.run.finish(ended, self.progress.overview.counts())

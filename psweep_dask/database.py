@@ -6,20 +6,17 @@ import datetime as dt
 import itertools
 import logging
 import os
-import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 
-from psweep_dask import columns, frame
+from psweep_dask import columns, frame, pickling
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import replace_file
-from psweep_dask.pickling import load_rows
 
 log = logging.getLogger("psweep_dask")
 
@@ -67,7 +64,7 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any) -> p
     """
     if fmt == "pickle":
         with Path(path).open("rb") as stream:
-            df: pd.DataFrame = load_rows(stream, **kwds)
+            df: pd.DataFrame = pickling.load_rows(stream, **kwds)
             return df
     if fmt == "json":
         table: pd.DataFrame = pd.read_json(
@@ -88,7 +85,7 @@ def df_write(
     path : str or PathLike
     fmt : {'pickle', 'json'}, optional
     **kwds
-        Passed to ``cloudpickle.dump``, or to `df_to_json`.
+        Passed to ``pickle.dump``, or to `df_to_json`.
 
     Raises
     ------
@@ -113,7 +110,7 @@ def df_write(
     def write(stream: BinaryIO) -> None:
         if fmt == "pickle":
             # Classes of the user's script go along by value: any process can read them.
-            cloudpickle.dump(df, stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwds})
+            pickling.dump(df, stream, **kwds)
         else:
             stream.write((frame.df_to_json(df, **kwds) or "").encode())
 
@@ -208,7 +205,7 @@ def _storable(df: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _can_be_stored(value: Any) -> bool:
     try:
-        cloudpickle.dumps(pd.DataFrame({"": pd.Series([value], dtype=object)}))
+        pickling.dumps(pd.DataFrame({"": pd.Series([value], dtype=object)}))
     except Exception:  # as above
         return False
     return True

@@ -1,18 +1,23 @@
 """Rows that a worker keeps on disk itself, while a long pset holds up those before it in its slice.
 
 Without these a driver that is killed would lose what has finished in slices that are under way, and
-a worker that dies would have its slice run again as a whole.
+a worker that dies would have its slice run again as a whole. A file is there until its slice has
+come home, or its run is over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import pickle
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from psweep_dask import record
+from psweep_dask import pickling, record
 from psweep_dask.glimpse import glimpse_of
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.record import Block, Record
@@ -20,32 +25,41 @@ from psweep_dask.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 
+LATE = 0.5
+"""Seconds over its budget, or as many as that if it is longer, after which a slice is late: by then
+nearly all slices are home, which end with the pset during which their budget runs out."""
+
+
+def early_path(work: Work, first_seq: int) -> Path | None:
+    """Name the file for a slice, by its first pset; None where the driver may see other files."""
+    if work.cwd is None or work.simulate:
+        return None
+    folder = Layout(Path(work.cwd, work.calc_dir)).early_dir(work.run_id)
+    return folder / f"{first_seq}.slice"
+
 
 @contextmanager
-def kept_when_late(records: Sequence[Record], path: Path, seconds: float) -> Iterator[None]:
-    """Write what `records` holds by then to a file, if the block takes longer.
+def kept_when_late(
+    result: SliceResult, records: list[Record], path: Path | None, budget: float
+) -> Iterator[None]:
+    """Write what there is by then to a file, if the block takes much longer than its budget.
 
     Parameters
     ----------
-    records : sequence of dict
+    result : SliceResult
+        Counts the records; is told if there is a file.
+    records : list of dict
         Grows meanwhile.
-    path : Path
-        Becomes one frame, as in a journal; nothing is written where there is no folder of the run.
-    seconds : float
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from time import sleep
-    >>> with tempfile.TemporaryDirectory() as run:
-    ...     path = Path(run, "early", "7.frame")
-    ...     with kept_when_late([{"a": 1, "_pset_seq": 7}], path, seconds=0.01):
-    ...         sleep(0.5)
-    ...     list(early_blocks(path.parent, known=set()))
-    [(('a', '_pset_seq'), [[1], [7]])]
+    path : Path or None
+        None if nothing is to be written, as where there is no journal of the run.
+    budget : float
+        Seconds.
     """
-    keeper = _Keeper(records, path)
-    timer = threading.Timer(seconds, keeper.keep)
+    if path is None:
+        yield
+        return
+    keeper = _Keeper(result, records, path)
+    timer = threading.Timer(budget + max(LATE, budget), keeper.keep)
     timer.daemon = True
     timer.start()
     try:
@@ -55,8 +69,30 @@ def kept_when_late(records: Sequence[Record], path: Path, seconds: float) -> Ite
         keeper.end()
 
 
+def read_early(path: Path) -> SliceResult | None:
+    """Read what a worker has kept of a slice; None if there is nothing that can be read."""
+    try:
+        with path.open("rb") as stream:
+            payload = next(record.read_frames(stream), None)
+    except FileNotFoundError:
+        return None
+    except OSError as err:  # what is in there will be run again
+        log.warning("%s cannot be read: %s", path, err)
+        return None
+    result: SliceResult | None = None if payload is None else pickle.loads(payload)
+    return result
+
+
+def early_paths(folder: Path) -> list[Path]:
+    """Find the files of slices that have not come home."""
+    try:
+        return sorted(one for one in folder.iterdir() if one.suffix == ".slice")
+    except FileNotFoundError:  # none was late; or the run has ended just now
+        return []
+
+
 def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
-    """Read what workers have kept in a folder, but for psets that are known.
+    """Read the rows in a folder of such files, but for psets that are known.
 
     Parameters
     ----------
@@ -69,58 +105,37 @@ def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
     psweep_dask.record.RecordError
         If a result in it cannot be restored in this process.
     """
-    for path in sorted(folder.glob("[!.]*")):
-        try:
-            data = path.open("rb")
-        except FileNotFoundError:  # merged meanwhile
-            continue
-        with data:
-            for payload in record.read_frames(data):
-                for names, columns in record.unpack(payload):
-                    seqs = columns[names.index("_pset_seq")]
-                    new = [at for at, seq in enumerate(seqs) if seq not in known]
-                    known.update(seqs)
-                    if new:
-                        yield names, [[column[at] for at in new] for column in columns]
+    for result in map(read_early, early_paths(folder)):
+        for names, columns in blocks_of(result):
+            seqs = columns[names.index("_pset_seq")]
+            new = [at for at, seq in enumerate(seqs) if seq not in known]
+            known.update(seqs)
+            if new:
+                yield names, [[column[at] for at in new] for column in columns]
 
 
-def early_dir(work: Work) -> Path | None:
-    """Tell the folder for such rows of a run; None where driver and workers may see other files."""
-    if work.cwd is None or work.simulate:
-        return None
-    return Layout(Path(work.cwd, work.calc_dir)).early_dir(work.run_id)
+def blocks_of(result: SliceResult | None) -> list[Block]:
+    """Give the rows of a result."""
+    return [] if result is None else record.unpack(result.frame[record.HEADER.size :])
 
 
-def kept_by_worker(folder: Path | None, seqs: Collection[int]) -> tuple[SliceResult, list[int]]:
-    """Give what a worker has kept of a slice that was lost with it, and of which psets that is.
+def seqs_of(result: SliceResult | None) -> list[int]:
+    """Tell of which psets there are rows in a result."""
+    found = ((names.index("_pset_seq"), columns) for names, columns in blocks_of(result))
+    return [seq for at, columns in found for seq in columns[at]]
 
-    Only what is "ok": psets that have failed are tried again with the others.
 
-    Parameters
-    ----------
-    folder : Path or None
-    seqs : collection of int
-        The psets of the slice.
-    """
-    if folder is None:
-        return SliceResult(), []
-    records = [
-        one
-        for names, columns in early_blocks(folder, known=set())
-        for one in (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
-        if one["_pset_seq"] in seqs and one["_status"] == "ok"
-    ]
-    if not records:
-        return SliceResult(), []
-    result = SliceResult(record.pack(records), glimpse=glimpse_of(records))
-    result.statuses["ok"] = len(records)
-    return result, [one["_pset_seq"] for one in records]
+def forget_early(path: Path) -> None:
+    """Remove a file whose rows are in the journal."""
+    with contextlib.suppress(OSError):  # whose rows are known then, and left out
+        path.unlink()
 
 
 class _Keeper:
-    """Writes once, or never after its end: a file must not come when its run is over."""
+    """Writes once, or never after its end: a file must not come when its slice is home."""
 
-    def __init__(self, records: Sequence[Record], path: Path) -> None:
+    def __init__(self, result: SliceResult, records: list[Record], path: Path) -> None:
+        self._result = result
         self._records = records
         self._path = path
         self._lock = threading.Lock()
@@ -129,13 +144,25 @@ class _Keeper:
     def keep(self) -> None:
         with self._lock:
             records = list(self._records)
-            if self._over or not records or not self._path.parent.parent.is_dir():
+            journal = self._path.parents[1] / "journal"
+            if self._over or not records or not journal.exists():
                 return
             try:
-                frame = record.pack(records)
+                frame = record.to_frame(pickling.dumps(self._so_far(records)))
                 replace_file(self._path, lambda stream: stream.write(frame))
-            except OSError as err:  # they travel with their slice as well
-                log.warning("rows are not kept before their slice ends: %s", err)
+                self._result.kept = True
+            except Exception as err:  # they travel with their slice as well
+                log.warning("rows are not kept before their slice ends: %r", err)
+
+    def _so_far(self, records: list[Record]) -> SliceResult:
+        return replace(
+            self._result,
+            frame=record.pack(records),
+            statuses=Counter(one["_status"] for one in records),
+            failed=Counter(self._result.failed),
+            examples=list(self._result.examples),
+            glimpse=glimpse_of(records),
+        )
 
     def end(self) -> None:
         with self._lock:

@@ -6,10 +6,11 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Generator, Iterator
+from pathlib import Path
 
 from psweep_dask.blame import Charge, Judge
-from psweep_dask.early import early_dir, kept_by_worker
+from psweep_dask.early import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.executors import Executor, ExecutorError, Loss
 from psweep_dask.plan import Plan
 from psweep_dask.runner import Interrupt
@@ -98,6 +99,15 @@ class Engine:
         finally:
             self._executor.cancel()
 
+    def kept_by_workers(self) -> Iterator[SliceResult]:
+        """Yield what workers had kept of slices that were dropped, to be put on disk as well."""
+        path = early_path(self._work, 0)
+        for one in [] if path is None else early_paths(path.parent):
+            kept = read_early(one)
+            if kept is not None:
+                yield kept
+                forget_early(one)
+
     def give_up(self) -> None:
         """Hand out nothing new; `results` ends when what runs is home, or the grace is over."""
         self._stop = max(self._stop, Stop.SOON)
@@ -162,6 +172,9 @@ class Engine:
         return self._tries[place] < self._work.retries
 
     def _take_in(self, one: Slice, result: SliceResult) -> None:
+        path = self._early_path(one)
+        if result.kept and path is not None:
+            forget_early(path)
         self._slicer.finished(one, result.done, result.seconds)
         self._try_again(one.places[place] for place in result.again)
         if result.trouble:
@@ -183,10 +196,7 @@ class Engine:
         self._lost.add(loss.worker)
         at = {self._plan.seqs[place]: place for place in one.places}
         verdict = self._judge.verdict(list(at), loss.death, loss.cut)
-        kept, finished = kept_by_worker(early_dir(self._work), at.keys())
-        if finished:
-            yield kept
-        for seq in finished:
+        for seq in (yield from self._kept_by_worker(one, at.keys())):
             del at[seq]
         charge = verdict.charge
         guilty = None if charge is None else at.pop(charge.pset_seq, None)
@@ -197,6 +207,22 @@ class Engine:
                 self._try_again(iter([guilty]))
             else:
                 yield self._sentence(guilty, charge)
+
+    def _kept_by_worker(
+        self, one: Slice, seqs: Collection[int]
+    ) -> Generator[SliceResult, None, list[int]]:
+        """Take what a worker had kept of the slice that was lost with it; tell of which psets."""
+        path = self._early_path(one)
+        kept = None if path is None else read_early(path)
+        found = seqs_of(kept)
+        if path is None or kept is None or not set(found) <= set(seqs):
+            return []
+        yield kept
+        forget_early(path)
+        return found
+
+    def _early_path(self, one: Slice) -> Path | None:
+        return early_path(self._work, self._plan.seqs[one.places[0]])
 
     def _sentence(self, place: int, charge: Charge) -> SliceResult:
         sha1 = self._plan.digest(place).hex()

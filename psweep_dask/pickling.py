@@ -27,17 +27,23 @@ def dumps(value: Any) -> bytes:
     {'a': 1}
     """
     stream = io.BytesIO()
-    pickler: Any = _Pickler  # untyped, as its base is
-    pickler(stream, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    dump(value, stream)
     return stream.getvalue()
+
+
+def dump(value: Any, stream: BinaryIO, **kwds: Any) -> None:
+    """Pickle a value in the same way into a file; `kwds` are those of ``pickle.dump``."""
+    pickler: Any = _Pickler  # untyped, as its base is
+    pickler(stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwds}).dump(value)
 
 
 def load_rows(stream: BinaryIO, **kwds: Any) -> Any:
     """Unpickle what is in a file with rows.
 
     Classes of the user's script, which are pickled by value, become those of the script that
-    reads, if it still has them with all that they had: so values are equal to its own, whichever
-    session has written them. Else they are rebuilt as they were.
+    reads, if it still has them, with the same bases, fields and members, and at least the same
+    methods: so values are equal to its own, whichever session has written them. Else they are
+    rebuilt as they were.
 
     Parameters
     ----------
@@ -48,13 +54,15 @@ def load_rows(stream: BinaryIO, **kwds: Any) -> Any:
     start = stream.tell()
     changed: set[type] = set()
     while True:
+        reader = _Unpickler(stream, changed, **kwds)
         try:
-            return _Unpickler(stream, changed, **kwds).load()
+            return reader.load()
         except _ChangedError as err:
             changed.add(err.kind)
-        except Exception:  # such as of a class that takes other arguments now
-            stream.seek(start)
-            return pickle.load(stream, **kwds)
+        except Exception:
+            if not reader.own:  # nothing of ours is in the way
+                raise
+            changed |= reader.own  # one of them takes its values no more
         stream.seek(start)
 
 
@@ -99,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: BinaryIO, changed: set[type], **kwds: Any) -> None:
         super().__init__(stream, **kwds)
         self._changed = changed
-        self._own: set[type] = set()
+        self.own: set[type] = set()
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
@@ -112,41 +120,48 @@ class _Unpickler(pickle.Unpickler):
         return partial(self._fill, found) if name == "_class_setstate" else found
 
     def _make_class(self, make: Callable[..., type], *args: Any) -> type:
-        kind, name, _, attributes = args[:4]
-        own = self._find(attributes.get("__module__"), name)
+        kind, _, bases, attributes = args[:4]
+        own = self._find(attributes.get("__module__"), attributes.get("__qualname__"), bases)
         return self._take(own) if type(own) is kind else make(*args)
 
     def _make_enum(self, make: Callable[..., type], *args: Any) -> type:
-        _, name, _, members, module = args[:5]
-        own: Any = self._find(module, name)
+        bases, _, qualname, members, module = args[:5]
+        own: Any = self._find(module, qualname, bases)
         if not isinstance(own, enum.EnumMeta):
             return make(*args)
         now: dict[str, Any] = {one: own[one].value for one in own.__members__}
         same = all(one in now and now[one] == value for one, value in members.items())
         return self._take(own) if same else make(*args)
 
-    def _find(self, module: Any, name: str) -> type | None:
-        own = getattr(sys.modules["__main__"], name, None) if module == "__main__" else None
-        usable = isinstance(own, type) and own.__module__ == "__main__"
-        return own if usable and own not in self._changed else None
+    def _find(self, module: Any, qualname: str | None, bases: tuple[type, ...]) -> type | None:
+        """Find a class in the script, where it was found by the one that has pickled it."""
+        if module != "__main__" or qualname is None:
+            return None
+        own = getattr(sys.modules["__main__"], qualname, None)
+        if not isinstance(own, type) or own in self._changed or own.__module__ != "__main__":
+            return None
+        same = [one.__qualname__ for one in own.__bases__] == [one.__qualname__ for one in bases]
+        return own if same and own.__qualname__ == qualname else None
 
     def _take(self, own: Any) -> type:
-        self._own.add(own)
+        self.own.add(own)
         return cast("type", own)
 
     def _fill(self, fill: Callable[[type, Any], type], kind: type, state: Any) -> type:
-        if kind not in self._own:
+        if kind not in self.own:
             return fill(kind, state)
         attributes = state[0]
         # Names with underscores are Python's own, some of which come and go.
         missing = {one for one in attributes if one[0] != "_"} - vars(kind).keys()
-        if missing or _annotated(attributes) != _annotated(vars(kind)):
+        if missing or _fields(attributes) != _fields(vars(kind)):
             raise _ChangedError(kind)
         return kind
 
 
-def _annotated(attributes: Mapping[str, Any]) -> list[str]:
-    return list(attributes.get("__annotations__", ()))
+def _fields(attributes: Mapping[str, Any]) -> list[list[str]]:
+    """Tell what values of a class are made of, in its order."""
+    kinds = ("__annotations__", "_fields", "__slots__", "__match_args__")
+    return [list(attributes.get(one, ())) for one in kinds]
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:
@@ -161,4 +176,14 @@ _REDUCERS: Any = cloudpickle.Pickler.dispatch_table
 
 
 class _Pickler(cloudpickle.Pickler):
+    """Tells of classes by value where in the script they are, which cloudpickle does not."""
+
     dispatch_table = ChainMap({CodeType: _reduce_code}, _REDUCERS)  # noqa: RUF012  (as in its base)
+
+    def reducer_override(self, obj: Any) -> Any:
+        made: Any = super().reducer_override(obj)  # type: ignore[no-untyped-call]
+        if isinstance(made, tuple) and made[0] is cloudpickle.cloudpickle._make_skeleton_class:
+            kind, name, bases, attributes, *rest = made[1]
+            attributes = {**attributes, "__qualname__": obj.__qualname__}
+            return made[0], (kind, name, bases, attributes, *rest), *made[2:]
+        return made

@@ -21,7 +21,6 @@ import pandas as pd
 
 from psweep_dask import frame, pickling, record
 from psweep_dask.capture import redirected
-from psweep_dask.early import early_dir
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.note import Note
@@ -75,7 +74,6 @@ class Runner:
         self._func: Func | None = None
         self._broken: BaseException | None = None
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
-        self._early_dir = early_dir(work)
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:
             self._func = None if work.simulate else work.load_func()
@@ -101,10 +99,6 @@ class Runner:
         data = pickling.dumps(row)
         path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
-
-    def early_path(self) -> Path | None:
-        """Tell a file for rows whose slice takes long; None where the driver would not see it."""
-        return None if self._early_dir is None else self._early_dir / f"{uuid.uuid4().hex}.frame"
 
     def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Evaluation:
         if self.work.cwd:  # an earlier pset may have gone elsewhere

@@ -132,7 +132,7 @@ class Run:
             replayed = self.journal.replay()
             rows = frame.from_blocks(replayed)
             journaled = len(rows)
-            if ended != "done":  # workers have kept rows of slices that were dropped
+            if ended != "done":  # tmpsave=True has rows of slices that were dropped
                 past_run = PastRun(layout, self.info)
                 rows = recovery.with_workers_rows(past_run, rows, pd.DataFrame())
         except OSError as err:
@@ -150,9 +150,9 @@ class Run:
                 f"finished rows are kept in {str(layout.journal_path(run_id))!r}: ps.load shows "
                 "them, and ps.resume or the next run merges them as soon as that works"
             ) from err
-        more = len(rows) - journaled
-        if self.resumed or more:  # what was counted is but the rest, or but what came here
-            counts = recovery.counts_of(df, run_id) | {"left": counts.get("left", 0) - more}
+        if self.resumed or len(rows) > journaled:  # what was counted is but a part
+            left = self.info["psets"] - len(recovery.recorded(df, run_id))
+            counts = recovery.counts_of(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
             story.write_info(layout, self.info)

@@ -6,11 +6,10 @@ import pickle
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from psweep_dask import pickling, record
-from psweep_dask.early import kept_when_late
+from psweep_dask.early import early_path, kept_when_late
 from psweep_dask.glimpse import glimpse_of
 from psweep_dask.pset import DIGEST_SIZE, Pset
 from psweep_dask.record import Record
@@ -73,8 +72,8 @@ def run_slice(
     packed : bytes
         A packed `Load`.
     budget : float
-        Seconds; the slice ends after the pset during which they run out. What has finished by
-        then is kept on disk at once, where the driver can see it.
+        Seconds; the slice ends after the pset during which they run out. If that takes long, what
+        has finished before it is kept on disk meanwhile, where the driver can see it.
     stopped : callable, optional
         Tells after each pset whether the slice shall end.
 
@@ -86,10 +85,9 @@ def run_slice(
     load = Load.unpack(packed)
     result = SliceResult()
     records: list[Record] = []
-    path = runner.early_path() if len(load.seqs) > 1 else None
-    late = nullcontext() if path is None else kept_when_late(records, path, budget)
+    path = early_path(runner.work, load.seqs[0]) if len(load.seqs) > 1 else None
     try:
-        with late:
+        with kept_when_late(result, records, path, budget):
             _run(runner, load, budget, stopped, result, records)
     except Interrupt:
         result.interrupted = True

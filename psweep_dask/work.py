@@ -193,6 +193,8 @@ class SliceResult:
         Why nothing more can be run, for instance a full disk.
     interrupted : bool
         The user wants to drop the pset after the last one done.
+    kept : bool
+        The worker has kept some of it in a file, which is of no use any more.
     """
 
     frame: bytes = b""
@@ -205,6 +207,7 @@ class SliceResult:
     again: list[int] = field(default_factory=list)
     trouble: str = ""
     interrupted: bool = False
+    kept: bool = False
 
     @property
     def rows(self) -> int:

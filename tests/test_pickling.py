@@ -119,3 +119,39 @@ def test_another_func_for_an_old_run_gets_psets_of_its_own_classes(tmp_path):
     retried = CLASSES.replace(call, 'ps.retry("calc", func=func, cluster=sys.argv[1]).iloc[4:]')
     assert numbers(broken, "sync") == ""
     assert numbers(retried, "sync") == "2 4 4 4"
+
+
+MOVED = """
+import collections
+import enum
+import sys
+import psweep_dask as ps
+
+Point = collections.namedtuple("Point", FIELDS)
+
+class Config:
+    def value(self):
+        return "top"
+
+def local():
+    class Config:
+        def value(self):
+            return "local"
+    return Config()
+
+class Colour(enum.Enum):
+    RED = 1
+
+def func(pset):
+    return {"point": Point(x=1, y=2), "config": local(), "colour": Colour.RED}
+
+if __name__ == "__main__":
+    df = ps.run(func, [{"a": 1}], cluster="sync", skip_dups=True)
+    one = df.iloc[0]
+    print(one.point.x, one.point.y, one.config.value(), one.colour is Colour.RED)
+"""
+
+
+def test_a_class_is_taken_only_where_it_is_the_same(tmp_path):
+    for fields in ("['x', 'y']", "['y', 'x']", "['x', 'y', 'z']", "['x', 'y']"):
+        assert numbers(MOVED.replace("FIELDS", fields), "sync") == "1 2 local True"
