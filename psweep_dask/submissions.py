@@ -47,7 +47,7 @@ class Submissions:
     ----------
     machine : JobMachine
     array : bool
-        SubmittedJob arrays instead of many jobs.
+        Job arrays instead of many jobs.
     """
 
     def __init__(self, machine: JobMachine, array: bool) -> None:

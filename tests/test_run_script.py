@@ -189,3 +189,15 @@ def test_an_array_of_which_another_machine_has_all_is_not_submitted(study):
         ["sh", "calc/run_big.sh"], text=True
     )
     assert Path("calc/calls").read_text() == "--array=0-4 array_big_0\n"
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_psets_that_were_prepared_anew_since_are_no_elements(others, study):
+    arrays("big")
+    path = Path("calc/runs/r/array_big_0.psets")
+    path.write_text(path.read_text().replace("a\t", "-\t").replace("d\t", "-\t"))
+    if not others:
+        Path(f"calc/run_{HOSTILE}.sh").unlink()
+    said = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
+    assert Path("calc/calls").read_text() == "--array=1-2,4-4 array_big_0\n"
+    assert "another machine" not in said

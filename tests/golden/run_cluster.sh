@@ -39,17 +39,22 @@ in_other_arrays() { # which psets are in job arrays of other machines
             while read -r first count; do
                 sed -n "$((first + 1)),$((first + count))p" "${note%.submitted}.psets"
             done
-    done | cut -f 1
+    done | cut -f 1 | grep -vx -- -
 }
 others=
 for one in "$here"/run_*.sh; do
     [ "${one##*/}" = run_cluster.sh ] || others=yes
 done
+others_have=
 [ -z "$others" ] || others_have=$(in_other_arrays)
 
 is_elsewhere() { # is_elsewhere PSET_ID: whether its job was submitted to another machine
     [ -n "$others" ] || return 1
     case $others_have in *"$1"*) return 0 ;; esac
+    is_noted "$1"
+}
+
+is_noted() { # is_noted PSET_ID: whether its job was submitted as one of its own
     for note in "$here/$1"/submitted_*; do
         [ ! -s "$note" ] || return 0
     done

@@ -39,17 +39,22 @@ in_other_arrays() { # which psets are in job arrays of other machines
             while read -r first count; do
                 sed -n "$((first + 1)),$((first + count))p" "${note%.submitted}.psets"
             done
-    done | cut -f 1
+    done | cut -f 1 | grep -vx -- -
 }
 others=
 for one in "$here"/run_*.sh; do
     [ "${one##*/}" = 'run_a'"'"'; echo x $HOME \ " é.sh' ] || others=yes
 done
+others_have=
 [ -z "$others" ] || others_have=$(in_other_arrays)
 
 is_elsewhere() { # is_elsewhere PSET_ID: whether its job was submitted to another machine
     [ -n "$others" ] || return 1
     case $others_have in *"$1"*) return 0 ;; esac
+    is_noted "$1"
+}
+
+is_noted() { # is_noted PSET_ID: whether its job was submitted as one of its own
     for note in "$here/$1"/submitted_*; do
         [ ! -s "$note" ] || return 0
     done
@@ -69,7 +74,7 @@ submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no
         [ "$part" -le "${most:-1001}" ] || part=${most:-1001}
         free=$(free_elements "$2.psets" "$first" "$part")
         number=$(printf '%s' "$free" | grep -c .)
-        elsewhere=$((elsewhere + part - number))
+        elsewhere=$((elsewhere + $(listed "$2.psets" "$first" "$part" | wc -l) - number))
         if [ "$number" -eq 0 ]; then
             first=$((first + part))
             continue
@@ -89,12 +94,18 @@ submit_array() { # submit_array RUN_ID ARRAY: in parts, where the site allows no
     done
 }
 
+listed() { # listed LIST FIRST COUNT: numbers and psets of elements; - was prepared anew since
+    sed -n "$(($2 + 1)),$(($2 + $3))p" "$1" | awk '$1 != "-" { print NR - 1, $1 }'
+}
+
 free_elements() { # free_elements LIST FIRST COUNT: the numbers of those that are not elsewhere
-    index=0
-    sed -n "$(($2 + 1)),$(($2 + $3))p" "$1" | cut -f 1 | while read -r pset_id; do
-        is_elsewhere "$pset_id" || printf '%s\n' "$index"
-        index=$((index + 1))
-    done
+    {
+        printf '%s\n.\n' "$others_have"
+        listed "$@"
+    } | awk 'all { if (!($2 in taken)) print } $1 == "." { all = 1 } !all { taken[$1] }' |
+        while read -r index pset_id; do
+            [ -n "$others" ] && is_noted "$pset_id" || printf '%s\n' "$index"
+        done
 }
 
 ranges() { # numbers as --array takes them, such as 0-2,5-5
