@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from psweep_dask import columns, database, recovery, selecting
 from psweep_dask.errors import PsweepError
@@ -165,7 +166,9 @@ def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
     """Give a column with values in some of its places."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, list | tuple | range | np.ndarray | pd.Series | pd.Index | Iterator):
+    if isinstance(value, pd.DataFrame):
+        raise EditError(f"{name!r}: a DataFrame is no column; choose one of its columns")
+    if isinstance(value, _LISTS):
         values = list(value)
         if len(values) != len(places):
             raise EditError(
@@ -184,6 +187,10 @@ def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
     for place, one in zip(places, values, strict=True):
         cells[place] = one
     return columns.column(name, cells, len(df))
+
+
+_LISTS = (list, tuple, range, np.ndarray, pd.Series, pd.Index, ExtensionArray, Iterator, ValuesView)
+"""What holds a value for each row, in their order."""
 
 
 def _see_to_folders(layout: Layout, gone: pd.DataFrame, remove: bool) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import DIGEST_SIZE, Pset, check_params
+from psweep_dask.pset import DIGEST_SIZE, Pset, check_params, is_note
 
 
 class ParamsError(PsweepError):
@@ -146,7 +146,7 @@ def merge_dicts(*dicts: Any) -> Pset:
 def stargrid(
     const: Mapping[str, Any],
     vary: Sequence[Iterable[Mapping[str, Any]]],
-    vary_labels: Sequence[str] | None = None,
+    vary_labels: Iterable[str] | None = None,
     vary_label_col: str = "_vary",
     skip_dups: bool = True,
 ) -> list[Pset]:
@@ -174,8 +174,8 @@ def stargrid(
     Raises
     ------
     ParamsError
-        If `vary` is no list, or there is not one label for each element of it, under a key of
-        its own.
+        If `vary` is no list, there is not one label for each element of it, or `vary_label_col`
+        is a parameter.
     PsetError
         With `skip_dups`, if a value has no reproducible hash.
 
@@ -189,15 +189,16 @@ def stargrid(
     rays = _listed(vary)
     if any(isinstance(one, Mapping) for one in rays):
         raise ParamsError("vary must be a list of plists; write vary=[plist]")
-    if isinstance(vary_labels, str) or not isinstance(vary_labels, Sequence | None):
-        raise ParamsError(f"vary_labels must be a list of str, not {vary_labels!r}")
-    if vary_labels is not None and len(vary_labels) != len(rays):
-        raise ParamsError(f"{len(vary_labels)} vary_labels were given for {len(rays)} in vary")
     labels: list[Pset] = [{}] * len(rays)
     if vary_labels is not None:
+        if isinstance(vary_labels, str) or not isinstance(vary_labels, Iterable):
+            raise ParamsError(f"vary_labels must be a list of str, not {vary_labels!r}")
         labels = [{vary_label_col: one} for one in vary_labels]
+    if len(labels) != len(rays):
+        raise ParamsError(f"{len(labels)} vary_labels were given for {len(rays)} in vary")
+    merge = merge_dicts if is_note(vary_label_col) else lambda *dicts: _merge_once(dicts)
     params = [
-        _merge_once([merge_dicts(const, one), label])
+        merge(merge_dicts(const, one), label)
         for ray, label in zip(rays, labels, strict=True)
         for one in _listed(ray)
     ]
@@ -250,7 +251,7 @@ def filter_params_dup_hash(
     Raises
     ------
     ParamsError
-        If one of `hashes` is none.
+        If `hashes` is no list, or one of them is none.
     PsetError
         If a value has no reproducible hash.
 
@@ -260,6 +261,8 @@ def filter_params_dup_hash(
     >>> filter_params_dup_hash([{"a": 1}, {"a": 2}], [pset_sha1({"a": 1})])
     [{'a': 2}]
     """
+    if isinstance(hashes, str) or not isinstance(hashes, Iterable):
+        raise ParamsError(f"hashes must be a list or a column of them, not {hashes!r}")
     known = {_of_hex(one) for one in hashes if isinstance(one, str)}
     return [pset for digest, pset in with_digests(params) if digest not in known]
 
@@ -273,9 +276,12 @@ def with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, P
 
 def _of_hex(sha1: str) -> bytes:
     try:
-        return bytes.fromhex(sha1)
-    except ValueError as err:
-        raise ParamsError(f"{sha1!r} is no hash of a pset, as ps.pset_sha1 gives them") from err
+        digest = bytes.fromhex(sha1)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_SIZE:
+        raise ParamsError(f"{sha1!r} is no hash of a pset, as ps.pset_sha1 gives them")
+    return digest
 
 
 def _is_zipped(items: list[Any]) -> bool:

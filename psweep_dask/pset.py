@@ -219,6 +219,17 @@ def is_text(name: str) -> bool:
     return True
 
 
+def is_note(key: str) -> bool:
+    """Tell keys that do not enter the hash.
+
+    Examples
+    --------
+    >>> is_note("_vary"), is_note("result_"), is_note("a")
+    (True, True, False)
+    """
+    return isinstance(key, str) and (key.startswith("_") or key.endswith("_"))
+
+
 def _enters_hash(key: str) -> bool:
     return not (key.startswith("_") or key.endswith("_"))
 

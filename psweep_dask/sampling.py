@@ -16,6 +16,7 @@ from psweep_dask.params import ParamsError
 from psweep_dask.plain import of_python
 from psweep_dask.pset import Pset
 from psweep_dask.spacing import MOST_EXACT, intspace, is_whole, logspace
+from psweep_dask.wording import shown
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 
@@ -60,8 +61,8 @@ def sample(
     """
     if method not in METHODS:
         raise ParamsError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if not is_whole(n) or n < 1:
-        raise ParamsError(f"n must be a whole number above zero, not {n!r}")
+    if not is_whole(n) or not 1 <= n < MOST_EXACT:
+        raise ParamsError(f"n must be a whole number above zero, not {shown(n)}")
     if not isinstance(space, Mapping) or not space:
         raise ParamsError(f"space must be a dict of parameters and their ranges, not {space!r}")
     if seed is not None and (not is_whole(seed) or seed < 0):
@@ -96,7 +97,7 @@ class _Range:
 def _range(name: str, given: Any) -> _Range:
     if not isinstance(name, str):
         raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
-    if isinstance(given, list | range | np.ndarray):
+    if isinstance(given, list | range) or (isinstance(given, np.ndarray) and given.ndim):
         return _choices(name, list(given))
     if isinstance(given, tuple) and len(given) in (2, 3) and (given[2:] in ((), ("log",))):
         low, high = (_number(name, bound, given) for bound in given[:2])
@@ -114,10 +115,10 @@ def _range(name: str, given: Any) -> _Range:
 
 def _number(name: str, bound: Any, given: Any) -> Any:
     bound = of_python(bound)
+    if isinstance(bound, int) and abs(bound) >= MOST_EXACT:
+        raise ParamsError(f"{name!r}: a bound is not below 2**53: {shown(bound)}")
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
         raise ParamsError(f"{name!r}: {bound!r} is no number that can be a bound, in {given!r}")
-    if isinstance(bound, int) and abs(bound) >= MOST_EXACT:
-        raise ParamsError(f"{name!r}: {bound!r} is not below 2**53, in {given!r}")
     if abs(bound) > sys.float_info.max / 4:
         raise ParamsError(f"{name!r}: {bound!r} is too large for a bound, in {given!r}")
     return bound

@@ -55,9 +55,7 @@ def logspace(
     >>> logspace(0, 2, 3, offset=1).round(2).tolist()
     [0.0, 0.73, 2.0]
     """
-    for bound in (start, stop, offset):
-        if isinstance(bound, bool) or not isinstance(bound, int | float | np.number):
-            raise ParamsError(f"a logarithmic scale goes from number to number, not by {bound!r}")
+    start, stop, offset = map(_number, (start, stop, offset))
     for bound in (start, stop):
         if not 0 < bound + offset < math.inf:
             raise ParamsError(
@@ -108,11 +106,16 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     """
     try:
         exact = np.rint(np.linspace(*args, **kwds))
-    except TypeError as err:
-        raise ParamsError(f"intspace takes what numpy.linspace does, not {args}: {err}") from err
-    limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype)
+    except (TypeError, ValueError, OverflowError) as err:
+        shown = {**kwds, "dtype": dtype}
+        raise ParamsError(
+            f"intspace takes what numpy.linspace does, and whole numbers for dtype, not {args}, "
+            f"{shown}: {err}"
+        ) from err
     if (
-        not (abs(exact) < MOST_EXACT).all()
+        exact.ndim != 1
+        or not (abs(exact) < MOST_EXACT).all()
         or not ((exact >= limits.min) & (exact <= limits.max)).all()
     ):
         raise ParamsError(
@@ -121,6 +124,17 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
         )
     numbers = exact.astype(dtype)
     return np.array(list(dict.fromkeys(numbers.tolist())), dtype=dtype)
+
+
+def _number(bound: Any) -> float:
+    try:
+        if isinstance(bound, bool | str):
+            raise TypeError
+        return float(bound)
+    except (TypeError, ValueError, OverflowError):
+        raise ParamsError(
+            f"a logarithmic scale goes from number to number, not by {bound!r}"
+        ) from None
 
 
 def is_whole(value: object) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fractions
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -44,7 +46,7 @@ DF = pd.DataFrame({"a": [1]})
         (lambda: ps.conditional([{"a": 1}], None), "a condition must be .* not None"),
         (lambda: ps.filter_params_dup_hash([{"a": 1}], ["zz"]), "'zz' is no hash of a pset"),
         (lambda: ps.logspace("a", 2, 3), "from number to number, not by 'a'"),
-        (lambda: ps.intspace(1, 2, "a"), "what numpy.linspace does, not .*'a'"),
+        (lambda: ps.intspace(1, 2, "a"), "what numpy.linspace does, .*'a'"),
         (lambda: ps.run(len, [{"a": 10**5000}]), "params.0.: the value of key 'a', an int: <no"),
         (lambda: ps.run(len, [{"a": 1}], database_basename="runs"), "is a folder; call the data"),
         (lambda: ps.run(len, [{"a": 1}], calc_dir="a\0b"), "no path can have a null byte"),
@@ -60,3 +62,36 @@ def test_a_function_where_an_expression_belongs(study_folder):
     ps.run(lambda pset: {}, ps.plist("a", [1]), cluster="sync")
     with pytest.raises(ps.PsweepError, match="an expression must be a str"):
         ps.delete("calc", lambda row: True)
+
+
+def test_what_was_meant_well_is_taken(study_folder):
+    rays = [ps.plist("a", [1, 2]), ps.plist("b", [3])]
+    for labels in (np.array(["x", "y"]), iter("xy"), {"x": 1, "y": 2}.keys()):
+        assert [one["_vary"] for one in ps.stargrid({}, rays, labels)] == ["x", "x", "y"]
+    nested = ps.stargrid(ps.stargrid({"c": 1}, [ps.plist("a", [1])], ["in"])[0], rays[1:], ["out"])
+    assert nested == [{"c": 1, "a": 1, "b": 3, "_vary": "out"}]
+    assert ps.logspace(np.array(1), fractions.Fraction(100), 3).tolist() == [1, 10, 100]
+    assert ps.logspace(1, 2**70, 2).tolist() == [1, 2.0**70]
+    ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync")
+    df = ps.df_update("calc", {"s": {"x": 3, "y": 4}.values(), "c": pd.Categorical(["u", "v"])})
+    assert (df.s.tolist(), df.c.tolist()) == ([3, 4], ["u", "v"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ps.sample({"x": (0, 10**400)}, 2),
+        lambda: ps.sample({"x": (0.0, 1.0)}, 10**400, "grid"),
+        lambda: ps.sample({"x": np.array(3)}, 2),
+        lambda: ps.intspace(0, 10, -5),
+        lambda: ps.intspace(0, 10, 3, dtype=float),
+        lambda: ps.intspace(0, 10, 3, retstep=True),
+        lambda: ps.intspace([0, 1], [2, 3], 3),
+        lambda: ps.filter_params_dup_hash([{"a": 1}], None),
+        lambda: ps.filter_params_dup_hash([{"a": 1}], ["ab"]),
+        lambda: ps.logspace(1, 10**400, 3),
+    ],
+)
+def test_what_numpy_would_raise_is_an_error_of_ours(call):
+    with pytest.raises(ps.PsweepError):
+        call()

@@ -80,7 +80,7 @@ def test_arrays_and_ranges_are_choices_of_python_types():
         ({"x": ("a", "b")}, {}, "'a' is no number"),
         ({"x": []}, {}, "'x' has no choices"),
         ({}, {}, "space must be a dict"),
-        ({"x": [1]}, {"n": 0}, "n must be a whole number above zero, not 0"),
+        ({"x": [1]}, {"n": 0}, "n must be a whole number above zero, not an int: 0"),
         ({"x": [1]}, {"method": "magic"}, "not 'magic'"),
         ({"x": [1, 2], "y": [1, 2]}, {"method": "grid", "n": 3}, "make 4 psets, more than n=3"),
     ],

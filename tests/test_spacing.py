@@ -26,9 +26,9 @@ def test_another_base_a_single_number_and_an_open_end():
 
 
 def test_a_bound_that_has_no_logarithm_is_named():
-    with pytest.raises(ParamsError, match="above zero, not 0; offset= shifts them"):
+    with pytest.raises(ParamsError, match="above zero, not 0.0; offset= shifts them"):
         logspace(0, 1)
-    with pytest.raises(ParamsError, match=r"not -2 \+ 1"):
+    with pytest.raises(ParamsError, match=r"not -2.0 \+ 1.0"):
         logspace(1, -2, offset=1)
 
 
