@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from psweep_dask import pickling, registering
+from psweep_dask.early import seqs_in, seqs_of
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import JournalError
 from psweep_dask.options import Options
@@ -189,12 +190,18 @@ class Conduct:
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         if ended in ("stopped", "given up"):
-            for result in engine.kept_by_workers():
-                self.run.journal.append(result.frame)
-                self.progress.update(result)
+            self._take_what_was_kept(engine)
         self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
         self.run.info["psets_per_second"] = self.progress.overview.rate()
         return self.run.finish(ended, self.progress.overview.counts())
+
+    def _take_what_was_kept(self, engine: Engine) -> None:
+        """Put on disk what workers had kept of slices that were dropped."""
+        for result in engine.kept_by_workers():
+            known = seqs_in(self.run.journal.replay())
+            if known.isdisjoint(seqs_of(result)):  # else that slice was run again since
+                self.run.journal.append(result.frame)
+                self.progress.update(result)
 
     def _finish_after_error(self, engine: Engine) -> None:
         """Merge what the journal has, if that still works: its own error is the one to tell."""

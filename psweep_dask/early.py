@@ -12,7 +12,7 @@ import logging
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -119,10 +119,20 @@ def blocks_of(result: SliceResult | None) -> list[Block]:
     return [] if result is None else record.unpack(result.frame[record.HEADER.size :])
 
 
-def seqs_of(result: SliceResult | None) -> list[int]:
+def seqs_of(result: SliceResult | None) -> set[int]:
     """Tell of which psets there are rows in a result."""
-    found = ((names.index("_pset_seq"), columns) for names, columns in blocks_of(result))
-    return [seq for at, columns in found for seq in columns[at]]
+    return seqs_in(blocks_of(result))
+
+
+def seqs_in(blocks: Iterable[Block]) -> set[int]:
+    """Tell of which psets there are rows in blocks.
+
+    Examples
+    --------
+    >>> sorted(seqs_in([(("a", "_pset_seq"), [["x", "y"], [7, 8]])]))
+    [7, 8]
+    """
+    return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}
 
 
 def forget_early(path: Path) -> None:

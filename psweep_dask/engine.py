@@ -210,13 +210,13 @@ class Engine:
 
     def _kept_by_worker(
         self, one: Slice, seqs: Collection[int]
-    ) -> Generator[SliceResult, None, list[int]]:
+    ) -> Generator[SliceResult, None, set[int]]:
         """Take what a worker had kept of the slice that was lost with it; tell of which psets."""
         path = self._early_path(one)
         kept = None if path is None else read_early(path)
         found = seqs_of(kept)
-        if path is None or kept is None or not set(found) <= set(seqs):
-            return []
+        if path is None or kept is None or not found <= set(seqs):
+            return set()
         yield kept
         forget_early(path)
         return found

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import database, journal
-from psweep_dask.early import early_blocks
+from psweep_dask.early import early_blocks, seqs_in
 from psweep_dask.layout import Layout
 from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
@@ -129,7 +129,7 @@ def _is_open(one: PastRun) -> bool:
 def _blocks(one: PastRun) -> list[Block]:
     try:
         blocks = list(journal.replay(one.journal_path))
-        return [*blocks, *early_blocks(one.layout.early_dir(one.run_id), _seqs(blocks))]
+        return [*blocks, *early_blocks(one.layout.early_dir(one.run_id), seqs_in(blocks))]
     except FileNotFoundError:  # there is none any more, or never was
         return []
     except RecordError as err:  # a parameter of a class that is unknown here
@@ -144,7 +144,7 @@ def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunSta
     state = "dead" if state == "died" else state
     rows = _Rows()
     if blocks is not None:
-        rows.add_database(df, one.run_id, _seqs(blocks))
+        rows.add_database(df, one.run_id, seqs_in(blocks))
         rows.add(blocks)
         counts, rate = dict(rows.counts), rows.rate() if alive else 0.0
     else:
@@ -173,10 +173,6 @@ def _advice(one: PastRun, counts: Mapping[str, int]) -> str:
     lost = counts.get("lost", 0)
     again = f", and ps.prep_rest({calc_dir}) for the {lost} that are lost" if lost else ""
     return f"{first}ps.collect({calc_dir}) brings what there is{again}"
-
-
-def _seqs(blocks: Iterable[Block]) -> set[int]:
-    return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}
 
 
 class _Rows:
