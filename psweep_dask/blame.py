@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psweep_dask.pset import Pset
-from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of, short
+from psweep_dask.wording import short
+from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of
 
 SUSPICIONS = 3
 """So many deaths are one too many for a pset that each time was one of several suspects."""

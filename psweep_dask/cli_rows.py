@@ -156,7 +156,7 @@ def _text(value: Any, limit: int = 200) -> str:
     """Show a value as one would type it, without the type that NumPy gives it."""
     import numpy as np
 
-    from psweep_dask.work import short
+    from psweep_dask.wording import short
 
     if isinstance(value, np.generic):
         value = value.item()

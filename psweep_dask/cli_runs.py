@@ -6,14 +6,11 @@ import json
 import pprint
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from psweep_dask.cli_common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
-
-if TYPE_CHECKING:  # it imports pandas, which takes half a second
-    from psweep_dask.past import PastRun
 
 WATCH_INTERVAL = 2.0
 """Seconds between two looks at a study."""
@@ -140,18 +137,12 @@ def runs(calc_dir: str) -> None:
             one.info["psets"],
             " ".join(str(value) for value in (one.info.get("cluster") or {}).values()),
             _commit(one.info.get("git")),
-            _state(one),
+            "running" if one.is_alive() else one.ending,
         )
         for one in past.all_runs(layout)
     ]
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
-
-
-def _state(one: PastRun) -> str:
-    if one.is_alive():
-        return "running"
-    return "dead" if one.info["ended"] in (None, "died") else str(one.info["ended"])
 
 
 def _commit(git: dict[str, Any] | None) -> str:

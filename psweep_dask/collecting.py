@@ -24,13 +24,7 @@ from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
 from psweep_dask.remote_shell import shell_to
-from psweep_dask.standing import (
-    BUSY,
-    Queue,
-    Standing,
-    ask_queue,
-    standing_of,
-)
+from psweep_dask.standing import BUSY, Queue, Standing, ask_queue, standing_of
 from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted
 

@@ -22,6 +22,9 @@ from psweep_dask.pset import RESERVED_FIELDS, is_text
 
 log = logging.getLogger("psweep_dask")
 
+_LISTS = (list, tuple, range, np.ndarray, pd.Series, pd.Index, ExtensionArray, Iterator, ValuesView)
+"""What holds a value for each row, in their order."""
+
 
 class EditError(PsweepError):
     """A change that cannot be made as asked; nothing was changed."""
@@ -187,10 +190,6 @@ def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
     for place, one in zip(places, values, strict=True):
         cells[place] = one
     return columns.column(name, cells, len(df))
-
-
-_LISTS = (list, tuple, range, np.ndarray, pd.Series, pd.Index, ExtensionArray, Iterator, ValuesView)
-"""What holds a value for each row, in their order."""
 
 
 def _see_to_folders(layout: Layout, gone: pd.DataFrame, remove: bool) -> None:

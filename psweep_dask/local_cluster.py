@@ -74,9 +74,11 @@ class Local:
         """Close it, unless it belongs to the process that this one was forked from."""
         if self.pid != os.getpid():
             return
-        # In a worker, where func has made runs of its own, dask logs each step of the end.
-        steps = silenced("distributed.scheduler"), silenced("distributed.core")
-        with steps[0], steps[1], _hushed_heartbeats(self.client):
+        with (  # in a worker, where func has made runs of its own, dask logs each step of the end
+            silenced("distributed.scheduler"),
+            silenced("distributed.core"),
+            _hushed_heartbeats(self.client),
+        ):
             self.client.close(timeout=2)
             self.cluster.close(timeout=10)
 

@@ -71,6 +71,12 @@ class PastRun:
         """Whether its driver has not run all of its psets, or still is at it."""
         return bool(self.info["ended"] != "done")
 
+    @property
+    def ending(self) -> str:
+        """How it has ended; "dead" if its driver could not say."""
+        ended = self.info["ended"]
+        return "dead" if ended in (None, "died") else str(ended)
+
     @contextmanager
     def taken(self) -> Iterator[BaseFileLock | None]:
         """Hold the lock of its driver; give None if a driver that lives holds it."""

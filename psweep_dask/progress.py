@@ -13,7 +13,8 @@ from tqdm.std import tqdm
 
 from psweep_dask import frame, record
 from psweep_dask.overview import Overview
-from psweep_dask.work import SliceResult, short_text
+from psweep_dask.wording import short_text
+from psweep_dask.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 

@@ -88,9 +88,9 @@ def hashed_part(pset: Mapping[str, Any]) -> Mapping[str, Any]:
     >>> hashed_part({"a": 1, "_note": "second try", "result_": 3.4})
     {'a': 1}
     """
-    if all(map(_enters_hash, pset)):
+    if not any(map(is_note, pset)):
         return pset
-    return {key: value for key, value in pset.items() if _enters_hash(key)}
+    return {key: value for key, value in pset.items() if not is_note(key)}
 
 
 def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes]:
@@ -138,7 +138,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
         keys = tuple(pset)
         if keys not in whole_enters:
             _check_keys(keys, number)
-            whole_enters[keys] = all(map(_enters_hash, keys))
+            whole_enters[keys] = not any(map(is_note, keys))
         part = pset if whole_enters[keys] else hashed_part(pset)
         digests += _digest(part, number)
         psets.append(dict(pset))
@@ -228,10 +228,6 @@ def is_note(key: str) -> bool:
     (True, True, False)
     """
     return isinstance(key, str) and (key.startswith("_") or key.endswith("_"))
-
-
-def _enters_hash(key: str) -> bool:
-    return not (key.startswith("_") or key.endswith("_"))
 
 
 def _check_keys(keys: tuple[Any, ...], number: int) -> None:

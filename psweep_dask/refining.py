@@ -14,6 +14,7 @@ from psweep_dask.labelled import LabelError, only_value, params_and_results
 from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
 from psweep_dask.pset import Pset
+from psweep_dask.spacing import is_whole
 
 log = logging.getLogger("psweep_dask")
 
@@ -62,7 +63,7 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     with needed_for("refine"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # adaptive looks for notebooks when it is imported
         import adaptive
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if not is_whole(n) or n < 1:
         raise ParamsError(f"n must be a whole number above zero, not {n!r}")
     learner = adaptive.Learner1D(None, bounds=(float(xs[0]), float(xs[-1])))
     learner.tell_many(xs.astype(float).tolist(), ys.tolist())

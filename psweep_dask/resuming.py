@@ -18,8 +18,9 @@ from psweep_dask.func import pack_func
 from psweep_dask.layout import Layout, replace_file
 from psweep_dask.old_plans import RevisitError, load_func, read_plan
 from psweep_dask.options import Options
+from psweep_dask.own_classes import as_in_this_script
 from psweep_dask.past import PastRun, check_study, past_runs
-from psweep_dask.pickling import as_in_this_script, dumps
+from psweep_dask.pickling import dumps
 from psweep_dask.plan import Plan
 from psweep_dask.progress import show_log_lines
 from psweep_dask.stopping import Stop

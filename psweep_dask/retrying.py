@@ -16,7 +16,7 @@ from psweep_dask import recovery, story
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
-from psweep_dask.pickling import as_in_this_script
+from psweep_dask.own_classes import as_in_this_script
 from psweep_dask.plan import FAILED
 from psweep_dask.progress import show_log_lines
 from psweep_dask.sweeping import Sweeping

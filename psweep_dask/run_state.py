@@ -18,7 +18,7 @@ from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
 from psweep_dask.record import Block, Packed, RecordError
 from psweep_dask.submissions import shown_commands
-from psweep_dask.work import short
+from psweep_dask.wording import short
 
 log = logging.getLogger("psweep_dask")
 
@@ -140,8 +140,7 @@ def _blocks(one: PastRun) -> list[Block]:
 def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunState:
     info = one.info
     alive = blocks is not None and one.is_alive()
-    state = "running" if alive else info["ended"] or "dead"
-    state = "dead" if state == "died" else state
+    state = "running" if alive else one.ending
     rows = _Rows()
     if blocks is not None:
         rows.add_database(df, one.run_id, seqs_in(blocks))

@@ -26,7 +26,8 @@ from psweep_dask.layout import Layout, replace_file
 from psweep_dask.note import Note
 from psweep_dask.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.record import Record
-from psweep_dask.work import Failure, Func, Work, our_fields, short, short_text
+from psweep_dask.wording import short, short_text
+from psweep_dask.work import Failure, Func, Work, our_fields
 
 own_note: Note | None = None
 """Where this process tells what it is running, if somebody watches over it."""

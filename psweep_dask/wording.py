@@ -61,11 +61,27 @@ def shown(value: Any) -> str:
 
     Examples
     --------
-    >>> shown("abc"), shown(10**5000)[:16]
-    ("a str: 'abc'", 'an int: <no repr')
+    >>> shown("abc"), shown(10**5000)[:30]
+    ("a str: 'abc'", 'an int: <int whose repr fails:')
     """
+    return f"{kind_of(value)}: {short(value, 60)}"
+
+
+def short(value: Any, limit: int = 200) -> str:
+    """Show a value for reading, whatever its ``repr`` does."""
     try:
         text = repr(value)
-    except Exception as err:  # a number of thousands of digits; what is broken is shown, too
-        text = f"<no repr: {err}>"
-    return f"{kind_of(value)}: {text if len(text) <= 60 else text[:57] + '...'}"
+    except Exception as err:  # a foreign __repr__ must not cost the message
+        text = f"<{type(value).__name__} whose repr fails: {err!r}>"
+    return short_text(text, limit)
+
+
+def short_text(text: str, limit: int = 200) -> str:
+    """Cut a text for reading.
+
+    Examples
+    --------
+    >>> short_text("a long story", 9)
+    'a long...'
+    """
+    return text if len(text) <= limit else text[: limit - 3] + "..."

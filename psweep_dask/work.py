@@ -228,23 +228,3 @@ def result_of(one: Record, failure: Failure) -> SliceResult:
     result = SliceResult(record.pack([one]), glimpse=glimpse_of([one]))
     result.count(one["_status"], failure)
     return result
-
-
-def short(value: Any, limit: int = 200) -> str:
-    """Show a value for reading, whatever its ``repr`` does."""
-    try:
-        text = repr(value)
-    except Exception as err:  # a foreign __repr__ must not cost the message
-        text = f"<{type(value).__name__} whose repr fails: {err!r}>"
-    return short_text(text, limit)
-
-
-def short_text(text: str, limit: int = 200) -> str:
-    """Cut a text for reading.
-
-    Examples
-    --------
-    >>> short_text("a long story", 9)
-    'a long...'
-    """
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -47,7 +47,10 @@ DF = pd.DataFrame({"a": [1]})
         (lambda: ps.filter_params_dup_hash([{"a": 1}], ["zz"]), "'zz' is no hash of a pset"),
         (lambda: ps.logspace("a", 2, 3), "from number to number, not by 'a'"),
         (lambda: ps.intspace(1, 2, "a"), "what numpy.linspace does, .*'a'"),
-        (lambda: ps.run(len, [{"a": 10**5000}]), "params.0.: the value of key 'a', an int: <no"),
+        (
+            lambda: ps.run(len, [{"a": 10**5000}]),
+            "params.0.: the value of key 'a', an int: <int",
+        ),
         (lambda: ps.run(len, [{"a": 1}], database_basename="runs"), "is a folder; call the data"),
         (lambda: ps.run(len, [{"a": 1}], calc_dir="a\0b"), "no path can have a null byte"),
     ],

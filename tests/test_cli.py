@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import psweep_dask as ps
 from psweep_dask import cli
+from psweep_dask.driver_job import FOLLOWERS, LEAD
 
 BIN = Path(sys.executable).parent
 
@@ -148,3 +149,9 @@ def test_the_tab_key_completes_commands_options_and_folders(study_folder):
 def test_what_is_for_push_only_is_an_error_of_pull():
     said = command("psweep-pull", "cluster", "-v", "--submit", code=2)
     assert "--submit is for psweep-push cluster" in said
+
+
+def test_the_help_of_submit_tells_the_defaults_that_hold():
+    said = command("psweep-dask", "submit", "--help")
+    assert f"before its end ({LEAD})" in said
+    assert f"may follow ({FOLLOWERS})" in said

@@ -23,14 +23,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-ELSEWHERE = {"hpc.md", "offline.md"}
-"""What is in these needs SLURM and ssh: integration/ has tests of them."""
-
-PAGES = sorted(
-    path.name
-    for path in DOCS.glob("*.md")
-    if PYTHON.search(path.read_text()) and path.name not in ELSEWHERE
-)
+PAGES = sorted(path.name for path in DOCS.glob("*.md") if PYTHON.search(path.read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -49,12 +49,12 @@ others_have=
 [ -z "$others" ] || others_have=$(in_other_arrays)
 
 is_elsewhere() { # is_elsewhere PSET_ID: whether its job was submitted to another machine
-    [ -n "$others" ] || return 1
     case $others_have in *"$1"*) return 0 ;; esac
     is_noted "$1"
 }
 
 is_noted() { # is_noted PSET_ID: whether its job was submitted as one of its own
+    [ -n "$others" ] || return 1
     for note in "$here/$1"/submitted_*; do
         [ ! -s "$note" ] || return 0
     done

@@ -49,12 +49,12 @@ others_have=
 [ -z "$others" ] || others_have=$(in_other_arrays)
 
 is_elsewhere() { # is_elsewhere PSET_ID: whether its job was submitted to another machine
-    [ -n "$others" ] || return 1
     case $others_have in *"$1"*) return 0 ;; esac
     is_noted "$1"
 }
 
 is_noted() { # is_noted PSET_ID: whether its job was submitted as one of its own
+    [ -n "$others" ] || return 1
     for note in "$here/$1"/submitted_*; do
         [ ! -s "$note" ] || return 0
     done
@@ -104,7 +104,7 @@ free_elements() { # free_elements LIST FIRST COUNT: the numbers of those that ar
         listed "$@"
     } | awk 'all { if (!($2 in taken)) print } $1 == "." { all = 1 } !all { taken[$1] }' |
         while read -r index pset_id; do
-            [ -n "$others" ] && is_noted "$pset_id" || printf '%s\n' "$index"
+            is_noted "$pset_id" || printf '%s\n' "$index"
         done
 }
 
