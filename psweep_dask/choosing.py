@@ -82,7 +82,7 @@ def where(
     Raises
     ------
     QueryError
-        If the expression cannot be understood.
+        If the condition is none of these, or the expression cannot be understood.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def conditional(
     Raises
     ------
     QueryError
-        If the condition cannot be understood.
+        If the condition is none, or cannot be understood.
     PsetError
         If `params` are no psets.
 

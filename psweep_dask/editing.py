@@ -60,7 +60,8 @@ def df_update(
     Raises
     ------
     EditError
-        If a column is book-keeping, or a list has another length than there are rows.
+        If a column is book-keeping or its name no UTF-8, a list has another length than there are
+        rows, or a DataFrame stands where a column belongs.
     PsweepError
         If there is no study.
 

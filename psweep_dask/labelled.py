@@ -86,7 +86,11 @@ def to_xarray(
     check_df(df, "ps.to_xarray(df, dims)")
     dims = _checked(df, dims, repeats)
     params, results = params_and_results(df)
-    attrs = {name: only_value(df, name) for name in params if name not in dims}
+    attrs = {
+        name: only_value(df, name, "make it a dimension, or ")
+        for name in params
+        if name not in dims
+    }
     names = list(results if values is None else values)
     for name in names:
         if name not in df.columns:
@@ -169,8 +173,15 @@ def _with_result(df: pd.DataFrame) -> np.ndarray:
     return (df["_status"].isin(_WITH_RESULT) | df["_status"].isna()).to_numpy()
 
 
-def only_value(df: pd.DataFrame, name: str) -> Any:
+def only_value(df: pd.DataFrame, name: str, or_else: str = "") -> Any:
     """Give the value that a parameter has in all rows.
+
+    Parameters
+    ----------
+    df : DataFrame
+    name : str
+    or_else : str, optional
+        What else than choosing rows helps if it has more than one, for the error.
 
     Raises
     ------
@@ -181,7 +192,7 @@ def only_value(df: pd.DataFrame, name: str) -> Any:
     values = [of_python(one) for one in known]
     if len(values) > 1:
         raise LabelError(
-            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: make it a dimension, or "
+            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: {or_else}"
             f"choose rows before, such as those where {f'{name} == {values[0]!r}'!r}"
         )
     return values[0] if values else None

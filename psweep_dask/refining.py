@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.columns import check_df
-from psweep_dask.labelled import LabelError, only_value, params_and_results
+from psweep_dask.labelled import only_value, params_and_results
 from psweep_dask.optional import needed_for
 from psweep_dask.params import ParamsError
 from psweep_dask.pset import Pset
@@ -40,8 +40,9 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     Raises
     ------
     ParamsError
-        If there are less than two points, a column is missing or holds no numbers, or another
-        parameter varies.
+        If there are less than two points, or a column is missing or holds no numbers.
+    LabelError
+        If another parameter varies.
     MissingPackageError
         If the package adaptive is not installed, whose rule is used: the longest piece of the
         curve, drawn with both axes scaled to 1, is divided first.
@@ -95,8 +96,4 @@ def _points(df: pd.DataFrame, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _others(df: pd.DataFrame, x: str) -> Pset:
     """Give the other parameters, which have one value each."""
-    try:
-        return {name: only_value(df, name) for name in params_and_results(df)[0] if name != x}
-    except LabelError as err:
-        message = str(err).replace("make it a dimension, or ", "")
-        raise ParamsError(f"{message}; a curve is refined along {x!r} alone") from err
+    return {name: only_value(df, name) for name in params_and_results(df)[0] if name != x}

@@ -7,6 +7,7 @@ import math
 import pytest
 
 import psweep_dask as ps
+from psweep_dask.labelled import LabelError
 from psweep_dask.params import ParamsError
 
 
@@ -52,7 +53,7 @@ def test_repeats_and_failures_do_not_matter():
 
 def test_bad_input_is_named():
     df = run(step, ps.pgrid(ps.plist("x", [0.0, 1.0]), ps.plist("k", [1, 2])), save=False)
-    with pytest.raises(ParamsError, match="'k' varies too.* a curve is refined along"):
+    with pytest.raises(LabelError, match="'k' varies too, from 1 to 2: choose rows before"):
         ps.refine(df, "x", "y")
     df = df[df.k == 1]
     with pytest.raises(ParamsError, match="no column 'q'"):
