@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import frame, notebook, recovery
+from psweep_dask import asking, frame, notebook
 from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
 from psweep_dask.sweeping import Sweeping
@@ -130,7 +130,7 @@ class Sweep:
                 blocks, self._seen = self._sweeping.run.journal.since(self._seen)
                 self._rows = frame.append(self._rows, frame.from_blocks(blocks))
             except FileNotFoundError:  # merged and dropped
-                df = recovery.load_from(self._sweeping.run.layout)
+                df = asking.load_from(self._sweeping.run.layout)
                 self._rows = df[df["_run_id"] == self.run_id] if len(df) else df
             return self._rows
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import database, journal, recovery
+from psweep_dask import asking, database, journal, recovery
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.past import UUID, PastRun, all_runs, past_runs, study_in
 from psweep_dask.pset import pset_id
@@ -74,7 +74,7 @@ def check_calc_dir(
     """
     layout = Layout(calc_dir)
     if df is None:
-        df = recovery.load(calc_dir)
+        df = asking.load(calc_dir)
     known, folders = _ids(df), _pset_folders(layout)
     return {"db_not_disk": known - folders, "disk_not_db": folders - known}
 
@@ -92,7 +92,7 @@ def findings(calc_dir: str | os.PathLike[str]) -> list[Finding]:
     runs = all_runs(layout)
     alive = {one.run_id for one in runs if one.is_alive()}
     dead = [one for one in runs if one.run_id not in alive]
-    df = recovery.load_from(layout)
+    df = asking.load_from(layout)
     return [
         *_journals(layout, [one for one in past_runs(layout) if one.run_id not in alive]),
         *_folders(layout, folders, _ids(df), runs),

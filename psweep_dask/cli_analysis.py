@@ -24,9 +24,9 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import exporting, recovery
+    from psweep_dask import asking, exporting
 
-    df = chosen(recovery.load(calc_dir), where)
+    df = chosen(asking.load(calc_dir), where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
     exporting.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
@@ -60,9 +60,9 @@ def plot(
     \b
     psweep-dask plot a result calc --by b --log xy -o result.png
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import plotting, recovery
+    from psweep_dask import asking, plotting
 
-    df = chosen(recovery.load(calc_dir), where)
+    df = chosen(asking.load(calc_dir), where)
     number = plotting.plot(df, x, y, output, by=by, log=log or "")
     click.echo(f"{number:,} of {len(df):,} rows in {output}")
 

@@ -47,9 +47,9 @@ def table(
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask import recovery
+    from psweep_dask import asking
 
-    df = chosen(recovery.load(calc_dir), where)
+    df = chosen(asking.load(calc_dir), where)
     check_columns(columns, df)
     ours = [name for name in df.columns if str(name).startswith("_")]
     names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
@@ -70,10 +70,10 @@ def show(pset: str, calc_dir: str) -> None:
     psweep-dask show 149 calc
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import recovery, selecting
+    from psweep_dask import asking, selecting
     from psweep_dask.layout import Layout
 
-    row = selecting.by_name(recovery.load(calc_dir), pset)
+    row = selecting.by_name(asking.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -126,13 +126,13 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
 
 def _growing(layout: Any) -> Iterator[pd.DataFrame]:
     """Give the rows there are so far, as they came, until all runs have ended."""
-    from psweep_dask import past, recovery
+    from psweep_dask import asking, past
     from psweep_dask.pset import UNFINISHED
 
     while True:
         begun_at = time.monotonic()
         alive = any(one.is_alive() for one in past.past_runs(layout))
-        df = recovery.load_from(layout)
+        df = asking.load_from(layout)
         if len(df):
             df = df[~df["_status"].isin(UNFINISHED)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")

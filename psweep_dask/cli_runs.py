@@ -61,11 +61,11 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import recovery, retrying, selecting
+    from psweep_dask import asking, retrying, selecting
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = selecting.by_name(recovery.load(calc_dir), pset)["_pset_id"]
+    pset_id = selecting.by_name(asking.load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(retrying.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
@@ -79,9 +79,9 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     \b
     psweep-dask stop calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import past
+    from psweep_dask import stopping
 
-    asked = past.request_stop(calc_dir, run_id or "", now=now)
+    asked = stopping.request_stop(calc_dir, run_id or "", now=now)
     for one in asked:
         click.echo(f"run {one} is asked to stop")
     if not asked:

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import database, frame, recovery, story, transfer, waiting_rows
+from psweep_dask import asking, database, frame, recovery, story, transfer, waiting_rows
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.judging import judged
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.outcome import Outcome, read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
-from psweep_dask.progress import show_log_lines
 from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import Record, RecordError
@@ -185,7 +185,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     """
     offline = {one.run_id: one for one in past_runs(layout) if "offline" in one.info}
     if not offline:
-        return Collected(recovery.load_from(layout))
+        return Collected(asking.load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask.errors import PsweepError
 from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
 from psweep_dask.record import Packed
 
@@ -23,10 +22,6 @@ _COLUMN_TYPES = frozenset(
 )
 MISSING = object()
 """Stands for a value that a row does not have."""
-
-
-class NoDataFrameError(PsweepError):
-    """Something else stands where a DataFrame belongs."""
 
 
 class ColumnOrder:
@@ -84,25 +79,6 @@ def column(name: str, values: list[Any], length: int) -> pd.Series:
     known = {place: value for place, value in enumerate(values) if value is not MISSING}
     column = _series(list(known.values()), set(map(type, known.values())))
     return column.set_axis(list(known)).reindex(range(length))
-
-
-def check_df(df: object, call: str) -> None:
-    """Make sure that an argument is a DataFrame.
-
-    Raises
-    ------
-    NoDataFrameError
-
-    Examples
-    --------
-    >>> check_df("calc", "ps.refine")
-    Traceback (most recent call last):
-        ...
-    psweep_dask.columns.NoDataFrameError: ps.refine takes a DataFrame, not 'calc'; ...
-    """
-    if not isinstance(df, pd.DataFrame):
-        shown = repr(df) if isinstance(df, str) else f"a {type(df).__name__}"
-        raise NoDataFrameError(f'{call} takes a DataFrame, not {shown}; ps.load("calc") gives one')
 
 
 def portable(df: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import dask.config
 from distributed.http.utils import RequestHandler, get_handlers
 
 from psweep_dask.dashboard_link import PAGE
-from psweep_dask.watched import watched
+from psweep_dask.watched import cluster_numbers, watched
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -57,10 +56,6 @@ def add_to(scheduler: Scheduler) -> None:
 _carriers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
 
-_IN_A_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
-"""Names of workers in batch jobs of ours: that of the job, and a number if it has several."""
-
-
 def has_bokeh() -> bool:
     """Tell whether dask's dashboard can be had here."""
     return importlib.util.find_spec("bokeh") is not None
@@ -69,19 +64,6 @@ def has_bokeh() -> bool:
 def status(scheduler: Scheduler) -> dict[str, Any]:
     """Give what ``/psweep/status.json`` holds."""
     return {"cluster": cluster_numbers(scheduler), "runs": [one.as_dict() for one in watched()]}
-
-
-def cluster_numbers(scheduler: Scheduler) -> dict[str, int]:
-    """Count what is alive."""
-    workers = tuple(scheduler.workers.values())
-    in_jobs = (_IN_A_JOB.fullmatch(str(one.name)) for one in workers)
-    return {
-        "jobs": len({one[1] for one in in_jobs if one is not None}),
-        "workers": len(workers),
-        "threads": sum(one.nthreads for one in workers),
-        "busy": sum(min(len(one.processing), one.nthreads) for one in workers),
-        "hosts": len({one.host for one in workers}),
-    }
 
 
 class StatusJSON(RequestHandler):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tqdm.std import tqdm
+
+log = logging.getLogger("psweep_dask")
 
 
 class _ToldByUs(logging.Filter):
@@ -38,3 +43,20 @@ def silenced(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def show_log_lines() -> None:
+    """Send the package's log to stderr, unless the script has set up logging itself."""
+    if not log.hasHandlers():
+        handler = _Handler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
+class _Handler(logging.Handler):
+    """Writes above the bar instead of through it."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        if sys.stderr is not None:  # else tqdm would write to stdout
+            tqdm.write(self.format(entry), file=sys.stderr)

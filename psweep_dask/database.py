@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import columns, frame, own_classes, pickling
+from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import replace_file
 
 log = logging.getLogger("psweep_dask")
 

@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from psweep_dask import pickling, record
+from psweep_dask.atomic import replace_file
 from psweep_dask.glimpse import glimpse_of
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import Layout
 from psweep_dask.record import Block, Record
 from psweep_dask.work import SliceResult, Work
 

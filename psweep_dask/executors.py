@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from psweep_dask.blame import Cut, Death
 from psweep_dask.errors import PsweepError
-from psweep_dask.slices import Slice
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.task import run_slice
 from psweep_dask.work import SliceResult
@@ -162,3 +161,22 @@ class InlineExecutor:
 def digest(work: bytes) -> str:
     """Name a piece of work by its content."""
     return hashlib.blake2b(work, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A few psets that travel to a worker together.
+
+    Parameters
+    ----------
+    places : sequence of int
+        Of the psets in the plan.
+    budget : float
+        Seconds after which the worker hands it back.
+    life : float, optional
+        Seconds that its worker must have left before its walltime.
+    """
+
+    places: Sequence[int]
+    budget: float
+    life: float = 0.0

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import waiting_rows
-from psweep_dask.columns import MISSING, ColumnOrder, check_df, column, text_in_python
+from psweep_dask.columns import MISSING, ColumnOrder, column, text_in_python
 from psweep_dask.errors import PsweepError
 from psweep_dask.record import Block
+from psweep_dask.selecting import check_df
 
 
 class FrameError(PsweepError):

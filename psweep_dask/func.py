@@ -129,3 +129,9 @@ def func_name(func: Any) -> str:
     while isinstance(func, functools.partial):
         func = func.func
     return str(getattr(func, "__name__", type(func).__name__)).strip("<>")
+
+
+def import_paths(shared_files: bool) -> tuple[str, ...]:
+    """Tell workers where func's modules are: beside the script, and all we have on this machine."""
+    paths = [str(Path(path).absolute()) for path in sys.path]
+    return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import selecting
-from psweep_dask.columns import check_df
 from psweep_dask.params import ParamsError
 from psweep_dask.plain import is_nan, of_python
 from psweep_dask.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
+from psweep_dask.selecting import check_df
 
 MOST_AMBIGUOUS = 12
 """Cells of a row that pandas may have changed; of more, not all ways back are tried."""

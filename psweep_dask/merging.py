@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import database, frame, plan, recovery
+from psweep_dask import asking, database, frame, plan, recovery
+from psweep_dask.atomic import replace_file
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import Layout
 from psweep_dask.past import all_runs, check_study, past_runs
-from psweep_dask.progress import show_log_lines
 from psweep_dask.story import write_info
 
 log = logging.getLogger("psweep_dask")
@@ -79,7 +80,7 @@ def merge_studies(
     with target.lock():
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
         for one in others:
-            df = _merged(df, recovery.load_from(one), reserved, one, target)
+            df = _merged(df, asking.load_from(one), reserved, one, target)
         return database.replace(target.database_path, df)
 
 

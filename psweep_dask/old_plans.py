@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import sys
 
 import pandas as pd
 
-from psweep_dask import plan
+from psweep_dask import database, plan, recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
+from psweep_dask.past import PastRun, past_runs
 from psweep_dask.plan import Plan
 from psweep_dask.pset import Pset
 from psweep_dask.work import Func, Work
+
+log = logging.getLogger("psweep_dask")
 
 
 class RevisitError(PsweepError):
@@ -81,3 +85,50 @@ def load_func(work: Work, run_id: str) -> Func:
             "pass it as func=, or make its modules importable"
         ) from err
     return func
+
+
+def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
+    """Choose the runs that a call is meant for: all that are not done, or the one it names.
+
+    Raises
+    ------
+    psweep_dask.old_plans.RevisitError
+        If not exactly one begins so, or its driver lives.
+    """
+    if not isinstance(run_id, str | None):
+        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
+    runs = past_runs(layout)
+    if run_id is None:
+        return [past for past in runs if past.ended_early]
+    chosen = [past for past in runs if past.run_id.startswith(run_id)]
+    if len(chosen) != 1:
+        known = ", ".join(past.run_id for past in runs) or "none"
+        raise RevisitError(f"{len(chosen)} runs begin with run_id={run_id!r}; there are: {known}")
+    if chosen[0].is_alive():
+        raise RevisitError(f"the driver of run {run_id} lives: it is at work, or stop it first")
+    return chosen
+
+
+def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
+    """Merge what a run has left, and read its plan. The caller holds the lock of its driver.
+
+    Returns
+    -------
+    planned : Plan
+    left : Plan
+        The psets without a record.
+    work : Work
+        All of it is None if the run died before it had a plan.
+    """
+    layout = past.layout
+    with layout.lock():
+        recovery.remove_leftovers(layout)
+        df = recovery.merge(past, database.read_or_empty(layout.database_path))
+        done = recovery.recorded(df, past.run_id)
+    if not done and not layout.plan_path(past.run_id).exists():
+        log.warning("run %s has no plan and no row, there is nothing to resume", past.run_id)
+        return None
+    planned, work = read_plan(layout, past.run_id)
+    if past.info["ended"] == "prepared":  # each pset had a row: one that is gone was deleted
+        done |= set(planned.seqs) - recovery.recorded(df, past.run_id, waiting=True)
+    return planned, planned.without(done), work

@@ -21,10 +21,9 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from psweep_dask.colours import colour_of
-from psweep_dask.dashboard import cluster_numbers
 from psweep_dask.page_plot import Plot
 from psweep_dask.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
-from psweep_dask.watched import Watched, watched
+from psweep_dask.watched import Watched, cluster_numbers, watched
 from psweep_dask.wording import counted, duration, shown_rate
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from filelock import BaseFileLock, Timeout
 from psweep_dask import story
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
-from psweep_dask.stopping import Stop, request_by_file
 
 log = logging.getLogger("psweep_dask")
 
@@ -225,28 +224,3 @@ def forget(layout: Layout, run_id: str) -> None:
     shutil.rmtree(layout.run_dir(run_id))
     with suppress(OSError):  # other runs have theirs in there
         layout.runs_dir.rmdir()
-
-
-def request_stop(calc_dir: str | os.PathLike[str], run_id: str, *, now: bool) -> list[str]:
-    """Ask the drivers of a study to stop, wherever they are, by a file that they look for.
-
-    Parameters
-    ----------
-    calc_dir : str or PathLike
-    run_id : str
-        Only runs whose UUID begins so; all if empty.
-    now : bool
-        Drop what runs, instead of letting it finish.
-
-    Returns
-    -------
-    list of str
-        The runs that were asked.
-    """
-    layout = Layout(calc_dir)
-    check_study(layout)
-    alive = [past for past in all_runs(layout) if past.is_alive()]
-    chosen = [past.run_id for past in alive if past.run_id.startswith(run_id)]
-    for one in chosen:
-        request_by_file(layout.stop_path(one), Stop.NOW if now else Stop.SOON)
-    return chosen

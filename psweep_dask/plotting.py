@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from psweep_dask.atomic import replace_file
 from psweep_dask.colours import PALETTE
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import replace_file
 from psweep_dask.optional import needed_for
 from psweep_dask.plain import of_python
 from psweep_dask.points import NONE, labels_of, points

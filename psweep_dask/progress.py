@@ -12,6 +12,7 @@ from typing import Any
 from tqdm.std import tqdm
 
 from psweep_dask import frame, record
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.overview import Overview
 from psweep_dask.wording import short_text
 from psweep_dask.work import SliceResult
@@ -139,23 +140,6 @@ class Progress:
         except Exception as err:  # a foreign __repr__ must not cost the run
             text = f"{len(rows)} rows that cannot be printed: {err!r}"
         tqdm.write(text.encode(errors="backslashreplace").decode(), file=sys.stdout)
-
-
-def show_log_lines() -> None:
-    """Send the package's log to stderr, unless the script has set up logging itself."""
-    if not log.hasHandlers():
-        handler = _Handler()
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-
-
-class _Handler(logging.Handler):
-    """Writes above the bar instead of through it."""
-
-    def emit(self, entry: logging.LogRecord) -> None:
-        if sys.stderr is not None:  # else tqdm would write to stdout
-            tqdm.write(self.format(entry), file=sys.stderr)
 
 
 def _bar(total: int, show: bool) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +20,6 @@ from psweep_dask.past import (
     forget,
     past_runs,
     resume_call,
-    study_in,
 )
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import RecordError
@@ -33,59 +30,6 @@ log = logging.getLogger("psweep_dask")
 
 class RecoveryError(PsweepError):
     """What a dead run has left cannot be merged."""
-
-
-def load(
-    calc_dir: str | os.PathLike[str] = "calc",
-    *,
-    database_dir: str | os.PathLike[str] | None = None,
-    database_basename: str = "database.pk",
-) -> pd.DataFrame:
-    """Read the database of a study, and all finished psets that are not in there yet.
-
-    These are of runs that go on right now, and of those whose driver has died. Nothing is
-    written.
-
-    Parameters
-    ----------
-    calc_dir, database_dir, database_basename
-        As in `run`. Where there is no such database, the one that runs of the study write to is
-        read, if there is only one.
-
-    Returns
-    -------
-    DataFrame
-        In the order of ``_pset_seq``.
-
-    Raises
-    ------
-    PsweepError
-        If there is no study, or its database is damaged.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> _ = ps.run(lambda pset: {"b": pset["a"]}, ps.plist("a", [1, 2]), cluster="sync")
-    >>> ps.load("calc")[["a", "b"]].to_dict("list")
-    {'a': [1, 2], 'b': [1, 2]}
-    """
-    return load_from(study_in(calc_dir, database_dir, database_basename))
-
-
-def load_from(layout: Layout) -> pd.DataFrame:
-    """Do the work of `load`."""
-    waiting = []
-    for past in past_runs(layout):
-        with suppress(FileNotFoundError):  # merged meanwhile
-            waiting.append((past, journal.replay(past.journal_path)))
-    rows = [left_by(past, replayed, pd.DataFrame()) for past, replayed in waiting]
-    for past, replayed in waiting:
-        if replayed.damaged and not past.is_alive():
-            log.warning("%s", _damage(past.run_id, replayed))
-    df = database.read_or_empty(layout.database_path)  # after these: none is missed on its way
-    for some in rows:
-        df = frame.append(df, some)
-    return df
 
 
 def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
@@ -204,12 +148,13 @@ def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:
     if replayed.damaged:
         aside = database.aside_path(path, "damaged")
         path.rename(aside)
-        log.warning("%s; it is kept as %s", _damage(run_id, replayed), aside)
+        log.warning("%s; it is kept as %s", damage(run_id, replayed), aside)
     else:
         path.unlink()
 
 
-def _damage(run_id: str, replayed: Replay) -> str:
+def damage(run_id: str, replayed: Replay) -> str:
+    """Return the message about a journal whose end cannot be read."""
     return f"the last {replayed.left_over} bytes of the journal of run {run_id} are damaged"
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import collecting, past, recovery, resuming, study
+from psweep_dask import asking, collecting, old_plans, past, study
 from psweep_dask.collecting import Collected
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import own_modules_by_value, pack_func
 from psweep_dask.job_files import JobFiles
 from psweep_dask.layout import Layout
@@ -22,7 +23,6 @@ from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study
 from psweep_dask.plan import Plan
 from psweep_dask.preparing import Preparation
-from psweep_dask.progress import show_log_lines
 from psweep_dask.submissions import forget
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
@@ -92,7 +92,7 @@ def prep_rest(
     templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collecting.collect_from(layout)
     with ExitStack() as stack:
-        runs = resuming.to_resume(layout, run_id)
+        runs = old_plans.to_resume(layout, run_id)
         found = [_left_of(before, collected, templates, stack) for before in runs]
         left = [one for one in found if one is not None]
         if not left:
@@ -103,7 +103,7 @@ def prep_rest(
                 run = study.reopen(past.with_info(one.before, one.info), one.plan, one.lock)
                 forget(layout, one.plan, bool(one.work.func))
                 Preparation(run, one.work, one.files, options).go(submissions)
-    return recovery.load_from(layout)
+    return asking.load_from(layout)
 
 
 class _Left(NamedTuple):
@@ -129,7 +129,7 @@ def _left_of(
     if lock is None:
         log.info("run %s is left alone: its driver lives", before.run_id)
         return None
-    taken_up = resuming.take_up(before)
+    taken_up = old_plans.take_up(before)
     if taken_up is None:
         return None
     _, left, work = taken_up

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import collecting, database, plan, recovery, study
+from psweep_dask import asking, collecting, plan, study
+from psweep_dask.atomic import replace_file
 from psweep_dask.conduct import Conduct, Destination
-from psweep_dask.func import pack_func
-from psweep_dask.layout import Layout, replace_file
-from psweep_dask.old_plans import RevisitError, load_func, read_plan
+from psweep_dask.dask_log import show_log_lines
+from psweep_dask.func import import_paths, pack_func
+from psweep_dask.layout import Layout
+from psweep_dask.old_plans import RevisitError, load_func, take_up, to_resume
 from psweep_dask.options import Options
 from psweep_dask.own_classes import as_in_this_script
-from psweep_dask.past import PastRun, check_study, past_runs
+from psweep_dask.past import PastRun, check_study
 from psweep_dask.pickling import dumps
 from psweep_dask.plan import Plan
-from psweep_dask.progress import show_log_lines
 from psweep_dask.stopping import Stop
-from psweep_dask.sweeping import import_paths
 from psweep_dask.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -116,7 +116,7 @@ def resume(
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
-    return recovery.load_from(layout)
+    return asking.load_from(layout)
 
 
 def _busy(past: PastRun, number: int) -> str:
@@ -124,28 +124,6 @@ def _busy(past: PastRun, number: int) -> str:
         f"run {past.run_id} is left to its batch jobs, of which {number} wait, run, or may do so: "
         "ps.collect brings their results, and tells which are lost; or cancel them before"
     )
-
-
-def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
-    """Choose the runs that a call is meant for: all that are not done, or the one it names.
-
-    Raises
-    ------
-    psweep_dask.old_plans.RevisitError
-        If not exactly one begins so, or its driver lives.
-    """
-    if not isinstance(run_id, str | None):
-        raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
-    runs = past_runs(layout)
-    if run_id is None:
-        return [past for past in runs if past.ended_early]
-    chosen = [past for past in runs if past.run_id.startswith(run_id)]
-    if len(chosen) != 1:
-        known = ", ".join(past.run_id for past in runs) or "none"
-        raise RevisitError(f"{len(chosen)} runs begin with run_id={run_id!r}; there are: {known}")
-    if chosen[0].is_alive():
-        raise RevisitError(f"the driver of run {run_id} lives: it is at work, or stop it first")
-    return chosen
 
 
 def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
@@ -196,31 +174,6 @@ def _resume_taken(
     with conduct.stopper.listening():
         conduct.go()
     return conduct.stopper.level
-
-
-def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
-    """Merge what a run has left, and read its plan. The caller holds the lock of its driver.
-
-    Returns
-    -------
-    planned : Plan
-    left : Plan
-        The psets without a record.
-    work : Work
-        All of it is None if the run died before it had a plan.
-    """
-    layout = past.layout
-    with layout.lock():
-        recovery.remove_leftovers(layout)
-        df = recovery.merge(past, database.read_or_empty(layout.database_path))
-        done = recovery.recorded(df, past.run_id)
-    if not done and not layout.plan_path(past.run_id).exists():
-        log.warning("run %s has no plan and no row, there is nothing to resume", past.run_id)
-        return None
-    planned, work = read_plan(layout, past.run_id)
-    if past.info["ended"] == "prepared":  # each pset had a row: one that is gone was deleted
-        done |= set(planned.seqs) - recovery.recorded(df, past.run_id, waiting=True)
-    return planned, planned.without(done), work
 
 
 def _work_here(work: Work, shared_files: bool) -> Work:

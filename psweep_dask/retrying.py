@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import recovery, story
+from psweep_dask import asking, story
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
 from psweep_dask.own_classes import as_in_this_script
 from psweep_dask.plan import FAILED
-from psweep_dask.progress import show_log_lines
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 
@@ -99,7 +99,7 @@ def retry(
     if not isinstance(kinds, Collection) or not kinds or not all(one in RETRIED for one in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = recovery.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = asking.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     failed = _latest_failed(df, kinds)
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
@@ -171,7 +171,7 @@ def reproduce(
     True
     """
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = recovery.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = asking.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     ids = df.get("_pset_id", pd.Series(dtype=object)).astype(str)
     known = isinstance(pset_id, str) and pset_id != ""
     rows = df[ids.str.startswith(pset_id)] if known else df[:0]

@@ -17,8 +17,7 @@ from psweep_dask.layout import Layout
 from psweep_dask.past import PastRun, past_runs, resume_call
 from psweep_dask.pset import RESERVED_FIELDS, UNFINISHED
 from psweep_dask.record import Block, Packed, RecordError
-from psweep_dask.submissions import shown_commands
-from psweep_dask.wording import short
+from psweep_dask.wording import short, shown_commands
 
 log = logging.getLogger("psweep_dask")
 

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import frame, pickling, record
+from psweep_dask.atomic import replace_file
 from psweep_dask.capture import redirected
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.layout import Layout
 from psweep_dask.note import Note
 from psweep_dask.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.record import Record

@@ -93,3 +93,26 @@ def place_of(df: pd.DataFrame, beginning: str) -> int:
         many = f"{len(found)} psets have an id that begins with it: {known}" if len(found) else ""
         raise QueryError(f"{beginning!r}: {many or 'no pset has an id that begins so'}")
     return int(found[0])
+
+
+class NoDataFrameError(PsweepError):
+    """Something else stands where a DataFrame belongs."""
+
+
+def check_df(df: object, call: str) -> None:
+    """Make sure that an argument is a DataFrame.
+
+    Raises
+    ------
+    NoDataFrameError
+
+    Examples
+    --------
+    >>> check_df("calc", "ps.refine")
+    Traceback (most recent call last):
+        ...
+    psweep_dask.selecting.NoDataFrameError: ps.refine takes a DataFrame, not 'calc'; ...
+    """
+    if not isinstance(df, pd.DataFrame):
+        shown = repr(df) if isinstance(df, str) else f"a {type(df).__name__}"
+        raise NoDataFrameError(f'{call} takes a DataFrame, not {shown}; ps.load("calc") gives one')

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+from psweep_dask.executors import Slice
 
 TARGET_BUDGET = 0.5
 """Seconds. What a worker that dies may lose, and how often the bar moves."""
@@ -56,25 +57,6 @@ one, so that its psets finish in their order."""
 
 MAX_BYTES = 4 * 2**20
 """Pickled psets in one slice, in bytes: the messages stay small, whatever the psets hold."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A few psets that travel to a worker together.
-
-    Parameters
-    ----------
-    places : sequence of int
-        Of the psets in the plan.
-    budget : float
-        Seconds after which the worker hands it back.
-    life : float, optional
-        Seconds that its worker must have left before its walltime.
-    """
-
-    places: Sequence[int]
-    budget: float
-    life: float = 0.0
 
 
 class Slicer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import signal
 import threading
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from psweep_dask.layout import replace_file
+from psweep_dask.atomic import replace_file
+from psweep_dask.layout import Layout
+from psweep_dask.past import all_runs, check_study
 from psweep_dask.runner import Interrupt
 
 INTERVAL = 1.0
@@ -119,3 +122,28 @@ def _is_taken(handler: Any) -> bool:
 
 def _in_other_thread() -> bool:
     return threading.current_thread() is not threading.main_thread()
+
+
+def request_stop(calc_dir: str | os.PathLike[str], run_id: str, *, now: bool) -> list[str]:
+    """Ask the drivers of a study to stop, wherever they are, by a file that they look for.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+    run_id : str
+        Only runs whose UUID begins so; all if empty.
+    now : bool
+        Drop what runs, instead of letting it finish.
+
+    Returns
+    -------
+    list of str
+        The runs that were asked.
+    """
+    layout = Layout(calc_dir)
+    check_study(layout)
+    alive = [past for past in all_runs(layout) if past.is_alive()]
+    chosen = [past.run_id for past in alive if past.run_id.startswith(run_id)]
+    for one in chosen:
+        request_by_file(layout.stop_path(one), Stop.NOW if now else Stop.SOON)
+    return chosen

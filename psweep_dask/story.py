@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from psweep_dask import plan
-from psweep_dask.layout import Layout, replace_file
+from psweep_dask.atomic import replace_file
+from psweep_dask.layout import Layout
 
 _NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
 

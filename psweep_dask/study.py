@@ -15,11 +15,22 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import copies, database, frame, past, plan, provenance, recovery, story
+from psweep_dask import (
+    copies,
+    database,
+    frame,
+    past,
+    plan,
+    provenance,
+    recovery,
+    story,
+)
+from psweep_dask.atomic import replace_file, sync_dir
 from psweep_dask.database import PassedFrame
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
-from psweep_dask.layout import Layout, LayoutError, replace_file, sync_dir
+from psweep_dask.layout import Layout, LayoutError
+from psweep_dask.options import Options
 from psweep_dask.past import PastRun
 from psweep_dask.plan import Plan
 from psweep_dask.pset import Pset
@@ -305,3 +316,13 @@ def _taken(layout: Layout, run_id: str) -> Iterator[BaseFileLock]:
             shutil.rmtree(layout.run_dir(run_id))
         lock.release()
         raise
+
+
+def layout_of(options: Options) -> Layout:
+    """Give the study that options name, ready to be written to."""
+    layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
+    if options.simulate:
+        return copies.simulation(layout)
+    if options.needs_folder:
+        layout.make_writable()
+    return layout

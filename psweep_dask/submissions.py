@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from psweep_dask.atomic import replace_file
 from psweep_dask.job_files import JobMachine
 from psweep_dask.jobscript import Directives, directives
-from psweep_dask.layout import Layout, PsetFolder, replace_file
+from psweep_dask.layout import Layout, PsetFolder
 from psweep_dask.plan import Plan
 from psweep_dask.pset import pset_id
 from psweep_dask.run_script import Submission, array_script, run_script
@@ -213,10 +213,3 @@ def _next_number(layout: Layout, run_id: str, machine: str) -> int:
         _ARRAY_FILE.fullmatch(one.name) for one in layout.run_dir(run_id).glob("array_*.psets")
     ]
     return 1 + max((int(one[2]) for one in found if one and one[1] == machine), default=-1)
-
-
-def shown_commands(paths: list[Path]) -> str:
-    """Say how the jobs are submitted."""
-    here = Path.cwd()
-    shown = [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
-    return " or ".join(f"sh {shlex.quote(str(path))}" for path in shown)

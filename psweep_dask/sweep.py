@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import recovery, relay
+from psweep_dask import asking, relay
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.options import OptionError, Options
 from psweep_dask.past import PastRun
-from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
-from psweep_dask.sweeping import Sweeping, layout_of
+from psweep_dask.study import layout_of
+from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -223,7 +224,7 @@ def _run(
     else:
         show_log_lines()
         log.info("run %s is done already, by an earlier job", before.run_id)
-        df = recovery.load_from(before.layout)
+        df = asking.load_from(before.layout)
     relay.leave_if_terminated()
     return df
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from psweep_dask import copies, git, relay, study
+from psweep_dask import git, relay, study
 from psweep_dask.conduct import Conduct, Destination
-from psweep_dask.func import func_name, func_source, pack_func, script_dir
-from psweep_dask.layout import Layout
+from psweep_dask.dask_log import show_log_lines
+from psweep_dask.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.options import Options
-from psweep_dask.progress import show_log_lines
 from psweep_dask.pset import check_params
-from psweep_dask.study import Request, Run
+from psweep_dask.study import Request, Run, layout_of
 from psweep_dask.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -102,16 +100,6 @@ class Sweeping:
                 git.commit_after(self._folder, self.run.plan.run_id)
 
 
-def layout_of(options: Options) -> Layout:
-    """Give the study that options name, ready to be written to."""
-    layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
-    if options.simulate:
-        return copies.simulation(layout)
-    if options.needs_folder:
-        layout.make_writable()
-    return layout
-
-
 def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
     return Work(
         run_id=run.plan.run_id,
@@ -128,9 +116,3 @@ def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
         timeout=options.timeout,
         resources=dict(options.resources or {}),
     )
-
-
-def import_paths(shared_files: bool) -> tuple[str, ...]:
-    """Tell workers where func's modules are: beside the script, and all we have on this machine."""
-    paths = [str(Path(path).absolute()) for path in sys.path]
-    return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.other_side import layouts_here, take_over
-from psweep_dask.progress import show_log_lines
 from psweep_dask.remote_shell import host_of, remote_shell, shell_to
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")

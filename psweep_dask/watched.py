@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from psweep_dask.record import Record
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
 
 MOST = 20
 """So many runs are shown, the newest."""
@@ -95,3 +99,20 @@ def show(one: Watched) -> None:
 def watched() -> list[Watched]:
     """Give the runs that are shown, the newest first."""
     return list(_watched.values())[::-1]
+
+
+_IN_A_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
+"""Names of workers in batch jobs of ours: that of the job, and a number if it has several."""
+
+
+def cluster_numbers(scheduler: Scheduler) -> dict[str, int]:
+    """Count what is alive."""
+    workers = tuple(scheduler.workers.values())
+    in_jobs = (_IN_A_JOB.fullmatch(str(one.name)) for one in workers)
+    return {
+        "jobs": len({one[1] for one in in_jobs if one is not None}),
+        "workers": len(workers),
+        "threads": sum(one.nthreads for one in workers),
+        "busy": sum(min(len(one.processing), one.nthreads) for one in workers),
+        "hosts": len({one.host for one in workers}),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 
@@ -85,3 +87,10 @@ def short_text(text: str, limit: int = 200) -> str:
     'a long...'
     """
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def shown_commands(paths: list[Path]) -> str:
+    """Say how the jobs are submitted."""
+    here = Path.cwd()
+    shown = [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
+    return " or ".join(f"sh {shlex.quote(str(path))}" for path in shown)

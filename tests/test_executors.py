@@ -13,9 +13,8 @@ from running import load_of
 from psweep_dask import warden
 from psweep_dask.blame import Running
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
-from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss
+from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss, Slice
 from psweep_dask.record import HEADER, dumps, unpack
-from psweep_dask.slices import Slice
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.supply import AnyWorkers
 from psweep_dask.work import Work

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from psweep_dask.layout import Layout, LayoutError, replace_file
+from psweep_dask.atomic import replace_file
+from psweep_dask.layout import Layout, LayoutError
 
 
 def test_paths_of_a_study(study_folder):

@@ -1,0 +1,56 @@
+"""The public names and their modules, for type checkers and for lazy_loader."""
+
+from .asking import load as load
+from .asking import query as query
+from .background import Sweep as Sweep
+from .background import submit as submit
+from .batch import prep_batch as prep_batch
+from .checking import check_calc_dir as check_calc_dir
+from .choosing import conditional as conditional
+from .choosing import missing as missing
+from .choosing import where as where
+from .collecting import collect as collect
+from .conduct import PsetFailedError as PsetFailedError
+from .database import df_read as df_read
+from .database import df_write as df_write
+from .editing import delete as delete
+from .editing import df_update as df_update
+from .errors import PsweepError as PsweepError
+from .exporting import export as export
+from .frame import df_filter_conds as df_filter_conds
+from .frame import df_print as df_print
+from .frame import df_to_json as df_to_json
+from .giving_back import df_extract_params as df_extract_params
+from .giving_back import df_extract_row as df_extract_row
+from .giving_back import to_params as to_params
+from .importing import import_psweep as import_psweep
+from .labelled import to_xarray as to_xarray
+from .merging import merge_studies as merge_studies
+from .nested import flatten_dict as flatten_dict
+from .nested import unflatten_dict as unflatten_dict
+from .params import filter_params_dup_hash as filter_params_dup_hash
+from .params import filter_params_unique as filter_params_unique
+from .params import itr2params as itr2params
+from .params import merge_dicts as merge_dicts
+from .params import pgrid as pgrid
+from .params import plist as plist
+from .params import stargrid as stargrid
+from .pset import pset_sha1 as pset_sha1
+from .pset import rng as rng
+from .reading import read_params as read_params
+from .refining import refine as refine
+from .registering import register as register
+from .remaining_jobs import prep_rest as prep_rest
+from .resuming import resume as resume
+from .retrying import reproduce as reproduce
+from .retrying import retry as retry
+from .run_report import status as status
+from .sampling import sample as sample
+from .spacing import intspace as intspace
+from .spacing import logspace as logspace
+from .sweep import run as run
+from .sweep import run_local as run_local
+from .transfer import pull as pull
+from .transfer import push as push
+
+__version__: str
