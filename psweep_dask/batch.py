@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import collecting, study
-from psweep_dask import git as git_tree
+from psweep_dask import collecting, provenance, study
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import func_name, func_source, import_paths, own_modules_by_value, pack_func
 from psweep_dask.layout import Layout
@@ -136,7 +135,7 @@ def prep_batch(
         files.check(_preview(options, packed_func), psets, array)
         folder = Path.cwd()
         if options.git:
-            git_tree.commit_before(folder, init=True)
+            provenance.commit_before(folder, init=True)
         request = Request(
             psets=psets,
             digests=digests,
@@ -162,7 +161,7 @@ def prep_batch(
             return Preparation(run, work, files, options).go(templates.submissions(files))
         finally:
             if options.git:
-                git_tree.commit_after(folder, run.plan.run_id)
+                provenance.commit_after(folder, run.plan.run_id)
 
 
 def _tell_of_jobs_left_out(layout: Layout) -> None:

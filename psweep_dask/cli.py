@@ -6,9 +6,8 @@ import click
 
 from psweep_dask.cli_analysis import check, export, plot
 from psweep_dask.cli_common import HELP, OneLine
-from psweep_dask.cli_database import db2json, db2table
 from psweep_dask.cli_offline import collect, init, prep_rest, pull, push
-from psweep_dask.cli_rows import show, table, tail
+from psweep_dask.cli_rows import db2json, db2table, show, table, tail
 from psweep_dask.cli_runs import (
     diff,
     doctor,

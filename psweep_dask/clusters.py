@@ -13,7 +13,7 @@ from distributed.deploy import Cluster
 
 from psweep_dask import config, job_options, warden
 from psweep_dask.allocation import Allocation, inside
-from psweep_dask.dashboard_link import dashboard_link
+from psweep_dask.dashboard import dashboard_link
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.errors import PsweepError
 from psweep_dask.executors import Executor, ExecutorError, InlineExecutor

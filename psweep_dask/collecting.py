@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import asking, database, frame, recovery, story, transfer, waiting_rows
+from psweep_dask import asking, database, frame, past, recovery, transfer, waiting_rows
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.judging import judged
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
-from psweep_dask.outcome import Outcome, read_outcome
+from psweep_dask.outcome import Outcome, judged, read_outcome
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.provenance import now
 from psweep_dask.pset import UNFINISHED
@@ -278,4 +277,4 @@ def _note_end(offline: PastRun, df: pd.DataFrame) -> None:
     if complete and not statuses.isin(UNFINISHED).any():
         counts = {str(status): int(number) for status, number in statuses.value_counts().items()}
         done = {"ended": "done", "end": now(), "counts": {**counts, "left": 0}}
-        story.write_info(offline.layout, offline.info | done)
+        past.write_info(offline.layout, offline.info | done)

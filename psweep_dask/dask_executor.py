@@ -12,7 +12,7 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from psweep_dask import warden
-from psweep_dask.dashboard_link import dashboard_link
+from psweep_dask.dashboard import dashboard_link
 from psweep_dask.executors import ExecutorError, Loss, Slice, digest
 from psweep_dask.supply import Resources, Supply
 from psweep_dask.task import run_slice

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from psweep_dask import columns, frame, own_classes, pickling
+from psweep_dask import columns, frame, pickling
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
 
@@ -64,7 +64,7 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwds: Any) -> p
     """
     if fmt == "pickle":
         with Path(path).open("rb") as stream:
-            df: pd.DataFrame = own_classes.load_rows(stream, **kwds)
+            df: pd.DataFrame = pickling.load_rows(stream, **kwds)
             return df
     if fmt == "json":
         table: pd.DataFrame = pd.read_json(

@@ -17,8 +17,7 @@ from psweep_dask.atomic import replace_file
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
-from psweep_dask.past import all_runs, check_study, past_runs
-from psweep_dask.story import write_info
+from psweep_dask.past import all_runs, check_study, past_runs, write_info
 
 log = logging.getLogger("psweep_dask")
 

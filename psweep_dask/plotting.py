@@ -14,7 +14,7 @@ from psweep_dask.colours import PALETTE
 from psweep_dask.errors import PsweepError
 from psweep_dask.optional import needed_for
 from psweep_dask.plain import of_python
-from psweep_dask.points import NONE, labels_of, points
+from psweep_dask.scatter import NONE, labels_of, points
 
 PICTURES = (".png", ".pdf", ".svg")
 """Suffixes of what matplotlib draws; bokeh makes .html."""

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import database, frame, journal, leftovers, provenance
+from psweep_dask import database, frame, journal, provenance, slurm
 from psweep_dask.early import early_blocks
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
-from psweep_dask.layout import Layout
+from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.past import (
     PastRun,
     forget,
     past_runs,
     resume_call,
+    write_info,
 )
 from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import RecordError
-from psweep_dask.story import write_info
 
 log = logging.getLogger("psweep_dask")
 
@@ -67,7 +67,7 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
         If a result in it cannot be restored in this process.
     """
     layout, run_id = past.layout, past.run_id
-    leftovers.clear(past)
+    clear_leftovers(past)
     if not past.journal_path.exists():
         return df
     if not layout.plan_path(run_id).exists() and not past.journal_path.stat().st_size:
@@ -184,3 +184,30 @@ def remove_leftovers(layout: Layout) -> None:
 def leftovers_of_writing(layout: Layout) -> list[Path]:
     """Find these; one that is being written right now is among them, unless its lock is held."""
     return list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))
+
+
+def clear_leftovers(past: PastRun) -> None:
+    """Cancel the jobs of a dead run, and remove its credentials. The caller holds its lock.
+
+    The jobs would end by themselves when they find no scheduler.
+    """
+    for folder in past.layout.run_dir(past.run_id).glob(f"{PRIVATE_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    path = past.jobs_path
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return
+    names = {line.split()[1] for line in lines if len(line.split()) == 2}
+    if not slurm.is_here():
+        log.warning(
+            "run %s has left jobs that cannot be cancelled from here, see %s", past.run_id, path
+        )
+        return
+    for name in names:
+        trouble = slurm.cancel_by_name(name)
+        if trouble:
+            log.warning("the jobs %s that run %s has left stay: %s", name, past.run_id, trouble)
+            return
+    log.info("cancelled what was left of the jobs of run %s", past.run_id)
+    path.unlink()

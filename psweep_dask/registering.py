@@ -58,7 +58,7 @@ def register(client: Client) -> str | None:
     """
     from distributed import Client
 
-    from psweep_dask.dashboard_link import dashboard_link
+    from psweep_dask.dashboard import dashboard_link
 
     if not isinstance(client, Client) or client.asynchronous:
         raise RegisterError(f"register({client!r}): pass a dask Client that is not asynchronous")

@@ -18,8 +18,7 @@ from psweep_dask import job_options, slurm, warden
 from psweep_dask.allocation import Allocation, scheduler_host
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
-from psweep_dask.dashboard import scheduler_settings
-from psweep_dask.dashboard_link import dashboard_link
+from psweep_dask.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet

@@ -20,9 +20,8 @@ from psweep_dask.func import import_paths, pack_func
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, take_up, to_resume
 from psweep_dask.options import Options
-from psweep_dask.own_classes import as_in_this_script
 from psweep_dask.past import PastRun, check_study
-from psweep_dask.pickling import dumps
+from psweep_dask.pickling import as_in_this_script, dumps
 from psweep_dask.plan import Plan
 from psweep_dask.stopping import Stop
 from psweep_dask.work import Func, Work

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import asking, story
+from psweep_dask import asking, past
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
-from psweep_dask.own_classes import as_in_this_script
+from psweep_dask.pickling import as_in_this_script
 from psweep_dask.plan import FAILED
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
@@ -109,7 +109,7 @@ def retry(
     source = None
     if func is None:
         func = load_func(work, latest.run_id)
-        source = None if _is_imported(func) else story.source_of(layout, latest.run_id)
+        source = None if _is_imported(func) else past.source_of(layout, latest.run_id)
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
     else:
         psets = as_in_this_script(psets)

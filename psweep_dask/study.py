@@ -15,16 +15,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import (
-    copies,
-    database,
-    frame,
-    past,
-    plan,
-    provenance,
-    recovery,
-    story,
-)
+from psweep_dask import copies, database, frame, past, plan, provenance, recovery
 from psweep_dask.atomic import replace_file, sync_dir
 from psweep_dask.database import PassedFrame
 from psweep_dask.errors import PsweepError
@@ -166,7 +157,7 @@ class Run:
             counts = recovery.counts_of(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
-            story.write_info(layout, self.info)
+            past.write_info(layout, self.info)
         except OSError as err:
             log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
         layout.stop_path(run_id).unlink(missing_ok=True)
@@ -241,7 +232,7 @@ def begin(layout: Layout, request: Request) -> Run:
         info = _info(layout, planned) | request.info | session
         try:
             with _taken(layout, planned.run_id) as lock:
-                story.write_info(layout, info)
+                past.write_info(layout, info)
                 if patch:
                     layout.patch_path(planned.run_id).write_text(patch)
                 journal = Journal(layout.journal_path(planned.run_id))
@@ -268,7 +259,7 @@ def reopen(before: PastRun, planned: Plan, lock: BaseFileLock) -> Run:
     layout.stop_path(before.run_id).unlink(missing_ok=True)
     again = [*before.info.get("resumed", []), provenance.now()]
     info = before.info | {"resumed": again, "end": None, "ended": None}
-    story.write_info(layout, info)
+    past.write_info(layout, info)
     journal = Journal(layout.journal_path(before.run_id))
     return Run(layout, planned, journal, None, lock, info, resumed=True)
 

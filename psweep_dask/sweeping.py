@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import git, relay, study
+from psweep_dask import provenance, relay, study
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import func_name, func_source, import_paths, pack_func
@@ -63,7 +63,7 @@ class Sweeping:
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
-            git.commit_before(self._folder)
+            provenance.commit_before(self._folder)
         name = func_name(func)
         request = Request(
             psets=psets,
@@ -97,7 +97,7 @@ class Sweeping:
                 return self.conduct.go()
         finally:
             if self._git:
-                git.commit_after(self._folder, self.run.plan.run_id)
+                provenance.commit_after(self._folder, self.run.plan.run_id)
 
 
 def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:

@@ -14,14 +14,17 @@ import os
 import signal
 import socket
 import threading
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Worker, WorkerPlugin
+from distributed.comm import get_address_host_port
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask import note, orphan, runner, watch
+from psweep_dask import note, runner, watch
 from psweep_dask.blame import Death
 from psweep_dask.watch import Watch, kill_with_children
 
@@ -142,7 +145,7 @@ class Warden(NannyPlugin):
         callback.start()
         if self._ends_with_driver:
             self._search = asyncio.get_running_loop().create_task(
-                orphan.leave_without_scheduler(nanny, partial(self._end_worker, nanny))
+                leave_without_scheduler(nanny, partial(self._end_worker, nanny))
             )
 
     def teardown(self, nanny: Nanny) -> None:
@@ -205,3 +208,51 @@ def _report(nanny: Nanny, watched: _Watched) -> None:
         "memory_limit": nanny.memory_manager.memory_limit,
     }
     nanny.log_event(DEATHS, event | watched.watch.autopsy())
+
+
+SEARCH_INTERVAL = 10.0
+"""Seconds between two questions of a nanny whether there still is a scheduler."""
+
+
+GONE = 60.0
+"""Seconds without a scheduler that takes connections, after which a job of ours ends. A worker
+would notice that itself, unless its func holds the GIL."""
+
+
+SILENT = 600.0
+"""The same for one that takes them and does not answer: its driver may be suspended."""
+
+
+async def leave_without_scheduler(nanny: Nanny, end_worker: Callable[[], object]) -> None:
+    """Close a nanny with its worker when there is no scheduler any more.
+
+    Parameters
+    ----------
+    nanny : Nanny
+    end_worker : callable
+        Ends the worker process with all that it has started.
+    """
+    heard = time.monotonic()
+    patience = GONE
+    while time.monotonic() - heard < patience:
+        await asyncio.sleep(SEARCH_INTERVAL)
+        try:
+            await asyncio.wait_for(nanny.scheduler.echo(data=None), SEARCH_INTERVAL)
+        except (TimeoutError, OSError):  # dask's errors of connections are of this kind
+            patience = SILENT if await _takes_connections(nanny.scheduler.address) else GONE
+        else:
+            heard = time.monotonic()
+    log.warning("the driver is gone, so this worker leaves")
+    end_worker()
+    await nanny.close(timeout=5, reason="psweep_dask-driver-gone")
+
+
+async def _takes_connections(address: str) -> bool:
+    """Tell a scheduler that is gone from one that is suspended: dask tries for long with both."""
+    host, port = get_address_host_port(address)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), SEARCH_INTERVAL)
+    except (TimeoutError, OSError):
+        return False
+    writer.close()
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from recorded import command
 
-from psweep_dask import leftovers
+from psweep_dask import recovery
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.past import PastRun
 
@@ -32,7 +32,7 @@ def bin_dir(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("bin_dir")
 def test_a_run_that_has_left_nothing_is_not_worth_a_word(past, caplog):
-    leftovers.clear(past)
+    recovery.clear_leftovers(past)
     assert caplog.messages == []
 
 
@@ -44,14 +44,14 @@ def test_credentials_are_removed_and_nothing_else(past):
     (private / "key.pem").write_text("secret")
     (run_dir / "logs").mkdir()
     (run_dir / "plan.pk").touch()
-    leftovers.clear(past)
+    recovery.clear_leftovers(past)
     assert sorted(one.name for one in run_dir.iterdir()) == ["logs", "plan.pk"]
 
 
 @pytest.mark.usefixtures("bin_dir")
 def test_jobs_that_cannot_be_cancelled_from_here_are_told_and_remembered(past, caplog):
     past.jobs_path.write_text("17 psweep-bb32aade\n")
-    leftovers.clear(past)
+    recovery.clear_leftovers(past)
     assert caplog.messages == [
         f"run {RUN_ID} has left jobs that cannot be cancelled from here, see {past.jobs_path}"
     ]
@@ -62,7 +62,7 @@ def test_jobs_that_stay_all_the_same_are_remembered(past, bin_dir, caplog):
     command(bin_dir, "squeue", "exit 0")
     command(bin_dir, "scancel", "echo 'Unable to contact slurm controller' >&2; exit 1")
     past.jobs_path.write_text("17 psweep-bb32aade\n18 psweep-bb32aade\n")
-    leftovers.clear(past)
+    recovery.clear_leftovers(past)
     assert caplog.messages == [
         f"the jobs psweep-bb32aade that run {RUN_ID} has left stay: "
         "Unable to contact slurm controller"
@@ -74,7 +74,7 @@ def test_a_line_that_the_driver_did_not_finish_writing_does_no_harm(past, bin_di
     command(bin_dir, "squeue", "exit 0")
     command(bin_dir, "scancel", 'echo "$@" >> cancelled')
     past.jobs_path.write_text("17 psweep-bb32aade\n18")
-    leftovers.clear(past)
+    recovery.clear_leftovers(past)
     (line,) = Path("cancelled").read_text().splitlines()
     assert line.split()[-1] == "--name=psweep-bb32aade"
     assert not past.jobs_path.exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import past, story
+from psweep_dask import past
 from psweep_dask.layout import Layout
 
 
@@ -60,7 +60,7 @@ def test_a_story_without_a_check_is_taken_as_it_is(run):
     info = json.loads(path.read_text())
     del info["check"]
     path.write_text(json.dumps(info | {"user": "somebody"}))
-    assert story.read_info(run.layout, run.run_id)["user"] == "somebody"
+    assert past.read_info(run.layout, run.run_id)["user"] == "somebody"
 
 
 def test_who_looks_disturbs_neither_onlookers_nor_drivers(run):

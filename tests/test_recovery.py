@@ -8,7 +8,7 @@ import pytest
 from drivers import calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
-from psweep_dask import database, past, story
+from psweep_dask import database, past
 from psweep_dask.layout import Layout
 
 
@@ -46,7 +46,7 @@ def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
     assert set(before._pset_id) < set(df._pset_id)
     assert df._pset_seq.iloc[-1] == 2000  # the others belong to the dead run
     assert not dead.journal_path(run_id).exists()
-    assert story.read_info(dead, run_id)["ended"] == "died"
+    assert past.read_info(dead, run_id)["ended"] == "died"
     caplog.clear()
     assert len(ps.run(double, ps.plist("a", [-1]), cluster="sync")) == len(df) + 1
     assert "recovered" not in caplog.text

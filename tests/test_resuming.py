@@ -13,7 +13,7 @@ import pytest
 from drivers import SCRIPT, calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
-from psweep_dask import past, story
+from psweep_dask import past
 from psweep_dask.layout import Layout
 from psweep_dask.pset import pset_id
 
@@ -40,7 +40,7 @@ def test_resume_runs_only_what_has_no_record_under_the_same_ids(study_folder, wh
     assert sorted(calls(study_folder)) == sorted(set(range(150)) - set(before._pset_seq))
     again = df.set_index("_pset_id").loc[before._pset_id]
     assert (again.x.to_numpy() == before.x.to_numpy()).all()
-    assert story.read_info(Layout("calc"), run_id)["ended"] == "done"
+    assert past.read_info(Layout("calc"), run_id)["ended"] == "done"
     assert ps.df_read("calc/database.pk").equals(df)
 
 
