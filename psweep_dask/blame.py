@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psweep_dask.pset import Pset
+from psweep_dask.params.pset import Pset
 from psweep_dask.wording import short
 from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of
 

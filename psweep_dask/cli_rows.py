@@ -131,7 +131,7 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
 def _growing(layout: Any) -> Iterator[pd.DataFrame]:
     """Give the rows there are so far, as they came, until all runs have ended."""
     from psweep_dask import asking, past
-    from psweep_dask.pset import UNFINISHED
+    from psweep_dask.params.pset import UNFINISHED
 
     while True:
         begun_at = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS
+from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
 from psweep_dask.record import Packed
 
 # Types of which pandas makes a column of that type. All else, None and subclasses of these

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import selecting
-from psweep_dask.params import ParamsError
+from psweep_dask.params.grid import ParamsError
+from psweep_dask.params.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
 from psweep_dask.plain import is_nan, of_python
-from psweep_dask.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
 from psweep_dask.selecting import check_df
 
 MOST_AMBIGUOUS = 12

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psweep_dask.pset import RESERVED_FIELDS
+from psweep_dask.params.pset import RESERVED_FIELDS
 from psweep_dask.record import Record
 
 BINS_PER_DECADE = 5

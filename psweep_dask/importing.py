@@ -15,7 +15,7 @@ from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.layout import Layout
 from psweep_dask.merging import add_rows, copy_folders
-from psweep_dask.pset import SEED_FIELDS, PsetError, pset_sha1
+from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
 
 log = logging.getLogger("psweep_dask")
 

@@ -17,7 +17,7 @@ from psweep_dask import jobscript, pickling
 from psweep_dask.layout import PsetFolder
 from psweep_dask.machine_keys import MachineError
 from psweep_dask.machines import Machine, read_machine
-from psweep_dask.pset import Pset
+from psweep_dask.params.pset import Pset
 from psweep_dask.templates import Template, TemplateError, gather, read, target_clash
 from psweep_dask.work import Work
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.optional import needed_for
+from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
 from psweep_dask.plain import of_python
-from psweep_dask.pset import SEED_FIELDS, PsetError, pset_sha1
 from psweep_dask.selecting import check_df
 
 if TYPE_CHECKING:

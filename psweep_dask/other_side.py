@@ -11,8 +11,8 @@ import pandas as pd
 
 from psweep_dask import database, frame, waiting_rows
 from psweep_dask.layout import Layout
+from psweep_dask.params.pset import OUR_FIELDS, UNFINISHED
 from psweep_dask.past import all_runs
-from psweep_dask.pset import OUR_FIELDS, UNFINISHED
 from psweep_dask.record import Record
 
 log = logging.getLogger("psweep_dask")

@@ -13,7 +13,7 @@ from typing import Any
 from psweep_dask import jobscript, pickling, record
 from psweep_dask.jobscript import End
 from psweep_dask.layout import PsetFolder
-from psweep_dask.pset import RESERVED_FIELDS, is_text
+from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.record import Record
 from psweep_dask.standing import ENDED, PENDING, RUNNING, Standing
 

@@ -17,7 +17,7 @@ from bokeh.models import (
 from bokeh.palettes import Cividis256
 
 from psweep_dask.page_style import WIDGET
-from psweep_dask.pset import RESERVED_FIELDS
+from psweep_dask.params.pset import RESERVED_FIELDS
 from psweep_dask.record import Record
 from psweep_dask.scatter import NONE, Axes, labels_of, points, scatter
 

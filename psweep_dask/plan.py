@@ -11,7 +11,7 @@ import pandas as pd
 
 from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import DIGEST_SIZE, Pset
+from psweep_dask.params.pset import DIGEST_SIZE, Pset
 
 FAILED = frozenset({"error", "timeout", "killed", "lost", "simulated"})
 """Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""
@@ -123,7 +123,7 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
 
     Examples
     --------
-    >>> from psweep_dask.pset import check_params
+    >>> from psweep_dask.params.pset import check_params
     >>> psets, digests = check_params([{"a": 1}, {"a": 2}])
     >>> df = pd.DataFrame({"_pset_sha1": [digests[:20].hex()], "_status": ["ok"]})
     >>> without_dups(psets, digests, df)[0]

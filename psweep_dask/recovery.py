@@ -15,6 +15,7 @@ from psweep_dask.early import early_blocks
 from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Replay
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.past import (
     PastRun,
     forget,
@@ -22,7 +23,6 @@ from psweep_dask.past import (
     resume_call,
     write_info,
 )
-from psweep_dask.pset import UNFINISHED
 from psweep_dask.record import RecordError
 
 log = logging.getLogger("psweep_dask")

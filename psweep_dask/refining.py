@@ -11,10 +11,10 @@ import pandas as pd
 
 from psweep_dask.labelled import only_value, params_and_results
 from psweep_dask.optional import needed_for
-from psweep_dask.params import ParamsError
-from psweep_dask.pset import Pset
+from psweep_dask.params.grid import ParamsError
+from psweep_dask.params.pset import Pset
+from psweep_dask.params.spacing import is_whole
 from psweep_dask.selecting import check_df
-from psweep_dask.spacing import is_whole
 
 log = logging.getLogger("psweep_dask")
 

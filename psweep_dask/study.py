@@ -22,9 +22,9 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.journal import Journal, MemoryJournal
 from psweep_dask.layout import Layout, LayoutError
 from psweep_dask.options import Options
+from psweep_dask.params.pset import Pset
 from psweep_dask.past import PastRun
 from psweep_dask.plan import Plan
-from psweep_dask.pset import Pset
 
 log = logging.getLogger("psweep_dask")
 

@@ -13,8 +13,8 @@ from psweep_dask.atomic import replace_file
 from psweep_dask.job_files import JobMachine
 from psweep_dask.jobscript import Directives, directives
 from psweep_dask.layout import Layout, PsetFolder
+from psweep_dask.params.pset import pset_id
 from psweep_dask.plan import Plan
-from psweep_dask.pset import pset_id
 from psweep_dask.run_script import Submission, array_script, run_script
 
 _JOB_ID = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*)?(?: on cluster \S+)?")

@@ -14,8 +14,8 @@ import pandas as pd
 from psweep_dask import asking, relay
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.options import OptionError, Options
+from psweep_dask.params.pset import check_params
 from psweep_dask.past import PastRun
-from psweep_dask.pset import check_params
 from psweep_dask.study import layout_of
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func

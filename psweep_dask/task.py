@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from psweep_dask import pickling, record
 from psweep_dask.early import early_path, kept_when_late
 from psweep_dask.glimpse import glimpse_of
-from psweep_dask.pset import DIGEST_SIZE, Pset
+from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.record import Record
 from psweep_dask.runner import Interrupt, Runner
 from psweep_dask.work import SliceResult

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.columns import MISSING, ColumnOrder, column
-from psweep_dask.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
+from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
 from psweep_dask.record import Packed, Record
 
 _IN_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}

@@ -13,7 +13,7 @@ from typing import Any
 from psweep_dask import record
 from psweep_dask.errors import PsweepError
 from psweep_dask.glimpse import Glimpse, glimpse_of
-from psweep_dask.pset import Pset, pset_id
+from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.record import Record
 
 Func = Callable[[Pset], dict[str, Any]]

@@ -9,8 +9,8 @@ import pytest
 from psweep_dask.blame import LOSSES, Death, Running
 from psweep_dask.engine import Engine
 from psweep_dask.executors import ExecutorError, Loss
+from psweep_dask.params.pset import check_params
 from psweep_dask.plan import Plan
-from psweep_dask.pset import check_params
 from psweep_dask.record import HEADER, unpack
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.work import SliceResult, Work

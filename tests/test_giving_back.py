@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psweep_dask as ps
-from psweep_dask.params import ParamsError
+from psweep_dask.params.grid import ParamsError
 from psweep_dask.selecting import QueryError
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import psweep_dask as ps
-from psweep_dask.params import ParamsError
+from psweep_dask.params.grid import ParamsError
 
 names = st.text("abc", min_size=1, max_size=3)
 trees = st.dictionaries(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.params import ParamsError, itr2params, merge_dicts, pgrid, plist
+from psweep_dask.params.grid import ParamsError, itr2params, merge_dicts, pgrid, plist
 
 A = plist("a", [1, 2, 3])
 B = plist("b", ["xx", "yy"])

@@ -19,14 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import psweep_dask as ps
-from psweep_dask.pset import (
-    DIGEST_SIZE,
-    PsetError,
-    check_params,
-    pset_id,
-    pset_sha1,
-    rng,
-)
+from psweep_dask.params.pset import DIGEST_SIZE, PsetError, check_params, pset_id, pset_sha1, rng
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
@@ -138,7 +131,7 @@ def test_different_values_have_different_hashes():
 
 def test_hashes_are_the_same_in_another_process():
     code = (
-        "from psweep_dask.pset import pset_sha1\n"
+        "from psweep_dask.params.pset import pset_sha1\n"
         "print(pset_sha1({'s': {'a', 'b', 'c', 'd'}, 'p': 1.5}))"
     )
     printed = {

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.params import ParamsError
-from psweep_dask.pset import PsetError
+from psweep_dask.params.grid import ParamsError
+from psweep_dask.params.pset import PsetError
 
 
 def written(folder, name, text):

@@ -8,7 +8,7 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.labelled import LabelError
-from psweep_dask.params import ParamsError
+from psweep_dask.params.grid import ParamsError
 
 
 def run(func, params, **options):

@@ -15,7 +15,7 @@ from drivers import SCRIPT, calls, start, wait_for_journal, wait_until
 import psweep_dask as ps
 from psweep_dask import past
 from psweep_dask.layout import Layout
-from psweep_dask.pset import pset_id
+from psweep_dask.params.pset import pset_id
 
 
 def double(pset):

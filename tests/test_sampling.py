@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import sampling
-from psweep_dask.params import ParamsError
+from psweep_dask.params import sampling
+from psweep_dask.params.grid import ParamsError
 
 SPACE = {
     "x": (-1.0, 2.0),

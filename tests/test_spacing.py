@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.params import ParamsError
-from psweep_dask.spacing import intspace, logspace
+from psweep_dask.params.grid import ParamsError
+from psweep_dask.params.spacing import intspace, logspace
 
 
 @pytest.mark.parametrize("bounds", [(1e-7, 3.3), (5, 0.1), (0.1, 0.3)])

@@ -10,7 +10,7 @@ import pytest
 from psweep_dask import copies, journal, plan, study
 from psweep_dask.database import df_write, read_or_empty
 from psweep_dask.layout import Layout
-from psweep_dask.pset import check_params
+from psweep_dask.params.pset import check_params
 from psweep_dask.record import pack
 from psweep_dask.study import Request
 

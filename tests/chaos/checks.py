@@ -8,8 +8,8 @@ from chaos.studies import Driver, Study
 from chaos.violation import Violation
 
 import psweep_dask as ps
+from psweep_dask.params.pset import pset_id
 from psweep_dask.past import NoStudyError
-from psweep_dask.pset import pset_id
 
 LONGEST_SLICE = 0.55
 """Seconds: the budget of a slice, and the longest pset in which it may run out."""

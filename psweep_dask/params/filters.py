@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import selecting
-from psweep_dask.params import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
-from psweep_dask.pset import Pset, check_params
+from psweep_dask.params.grid import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
+from psweep_dask.params.pset import Pset, check_params
 from psweep_dask.selecting import check_df
 
 DONE = frozenset({"ok", "simulated"})

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask.canonical import canonical_json
 from psweep_dask.errors import PsweepError
+from psweep_dask.params.hashing import canonical_json
 from psweep_dask.wording import kind_of, shown
 
 Pset = dict[str, Any]

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pset import DIGEST_SIZE, Pset, check_params, is_note
+from psweep_dask.params.pset import DIGEST_SIZE, Pset, check_params, is_note
 
 
 class ParamsError(PsweepError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask.params import ParamsError
+from psweep_dask.params.grid import ParamsError
 
 MOST_EXACT = 2.0**53
 """From here on, floats do not tell a whole number from the next."""

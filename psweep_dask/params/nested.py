@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from psweep_dask.params import ParamsError
-from psweep_dask.pset import Pset
+from psweep_dask.params.grid import ParamsError
+from psweep_dask.params.pset import Pset
 
 
 def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:

@@ -1,0 +1,1 @@
+"""Parameter sets: grids, samples, filters, hashes. Pure functions on dicts."""
