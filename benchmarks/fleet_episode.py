@@ -19,7 +19,7 @@ import yaml
 from common import study_folder
 from fleet_driver import BEGIN, CONTESTANTS, END, JOBS, MACHINE, SLOTS, START
 
-from psweep_dask.machines import MACHINES_DIR
+from psweep_dask.hpc.machine import MACHINES_DIR
 
 DRIVER_PATH = Path(__file__).resolve().with_name("fleet_driver.py")
 NEVER = 60.0

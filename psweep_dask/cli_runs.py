@@ -181,7 +181,7 @@ def machines(name: str | None) -> None:
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask.machines import MACHINES_DIR, machine_names, read_machine
+    from psweep_dask.hpc.machine import MACHINES_DIR, machine_names, read_machine
 
     if name is not None:
         from psweep_dask import job_options

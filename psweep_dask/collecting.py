@@ -15,6 +15,7 @@ import pandas as pd
 from psweep_dask import asking, database, frame, past, recovery, transfer, waiting_rows
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
+from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.outcome import Outcome, judged, read_outcome
@@ -22,7 +23,6 @@ from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.provenance import now
 from psweep_dask.record import Record, RecordError
-from psweep_dask.remote_shell import shell_to
 from psweep_dask.standing import BUSY, Queue, Standing, ask_queue, standing_of
 from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted

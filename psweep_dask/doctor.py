@@ -20,7 +20,7 @@ from typing import Any
 from dask.utils import format_bytes
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.machines import Machine, read_machine
+from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.stopping import Stopper
 
 PACKAGES = ("psweep_dask", "dask", "distributed", "cloudpickle", "pandas", "numpy", "tornado")

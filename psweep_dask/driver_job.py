@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from psweep_dask import slurm
 from psweep_dask.errors import PsweepError
-from psweep_dask.machines import Machine, read_machine
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.relay import GO_ON
 
 log = logging.getLogger("psweep_dask")

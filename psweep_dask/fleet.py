@@ -15,9 +15,9 @@ from distributed.scheduler import WorkerState
 
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet_policy import FleetPolicy, Present, WorkerJob
+from psweep_dask.hpc.slurm import JobState, advice_on
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
-from psweep_dask.slurm import JobState, advice_on
 
 log = logging.getLogger("psweep_dask")
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from psweep_dask.slurm import ENDED, JobState
+from psweep_dask.hpc.slurm import ENDED, JobState
 
 GIVE_UP = 3
 """After so many jobs in a row that never brought a worker, no more are submitted."""

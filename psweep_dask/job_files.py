@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 from dask.utils import parse_bytes
 
-from psweep_dask import jobscript, pickling
+from psweep_dask import pickling
+from psweep_dask.hpc import jobscript
+from psweep_dask.hpc.machine import Machine, read_machine
+from psweep_dask.hpc.machine_schema import MachineError
 from psweep_dask.layout import PsetFolder
-from psweep_dask.machine_keys import MachineError
-from psweep_dask.machines import Machine, read_machine
 from psweep_dask.params.pset import Pset
 from psweep_dask.templates import Template, TemplateError, gather, read, target_clash
 from psweep_dask.work import Work
@@ -87,7 +88,7 @@ class JobFiles:
         ------
         TemplateError
             If a placeholder stays without a value.
-        psweep_dask.jobscript.JobscriptError
+        psweep_dask.hpc.jobscript.JobscriptError
             If `array`, and a job script cannot be an element of one.
         """
         preview, _ = values_for(work, {}, 0, 40 * "0")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dask.utils import parse_bytes
 
-from psweep_dask import slurm
-from psweep_dask.machine_keys import CLUSTERS, MachineError
-from psweep_dask.machines import Machine
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.machine import Machine
+from psweep_dask.hpc.machine_schema import CLUSTERS, MachineError
 from psweep_dask.supply import Resources, slots_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psweep_dask import jobscript, pickling, record
-from psweep_dask.jobscript import End
+from psweep_dask import pickling, record
+from psweep_dask.hpc import jobscript
+from psweep_dask.hpc.jobscript import End
 from psweep_dask.layout import PsetFolder
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.record import Record

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import database, frame, journal, provenance, slurm
+from psweep_dask import database, frame, journal, provenance
 from psweep_dask.early import early_blocks
 from psweep_dask.errors import PsweepError
+from psweep_dask.hpc import slurm
 from psweep_dask.journal import Replay
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.params.pset import UNFINISHED

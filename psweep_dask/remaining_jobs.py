@@ -15,9 +15,9 @@ from psweep_dask import asking, collecting, old_plans, past, study
 from psweep_dask.collecting import Collected
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import own_modules_by_value, pack_func
+from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.job_files import JobFiles
 from psweep_dask.layout import Layout
-from psweep_dask.machines import MACHINES_DIR
 from psweep_dask.old_plans import load_func
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study

@@ -14,8 +14,7 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
-from psweep_dask import job_options, slurm, warden
-from psweep_dask.allocation import Allocation, scheduler_host
+from psweep_dask import job_options, warden
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
 from psweep_dask.dashboard import dashboard_link, scheduler_settings
@@ -23,10 +22,12 @@ from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
 from psweep_dask.fleet_policy import FleetPolicy
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.allocation import Allocation, scheduler_host
+from psweep_dask.hpc.machine import Machine
+from psweep_dask.hpc.srun import Step
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
-from psweep_dask.machines import Machine
-from psweep_dask.step import Step
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
 from psweep_dask.wording import counted
@@ -75,7 +76,7 @@ def machine_workers(
 
     Raises
     ------
-    psweep_dask.machines.MachineError
+    psweep_dask.hpc.machine.MachineError
         If the cluster cannot be started as the machine describes it.
     """
     with temporary_credentials(context.folder) as credentials:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psweep_dask.jobscript import Directives, quoted
+from psweep_dask.hpc.jobscript import Directives, quoted
 
 _SUBMISSION = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
 

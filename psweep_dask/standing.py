@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from psweep_dask import slurm
-from psweep_dask.slurm import JobState
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.slurm import JobState
 from psweep_dask.submissions import SubmittedJob
 
 NOT_SUBMITTED = "not known to be submitted"

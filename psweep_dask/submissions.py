@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psweep_dask.atomic import replace_file
+from psweep_dask.hpc.jobscript import Directives, directives
 from psweep_dask.job_files import JobMachine
-from psweep_dask.jobscript import Directives, directives
 from psweep_dask.layout import Layout, PsetFolder
 from psweep_dask.params.pset import pset_id
 from psweep_dask.plan import Plan
@@ -61,7 +61,7 @@ class Submissions:
 
         Raises
         ------
-        psweep_dask.jobscript.JobscriptError
+        psweep_dask.hpc.jobscript.JobscriptError
             If it cannot be an element of an array.
         """
         if self._array:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
+from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.other_side import layouts_here, take_over
-from psweep_dask.remote_shell import host_of, remote_shell, shell_to
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
 """What never travels: locks, and what is being written."""
@@ -145,7 +145,7 @@ def pull(
     >>> ps.pull("-o ProxyCommand=true")
     Traceback (most recent call last):
         ...
-    psweep_dask.remote_shell.RemoteError: '-o ProxyCommand=true' cannot be a host: ...
+    psweep_dask.hpc.ssh.RemoteError: '-o ProxyCommand=true' cannot be a host: ...
     """
     show_log_lines()
     folder = _folder(calc_dir)

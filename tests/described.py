@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psweep_dask.machines import MACHINES_DIR, read_machine
+from psweep_dask.hpc.machine import MACHINES_DIR, read_machine
 
 MINIMAL = """
 cluster: slurm

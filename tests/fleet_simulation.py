@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psweep_dask.fleet_policy import GIVE_UP, LONGEST_PAUSE, FleetPolicy, Orders, Present, WorkerJob
-from psweep_dask.slurm import JobState
+from psweep_dask.hpc.slurm import JobState
 
 BEGINNING = 1000.0
 REMEMBERED = 300.0  # seconds for which the queue knows a job that has ended

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from recorded import command
 
-from psweep_dask import allocation
-from psweep_dask.allocation import AllocationError, inside, scheduler_host
-from psweep_dask.slurm import MIB, WORKER_MARK
+from psweep_dask.hpc import allocation
+from psweep_dask.hpc.allocation import AllocationError, inside, scheduler_host
+from psweep_dask.hpc.slurm import MIB, WORKER_MARK
 
 
 def environment(folder, text, told=None):

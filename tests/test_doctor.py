@@ -7,7 +7,7 @@ import time
 import pytest
 
 from psweep_dask.doctor import PACKAGES, compare, look_around
-from psweep_dask.machine_keys import MachineError
+from psweep_dask.hpc.machine_schema import MachineError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import yaml
 from recorded import command
 
 from psweep_dask.driver_job import DriverJobError, driver_job
-from psweep_dask.machine_keys import MachineError
+from psweep_dask.hpc.machine_schema import MachineError
 
 
 def write_machine(folder, name="big", cluster="slurm", **jobqueue):

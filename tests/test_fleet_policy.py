@@ -17,7 +17,7 @@ from psweep_dask.fleet_policy import (
     Present,
     WorkerJob,
 )
-from psweep_dask.slurm import JobState
+from psweep_dask.hpc.slurm import JobState
 
 PENDING, RUNNING, FAILED = JobState("PENDING"), JobState("RUNNING"), JobState("FAILED")
 BUSY, IDLE, DRAINED = Present(), Present(idle=True), Present(leaving=True)

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from offline import machine, write
 
+from psweep_dask.hpc.jobscript import JobscriptError
+from psweep_dask.hpc.machine import read_machine
+from psweep_dask.hpc.machine_schema import MachineError
 from psweep_dask.job_files import own_jobscript, read_job_files, values_for
-from psweep_dask.jobscript import JobscriptError
 from psweep_dask.layout import PsetFolder
-from psweep_dask.machine_keys import MachineError
-from psweep_dask.machines import read_machine
 from psweep_dask.templates import TemplateError
 from psweep_dask.work import Work
 

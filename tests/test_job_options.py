@@ -17,8 +17,8 @@ from described import MINIMAL, argument, machine
 from recorded import command
 
 from psweep_dask import job_options
+from psweep_dask.hpc.machine_schema import MachineError
 from psweep_dask.job_options import job_script, options_of_jobs
-from psweep_dask.machine_keys import MachineError
 
 GOLDEN = Path(__file__).with_name("golden")
 

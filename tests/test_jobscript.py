@@ -12,7 +12,7 @@ import pytest
 from drivers import wait_until
 from offline import write
 
-from psweep_dask.jobscript import (
+from psweep_dask.hpc.jobscript import (
     JobscriptError,
     directives,
     interpreter,

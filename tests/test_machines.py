@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.machine_keys import CLUSTERS, MachineError
-from psweep_dask.machines import MACHINES_DIR, Machine, machine_names, read_machine
-from psweep_dask.slurm import walltime_seconds
+from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
+from psweep_dask.hpc.machine_schema import CLUSTERS, MachineError
+from psweep_dask.hpc.slurm import walltime_seconds
 
 DESIGN = """
 subcmd: sbatch                  # offline: submits jobscript
@@ -442,7 +442,7 @@ def test_any_text_is_a_time_or_none(text):
 
 def test_neither_distributed_nor_dask_jobqueue_is_imported():
     code = (
-        "import sys, psweep_dask.machines\n"
+        "import sys, psweep_dask.hpc.machine\n"
         "print(sorted({'distributed', 'dask_jobqueue'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -453,7 +453,7 @@ def test_each_kind_of_cluster_is_a_class_of_dask_jobqueue_with_a_section_of_its_
     # In a process of its own, since the import takes over SIGINT.
     code = (
         "import dask_jobqueue\n"
-        "from psweep_dask.machine_keys import CLUSTERS\n"
+        "from psweep_dask.hpc.machine_schema import CLUSTERS\n"
         "for name, cls in CLUSTERS.items():\n"
         "    assert getattr(dask_jobqueue, cls).job_cls.default_config_name() == name"
     )

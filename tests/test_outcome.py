@@ -6,7 +6,7 @@ import pytest
 from offline import write
 
 from psweep_dask import pickling, record
-from psweep_dask.jobscript import noting_its_end
+from psweep_dask.hpc.jobscript import noting_its_end
 from psweep_dask.layout import PsetFolder
 from psweep_dask.outcome import Outcome, read_outcome
 

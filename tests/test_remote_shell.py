@@ -4,7 +4,7 @@ import pytest
 from offline import machine, write
 
 import psweep_dask as ps
-from psweep_dask.remote_shell import host_of, remote_shell, shell_to
+from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 
 
 def test_the_host_is_what_the_machine_says_and_its_name_otherwise():

@@ -10,7 +10,7 @@ import pytest
 from drivers import wait_until
 from offline import HOSTILE, write
 
-from psweep_dask.jobscript import Directives
+from psweep_dask.hpc.jobscript import Directives
 from psweep_dask.run_script import Submission, array_script, run_script
 
 GOLDEN = Path(__file__).parent / "golden"

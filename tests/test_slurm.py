@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import command
 
-from psweep_dask import slurm
-from psweep_dask.slurm import JobState, inherited, parse_states
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.slurm import JobState, inherited, parse_states
 
 # Of squeue: id, state, reason, time that is left, time limit.
 ANSWER = """\

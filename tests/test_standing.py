@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from psweep_dask.slurm import JobState
+from psweep_dask.hpc.slurm import JobState
 from psweep_dask.standing import Queue, standing_of
 from psweep_dask.submissions import SubmittedJob
 

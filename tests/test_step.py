@@ -12,10 +12,10 @@ import time
 import pytest
 from recorded import command
 
-from psweep_dask import step as step_module
-from psweep_dask.allocation import Allocation, AllocationError
-from psweep_dask.slurm import MIB, WORKER_MARK
-from psweep_dask.step import Step, srun_command, step_environment
+from psweep_dask.hpc import srun as srun_module
+from psweep_dask.hpc.allocation import Allocation, AllocationError
+from psweep_dask.hpc.slurm import MIB, WORKER_MARK
+from psweep_dask.hpc.srun import Step, srun_command, step_environment
 
 FOUR = Allocation("7", 2, 4, 1, 1024 * MIB, True)
 
@@ -57,7 +57,7 @@ def test_options_of_the_drivers_own_step_do_not_reach_the_step_of_the_workers():
 
 
 def test_threads_are_the_cpus_of_a_task_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.setattr(step_module, "_THREADS_GIVEN", frozenset({"MKL_NUM_THREADS"}))
+    monkeypatch.setattr(srun_module, "_THREADS_GIVEN", frozenset({"MKL_NUM_THREADS"}))
     allocated = Allocation("7", 1, 2, 4, None, True)
     environ = {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}
     made = step_environment(allocated, {}, environ)
@@ -131,7 +131,7 @@ def test_a_step_that_does_not_end_is_ended(start, tmp_path):
 
 
 def test_a_step_that_ignores_sigterm_is_killed(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(step_module, "_TERM_PATIENCE", 0.1)
+    monkeypatch.setattr(srun_module, "_TERM_PATIENCE", 0.1)
     step = start(f"trap '' TERM; touch {tmp_path}/there; exec sleep 60")
     wait_for(tmp_path / "there")
     assert step.close(patience=0.1) == -signal.SIGKILL

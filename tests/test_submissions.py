@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from offline import machine, write
 
+from psweep_dask.hpc.jobscript import JobscriptError
 from psweep_dask.job_files import read_job_files
-from psweep_dask.jobscript import JobscriptError
 from psweep_dask.layout import Layout
 from psweep_dask.params.pset import pset_id
 from psweep_dask.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.remote_shell import RemoteError
+from psweep_dask.hpc.ssh import RemoteError
 from psweep_dask.transfer import TransferError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.slurm import WORKER_MARK
+from psweep_dask.hpc.slurm import WORKER_MARK
 
 _WHOLE_JOB_STEPS = {"4294967290", "4294967291"}  # salloc's interactive step, a batch script
 _ASK_TIMEOUT = 10.0  # seconds; scontrol answers in 0.01 unless the controller is in trouble

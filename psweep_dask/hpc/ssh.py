@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.machines import MACHINES_DIR, read_machine
+from psweep_dask.hpc.machine import MACHINES_DIR, read_machine
 
 
 class RemoteError(PsweepError):
@@ -25,7 +25,7 @@ def host_of(machine: str) -> str:
 
     Raises
     ------
-    psweep_dask.machine_keys.MachineError
+    psweep_dask.hpc.machine_schema.MachineError
         If there is no such machine among those that there are.
     """
     if not Path(MACHINES_DIR).is_dir():

@@ -16,7 +16,7 @@ from typing import Any
 from dask.utils import parse_bytes, parse_timedelta
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.slurm import UNLIMITED, walltime_seconds
+from psweep_dask.hpc.slurm import UNLIMITED, walltime_seconds
 
 CLUSTERS: Mapping[str, str] = {
     "slurm": "SLURMCluster",

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from psweep_dask.allocation import Allocation, AllocationError
-from psweep_dask.slurm import WORKER_MARK, worker_memory
+from psweep_dask.hpc.allocation import Allocation, AllocationError
+from psweep_dask.hpc.slurm import WORKER_MARK, worker_memory
 
 _TERM_PATIENCE = 10.0  # seconds; srun takes 0.1 to 3 to kill its tasks
 _TAIL = 4096  # bytes of the log that are read

@@ -10,7 +10,13 @@ from typing import Any
 import dask.config
 import yaml
 
-from psweep_dask.machine_keys import CLUSTER_NAMES, MachineError, check_info, did_you_mean, given
+from psweep_dask.hpc.machine_schema import (
+    CLUSTER_NAMES,
+    MachineError,
+    check_info,
+    did_you_mean,
+    given,
+)
 from psweep_dask.strict_yaml import StrictLoader
 
 MACHINES_DIR = "templates/machines"

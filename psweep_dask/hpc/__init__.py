@@ -1,0 +1,1 @@
+"""What is known of batch systems and other machines: SLURM, allocations, job scripts, ssh."""
