@@ -8,15 +8,10 @@ from .batch import prep_batch as prep_batch
 from .checking import check_calc_dir as check_calc_dir
 from .collecting import collect as collect
 from .conduct import PsetFailedError as PsetFailedError
-from .database import df_read as df_read
-from .database import df_write as df_write
 from .editing import delete as delete
 from .editing import df_update as df_update
 from .errors import PsweepError as PsweepError
 from .exporting import export as export
-from .frame import df_filter_conds as df_filter_conds
-from .frame import df_print as df_print
-from .frame import df_to_json as df_to_json
 from .giving_back import df_extract_params as df_extract_params
 from .giving_back import df_extract_row as df_extract_row
 from .giving_back import to_params as to_params
@@ -48,6 +43,11 @@ from .resuming import resume as resume
 from .retrying import reproduce as reproduce
 from .retrying import retry as retry
 from .run_report import status as status
+from .storage.database import df_read as df_read
+from .storage.database import df_write as df_write
+from .storage.frame import df_filter_conds as df_filter_conds
+from .storage.frame import df_print as df_print
+from .storage.frame import df_to_json as df_to_json
 from .sweep import run as run
 from .sweep import run_local as run_local
 from .transfer import pull as pull

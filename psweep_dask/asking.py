@@ -8,13 +8,14 @@ from contextlib import suppress
 
 import pandas as pd
 
-from psweep_dask import database, frame, journal, selecting
-from psweep_dask.layout import Layout
+from psweep_dask import selecting
 from psweep_dask.past import (
     past_runs,
     study_in,
 )
 from psweep_dask.recovery import damage, left_by
+from psweep_dask.storage import database, frame, journal
+from psweep_dask.storage.layout import Layout
 
 log = logging.getLogger("psweep_dask")
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import asking, frame, notebook
+from psweep_dask import asking, notebook
 from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
+from psweep_dask.storage import frame
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 

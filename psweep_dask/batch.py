@@ -14,10 +14,10 @@ from psweep_dask import collecting, provenance, study
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import func_name, func_source, import_paths, own_modules_by_value, pack_func
 from psweep_dask.hpc.machine import MACHINES_DIR
-from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.preparing import Preparation
+from psweep_dask.storage.layout import Layout
 from psweep_dask.study import Request, Run, layout_of
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted

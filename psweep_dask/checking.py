@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import asking, database, journal, recovery
-from psweep_dask.layout import PRIVATE_PREFIX, Layout
+from psweep_dask import asking, recovery
 from psweep_dask.params.pset import pset_id
 from psweep_dask.past import UUID, PastRun, all_runs, past_runs, study_in
+from psweep_dask.storage import database, journal
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def show(pset: str, calc_dir: str) -> None:
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import asking, selecting
-    from psweep_dask.layout import Layout
+    from psweep_dask.storage.layout import Layout
 
     row = selecting.by_name(asking.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
@@ -196,7 +196,7 @@ def db2json(file: Path, orient: str) -> None:
     \b
     psweep-db2json calc/database.pk | jq -r '.[]|[._time_utc,.study]|@tsv'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.frame import df_to_json
+    from psweep_dask.storage.frame import df_to_json
 
     click.echo(df_to_json(_read(file), orient=orient))
 
@@ -226,7 +226,7 @@ def db2table(
 
 
 def _read(file: Path) -> pd.DataFrame:
-    from psweep_dask.database import df_read
+    from psweep_dask.storage.database import df_read
 
     try:
         return df_read(file)

@@ -12,18 +12,19 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import asking, database, frame, past, recovery, transfer, waiting_rows
+from psweep_dask import asking, past, recovery, transfer
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
-from psweep_dask.layout import Layout
 from psweep_dask.options import OptionError, Options
 from psweep_dask.outcome import Outcome, judged, read_outcome
 from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.past import PastRun, check_study, past_runs
 from psweep_dask.provenance import now
-from psweep_dask.record import Record, RecordError
 from psweep_dask.standing import BUSY, Queue, Standing, ask_queue, standing_of
+from psweep_dask.storage import database, frame, pending_rows
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.record import Record, RecordError
 from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted
 
@@ -211,7 +212,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
-            df = frame.in_order(waiting_rows.complete(df, changes))
+            df = frame.in_order(pending_rows.complete(df, changes))
             collected.df = database.replace(layout.database_path, df)
     for one in offline.values():
         _note_end(one, collected.df)

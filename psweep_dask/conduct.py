@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from psweep_dask import pickling, registering
+from psweep_dask import registering
 from psweep_dask.early import seqs_in, seqs_of
 from psweep_dask.errors import PsweepError
-from psweep_dask.journal import JournalError
 from psweep_dask.options import Options
 from psweep_dask.past import resume_call
 from psweep_dask.progress import Progress
 from psweep_dask.provenance import now
 from psweep_dask.stopping import Stopper
+from psweep_dask.storage import pickling
+from psweep_dask.storage.journal import JournalError
 from psweep_dask.study import Run, StudyError
 from psweep_dask.watched import Watched
 from psweep_dask.wording import counted

@@ -7,7 +7,7 @@ import shutil
 import pandas as pd
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 
 
 class BackupError(PsweepError):

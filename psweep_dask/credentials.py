@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distributed import Security
 
-from psweep_dask.layout import PRIVATE_PREFIX
+from psweep_dask.storage.layout import PRIVATE_PREFIX
 
 
 @dataclass(frozen=True)

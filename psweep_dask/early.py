@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from psweep_dask import pickling, record
 from psweep_dask.atomic import replace_file
 from psweep_dask.glimpse import glimpse_of
-from psweep_dask.layout import Layout
-from psweep_dask.record import Block, Record
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.record import Block, Record
 from psweep_dask.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
@@ -103,7 +103,7 @@ def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
 
     Raises
     ------
-    psweep_dask.record.RecordError
+    psweep_dask.storage.record.RecordError
         If a result in it cannot be restored in this process.
     """
     for result in map(read_early, early_paths(folder)):

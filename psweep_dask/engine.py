@@ -12,10 +12,10 @@ from pathlib import Path
 from psweep_dask.blame import Charge, Judge
 from psweep_dask.early import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.executors import Executor, ExecutorError, Loss, Slice
-from psweep_dask.plan import Plan
 from psweep_dask.runner import Interrupt
 from psweep_dask.slices import TARGET_BUDGET, Slicer
 from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.storage.plan import Plan
 from psweep_dask.task import Load
 from psweep_dask.work import SliceResult, Work
 

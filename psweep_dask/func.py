@@ -14,8 +14,8 @@ from typing import Any
 
 import cloudpickle
 
-from psweep_dask import pickling
 from psweep_dask.errors import PsweepError
+from psweep_dask.storage import pickling
 from psweep_dask.work import Func
 
 LONGEST_SOURCE = 100_000

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psweep_dask.params.pset import RESERVED_FIELDS
-from psweep_dask.record import Record
+from psweep_dask.storage.record import Record
 
 BINS_PER_DECADE = 5
 """Of the histogram of runtimes, whose bins are equally wide on a logarithmic scale."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import columns, database, recovery
+from psweep_dask import recovery
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
 from psweep_dask.merging import add_rows, copy_folders
 from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
+from psweep_dask.storage import columns, database
+from psweep_dask.storage.layout import Layout
 
 log = logging.getLogger("psweep_dask")
 

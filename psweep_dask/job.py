@@ -17,12 +17,13 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Any
 
-from psweep_dask import note, pickling, record, runner, watch
+from psweep_dask import note, runner, watch
 from psweep_dask.atomic import replace_file
 from psweep_dask.blame import Judge
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout, PsetFolder
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.task import Load, run_slice
 from psweep_dask.watch import Watch, kill_with_children
 from psweep_dask.work import SliceResult, Work, WorkError

@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import asking, database, frame, plan, recovery
+from psweep_dask import asking, recovery
 from psweep_dask.atomic import replace_file
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
 from psweep_dask.past import all_runs, check_study, past_runs, write_info
+from psweep_dask.storage import database, frame, plan
+from psweep_dask.storage.layout import Layout
 
 log = logging.getLogger("psweep_dask")
 

@@ -8,12 +8,13 @@ import sys
 
 import pandas as pd
 
-from psweep_dask import database, plan, recovery
+from psweep_dask import recovery
 from psweep_dask.errors import PsweepError
-from psweep_dask.layout import Layout
 from psweep_dask.params.pset import Pset
 from psweep_dask.past import PastRun, past_runs
-from psweep_dask.plan import Plan
+from psweep_dask.storage import database, plan
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.plan import Plan
 from psweep_dask.work import Func, Work
 
 log = logging.getLogger("psweep_dask")

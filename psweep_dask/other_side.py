@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import database, frame, waiting_rows
-from psweep_dask.layout import Layout
 from psweep_dask.params.pset import OUR_FIELDS, UNFINISHED
 from psweep_dask.past import all_runs
-from psweep_dask.record import Record
+from psweep_dask.storage import database, frame, pending_rows
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.record import Record
 
 log = logging.getLogger("psweep_dask")
 
@@ -80,7 +80,7 @@ def merged_with(df: pd.DataFrame, theirs: pd.DataFrame, done: Collection[str]) -
     merged = df
     if len(df):
         changes = _changes(df, theirs)
-        merged = waiting_rows.complete(df, changes) if changes else df
+        merged = pending_rows.complete(df, changes) if changes else df
     known = set(df["_pset_id"]) if len(df) else set[str]()
     rows = theirs[~theirs["_pset_id"].isin(known) & ~theirs["_run_id"].isin(done)]
     return frame.append(merged, rows) if len(rows) else merged

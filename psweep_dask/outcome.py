@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psweep_dask import pickling, record
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.jobscript import End
-from psweep_dask.layout import PsetFolder
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
-from psweep_dask.record import Record
 from psweep_dask.standing import ENDED, PENDING, RUNNING, Standing
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.layout import PsetFolder
+from psweep_dask.storage.record import Record
 
 TAIL = 15
 """Lines of a job's output that a row quotes."""
@@ -58,7 +58,7 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> Outcome:
     ------
     OSError
         If something in there cannot be read.
-    psweep_dask.record.RecordError
+    psweep_dask.storage.record.RecordError
         If a record holds what cannot be restored here.
     """
     names = _names(folder.path)

@@ -11,7 +11,7 @@ from itertools import count, zip_longest
 from typing import Any
 
 from psweep_dask.glimpse import Slow, bin_edge, slowest_of
-from psweep_dask.record import Record
+from psweep_dask.storage.record import Record
 from psweep_dask.wording import duration, shown_rate
 from psweep_dask.work import Failure, SliceResult
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from psweep_dask import pickling, record
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.job_files import JobFiles, values_for
 from psweep_dask.options import Options
 from psweep_dask.progress import Progress
-from psweep_dask.record import Record
 from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.record import Record
 from psweep_dask.study import Run
 from psweep_dask.submissions import Submissions
 from psweep_dask.wording import shown_commands

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import database, frame, journal, provenance
+from psweep_dask import provenance
 from psweep_dask.early import early_blocks
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
-from psweep_dask.journal import Replay
-from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.past import (
     PastRun,
@@ -24,7 +22,10 @@ from psweep_dask.past import (
     resume_call,
     write_info,
 )
-from psweep_dask.record import RecordError
+from psweep_dask.storage import database, frame, journal
+from psweep_dask.storage.journal import Replay
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.storage.record import RecordError
 
 log = logging.getLogger("psweep_dask")
 
@@ -64,7 +65,7 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    psweep_dask.record.RecordError
+    psweep_dask.storage.record.RecordError
         If a result in it cannot be restored in this process.
     """
     layout, run_id = past.layout, past.run_id

@@ -17,12 +17,12 @@ from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import own_modules_by_value, pack_func
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.job_files import JobFiles
-from psweep_dask.layout import Layout
 from psweep_dask.old_plans import load_func
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study
-from psweep_dask.plan import Plan
 from psweep_dask.preparing import Preparation
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.plan import Plan
 from psweep_dask.submissions import forget
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted

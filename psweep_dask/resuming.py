@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import asking, collecting, plan, study
+from psweep_dask import asking, collecting, study
 from psweep_dask.atomic import replace_file
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.func import import_paths, pack_func
-from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, take_up, to_resume
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study
-from psweep_dask.pickling import as_in_this_script, dumps
-from psweep_dask.plan import Plan
 from psweep_dask.stopping import Stop
+from psweep_dask.storage import plan
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.pickling import as_in_this_script, dumps
+from psweep_dask.storage.plan import Plan
 from psweep_dask.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import

@@ -14,11 +14,11 @@ import pandas as pd
 
 from psweep_dask import asking, past
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.layout import Layout
 from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
-from psweep_dask.pickling import as_in_this_script
-from psweep_dask.plan import FAILED
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.pickling import as_in_this_script
+from psweep_dask.storage.plan import FAILED
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.work import Func
 

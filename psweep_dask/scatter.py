@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 
 from psweep_dask.colours import BLUE, PALETTE
 from psweep_dask.page_style import QUIET, at_ease
-from psweep_dask.record import Record
+from psweep_dask.storage.record import Record
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,17 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import copies, database, frame, past, plan, provenance, recovery
+from psweep_dask import copies, past, provenance, recovery
 from psweep_dask.atomic import replace_file, sync_dir
-from psweep_dask.database import PassedFrame
 from psweep_dask.errors import PsweepError
-from psweep_dask.journal import Journal, MemoryJournal
-from psweep_dask.layout import Layout, LayoutError
 from psweep_dask.options import Options
 from psweep_dask.params.pset import Pset
 from psweep_dask.past import PastRun
-from psweep_dask.plan import Plan
+from psweep_dask.storage import database, frame, plan
+from psweep_dask.storage.database import PassedFrame
+from psweep_dask.storage.journal import Journal, MemoryJournal
+from psweep_dask.storage.layout import Layout, LayoutError
+from psweep_dask.storage.plan import Plan
 
 log = logging.getLogger("psweep_dask")
 
@@ -205,7 +206,7 @@ def begin(layout: Layout, request: Request) -> Run:
 
     Raises
     ------
-    psweep_dask.database.DatabaseError
+    psweep_dask.storage.database.DatabaseError
         If the database is damaged.
     psweep_dask.copies.BackupError
         If there is a backup of this state of the study already.

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from psweep_dask import pickling, record
 from psweep_dask.early import early_path, kept_when_late
 from psweep_dask.glimpse import glimpse_of
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
-from psweep_dask.record import Record
 from psweep_dask.runner import Interrupt, Runner
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.record import Record
 from psweep_dask.work import SliceResult
 
 MAX_SLICE_BYTES = 4 * 2**20

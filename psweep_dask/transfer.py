@@ -15,8 +15,8 @@ from pathlib import Path
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
-from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.other_side import layouts_here, take_over
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
 """What never travels: locks, and what is being written."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from psweep_dask.record import Record
+from psweep_dask.storage.record import Record
 
 if TYPE_CHECKING:
     from distributed import Scheduler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from psweep_dask.params.pset import check_params
-from psweep_dask.record import HEADER, Packed, dumps, unpack
+from psweep_dask.storage.record import HEADER, Packed, dumps, unpack
 from psweep_dask.task import Load, run_slice
 from psweep_dask.work import Work
 

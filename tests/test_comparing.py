@@ -11,7 +11,7 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.comparing import CompareError, differences, find_run
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 
 COMMAND = str(Path(sys.executable).with_name("psweep-dask"))
 

@@ -10,7 +10,7 @@ from distributed import Client, LocalCluster
 
 from psweep_dask.config import as_environment
 from psweep_dask.credentials import temporary_credentials
-from psweep_dask.layout import PRIVATE_PREFIX
+from psweep_dask.storage.layout import PRIVATE_PREFIX
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.database import (
+from psweep_dask.storage.database import (
     DatabaseError,
     PassedFrame,
     check,

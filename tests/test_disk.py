@@ -14,7 +14,7 @@ from drivers import start, wait_for_journal
 from offline import write, write_study
 
 import psweep_dask as ps
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 
 
 def large(pset):

@@ -15,8 +15,8 @@ from drivers import wait_until
 import psweep_dask as ps
 from psweep_dask import early
 from psweep_dask.early import early_blocks, early_paths, read_early, seqs_of
-from psweep_dask.layout import Layout
 from psweep_dask.run_state import run_states
+from psweep_dask.storage.layout import Layout
 from psweep_dask.work import SliceResult
 
 SCRIPT = """

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.frame import (
+from psweep_dask.storage.frame import (
     FrameError,
     append,
     df_filter_conds,
@@ -21,7 +21,7 @@ from psweep_dask.frame import (
     from_blocks,
     in_order,
 )
-from psweep_dask.record import HEADER, pack, unpack
+from psweep_dask.storage.record import HEADER, pack, unpack
 
 
 def frame_of(*records):

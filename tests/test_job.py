@@ -16,8 +16,8 @@ from drivers import wait_until
 from offline import folders, machine, write
 
 import psweep_dask as ps
-from psweep_dask import record
-from psweep_dask.layout import PsetFolder
+from psweep_dask.storage import record
+from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.work import Work, WorkError
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.journal import Journal, JournalError, MemoryJournal, replay
-from psweep_dask.record import pack
+from psweep_dask.storage.journal import Journal, JournalError, MemoryJournal, replay
+from psweep_dask.storage.record import pack
 
 FRAMES = [pack([{"a": number}, {"a": -number}]) for number in range(5)]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from psweep_dask.atomic import replace_file
-from psweep_dask.layout import Layout, LayoutError
+from psweep_dask.storage.layout import Layout, LayoutError
 
 
 def test_paths_of_a_study(study_folder):

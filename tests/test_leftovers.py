@@ -8,8 +8,8 @@ import pytest
 from recorded import command
 
 from psweep_dask import recovery
-from psweep_dask.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.past import PastRun
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 

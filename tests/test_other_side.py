@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from psweep_dask import database
-from psweep_dask.layout import Layout
 from psweep_dask.other_side import merged_with, take_over
+from psweep_dask.storage import database
+from psweep_dask.storage.layout import Layout
 
 
 def rows(*given):

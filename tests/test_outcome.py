@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from offline import write
 
-from psweep_dask import pickling, record
 from psweep_dask.hpc.jobscript import noting_its_end
-from psweep_dask.layout import PsetFolder
 from psweep_dask.outcome import Outcome, read_outcome
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.layout import PsetFolder
 
 FOLDER = PsetFolder(Path("calc/p"))
 BEGUN = 1_700_000_000

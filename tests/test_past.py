@@ -11,7 +11,7 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask import past
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 
 
 def func(pset):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import pickling
+from psweep_dask.storage import pickling
 
 
 def outer(pset):

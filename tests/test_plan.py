@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 
 from psweep_dask.params.pset import check_params
-from psweep_dask.plan import PSETS_PER_PICKLE, Plan, PlanError, dump, load, next_seqs, without_dups
+from psweep_dask.storage.plan import (
+    PSETS_PER_PICKLE,
+    Plan,
+    PlanError,
+    dump,
+    load,
+    next_seqs,
+    without_dups,
+)
 
 
 def plan_of(psets):

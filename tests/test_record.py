@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.record import HEADER, RecordError, pack, read_frames, to_frame, unpack
+from psweep_dask.storage.record import HEADER, RecordError, pack, read_frames, to_frame, unpack
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
 RECORDS = st.lists(

@@ -8,8 +8,9 @@ import pytest
 from drivers import calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
-from psweep_dask import database, past
-from psweep_dask.layout import Layout
+from psweep_dask import past
+from psweep_dask.storage import database
+from psweep_dask.storage.layout import Layout
 
 
 def double(pset):
@@ -100,7 +101,7 @@ def test_a_file_left_by_a_kill_while_the_database_was_written_is_removed(dead):
 
 def test_a_journal_that_cannot_be_restored_here_waits_and_blocks_nobody(dead, caplog):
     (one,) = past.past_runs(dead)
-    from psweep_dask.record import to_frame
+    from psweep_dask.storage.record import to_frame
 
     with one.journal_path.open("ab") as stream:
         stream.write(to_frame(b"cno_such_module\nthing\n."))

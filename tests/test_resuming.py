@@ -14,8 +14,8 @@ from drivers import SCRIPT, calls, start, wait_for_journal, wait_until
 
 import psweep_dask as ps
 from psweep_dask import past
-from psweep_dask.layout import Layout
 from psweep_dask.params.pset import pset_id
+from psweep_dask.storage.layout import Layout
 
 
 def double(pset):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 
 
 def double(pset):

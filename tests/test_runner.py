@@ -12,11 +12,12 @@ import pytest
 from running import RUN_ID, only_record, records, run
 
 import psweep_dask as ps
-from psweep_dask import pickling, runner
-from psweep_dask.frame import from_blocks
+from psweep_dask import runner
 from psweep_dask.params.pset import pset_id
-from psweep_dask.record import HEADER, unpack
 from psweep_dask.runner import Runner
+from psweep_dask.storage import pickling
+from psweep_dask.storage.frame import from_blocks
+from psweep_dask.storage.record import HEADER, unpack
 from psweep_dask.work import Work
 
 

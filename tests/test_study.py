@@ -7,11 +7,12 @@ import json
 import pandas as pd
 import pytest
 
-from psweep_dask import copies, journal, plan, study
-from psweep_dask.database import df_write, read_or_empty
-from psweep_dask.layout import Layout
+from psweep_dask import copies, study
 from psweep_dask.params.pset import check_params
-from psweep_dask.record import pack
+from psweep_dask.storage import journal, plan
+from psweep_dask.storage.database import df_write, read_or_empty
+from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.record import pack
 from psweep_dask.study import Request
 
 

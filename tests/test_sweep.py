@@ -22,7 +22,8 @@ import pytest
 from distributed import Client, LocalCluster, default_client
 
 import psweep_dask as ps
-from psweep_dask import database, journal, local_cluster, plan
+from psweep_dask import local_cluster
+from psweep_dask.storage import database, journal, plan
 from psweep_dask.work import Work
 
 PARAMS = ps.pgrid(ps.plist("a", [1, 2, 3]), ps.plist("b", [77, 88]))

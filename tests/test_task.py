@@ -10,7 +10,7 @@ import pandas as pd
 from running import RUN_ID, load_of, only_record, records, run
 
 from psweep_dask import task
-from psweep_dask.pickling import dumps
+from psweep_dask.storage.pickling import dumps
 from psweep_dask.task import run_slice
 from psweep_dask.work import Work
 

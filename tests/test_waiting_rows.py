@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from psweep_dask.waiting_rows import complete, without_waiting
+from psweep_dask.storage.pending_rows import complete, without_waiting
 
 
 def database(**columns):

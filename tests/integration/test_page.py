@@ -18,8 +18,8 @@ import pytest
 from drivers import wait_until
 from playwright.sync_api import expect, sync_playwright
 
-from psweep_dask import journal
-from psweep_dask.frame import from_blocks
+from psweep_dask.storage import journal
+from psweep_dask.storage.frame import from_blocks
 
 SCRIPT = """
 import time

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from psweep_dask import columns, frame, pickling
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
+from psweep_dask.storage import columns, frame, pickling
 
 log = logging.getLogger("psweep_dask")
 
@@ -224,7 +224,7 @@ def check(df: pd.DataFrame, name: str) -> None:
     >>> check(pd.DataFrame({"_run_seq": ["first"]}), "calc/database.pk")
     Traceback (most recent call last):
         ...
-    psweep_dask.database.DatabaseError: calc/database.pk: _run_seq holds 'first'; ...
+    psweep_dask.storage.database.DatabaseError: calc/database.pk: _run_seq holds 'first'; ...
     """
     if df.columns.nlevels > 1 or not df.columns.is_unique:
         doubled = list(df.columns[df.columns.duplicated()]) or list(df.columns)

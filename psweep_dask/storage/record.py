@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.pickling import dumps, load_row
+from psweep_dask.storage.pickling import dumps, load_row
 
 Record = dict[str, Any]
 Block = tuple[tuple[str, ...], list[list[Any]]]

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from psweep_dask import record
 from psweep_dask.errors import PsweepError
-from psweep_dask.record import Block
+from psweep_dask.storage import record
+from psweep_dask.storage.record import Block
 
 SYNC_INTERVAL = 1.0
 """Seconds between two fsyncs: what a power cut can take. A killed driver loses nothing."""
@@ -36,7 +36,7 @@ class Journal:
     Examples
     --------
     >>> import tempfile
-    >>> from psweep_dask.record import pack
+    >>> from psweep_dask.storage.record import pack
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "journal")
     ...     with Journal(path) as journal:
@@ -128,7 +128,7 @@ class MemoryJournal:
 
     Examples
     --------
-    >>> from psweep_dask.record import pack
+    >>> from psweep_dask.storage.record import pack
     >>> journal = MemoryJournal()
     >>> journal.append(pack([{"a": 1}]))
     >>> list(journal.replay())
@@ -172,7 +172,7 @@ class Replay:
 
     Raises
     ------
-    psweep_dask.record.RecordError
+    psweep_dask.storage.record.RecordError
         If a good frame holds an object that cannot be restored in this process.
     """
 

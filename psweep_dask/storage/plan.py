@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from psweep_dask import pickling, record
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
+from psweep_dask.storage import pickling, record
 
 FAILED = frozenset({"error", "timeout", "killed", "lost", "simulated"})
 """Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""

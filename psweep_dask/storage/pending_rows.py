@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask.columns import MISSING, ColumnOrder, column
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
-from psweep_dask.record import Packed, Record
+from psweep_dask.storage.columns import MISSING, ColumnOrder, column
+from psweep_dask.storage.record import Packed, Record
 
 _IN_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
 

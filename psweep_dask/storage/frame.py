@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask import waiting_rows
-from psweep_dask.columns import MISSING, ColumnOrder, column, text_in_python
 from psweep_dask.errors import PsweepError
-from psweep_dask.record import Block
 from psweep_dask.selecting import check_df
+from psweep_dask.storage import pending_rows
+from psweep_dask.storage.columns import MISSING, ColumnOrder, column, text_in_python
+from psweep_dask.storage.record import Block
 
 
 class FrameError(PsweepError):
@@ -28,7 +28,7 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
     Parameters
     ----------
     blocks : iterable of tuple
-        Names and columns, as `psweep_dask.record.unpack` gives them. Blocks may differ in their
+        Names and columns, as `psweep_dask.storage.record.unpack` gives them. Blocks may differ in their
         names; gaps are filled as pandas does.
 
     Returns
@@ -111,7 +111,7 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     if new.empty:
         return in_order(old)
     if "_pset_id" in old.columns:
-        old, new = waiting_rows.without_waiting(old, new)
+        old, new = pending_rows.without_waiting(old, new)
         known = new["_pset_id"].isin(old["_pset_id"])
         new = new[~known] if known.any() else new
     if old.empty and not len(old.columns):

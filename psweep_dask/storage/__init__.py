@@ -1,0 +1,1 @@
+"""What is on disk: paths, the journal, the plan, the database."""
