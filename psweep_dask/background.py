@@ -18,7 +18,7 @@ from psweep_dask.options import Options
 from psweep_dask.stopping import Stop
 from psweep_dask.storage import frame
 from psweep_dask.sweeping import Sweeping
-from psweep_dask.work import Func
+from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client

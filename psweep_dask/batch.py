@@ -12,7 +12,6 @@ import pandas as pd
 
 from psweep_dask import collecting, provenance, study
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.func import func_name, func_source, import_paths, own_modules_by_value, pack_func
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
@@ -21,7 +20,14 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.study import Request, Run, layout_of
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
-from psweep_dask.work import Func, Work
+from psweep_dask.worker.func import (
+    func_name,
+    func_source,
+    import_paths,
+    own_modules_by_value,
+    pack_func,
+)
+from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 
@@ -73,7 +79,7 @@ def prep_batch(
         First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
     func : callable, optional
         What the jobs run: takes a pset and returns a dict, as for `run`. It is packed once, and
-        the job script calls it by ``python -m psweep_dask.task``; a machine without a job script
+        the job script calls it by ``python -m psweep_dask.worker.task``; a machine without a job script
         gets one that is made of what it says for live runs.
     template_mode : {'dollar', 'jinja'}, optional
         The language of the templates: ``$name`` and ``${name}``, where ``$$`` is a dollar, or

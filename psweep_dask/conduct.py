@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from psweep_dask import registering
-from psweep_dask.early import seqs_in, seqs_of
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import Options
 from psweep_dask.past import resume_call
@@ -24,7 +23,8 @@ from psweep_dask.storage.journal import JournalError
 from psweep_dask.study import Run, StudyError
 from psweep_dask.watched import Watched
 from psweep_dask.wording import counted
-from psweep_dask.work import Failure, Work
+from psweep_dask.worker.partial import seqs_in, seqs_of
+from psweep_dask.worker.work import Failure, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters import Where

@@ -15,8 +15,8 @@ from psweep_dask import warden
 from psweep_dask.dashboard import dashboard_link
 from psweep_dask.executors import ExecutorError, Loss, Slice, digest
 from psweep_dask.supply import Resources, Supply
-from psweep_dask.task import run_slice
-from psweep_dask.work import SliceResult
+from psweep_dask.worker.task import run_slice
+from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 
@@ -40,7 +40,7 @@ class DaskExecutor:
     ----------
     client : Client
     work : bytes
-        A pickled `psweep_dask.work.Work`.
+        A pickled `psweep_dask.worker.work.Work`.
     name : str
         Name of func: the dashboard groups the tasks under it.
     supply : Supply

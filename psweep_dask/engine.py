@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from psweep_dask.blame import Charge, Judge
-from psweep_dask.early import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.executors import Executor, ExecutorError, Loss, Slice
-from psweep_dask.runner import Interrupt
 from psweep_dask.slices import TARGET_BUDGET, Slicer
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.storage.plan import Plan
-from psweep_dask.task import Load
-from psweep_dask.work import SliceResult, Work
+from psweep_dask.worker.failures import Charge, Judge
+from psweep_dask.worker.partial import early_path, early_paths, forget_early, read_early, seqs_of
+from psweep_dask.worker.runner import Interrupt
+from psweep_dask.worker.task import Load
+from psweep_dask.worker.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from psweep_dask.blame import Cut, Death
 from psweep_dask.errors import PsweepError
 from psweep_dask.stopping import Stop, Stopper
-from psweep_dask.task import run_slice
-from psweep_dask.work import SliceResult
+from psweep_dask.worker.failures import Cut, Death
+from psweep_dask.worker.task import run_slice
+from psweep_dask.worker.work import SliceResult
 
 
 class ExecutorError(PsweepError):
@@ -97,7 +97,7 @@ class InlineExecutor:
     Parameters
     ----------
     work : bytes
-        A pickled `psweep_dask.work.Work`.
+        A pickled `psweep_dask.worker.work.Work`.
     stopper : Stopper
     """
 

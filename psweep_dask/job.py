@@ -1,6 +1,6 @@
 """One pset as a batch job: func runs in a process that is watched, and its record stays.
 
-A job runs ``python -m psweep_dask.task`` in the folder of its pset. The record is left there, for
+A job runs ``python -m psweep_dask.worker.task`` in the folder of its pset. The record is left there, for
 `psweep_dask.collect`. A job that is ended from outside leaves none: that costs no attempt.
 """
 
@@ -17,16 +17,16 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Any
 
-from psweep_dask import note, runner, watch
 from psweep_dask.atomic import replace_file
-from psweep_dask.blame import Judge
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import Layout, PsetFolder
-from psweep_dask.task import Load, run_slice
-from psweep_dask.watch import Watch, kill_with_children
-from psweep_dask.work import SliceResult, Work, WorkError
+from psweep_dask.worker import activity, monitor, runner
+from psweep_dask.worker.failures import Judge
+from psweep_dask.worker.monitor import Watch, kill_with_children
+from psweep_dask.worker.task import Load, run_slice
+from psweep_dask.worker.work import SliceResult, Work, WorkError
 
 LEFT = 128 + signal.SIGTERM
 """Exit code of a job that was asked to leave before its pset was through."""
@@ -72,9 +72,9 @@ def run_job(path: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what ``python -m psweep_dask.task [FOLDER]`` is asked for."""
+    """Run what ``python -m psweep_dask.worker.task [FOLDER]`` is asked for."""
     if len(arguments) > 1:
-        print("usage: python -m psweep_dask.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
+        print("usage: python -m psweep_dask.worker.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
         return 2
     try:
         return run_job(Path(*arguments))
@@ -132,7 +132,7 @@ def _run(work: Work, given: Pset) -> SliceResult | None:
         if result is not None and not result.again:
             return result
         if result is None:
-            death = watch.death({**found, "exitcode": exitcode})
+            death = monitor.death({**found, "exitcode": exitcode})
             charge = judge.verdict([seq], death).charge
             if charge is None:
                 return None
@@ -166,7 +166,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
             its_watch = Watch(process.pid or 0, WATCHER)
             while process.exitcode is None:
                 its_watch.look()
-                process.join(watch.INTERVAL)
+                process.join(monitor.INTERVAL)
         except BaseException:
             kill_with_children(process.pid or 0)
             raise
@@ -182,7 +182,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
 def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the parent ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    own = note.create(note.note_path(WATCHER, os.getpid()))
+    own = activity.create(activity.note_path(WATCHER, os.getpid()))
     own.catch_traces()
     runner.own_note = own
     result = run_slice(work, "", packed, budget=0.0)

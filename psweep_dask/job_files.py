@@ -20,14 +20,14 @@ from psweep_dask.params.pset import Pset
 from psweep_dask.storage import pickling
 from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.templates import Template, TemplateError, gather, read, target_clash
-from psweep_dask.work import Work
+from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
 
 LONGEST_NAME = 200
 """Bytes in the name of a machine, to which file names add some."""
 
-RUN_A_PSET = "-m psweep_dask.task"
+RUN_A_PSET = "-m psweep_dask.worker.task"
 """What a job script gives to Python so that func is called."""
 
 

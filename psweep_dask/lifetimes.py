@@ -19,9 +19,9 @@ from distributed.deploy import SpecCluster
 from distributed.scheduler import WorkerState
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask.blame import Cut
 from psweep_dask.supply import Resources, slots_of, total_slots
 from psweep_dask.warden import KEY_MARK
+from psweep_dask.worker.failures import Cut
 
 INTERVAL = 0.25
 """Seconds between two looks at the workers."""

@@ -26,8 +26,8 @@ from psweep_dask.config import cluster_settings
 from psweep_dask.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
-from psweep_dask.watch import kill_with_children
 from psweep_dask.wording import counted
+from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
 

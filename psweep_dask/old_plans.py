@@ -15,7 +15,7 @@ from psweep_dask.past import PastRun, past_runs
 from psweep_dask.storage import database, plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
-from psweep_dask.work import Func, Work
+from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 

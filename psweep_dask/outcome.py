@@ -157,7 +157,7 @@ def _of_template(folder: PsetFolder, end: End, result: dict[str, Any] | str | No
 def _without_record(folder: PsetFolder, end: End) -> Record:
     text = _why(folder, end)
     if end.exit_code == 0:
-        text += f"\nDoes it run 'python -m psweep_dask.task' in {str(folder.path)!r}?"
+        text += f"\nDoes it run 'python -m psweep_dask.worker.task' in {str(folder.path)!r}?"
     return {"_status": "lost", "_exc_txt": text.replace("\n", " without a record\n", 1)}
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from itertools import count, zip_longest
 from typing import Any
 
-from psweep_dask.glimpse import Slow, bin_edge, slowest_of
 from psweep_dask.storage.record import Record
 from psweep_dask.wording import duration, shown_rate
-from psweep_dask.work import Failure, SliceResult
+from psweep_dask.worker.summary import Slow, bin_edge, slowest_of
+from psweep_dask.worker.work import Failure, SliceResult
 
 KINDS = 50
 """Failures of so many kinds are kept,"""

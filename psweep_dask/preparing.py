@@ -21,7 +21,7 @@ from psweep_dask.storage.record import Record
 from psweep_dask.study import Run
 from psweep_dask.submissions import Submissions
 from psweep_dask.wording import shown_commands
-from psweep_dask.work import SliceResult, Work, our_fields
+from psweep_dask.worker.work import SliceResult, Work, our_fields
 
 log = logging.getLogger("psweep_dask")
 

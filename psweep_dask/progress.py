@@ -15,7 +15,7 @@ from psweep_dask.dask_log import show_log_lines
 from psweep_dask.overview import Overview
 from psweep_dask.storage import frame, record
 from psweep_dask.wording import short_text
-from psweep_dask.work import SliceResult
+from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 

@@ -14,7 +14,6 @@ from filelock import BaseFileLock
 from psweep_dask import asking, collecting, old_plans, past, study
 from psweep_dask.collecting import Collected
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.func import own_modules_by_value, pack_func
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.job_files import JobFiles
 from psweep_dask.old_plans import load_func
@@ -26,7 +25,8 @@ from psweep_dask.storage.plan import Plan
 from psweep_dask.submissions import forget
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
-from psweep_dask.work import Work
+from psweep_dask.worker.func import own_modules_by_value, pack_func
+from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
 

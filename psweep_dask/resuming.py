@@ -16,7 +16,6 @@ from psweep_dask import asking, collecting, study
 from psweep_dask.atomic import replace_file
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.func import import_paths, pack_func
 from psweep_dask.old_plans import RevisitError, load_func, take_up, to_resume
 from psweep_dask.options import Options
 from psweep_dask.past import PastRun, check_study
@@ -25,7 +24,8 @@ from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script, dumps
 from psweep_dask.storage.plan import Plan
-from psweep_dask.work import Func, Work
+from psweep_dask.worker.func import import_paths, pack_func
+from psweep_dask.worker.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client

@@ -20,7 +20,7 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import FAILED
 from psweep_dask.sweeping import Sweeping
-from psweep_dask.work import Func
+from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client

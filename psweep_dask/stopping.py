@@ -15,8 +15,8 @@ from typing import Any
 
 from psweep_dask.atomic import replace_file
 from psweep_dask.past import all_runs, check_study
-from psweep_dask.runner import Interrupt
 from psweep_dask.storage.layout import Layout
+from psweep_dask.worker.runner import Interrupt
 
 INTERVAL = 1.0
 """Seconds between two looks for a request of another process."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from distributed import Client
 
-from psweep_dask.blame import Cut
 from psweep_dask.executors import ExecutorError
+from psweep_dask.worker.failures import Cut
 
 log = logging.getLogger("psweep_dask")
 

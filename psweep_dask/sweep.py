@@ -18,7 +18,7 @@ from psweep_dask.params.pset import check_params
 from psweep_dask.past import PastRun
 from psweep_dask.study import layout_of
 from psweep_dask.sweeping import Sweeping
-from psweep_dask.work import Func
+from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client

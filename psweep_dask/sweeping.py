@@ -12,11 +12,11 @@ import pandas as pd
 from psweep_dask import provenance, relay, study
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import Request, Run, layout_of
-from psweep_dask.work import Func, Work
+from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
+from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 

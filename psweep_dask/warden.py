@@ -24,9 +24,9 @@ from distributed.comm import get_address_host_port
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask import note, runner, watch
-from psweep_dask.blame import Death
-from psweep_dask.watch import Watch, kill_with_children
+from psweep_dask.worker import activity, monitor, runner
+from psweep_dask.worker.failures import Death
+from psweep_dask.worker.monitor import Watch, kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
@@ -67,7 +67,7 @@ def deaths(client: Client) -> dict[str, Death]:
         for _, event in client.get_events(MEMORY_KILLS) or ()
     }
     return {
-        event["worker"]: watch.death(event, kills.get((event["worker"], event["pid"])))
+        event["worker"]: monitor.death(event, kills.get((event["worker"], event["pid"])))
         for _, event in client.get_events(DEATHS) or ()
     }
 
@@ -100,8 +100,8 @@ class Guard(WorkerPlugin):
             # One that func sends to its own process would end the event loop of the worker.
             signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            path = note.note_path(str(worker.nanny), os.getpid())
-            self._note = note.create(path, worker.address)
+            path = activity.note_path(str(worker.nanny), os.getpid())
+            self._note = activity.create(path, worker.address)
         except OSError as err:
             log.warning("timeout= and the search for killed psets do not work here: %s", err)
             return
@@ -140,7 +140,7 @@ class Warden(NannyPlugin):
         """Begin to look at the worker now and then."""
         self._watched: _Watched | None = None
         self._look(nanny)
-        callback = PeriodicCallback(partial(self._look, nanny), watch.INTERVAL * 1000)
+        callback = PeriodicCallback(partial(self._look, nanny), monitor.INTERVAL * 1000)
         nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
         callback.start()
         if self._ends_with_driver:
@@ -189,7 +189,7 @@ class Judiciary(SchedulerPlugin):
 
 class _Watched(NamedTuple):
     process: AsyncProcess
-    watch: Watch
+    monitor: Watch
 
 
 def _begin_to_watch(nanny: Nanny) -> _Watched | None:

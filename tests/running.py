@@ -6,8 +6,8 @@ import os
 
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.record import HEADER, Packed, dumps, unpack
-from psweep_dask.task import Load, run_slice
-from psweep_dask.work import Work
+from psweep_dask.worker.task import Load, run_slice
+from psweep_dask.worker.work import Work
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from psweep_dask.blame import (
+from psweep_dask.worker.failures import (
     ALONE_AFTER,
     LOSSES,
     SUSPICIONS,

@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from psweep_dask.capture import redirected
+from psweep_dask.worker.capture import redirected
 
 
 def captured(action):

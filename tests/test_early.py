@@ -13,11 +13,11 @@ from pathlib import Path
 from drivers import wait_until
 
 import psweep_dask as ps
-from psweep_dask import early
-from psweep_dask.early import early_blocks, early_paths, read_early, seqs_of
 from psweep_dask.run_state import run_states
 from psweep_dask.storage.layout import Layout
-from psweep_dask.work import SliceResult
+from psweep_dask.worker import partial
+from psweep_dask.worker.partial import early_blocks, early_paths, read_early, seqs_of
+from psweep_dask.worker.work import SliceResult
 
 SCRIPT = """
 import sys
@@ -128,7 +128,7 @@ def test_slices_that_end_when_they_should_write_no_file(study_folder):
 
 
 def keeper(records, path):
-    return early._Keeper(SliceResult(), records, path)
+    return partial._Keeper(SliceResult(), records, path)
 
 
 ROWS = [{"_pset_seq": 1, "_status": "ok", "y": [2], "_pset_runtime": 0.1, "_time_utc": 0}]

@@ -11,13 +11,13 @@ from distributed import Client, LocalCluster
 from running import load_of
 
 from psweep_dask import warden
-from psweep_dask.blame import Running
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss, Slice
 from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.storage.record import HEADER, dumps, unpack
 from psweep_dask.supply import AnyWorkers
-from psweep_dask.work import Work
+from psweep_dask.worker.failures import Running
+from psweep_dask.worker.work import Work
 
 
 @pytest.fixture(scope="module")

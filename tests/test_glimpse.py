@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from psweep_dask.glimpse import COLUMNS, ROWS, SLOWEST, TEXT, bin_edge, glimpse_of
+from psweep_dask.worker.summary import COLUMNS, ROWS, SLOWEST, TEXT, bin_edge, glimpse_of
 
 
 def records(count, /, **values):

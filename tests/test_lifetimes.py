@@ -12,10 +12,10 @@ from drivers import wait_until
 from inprocess import InProcess
 
 from psweep_dask import lifetimes
-from psweep_dask.blame import Cut
 from psweep_dask.executors import ExecutorError
 from psweep_dask.lifetimes import LATE, MARGIN, JobLife, Lifetimes
 from psweep_dask.warden import KEY_MARK
+from psweep_dask.worker.failures import Cut
 
 
 class Jobs(InProcess):

@@ -12,8 +12,8 @@ import uuid
 
 import pytest
 
-from psweep_dask import note
-from psweep_dask.note import Note, func_stack
+from psweep_dask.worker import activity
+from psweep_dask.worker.activity import Note, func_stack
 
 RUN = uuid.UUID("bb32aade-6ac9-4ac2-9019-3093c5f00965")
 
@@ -47,7 +47,7 @@ def writer(study_folder, path, how):
 
 def test_a_note_outlives_a_segfault_with_the_place_of_it(study_folder, path):
     with writer(study_folder, path, "time.sleep(0.5); ctypes.string_at(0)") as process:
-        taken = note.take_over(path)
+        taken = activity.take_over(path)
         assert process.wait() == -signal.SIGSEGV
     (entry,) = taken.entries()
     assert (entry.run_id, entry.pset_seq) == (str(RUN), 42)
@@ -59,8 +59,8 @@ def test_a_note_outlives_a_segfault_with_the_place_of_it(study_folder, path):
 
 def test_a_process_that_holds_the_gil_tells_where_it_is(study_folder, path):
     with writer(study_folder, path, "ctypes.PyDLL(None).sleep(60)") as process:
-        taken = note.take_over(path)
-        os.kill(process.pid, note.TRACE_SIGNAL)
+        taken = activity.take_over(path)
+        os.kill(process.pid, activity.TRACE_SIGNAL)
         deadline = time.monotonic() + 10
         while "in func" not in taken.trace():
             assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ def test_a_process_that_holds_the_gil_tells_where_it_is(study_folder, path):
 
 
 def test_each_thread_has_its_own_entry(path):
-    own = note.create(path)
+    own = activity.create(path)
     own.begin(RUN.bytes, 1)
     thread = threading.Thread(target=own.begin, args=(RUN.bytes, 2))
     thread.start()
@@ -80,18 +80,18 @@ def test_each_thread_has_its_own_entry(path):
 
 
 def test_many_threads_do_not_write_beyond_the_note(path):
-    own = note.create(path)
+    own = activity.create(path)
     for seq in range(300):
         thread = threading.Thread(target=own.begin, args=(RUN.bytes, seq))
         thread.start()
         thread.join()
-    assert path.stat().st_size == note.NOTE_SIZE
+    assert path.stat().st_size == activity.NOTE_SIZE
     assert len(own.entries()) < 102
 
 
 def test_closing_on_purpose_is_told(path):
-    own = note.create(path, "tls://127.0.0.1:1234")
-    taken = note.take_over(path)
+    own = activity.create(path, "tls://127.0.0.1:1234")
+    taken = activity.take_over(path)
     assert not taken.closing
     own.close_on_purpose()
     assert taken.closing
@@ -99,26 +99,28 @@ def test_closing_on_purpose_is_told(path):
 
 
 def test_there_is_no_note_before_it_is_written(path):
-    assert note.take_over(path) is None
+    assert activity.take_over(path) is None
     path.parent.mkdir()
     path.touch()
-    assert note.take_over(path) is None
+    assert activity.take_over(path) is None
 
 
 def test_only_its_owner_can_read_a_note(path):
-    note.create(path)
+    activity.create(path)
     assert path.parent.stat().st_mode & 0o077 == 0
     assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_note_of_an_old_process_with_the_same_pid_is_replaced(path):
-    old = note.create(path)
+    old = activity.create(path)
     old.begin(RUN.bytes, 1)
-    assert note.create(path).entries() == []
+    assert activity.create(path).entries() == []
 
 
 def test_processes_under_different_watchers_have_different_notes():
-    paths = {note.note_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)}
+    paths = {
+        activity.note_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)
+    }
     assert len(paths) == 4
 
 
@@ -137,7 +139,7 @@ def test_the_stack_of_func_is_cut_out_of_all_threads():
 
 
 def test_a_note_is_let_go_with_its_last_user(path):
-    own = note.create(path)
+    own = activity.create(path)
     assert isinstance(own, Note)
     descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     own.close()

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from psweep_dask.glimpse import glimpse_of
 from psweep_dask.overview import KINDS, OF_A_KIND, ROWS, Overview
-from psweep_dask.work import Failure, SliceResult
+from psweep_dask.worker.summary import glimpse_of
+from psweep_dask.worker.work import Failure, SliceResult
 
 
 class Clock:

@@ -10,7 +10,7 @@ from terminal import shown_in_terminal
 import psweep_dask as ps
 from psweep_dask import progress as progress_module
 from psweep_dask.progress import Progress
-from psweep_dask.work import Failure, SliceResult
+from psweep_dask.worker.work import Failure, SliceResult
 
 
 def result_of(ok=0, **failures):

@@ -12,13 +12,13 @@ import pytest
 from running import RUN_ID, only_record, records, run
 
 import psweep_dask as ps
-from psweep_dask import runner
 from psweep_dask.params.pset import pset_id
-from psweep_dask.runner import Runner
 from psweep_dask.storage import pickling
 from psweep_dask.storage.frame import from_blocks
 from psweep_dask.storage.record import HEADER, unpack
-from psweep_dask.work import Work
+from psweep_dask.worker import runner
+from psweep_dask.worker.runner import Runner
+from psweep_dask.worker.work import Work
 
 
 def test_a_record_has_the_pset_the_reserved_fields_and_the_result():

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from psweep_dask import stopping
-from psweep_dask.runner import Interrupt
 from psweep_dask.stopping import Stop, Stopper, request_by_file
+from psweep_dask.worker.runner import Interrupt
 
 
 @pytest.mark.parametrize(

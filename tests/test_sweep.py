@@ -24,7 +24,7 @@ from distributed import Client, LocalCluster, default_client
 import psweep_dask as ps
 from psweep_dask import local_cluster
 from psweep_dask.storage import database, journal, plan
-from psweep_dask.work import Work
+from psweep_dask.worker.work import Work
 
 PARAMS = ps.pgrid(ps.plist("a", [1, 2, 3]), ps.plist("b", [77, 88]))
 SEED_COLUMNS = [

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from running import RUN_ID, load_of, only_record, records, run
 
-from psweep_dask import task
 from psweep_dask.storage.pickling import dumps
-from psweep_dask.task import run_slice
-from psweep_dask.work import Work
+from psweep_dask.worker import task
+from psweep_dask.worker.task import run_slice
+from psweep_dask.worker.work import Work
 
 
 def raising(error):

@@ -7,8 +7,8 @@ import time
 import psutil
 from drivers import wait_until
 
-from psweep_dask import watch
-from psweep_dask.watch import Watch, kill_with_children
+from psweep_dask.worker import monitor
+from psweep_dask.worker.monitor import Watch, kill_with_children
 
 KEEPS_A_NOTE = """
 import os, sys, time, uuid
@@ -42,7 +42,7 @@ def test_what_is_over_its_time_is_ended_and_named():
             time.sleep(0.05)
         assert 0.1 < time.monotonic() - begun < 30
     found = its_watch.autopsy()
-    death = watch.death({**found, "host": "n1", "exitcode": process.returncode})
+    death = monitor.death({**found, "host": "n1", "exitcode": process.returncode})
     assert (death.worker, death.condemned.pset_seq, death.exitcode) == ("tcp://here", 3, -9)
 
 

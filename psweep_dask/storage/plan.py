@@ -147,7 +147,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
     ----------
     plan : Plan
     work : bytes
-        The pickled `psweep_dask.work.Work`, func included.
+        The pickled `psweep_dask.worker.work.Work`, func included.
     stream : binary file
 
     Raises

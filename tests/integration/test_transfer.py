@@ -179,7 +179,11 @@ def test_pull_deletes_nothing_and_makes_nothing_older(there):
 @pytest.fixture
 def both_sides(there, monkeypatch):
     """A study that has gone on over there: pset 1, prepared here, is done, and there is a run."""
-    write(machine("cluster", host="labhost", jobscript="#!/bin/sh\npython -m psweep_dask.task\n"))
+    write(
+        machine(
+            "cluster", host="labhost", jobscript="#!/bin/sh\npython -m psweep_dask.worker.task\n"
+        )
+    )
     ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": 2 * pset["a"]})
     command("psweep-push", "cluster")
     with monkeypatch.context() as patched:

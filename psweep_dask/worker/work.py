@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.glimpse import Glimpse, glimpse_of
 from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.storage import record
 from psweep_dask.storage.record import Record
+from psweep_dask.worker.summary import Glimpse, glimpse_of
 
 Func = Callable[[Pset], dict[str, Any]]
 

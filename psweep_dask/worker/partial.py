@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from psweep_dask.atomic import replace_file
-from psweep_dask.glimpse import glimpse_of
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Record
-from psweep_dask.work import SliceResult, Work
+from psweep_dask.worker.summary import glimpse_of
+from psweep_dask.worker.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 
-from psweep_dask import note, runner
-from psweep_dask.blame import Death, Running
-from psweep_dask.note import Entry, Note
+from psweep_dask.worker import activity, runner
+from psweep_dask.worker.activity import Entry, Note
+from psweep_dask.worker.failures import Death, Running
 
 INTERVAL = 0.2
 """Seconds between two looks at a process: how late a timeout may be."""
@@ -27,12 +27,12 @@ class Watch:
     pid : int
         Of the process.
     watcher : str
-        The name by which process and watcher find the note, see `psweep_dask.note.note_path`.
+        The name by which process and watcher find the note, see `psweep_dask.worker.activity.note_path`.
     """
 
     def __init__(self, pid: int, watcher: str) -> None:
         self.pid = pid
-        self._path = note.note_path(watcher, pid)
+        self._path = activity.note_path(watcher, pid)
         self._note: Note | None = None
         self._condemned: Entry | None = None
         self._ended = False
@@ -40,7 +40,7 @@ class Watch:
     def look(self) -> None:
         """Ask who is late for a traceback, and end it the next time."""
         if self._note is None:
-            self._note = note.take_over(self._path)
+            self._note = activity.take_over(self._path)
         if self._note is None:
             return
         now = time.monotonic()
@@ -51,12 +51,12 @@ class Watch:
         elif late:
             self._condemned = late[0]
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, note.TRACE_SIGNAL)
+                os.kill(self.pid, activity.TRACE_SIGNAL)
 
     def autopsy(self) -> dict[str, Any]:
         """Tell what the process was doing when it ended, as plain data: it may have to travel."""
         found: dict[str, Any] = {"closing": False, "running": [], "condemned": None, "stack": ""}
-        its_note = self._note or note.take_over(self._path)
+        its_note = self._note or activity.take_over(self._path)
         if its_note is None:
             return found
         now = time.monotonic()
@@ -67,7 +67,7 @@ class Watch:
         found["running"] = [_told(entry, now) for entry in entries]
         if self._ended and self._condemned is not None:
             found["condemned"] = _told(self._condemned, now)
-        found["stack"] = note.func_stack(its_note.trace(), runner.__file__)
+        found["stack"] = activity.func_stack(its_note.trace(), runner.__file__)
         its_note.close()
         return found
 

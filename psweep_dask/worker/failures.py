@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from psweep_dask.params.pset import Pset
 from psweep_dask.wording import short
-from psweep_dask.work import Failure, SliceResult, Work, our_fields, result_of
+from psweep_dask.worker.work import Failure, SliceResult, Work, our_fields, result_of
 
 SUSPICIONS = 3
 """So many deaths are one too many for a pset that each time was one of several suspects."""

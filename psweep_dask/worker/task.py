@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from psweep_dask.early import early_path, kept_when_late
-from psweep_dask.glimpse import glimpse_of
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
-from psweep_dask.runner import Interrupt, Runner
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
-from psweep_dask.work import SliceResult
+from psweep_dask.worker.partial import early_path, kept_when_late
+from psweep_dask.worker.runner import Interrupt, Runner
+from psweep_dask.worker.summary import glimpse_of
+from psweep_dask.worker.work import SliceResult
 
 MAX_SLICE_BYTES = 4 * 2**20
 """A slice ends when its results pass this size: the driver holds a few slices in memory."""
@@ -66,7 +66,7 @@ def run_slice(
     Parameters
     ----------
     work : bytes
-        A pickled `psweep_dask.work.Work`.
+        A pickled `psweep_dask.worker.work.Work`.
     digest : str
         Names `work`, so that a worker unpacks it once.
     packed : bytes

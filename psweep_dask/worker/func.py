@@ -16,7 +16,7 @@ import cloudpickle
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import pickling
-from psweep_dask.work import Func
+from psweep_dask.worker.work import Func
 
 LONGEST_SOURCE = 100_000
 """So many characters of the source of func are kept."""

@@ -1,0 +1,1 @@
+"""What happens in a worker process: a slice of psets goes in, a frame of the journal comes out."""
