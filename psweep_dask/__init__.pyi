@@ -1,23 +1,16 @@
 """The public names and their modules, for type checkers and for lazy_loader."""
 
-from .asking import load as load
-from .asking import query as query
 from .background import Sweep as Sweep
 from .background import submit as submit
 from .batch import prep_batch as prep_batch
-from .checking import check_calc_dir as check_calc_dir
 from .collecting import collect as collect
 from .conduct import PsetFailedError as PsetFailedError
-from .editing import delete as delete
-from .editing import df_update as df_update
 from .errors import PsweepError as PsweepError
 from .exporting import export as export
 from .giving_back import df_extract_params as df_extract_params
 from .giving_back import df_extract_row as df_extract_row
 from .giving_back import to_params as to_params
-from .importing import import_psweep as import_psweep
 from .labelled import to_xarray as to_xarray
-from .merging import merge_studies as merge_studies
 from .params.filters import conditional as conditional
 from .params.filters import missing as missing
 from .params.filters import where as where
@@ -48,6 +41,13 @@ from .storage.database import df_write as df_write
 from .storage.frame import df_filter_conds as df_filter_conds
 from .storage.frame import df_print as df_print
 from .storage.frame import df_to_json as df_to_json
+from .study.check import check_calc_dir as check_calc_dir
+from .study.edit import delete as delete
+from .study.edit import df_update as df_update
+from .study.import_psweep import import_psweep as import_psweep
+from .study.load import load as load
+from .study.load import query as query
+from .study.merge import merge_studies as merge_studies
 from .sweep import run as run
 from .sweep import run_local as run_local
 from .transfer import pull as pull

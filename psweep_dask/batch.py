@@ -10,14 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import collecting, provenance, study
+from psweep_dask import collecting
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.preparing import Preparation
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study import Request, Run, layout_of
+from psweep_dask.study import provenance
+from psweep_dask.study import run as run_module
+from psweep_dask.study.run import Request, Run, layout_of
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
 from psweep_dask.worker.func import (
@@ -154,7 +156,7 @@ def prep_batch(
                 "offline": {"func": func is not None, "template_mode": template_mode},
             },
         )
-        run = study.begin(layout_of(options), request)
+        run = run_module.begin(layout_of(options), request)
         if len(run.plan) < len(psets):
             known = len(psets) - len(run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))

@@ -24,9 +24,10 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import asking, exporting
+    from psweep_dask import exporting
+    from psweep_dask.study import load as load_module
 
-    df = chosen(asking.load(calc_dir), where)
+    df = chosen(load_module.load(calc_dir), where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
     exporting.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
@@ -60,9 +61,10 @@ def plot(
     \b
     psweep-dask plot a result calc --by b --log xy -o result.png
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import asking, plotting
+    from psweep_dask import plotting
+    from psweep_dask.study import load as load_module
 
-    df = chosen(asking.load(calc_dir), where)
+    df = chosen(load_module.load(calc_dir), where)
     number = plotting.plot(df, x, y, output, by=by, log=log or "")
     click.echo(f"{number:,} of {len(df):,} rows in {output}")
 
@@ -79,9 +81,9 @@ def check(calc_dir: str, fix: bool) -> None:
     psweep-dask check calc
     psweep-dask check calc --fix
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import checking
+    from psweep_dask.study import check as check_module
 
-    found = checking.findings(calc_dir)
+    found = check_module.findings(calc_dir)
     open_ones = 0
     for one in found:
         click.echo(f"{one.what}:")

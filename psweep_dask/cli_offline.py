@@ -18,7 +18,7 @@ def init(folder: Path) -> None:
     \b
     psweep-dask init mystudy
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import skeleton
+    from psweep_dask.study import skeleton
 
     for path in skeleton.create(folder):
         click.echo(path)

@@ -51,9 +51,9 @@ def table(
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask import asking
+    from psweep_dask.study import load as load_module
 
-    df = chosen(asking.load(calc_dir), where)
+    df = chosen(load_module.load(calc_dir), where)
     check_columns(columns, df)
     ours = [name for name in df.columns if str(name).startswith("_")]
     names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
@@ -74,10 +74,11 @@ def show(pset: str, calc_dir: str) -> None:
     psweep-dask show 149 calc
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import asking, selecting
+    from psweep_dask import selecting
     from psweep_dask.storage.layout import Layout
+    from psweep_dask.study import load as load_module
 
-    row = selecting.by_name(asking.load(calc_dir), pset)
+    row = selecting.by_name(load_module.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -116,9 +117,9 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
     \b
     psweep-dask tail calc --where '_status != "ok"'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import past
+    from psweep_dask.study import runs
 
-    layout = past.study_in(calc_dir)
+    layout = runs.study_in(calc_dir)
     shown: set[str] | None = None
     for df in _growing(layout):
         first = df.iloc[max(0, len(df) - last) :]
@@ -130,13 +131,14 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
 
 def _growing(layout: Any) -> Iterator[pd.DataFrame]:
     """Give the rows there are so far, as they came, until all runs have ended."""
-    from psweep_dask import asking, past
     from psweep_dask.params.pset import UNFINISHED
+    from psweep_dask.study import load as load_module
+    from psweep_dask.study import runs
 
     while True:
         begun_at = time.monotonic()
-        alive = any(one.is_alive() for one in past.past_runs(layout))
-        df = asking.load_from(layout)
+        alive = any(one.is_alive() for one in runs.past_runs(layout))
+        df = load_module.load_from(layout)
         if len(df):
             df = df[~df["_status"].isin(UNFINISHED)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")

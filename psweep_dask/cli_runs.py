@@ -61,11 +61,12 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import asking, retrying, selecting
+    from psweep_dask import retrying, selecting
+    from psweep_dask.study import load as load_module
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = selecting.by_name(asking.load(calc_dir), pset)["_pset_id"]
+    pset_id = selecting.by_name(load_module.load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(retrying.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
@@ -79,7 +80,7 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     \b
     psweep-dask stop calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import stopping
+    from psweep_dask.study import stopping
 
     asked = stopping.request_stop(calc_dir, run_id or "", now=now)
     for one in asked:
@@ -99,11 +100,11 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --watch
     psweep-dask status calc --json | jq '.[-1].counts'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import past
     from psweep_dask.run_report import shown
     from psweep_dask.run_state import run_states
+    from psweep_dask.study import runs as runs_module
 
-    layout = past.study_in(calc_dir)
+    layout = runs_module.study_in(calc_dir)
     while True:
         states = run_states(layout)
         if watch and not as_json:
@@ -125,9 +126,9 @@ def runs(calc_dir: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask import past
+    from psweep_dask.study import runs as runs_module
 
-    layout = past.study_in(calc_dir)
+    layout = runs_module.study_in(calc_dir)
     table = [
         (
             one.run_id[:8],
@@ -139,7 +140,7 @@ def runs(calc_dir: str) -> None:
             _commit(one.info.get("git")),
             "running" if one.is_alive() else one.ending,
         )
-        for one in past.all_runs(layout)
+        for one in runs_module.all_runs(layout)
     ]
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
@@ -163,10 +164,11 @@ def diff(run: str, other: str, calc_dir: str) -> None:
     \b
     psweep-dask diff 0 1
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import comparing, past
+    from psweep_dask.study import diff as diff_module
+    from psweep_dask.study import runs as runs_module
 
-    found = [comparing.find_run(past.study_in(calc_dir), one) for one in (run, other)]
-    lines = list(comparing.differences(*found))
+    found = [diff_module.find_run(runs_module.study_in(calc_dir), one) for one in (run, other)]
+    lines = list(diff_module.differences(*found))
     click.echo("\n".join(lines or ["nothing that is known differed"]))
 
 

@@ -12,19 +12,21 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import asking, past, recovery, transfer
+from psweep_dask import transfer
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.options import OptionError, Options
 from psweep_dask.outcome import Outcome, judged, read_outcome
 from psweep_dask.params.pset import UNFINISHED
-from psweep_dask.past import PastRun, check_study, past_runs
-from psweep_dask.provenance import now
 from psweep_dask.standing import BUSY, Queue, Standing, ask_queue, standing_of
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record, RecordError
+from psweep_dask.study import load as load_module
+from psweep_dask.study import recovery, runs
+from psweep_dask.study.provenance import now
+from psweep_dask.study.runs import PastRun, check_study, past_runs
 from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted
 
@@ -185,7 +187,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     """
     offline = {one.run_id: one for one in past_runs(layout) if "offline" in one.info}
     if not offline:
-        return Collected(asking.load_from(layout))
+        return Collected(load_module.load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)
@@ -278,4 +280,4 @@ def _note_end(offline: PastRun, df: pd.DataFrame) -> None:
     if complete and not statuses.isin(UNFINISHED).any():
         counts = {str(status): int(number) for status, number in statuses.value_counts().items()}
         done = {"ended": "done", "end": now(), "counts": {**counts, "left": 0}}
-        past.write_info(offline.layout, offline.info | done)
+        runs.write_info(offline.layout, offline.info | done)

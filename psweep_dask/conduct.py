@@ -14,13 +14,13 @@ import pandas as pd
 from psweep_dask import registering
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import Options
-from psweep_dask.past import resume_call
 from psweep_dask.progress import Progress
-from psweep_dask.provenance import now
-from psweep_dask.stopping import Stopper
 from psweep_dask.storage import pickling
 from psweep_dask.storage.journal import JournalError
-from psweep_dask.study import Run, StudyError
+from psweep_dask.study.provenance import now
+from psweep_dask.study.run import Run, StudyError
+from psweep_dask.study.runs import resume_call
+from psweep_dask.study.stopping import Stopper
 from psweep_dask.watched import Watched
 from psweep_dask.wording import counted
 from psweep_dask.worker.partial import seqs_in, seqs_of

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from psweep_dask.executors import Executor, ExecutorError, Loss, Slice
 from psweep_dask.slices import TARGET_BUDGET, Slicer
-from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.storage.plan import Plan
+from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.worker.failures import Charge, Judge
 from psweep_dask.worker.partial import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.worker.runner import Interrupt

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask.params.pset import OUR_FIELDS, UNFINISHED
-from psweep_dask.past import all_runs
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
+from psweep_dask.study.runs import all_runs
 
 log = logging.getLogger("psweep_dask")
 

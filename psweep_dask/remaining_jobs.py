@@ -11,17 +11,21 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import asking, collecting, old_plans, past, study
+from psweep_dask import collecting
 from psweep_dask.collecting import Collected
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.job_files import JobFiles
-from psweep_dask.old_plans import load_func
 from psweep_dask.options import Options
-from psweep_dask.past import PastRun, check_study
 from psweep_dask.preparing import Preparation
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
+from psweep_dask.study import load as load_module
+from psweep_dask.study import revisit
+from psweep_dask.study import run as run_module
+from psweep_dask.study import runs as runs_module
+from psweep_dask.study.revisit import load_func
+from psweep_dask.study.runs import PastRun, check_study
 from psweep_dask.submissions import forget
 from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
@@ -92,7 +96,7 @@ def prep_rest(
     templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collecting.collect_from(layout)
     with ExitStack() as stack:
-        runs = old_plans.to_resume(layout, run_id)
+        runs = revisit.to_resume(layout, run_id)
         found = [_left_of(before, collected, templates, stack) for before in runs]
         left = [one for one in found if one is not None]
         if not left:
@@ -100,10 +104,12 @@ def prep_rest(
         submissions = templates.submissions(left[0].files) if left else {}
         for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
-                run = study.reopen(past.with_info(one.before, one.info), one.plan, one.lock)
+                run = run_module.reopen(
+                    runs_module.with_info(one.before, one.info), one.plan, one.lock
+                )
                 forget(layout, one.plan, bool(one.work.func))
                 Preparation(run, one.work, one.files, options).go(submissions)
-    return asking.load_from(layout)
+    return load_module.load_from(layout)
 
 
 class _Left(NamedTuple):
@@ -129,7 +135,7 @@ def _left_of(
     if lock is None:
         log.info("run %s is left alone: its driver lives", before.run_id)
         return None
-    taken_up = old_plans.take_up(before)
+    taken_up = revisit.take_up(before)
     if taken_up is None:
         return None
     _, left, work = taken_up

@@ -28,7 +28,7 @@ from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.srun import Step
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
-from psweep_dask.stopping import Stop, Stopper
+from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
 from psweep_dask.wording import counted
 

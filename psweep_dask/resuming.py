@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import asking, collecting, study
+from psweep_dask import collecting
 from psweep_dask.atomic import replace_file
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.old_plans import RevisitError, load_func, take_up, to_resume
 from psweep_dask.options import Options
-from psweep_dask.past import PastRun, check_study
-from psweep_dask.stopping import Stop
 from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script, dumps
 from psweep_dask.storage.plan import Plan
+from psweep_dask.study import load as load_module
+from psweep_dask.study import run as run_module
+from psweep_dask.study.revisit import RevisitError, load_func, take_up, to_resume
+from psweep_dask.study.runs import PastRun, check_study
+from psweep_dask.study.stopping import Stop
 from psweep_dask.worker.func import import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -116,7 +118,7 @@ def resume(
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
-    return asking.load_from(layout)
+    return load_module.load_from(layout)
 
 
 def _busy(past: PastRun, number: int) -> str:
@@ -166,7 +168,7 @@ def _resume_taken(
         len(left),
         "the func that was passed" if "func" in changes else "the func of its plan",
     )
-    run = study.reopen(past, left, lock)
+    run = run_module.reopen(past, left, lock)
     if not len(left):
         run.finish("done", {"left": 0})
         return Stop.NO

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import asking, past
 from psweep_dask.dask_log import show_log_lines
-from psweep_dask.old_plans import RevisitError, load_func, planned_psets
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import FAILED
+from psweep_dask.study import load as load_module
+from psweep_dask.study import runs
+from psweep_dask.study.revisit import RevisitError, load_func, planned_psets
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.worker.work import Func
 
@@ -99,7 +100,7 @@ def retry(
     if not isinstance(kinds, Collection) or not kinds or not all(one in RETRIED for one in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = asking.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = load_module.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     failed = _latest_failed(df, kinds)
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
@@ -109,7 +110,7 @@ def retry(
     source = None
     if func is None:
         func = load_func(work, latest.run_id)
-        source = None if _is_imported(func) else past.source_of(layout, latest.run_id)
+        source = None if _is_imported(func) else runs.source_of(layout, latest.run_id)
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
     else:
         psets = as_in_this_script(psets)
@@ -171,7 +172,7 @@ def reproduce(
     True
     """
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = asking.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = load_module.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     ids = df.get("_pset_id", pd.Series(dtype=object)).astype(str)
     known = isinstance(pset_id, str) and pset_id != ""
     rows = df[ids.str.startswith(pset_id)] if known else df[:0]

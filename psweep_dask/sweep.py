@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import asking, relay
+from psweep_dask import relay
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
-from psweep_dask.past import PastRun
-from psweep_dask.study import layout_of
+from psweep_dask.study import load as load_module
+from psweep_dask.study.run import layout_of
+from psweep_dask.study.runs import PastRun
 from psweep_dask.sweeping import Sweeping
 from psweep_dask.worker.work import Func
 
@@ -224,7 +225,7 @@ def _run(
     else:
         show_log_lines()
         log.info("run %s is done already, by an earlier job", before.run_id)
-        df = asking.load_from(before.layout)
+        df = load_module.load_from(before.layout)
     relay.leave_if_terminated()
     return df
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import provenance, relay, study
+from psweep_dask import relay
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
-from psweep_dask.study import Request, Run, layout_of
+from psweep_dask.study import provenance
+from psweep_dask.study import run as run_module
+from psweep_dask.study.run import Request, Run, layout_of
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -80,7 +82,7 @@ class Sweeping:
                 **relay.mark(digests),
             },
         )
-        self.run = study.begin(layout_of(options), request)
+        self.run = run_module.begin(layout_of(options), request)
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from psweep_dask.job_files import JobFiles, read_job_files
 from psweep_dask.options import OptionError
-from psweep_dask.past import PastRun
+from psweep_dask.study.runs import PastRun
 from psweep_dask.submissions import Submissions
 from psweep_dask.templates import MODES
 

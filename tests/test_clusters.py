@@ -18,7 +18,7 @@ from drivers import wait_until
 import psweep_dask as ps
 from psweep_dask import clusters, local_cluster
 from psweep_dask.clusters import ClusterError, Needs, resolve
-from psweep_dask.stopping import Stopper
+from psweep_dask.study.stopping import Stopper
 
 
 def script(study_folder, text, **options):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.comparing import CompareError, differences, find_run
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study.diff import CompareError, differences, find_run
 
 COMMAND = str(Path(sys.executable).with_name("psweep-dask"))
 

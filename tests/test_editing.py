@@ -10,9 +10,9 @@ import pytest
 from drivers import start, wait_for_journal
 
 import psweep_dask as ps
-from psweep_dask.editing import EditError
 from psweep_dask.errors import PsweepError
 from psweep_dask.selecting import QueryError
+from psweep_dask.study.edit import EditError
 
 
 def func(pset):

@@ -9,9 +9,9 @@ import pytest
 from psweep_dask.engine import Engine
 from psweep_dask.executors import ExecutorError, Loss
 from psweep_dask.params.pset import check_params
-from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack
+from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.worker.failures import LOSSES, Death, Running
 from psweep_dask.worker.work import SliceResult, Work
 

@@ -13,8 +13,8 @@ from running import load_of
 from psweep_dask import warden
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss, Slice
-from psweep_dask.stopping import Stop, Stopper
 from psweep_dask.storage.record import HEADER, dumps, unpack
+from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.supply import AnyWorkers
 from psweep_dask.worker.failures import Running
 from psweep_dask.worker.work import Work

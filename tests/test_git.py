@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.provenance import GitError, commit_after, commit_before, tree_state
+from psweep_dask.study.provenance import GitError, commit_after, commit_before, tree_state
 
 
 def git(*arguments):

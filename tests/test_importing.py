@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.importing import PsweepImportError
+from psweep_dask.study.import_psweep import PsweepImportError
 
 DATABASES = Path(__file__).parent / "golden" / "psweep_databases"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from recorded import command
 
-from psweep_dask import recovery
-from psweep_dask.past import PastRun
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.study import recovery
+from psweep_dask.study.runs import PastRun
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 

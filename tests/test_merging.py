@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import psweep_dask as ps
 from psweep_dask.errors import PsweepError
-from psweep_dask.merging import MergeError, add_rows
+from psweep_dask.study.merge import MergeError, add_rows
 
 
 def func(pset):

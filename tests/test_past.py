@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import past
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study import runs
 
 
 def func(pset):
@@ -21,7 +21,7 @@ def func(pset):
 @pytest.fixture
 def run(study_folder):
     ps.run(func, ps.plist("a", range(3)), cluster="sync")
-    (found,) = past.all_runs(Layout("calc"))
+    (found,) = runs.all_runs(Layout("calc"))
     return found
 
 
@@ -41,7 +41,7 @@ def test_a_character_that_has_changed_hides_no_row(run, caplog, was, became):
     text = path.read_text()
     assert was in text
     path.write_text(text.replace(was, became, 1))
-    (found,) = past.past_runs(run.layout)
+    (found,) = runs.past_runs(run.layout)
     assert "run.json" in caplog.text
     assert "is damaged" in caplog.text
     assert (found.run_id, found.last_seqs) == (run.run_id, (0, 2))
@@ -52,7 +52,7 @@ def test_a_story_in_the_folder_of_another_run_is_damage(run, caplog):
     Path("calc/runs", other).mkdir()
     text = run.layout.run_info_path(run.run_id).read_text()
     run.layout.run_info_path(other).write_text(text)
-    assert [one.run_id for one in past.all_runs(run.layout)] == [run.run_id]
+    assert [one.run_id for one in runs.all_runs(run.layout)] == [run.run_id]
 
 
 def test_a_story_without_a_check_is_taken_as_it_is(run):
@@ -60,7 +60,7 @@ def test_a_story_without_a_check_is_taken_as_it_is(run):
     info = json.loads(path.read_text())
     del info["check"]
     path.write_text(json.dumps(info | {"user": "somebody"}))
-    assert past.read_info(run.layout, run.run_id)["user"] == "somebody"
+    assert runs.read_info(run.layout, run.run_id)["user"] == "somebody"
 
 
 def test_who_looks_disturbs_neither_onlookers_nor_drivers(run):

@@ -5,7 +5,7 @@ import json
 
 import dask
 
-from psweep_dask import provenance
+from psweep_dask.study import provenance
 
 
 def test_a_session_is_described_and_can_be_written_as_json(study_folder):

@@ -10,7 +10,8 @@ import dask.config
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import relay, stopping
+from psweep_dask import relay
+from psweep_dask.study import stopping
 
 
 @pytest.fixture

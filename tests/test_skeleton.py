@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from psweep_dask import skeleton
+from psweep_dask.study import skeleton
 
 
 def start(*arguments):

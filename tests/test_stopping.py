@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from psweep_dask import stopping
-from psweep_dask.stopping import Stop, Stopper, request_by_file
+from psweep_dask.study import stopping
+from psweep_dask.study.stopping import Stop, Stopper, request_by_file
 from psweep_dask.worker.runner import Interrupt
 
 

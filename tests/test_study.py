@@ -7,13 +7,14 @@ import json
 import pandas as pd
 import pytest
 
-from psweep_dask import copies, study
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage import journal, plan
 from psweep_dask.storage.database import df_write, read_or_empty
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import pack
-from psweep_dask.study import Request
+from psweep_dask.study import backup
+from psweep_dask.study import run as run_module
+from psweep_dask.study.run import Request
 
 
 def request(*values, **options):
@@ -43,7 +44,7 @@ def layout():
 
 
 def test_the_plan_is_on_disk_before_anything_runs(layout):
-    run = study.begin(layout, request(1, 2, 3, info={"func": "f"}))
+    run = run_module.begin(layout, request(1, 2, 3, info={"func": "f"}))
     mean_bytes = run.write_plan(b"work")
     with layout.plan_path(run.plan.run_id).open("rb") as stream:
         assert plan.load(stream) == (run.plan, b"work")
@@ -56,7 +57,7 @@ def test_the_plan_is_on_disk_before_anything_runs(layout):
 
 
 def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
-    run = study.begin(layout, request(1, 2, 3))
+    run = run_module.begin(layout, request(1, 2, 3))
     run.journal.append(frame_of(run, 1))
     path = layout.journal_path(run.plan.run_id)
     assert [block[1][0] for block in journal.replay(path)] == [[2]]
@@ -68,8 +69,8 @@ def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
 
 
 def test_runs_at_the_same_time_get_numbers_apart(layout):
-    first = study.begin(layout, request(1, 2, 3))
-    second = study.begin(layout, request(4, 5))
+    first = run_module.begin(layout, request(1, 2, 3))
+    second = run_module.begin(layout, request(4, 5))
     assert [first.plan.seqs[0], second.plan.seqs[0]] == [0, 3]
     assert [first.plan.run_seq, second.plan.run_seq] == [0, 1]
     second.journal.append(frame_of(second, 1, 0))
@@ -81,16 +82,16 @@ def test_runs_at_the_same_time_get_numbers_apart(layout):
 
 
 def test_a_discarded_run_leaves_nothing_and_frees_its_numbers(layout):
-    study.begin(layout, request(1, 2, 3)).discard()
+    run_module.begin(layout, request(1, 2, 3)).discard()
     assert not layout.runs_dir.exists()
-    run = study.begin(layout, request(1))
+    run = run_module.begin(layout, request(1))
     assert run.plan.seqs[0] == 0
     run.discard()
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
 def test_a_damaged_journal_is_kept_but_not_a_torn_end(layout, damage):
-    run = study.begin(layout, request(1, 2))
+    run = run_module.begin(layout, request(1, 2))
     run.journal.append(frame_of(run, 0))
     path = layout.journal_path(run.plan.run_id)
     last = bytearray(frame_of(run, 1))
@@ -106,7 +107,7 @@ def test_simulation_starts_from_a_copy_each_time(layout, study_folder):
     df_write(pd.DataFrame({"a": [1]}), layout.database_path)
     (study_folder / "calc.simulate").mkdir()
     (study_folder / "calc.simulate" / "old").touch()
-    simulated = copies.simulation(layout)
+    simulated = backup.simulation(layout)
     assert [path.name for path in simulated.root.iterdir()] == ["database.pk"]
     assert simulated.database_path.read_bytes() == layout.database_path.read_bytes()
 
@@ -118,6 +119,6 @@ def test_backup_takes_a_database_that_lives_elsewhere(study_folder):
         {"_run_id": ["r"], "_time_utc": [pd.Timestamp("2026-01-02")], "_pset_seq": [0]}
     )
     df_write(df, layout.database_path)
-    study.begin(layout, request(1, backup=True)).discard()
+    run_module.begin(layout, request(1, backup=True)).discard()
     (copy,) = study_folder.glob("calc.bak_2026-01-02T00:00:00.000000Z_run_id_r")
     pd.testing.assert_frame_equal(read_or_empty(copy / "database.pk"), df)

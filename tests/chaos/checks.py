@@ -9,7 +9,7 @@ from chaos.violation import Violation
 
 import psweep_dask as ps
 from psweep_dask.params.pset import pset_id
-from psweep_dask.past import NoStudyError
+from psweep_dask.study.runs import NoStudyError
 
 LONGEST_SLICE = 0.55
 """Seconds: the budget of a slice, and the longest pset in which it may run out."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.past import PastRun, all_runs, check_study
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study.runs import PastRun, all_runs, check_study
 
 FACTS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
 

@@ -15,17 +15,18 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import copies, past, provenance, recovery
 from psweep_dask.atomic import replace_file, sync_dir
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import Options
 from psweep_dask.params.pset import Pset
-from psweep_dask.past import PastRun
 from psweep_dask.storage import database, frame, plan
 from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
 from psweep_dask.storage.layout import Layout, LayoutError
 from psweep_dask.storage.plan import Plan
+from psweep_dask.study import backup as backup_module
+from psweep_dask.study import provenance, recovery, runs
+from psweep_dask.study.runs import PastRun
 
 log = logging.getLogger("psweep_dask")
 
@@ -121,7 +122,7 @@ class Run:
         if self.saved:
             self.layout.journal_path(self.plan.run_id).unlink()  # first: it reserves the numbers
         if self.saved and not self.resumed:
-            past.forget(self.layout, self.plan.run_id)
+            runs.forget(self.layout, self.plan.run_id)
 
     def leave(self) -> None:
         """Let go of the run as it is on disk: from now on it counts as dead."""
@@ -158,7 +159,7 @@ class Run:
             counts = recovery.counts_of(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
-            past.write_info(layout, self.info)
+            runs.write_info(layout, self.info)
         except OSError as err:
             log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
         layout.stop_path(run_id).unlink(missing_ok=True)
@@ -208,7 +209,7 @@ def begin(layout: Layout, request: Request) -> Run:
     ------
     psweep_dask.storage.database.DatabaseError
         If the database is damaged.
-    psweep_dask.copies.BackupError
+    psweep_dask.study.backup.BackupError
         If there is a backup of this state of the study already.
     """
     if request.df is not None:
@@ -225,7 +226,7 @@ def begin(layout: Layout, request: Request) -> Run:
         on_disk, reserved = recovery.recover(layout, on_disk)
         df = on_disk if request.df is None else request.df
         if request.backup and len(df):
-            copies.back_up(layout, df)
+            backup_module.back_up(layout, df)
         planned = _plan(request, df, [*reserved, plan.last_seqs(on_disk)])
         base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
         if not len(planned):
@@ -233,7 +234,7 @@ def begin(layout: Layout, request: Request) -> Run:
         info = _info(layout, planned) | request.info | session
         try:
             with _taken(layout, planned.run_id) as lock:
-                past.write_info(layout, info)
+                runs.write_info(layout, info)
                 if patch:
                     layout.patch_path(planned.run_id).write_text(patch)
                 journal = Journal(layout.journal_path(planned.run_id))
@@ -260,7 +261,7 @@ def reopen(before: PastRun, planned: Plan, lock: BaseFileLock) -> Run:
     layout.stop_path(before.run_id).unlink(missing_ok=True)
     again = [*before.info.get("resumed", []), provenance.now()]
     info = before.info | {"resumed": again, "end": None, "ended": None}
-    past.write_info(layout, info)
+    runs.write_info(layout, info)
     journal = Journal(layout.journal_path(before.run_id))
     return Run(layout, planned, journal, None, lock, info, resumed=True)
 
@@ -314,7 +315,7 @@ def layout_of(options: Options) -> Layout:
     """Give the study that options name, ready to be written to."""
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     if options.simulate:
-        return copies.simulation(layout)
+        return backup_module.simulation(layout)
     if options.needs_folder:
         layout.make_writable()
     return layout

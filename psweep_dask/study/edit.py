@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from psweep_dask import recovery, selecting
+from psweep_dask import selecting
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
-from psweep_dask.past import check_study
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study import recovery
+from psweep_dask.study.runs import check_study
 
 log = logging.getLogger("psweep_dask")
 

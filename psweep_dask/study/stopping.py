@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from psweep_dask.atomic import replace_file
-from psweep_dask.past import all_runs, check_study
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study.runs import all_runs, check_study
 from psweep_dask.worker.runner import Interrupt
 
 INTERVAL = 1.0

@@ -9,13 +9,10 @@ from contextlib import suppress
 import pandas as pd
 
 from psweep_dask import selecting
-from psweep_dask.past import (
-    past_runs,
-    study_in,
-)
-from psweep_dask.recovery import damage, left_by
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study.recovery import damage, left_by
+from psweep_dask.study.runs import past_runs, study_in
 
 log = logging.getLogger("psweep_dask")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import recovery
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.merging import add_rows, copy_folders
 from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
+from psweep_dask.study import recovery
+from psweep_dask.study.merge import add_rows, copy_folders
 
 log = logging.getLogger("psweep_dask")
 
@@ -68,7 +68,7 @@ def import_psweep(
     >>> import_psweep("nowhere")
     Traceback (most recent call last):
         ...
-    psweep_dask.importing.PsweepImportError: there is no database 'nowhere/database.pk'
+    psweep_dask.study.import_psweep.PsweepImportError: there is no database 'nowhere/database.pk'
     """
     path = Path(old_calc_dir, database_basename)
     if not path.is_file():

@@ -8,13 +8,13 @@ import sys
 
 import pandas as pd
 
-from psweep_dask import recovery
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset
-from psweep_dask.past import PastRun, past_runs
 from psweep_dask.storage import database, plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
+from psweep_dask.study import recovery
+from psweep_dask.study.runs import PastRun, past_runs
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -93,7 +93,7 @@ def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
 
     Raises
     ------
-    psweep_dask.old_plans.RevisitError
+    psweep_dask.study.revisit.RevisitError
         If not exactly one begins so, or its driver lives.
     """
     if not isinstance(run_id, str | None):

@@ -10,21 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from psweep_dask import provenance
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
 from psweep_dask.params.pset import UNFINISHED
-from psweep_dask.past import (
-    PastRun,
-    forget,
-    past_runs,
-    resume_call,
-    write_info,
-)
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.journal import Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import RecordError
+from psweep_dask.study import provenance
+from psweep_dask.study.runs import PastRun, forget, past_runs, resume_call, write_info
 from psweep_dask.worker.partial import early_blocks
 
 log = logging.getLogger("psweep_dask")

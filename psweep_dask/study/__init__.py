@@ -1,0 +1,1 @@
+"""A study as a whole: its runs, what dead drivers left, backups, merges, edits."""
