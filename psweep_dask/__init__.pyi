@@ -11,6 +11,8 @@ from .giving_back import df_extract_params as df_extract_params
 from .giving_back import df_extract_row as df_extract_row
 from .giving_back import to_params as to_params
 from .labelled import to_xarray as to_xarray
+from .monitoring.register import register as register
+from .monitoring.status_table import status as status
 from .params.filters import conditional as conditional
 from .params.filters import missing as missing
 from .params.filters import where as where
@@ -30,12 +32,10 @@ from .params.sampling import sample as sample
 from .params.spacing import intspace as intspace
 from .params.spacing import logspace as logspace
 from .refining import refine as refine
-from .registering import register as register
 from .remaining_jobs import prep_rest as prep_rest
 from .resuming import resume as resume
 from .retrying import reproduce as reproduce
 from .retrying import retry as retry
-from .run_report import status as status
 from .storage.database import df_read as df_read
 from .storage.database import df_write as df_write
 from .storage.frame import df_filter_conds as df_filter_conds

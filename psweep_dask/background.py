@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import notebook
+from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options
 from psweep_dask.storage import frame
 from psweep_dask.study import load as load_module

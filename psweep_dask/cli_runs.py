@@ -100,8 +100,8 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --watch
     psweep-dask status calc --json | jq '.[-1].counts'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.run_report import shown
-    from psweep_dask.run_state import run_states
+    from psweep_dask.monitoring.status import run_states
+    from psweep_dask.monitoring.status_table import shown
     from psweep_dask.study import runs as runs_module
 
     layout = runs_module.study_in(calc_dir)

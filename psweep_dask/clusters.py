@@ -12,13 +12,13 @@ from distributed import Client, default_client
 from distributed.deploy import Cluster
 
 from psweep_dask import config, job_options, warden
-from psweep_dask.dashboard import dashboard_link
 from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.errors import PsweepError
 from psweep_dask.executors import Executor, ExecutorError, InlineExecutor
 from psweep_dask.hpc.allocation import Allocation, inside
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
 from psweep_dask.local_cluster import Local, local_cluster
+from psweep_dask.monitoring.dashboard import dashboard_link
 from psweep_dask.remote import RunContext, allocation_workers, machine_workers
 from psweep_dask.supply import AnyWorkers, Resources, Supply
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from psweep_dask import registering
 from psweep_dask.errors import PsweepError
+from psweep_dask.monitoring import register
+from psweep_dask.monitoring.progress import Progress
+from psweep_dask.monitoring.registry import Watched
 from psweep_dask.options import Options
-from psweep_dask.progress import Progress
 from psweep_dask.storage import pickling
 from psweep_dask.storage.journal import JournalError
 from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stopping import Stopper
-from psweep_dask.watched import Watched
 from psweep_dask.wording import counted
 from psweep_dask.worker.partial import seqs_in, seqs_of
 from psweep_dask.worker.work import Failure, Work
@@ -129,7 +129,7 @@ class Conduct:
                 self.run.discard()
                 raise
             self.dashboard_link = executor.dashboard_link
-            stack.enter_context(registering.telling(executor.client, self._watched()))
+            stack.enter_context(register.telling(executor.client, self._watched()))
             self.run.info.setdefault("cluster", {})["slots"] = executor.slots_hoped
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
             return self._conduct(engine)

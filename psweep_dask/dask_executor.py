@@ -12,8 +12,8 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from psweep_dask import warden
-from psweep_dask.dashboard import dashboard_link
 from psweep_dask.executors import ExecutorError, Loss, Slice, digest
+from psweep_dask.monitoring.dashboard import dashboard_link
 from psweep_dask.supply import Resources, Supply
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult

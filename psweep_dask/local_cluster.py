@@ -23,9 +23,9 @@ from distributed import Client, LocalCluster, Security
 
 from psweep_dask import warden
 from psweep_dask.config import cluster_settings
-from psweep_dask.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
+from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.wording import counted
 from psweep_dask.worker.monitor import kill_with_children
 

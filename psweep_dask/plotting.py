@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from psweep_dask.atomic import replace_file
-from psweep_dask.colours import PALETTE
 from psweep_dask.errors import PsweepError
+from psweep_dask.monitoring.colors import PALETTE
+from psweep_dask.monitoring.scatter import NONE, labels_of, points
 from psweep_dask.optional import needed_for
 from psweep_dask.plain import of_python
-from psweep_dask.scatter import NONE, labels_of, points
 
 PICTURES = (".png", ".pdf", ".svg")
 """Suffixes of what matplotlib draws; bokeh makes .html."""
@@ -113,8 +113,8 @@ def _html(path: Path, data: dict[str, list[Any]], names: Any, logs: list[bool]) 
     from bokeh.palettes import Cividis256
     from bokeh.resources import INLINE
 
-    from psweep_dask.page_style import DOCUMENT
-    from psweep_dask.scatter import Axes, scatter
+    from psweep_dask.monitoring.page_style import DOCUMENT
+    from psweep_dask.monitoring.scatter import Axes, scatter
 
     x, y, by = names
     labels = labels_of(data)

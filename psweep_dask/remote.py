@@ -17,7 +17,6 @@ from distributed.utils import get_ip
 from psweep_dask import job_options, warden
 from psweep_dask.config import as_environment, cluster_settings
 from psweep_dask.credentials import temporary_credentials
-from psweep_dask.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.executors import ExecutorError
 from psweep_dask.fleet import Fleet
@@ -28,6 +27,7 @@ from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.srun import Step
 from psweep_dask.jobqueue import Batch
 from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
+from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.supply import Resources, Supply
 from psweep_dask.wording import counted

@@ -13,7 +13,7 @@ from pathlib import Path
 from drivers import wait_until
 
 import psweep_dask as ps
-from psweep_dask.run_state import run_states
+from psweep_dask.monitoring.status import run_states
 from psweep_dask.storage.layout import Layout
 from psweep_dask.worker import partial
 from psweep_dask.worker.partial import early_blocks, early_paths, read_early, seqs_of

@@ -12,8 +12,8 @@ import pytest
 from nbclient import NotebookClient
 
 import psweep_dask as ps
-from psweep_dask.notebook import run_html, table_html
-from psweep_dask.overview import Overview
+from psweep_dask.monitoring.notebook import run_html, table_html
+from psweep_dask.monitoring.stats import Overview
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

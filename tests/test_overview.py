@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from psweep_dask.overview import KINDS, OF_A_KIND, ROWS, Overview
+from psweep_dask.monitoring.stats import KINDS, OF_A_KIND, ROWS, Overview
 from psweep_dask.worker.summary import glimpse_of
 from psweep_dask.worker.work import Failure, SliceResult
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from psweep_dask.page_plot import NONE, Plot, columns_of, points
+from psweep_dask.monitoring.page_plot import NONE, Plot, columns_of, points
 
 ROWS = [
     {"a": 1, "c": 5, "_pset_seq": 0, "y": 10.0, "kind": "odd", "_pset_runtime": 0.1},

@@ -8,8 +8,8 @@ import pytest
 from terminal import shown_in_terminal
 
 import psweep_dask as ps
-from psweep_dask import progress as progress_module
-from psweep_dask.progress import Progress
+from psweep_dask.monitoring import progress as progress_module
+from psweep_dask.monitoring.progress import Progress
 from psweep_dask.worker.work import Failure, SliceResult
 
 

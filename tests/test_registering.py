@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from drivers import wait_until
 
 import psweep_dask as ps
-from psweep_dask import registering
+from psweep_dask.monitoring import register
 
 
 def get(address):
@@ -60,7 +60,7 @@ def test_a_scheduler_in_another_process_is_told_of_runs(elsewhere):
 
 def test_a_broken_connection_costs_what_is_shown_and_nothing_else(elsewhere, monkeypatch):
     ps.register(elsewhere)
-    monkeypatch.setattr(registering, "INTERVAL", 0.0)
+    monkeypatch.setattr(register, "INTERVAL", 0.0)
 
     def broken(*args, **options):
         raise OSError("no")

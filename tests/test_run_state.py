@@ -14,8 +14,8 @@ from drivers import start, wait_for_journal, wait_until
 from offline import write_study
 
 import psweep_dask as ps
-from psweep_dask.run_report import shown
-from psweep_dask.run_state import run_states
+from psweep_dask.monitoring.status import run_states
+from psweep_dask.monitoring.status_table import shown
 from psweep_dask.storage.layout import Layout
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
-from psweep_dask.colours import colour_of
+from psweep_dask.monitoring.colors import colour_of
 from psweep_dask.wording import duration, shown_rate
 
 INTERVAL = 1.0
@@ -58,13 +58,13 @@ def run_html(title: str, numbers: Mapping[str, Any], link: str | None) -> str:
     ----------
     title : str
     numbers : Mapping
-        As `psweep_dask.overview.Overview.numbers` gives them.
+        As `psweep_dask.monitoring.stats.Overview.numbers` gives them.
     link : str or None
         Address of its page.
 
     Examples
     --------
-    >>> from psweep_dask.overview import Overview
+    >>> from psweep_dask.monitoring.stats import Overview
     >>> "0 of 3 psets" in run_html("run 1234", Overview(3).numbers(), None)
     True
     """

@@ -17,7 +17,7 @@ MOST = 20
 
 
 class Numbers(Protocol):
-    """What is known of a run; `psweep_dask.overview.Overview` is this."""
+    """What is known of a run; `psweep_dask.monitoring.stats.Overview` is this."""
 
     def numbers(self) -> dict[str, Any]:
         """Give all that JSON can hold."""

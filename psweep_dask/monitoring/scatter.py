@@ -10,8 +10,8 @@ from typing import Any
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
 from bokeh.plotting import figure
 
-from psweep_dask.colours import BLUE, PALETTE
-from psweep_dask.page_style import QUIET, at_ease
+from psweep_dask.monitoring.colors import BLUE, PALETTE
+from psweep_dask.monitoring.page_style import QUIET, at_ease
 from psweep_dask.storage.record import Record
 
 
@@ -22,11 +22,11 @@ class Axes:
     Parameters
     ----------
     x, y, by : str
-        Columns; `by` decides on colours, unless it is `psweep_dask.scatter.NONE`.
+        Columns; `by` decides on colours, unless it is `psweep_dask.monitoring.scatter.NONE`.
     logs : sequence of bool
         Whether x and y are logarithmic.
     labels : sequence of list of str
-        The names along x and y, as `psweep_dask.scatter.labels_of` gives them.
+        The names along x and y, as `psweep_dask.monitoring.scatter.labels_of` gives them.
     """
 
     x: str
@@ -42,7 +42,7 @@ def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, tex
     Parameters
     ----------
     source : ColumnDataSource
-        With columns as `psweep_dask.scatter.points` gives them.
+        With columns as `psweep_dask.monitoring.scatter.points` gives them.
     mapper : LinearColorMapper
         For colours that stand for numbers.
     axes : Axes

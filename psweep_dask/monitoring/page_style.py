@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.core.templates import FILE
 
-from psweep_dask.colours import BLUE
+from psweep_dask.monitoring.colors import BLUE
 
 BARS: dict[str, Any] = {"fill_color": BLUE, "line_color": None}
 """How bars are drawn."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from psweep_dask import watched
 from psweep_dask.errors import PsweepError
-from psweep_dask.watched import Snapshot, Watched
+from psweep_dask.monitoring import registry
+from psweep_dask.monitoring.registry import Snapshot, Watched
 
 if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
@@ -58,7 +58,7 @@ def register(client: Client) -> str | None:
     """
     from distributed import Client
 
-    from psweep_dask.dashboard import dashboard_link
+    from psweep_dask.monitoring.dashboard import dashboard_link
 
     if not isinstance(client, Client) or client.asynchronous:
         raise RegisterError(f"register({client!r}): pass a dask Client that is not asynchronous")
@@ -83,7 +83,7 @@ def telling(client: Any, one: Watched) -> Iterator[None]:
         The connection to the cluster; None if the run is in this process.
     one : Watched
     """
-    watched.show(one)
+    registry.show(one)
     if client is None or _address(client) not in _elsewhere:
         yield
         return
@@ -110,14 +110,14 @@ def _tell(client: Client, one: Watched, over: threading.Event) -> None:
 
 
 def _carry_page(dask_scheduler: Scheduler) -> tuple[str, int]:
-    from psweep_dask import dashboard
+    from psweep_dask.monitoring import dashboard
 
     dashboard.add_to(dask_scheduler)
     return _here()
 
 
 def _take_in(dask_scheduler: Scheduler, one: Watched) -> None:
-    watched.show(one)
+    registry.show(one)
 
 
 def _here() -> tuple[str, int]:

@@ -16,9 +16,9 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256
 
-from psweep_dask.page_style import WIDGET
+from psweep_dask.monitoring.page_style import WIDGET
+from psweep_dask.monitoring.scatter import NONE, Axes, labels_of, points, scatter
 from psweep_dask.params.pset import RESERVED_FIELDS
-from psweep_dask.scatter import NONE, Axes, labels_of, points, scatter
 from psweep_dask.storage.record import Record
 
 

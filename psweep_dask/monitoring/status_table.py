@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from tabulate import tabulate
 
-from psweep_dask import notebook
-from psweep_dask.run_state import RunState, run_states
+from psweep_dask.monitoring import notebook
+from psweep_dask.monitoring.status import RunState, run_states
 from psweep_dask.study.runs import study_in
 from psweep_dask.wording import counted, duration, shown_rate
 

@@ -20,10 +20,10 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from psweep_dask.colours import colour_of
-from psweep_dask.page_plot import Plot
-from psweep_dask.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
-from psweep_dask.watched import Watched, cluster_numbers, watched
+from psweep_dask.monitoring.colors import colour_of
+from psweep_dask.monitoring.page_plot import Plot
+from psweep_dask.monitoring.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
+from psweep_dask.monitoring.registry import Watched, cluster_numbers, watched
 from psweep_dask.wording import counted, duration, shown_rate
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import dask.config
 from distributed.http.utils import RequestHandler, get_handlers
 
-from psweep_dask.watched import cluster_numbers, watched
+from psweep_dask.monitoring.registry import cluster_numbers, watched
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -35,7 +35,7 @@ def scheduler_settings() -> dict[str, Any]:
     if has_bokeh():
         from distributed.dashboard.scheduler import applications
 
-        from psweep_dask import page
+        from psweep_dask.monitoring import page
 
         applications[PAGE] = applications[INDIVIDUAL] = page.document
     routes = dask.config.get(_ROUTES)
@@ -53,7 +53,7 @@ def add_to(scheduler: Scheduler) -> None:
         from distributed.dashboard.core import BokehApplication
         from tornado.ioloop import IOLoop
 
-        from psweep_dask import page
+        from psweep_dask.monitoring import page
 
         pages = BokehApplication({PAGE: page.document, INDIVIDUAL: page.document}, scheduler)
         application.add_application(pages)
