@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from psweep_dask.local_cluster import close_local
+from psweep_dask.clusters.local import close_local
 
 # No deadline: the machines that run this are busy at times. The same examples each time, so that
 # a change is judged by what it changed; pytest --hypothesis-profile=explore looks for new ones.

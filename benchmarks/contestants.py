@@ -19,7 +19,7 @@ from common import Pset
 from distributed import Client, LocalCluster
 
 import psweep_dask
-from psweep_dask.local_cluster import close_local
+from psweep_dask.clusters.local import close_local
 
 WORKERS = 2
 

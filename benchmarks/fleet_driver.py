@@ -20,8 +20,8 @@ from common import Pset
 from distributed import Client, as_completed
 
 import psweep_dask
+from psweep_dask.clusters.jobqueue_options import cluster_class
 from psweep_dask.hpc.machine import read_machine
-from psweep_dask.job_options import cluster_class
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster

@@ -186,9 +186,9 @@ def machines(name: str | None) -> None:
     from psweep_dask.hpc.machine import MACHINES_DIR, machine_names, read_machine
 
     if name is not None:
-        from psweep_dask import job_options
+        from psweep_dask.clusters import jobqueue_options
 
-        click.echo(job_options.job_script(read_machine(name)))
+        click.echo(jobqueue_options.job_script(read_machine(name)))
         return
     known = [read_machine(one) for one in machine_names()]
     if not known:
@@ -245,7 +245,7 @@ def doctor(name: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask.doctor import examine
+    from psweep_dask.clusters.doctor import examine
 
     said = [""]
 

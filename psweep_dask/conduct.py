@@ -27,9 +27,9 @@ from psweep_dask.worker.partial import seqs_in, seqs_of
 from psweep_dask.worker.work import Failure, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
-    from psweep_dask.clusters import Where
+    from psweep_dask.clusters.remote import RunContext
+    from psweep_dask.clusters.resolve import Where
     from psweep_dask.engine import Engine
-    from psweep_dask.remote import RunContext
 
 log = logging.getLogger("psweep_dask")
 
@@ -60,7 +60,7 @@ class Destination:
     Parameters
     ----------
     where : Where
-        As `psweep_dask.clusters.resolve` gives it.
+        As `psweep_dask.clusters.resolve.resolve` gives it.
     name : str
         Name of func.
     poolsize : int, optional
@@ -108,10 +108,10 @@ class Conduct:
         PsweepError
             If the cluster, the journal or the database fail; what has finished is on disk.
         """
-        from psweep_dask import clusters
+        from psweep_dask.clusters import resolve
         from psweep_dask.engine import Engine
 
-        needs = clusters.Needs(
+        needs = resolve.Needs(
             self._destination.name,
             self._destination.poolsize,
             single_threaded=self._work.capture_logs is not None,
@@ -123,7 +123,7 @@ class Conduct:
             try:
                 pset_bytes = self.run.write_plan(packed)
                 executor = stack.enter_context(
-                    clusters.executor(self._destination.where, packed, needs, self._context())
+                    resolve.executor(self._destination.where, packed, needs, self._context())
                 )
             except BaseException:
                 self.run.discard()
@@ -142,7 +142,7 @@ class Conduct:
         return Watched(self.run.plan.run_id, calc_dir, about, begun, overview)
 
     def _context(self) -> RunContext:
-        from psweep_dask.remote import RunContext
+        from psweep_dask.clusters.remote import RunContext
 
         layout, run_id = self.run.layout, self.run.plan.run_id
         saved = self.run.saved

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from psweep_dask.executors import Executor, ExecutorError, Loss, Slice
+from psweep_dask.clusters.executor import Executor, ExecutorError, Loss, Slice
 from psweep_dask.slices import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stopping import Stop, Stopper
@@ -80,7 +80,7 @@ class Engine:
 
         Raises
         ------
-        psweep_dask.executors.ExecutorError
+        psweep_dask.clusters.executor.ExecutorError
             If nothing more can be run.
         """
         self._stopper.wake = self._executor.wake

@@ -87,9 +87,9 @@ def resume(
     >>> len(ps.resume("calc"))  # there is nothing left to run
     2
     """
-    from psweep_dask import local_cluster  # distributed takes half a second to import
+    from psweep_dask.clusters import local  # distributed takes half a second to import
 
-    local_cluster.stop_if_imported_by_worker()
+    local.stop_if_imported_by_worker()
     show_log_lines()
     given = {name: value for name, value in locals().items() if name not in ("retries", "timeout")}
     options = Options.of(given | {"retries": 0 if retries is None else retries, "timeout": timeout})
@@ -143,10 +143,10 @@ def _resume_taken(
     cluster: object,
     options: Options,
 ) -> Stop:
-    from psweep_dask import clusters
+    from psweep_dask.clusters import resolve
 
     layout = past.layout
-    where = clusters.resolve(cluster)
+    where = resolve.resolve(cluster)
     taken_up = take_up(past)
     if taken_up is None:
         return Stop.NO
@@ -155,7 +155,7 @@ def _resume_taken(
         work = work.with_func(changes["func"])
         planned = dataclasses.replace(planned, psets=as_in_this_script(planned.psets))
         left = dataclasses.replace(left, psets=as_in_this_script(left.psets))
-    work = _work_here(dataclasses.replace(work, **changes), clusters.shares_files(where))
+    work = _work_here(dataclasses.replace(work, **changes), resolve.shares_files(where))
     if "func" in changes:
         _keep_with_plan(layout, planned, work)
     elif len(left):

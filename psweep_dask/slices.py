@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from psweep_dask.executors import Slice
+from psweep_dask.clusters.executor import Slice
 
 TARGET_BUDGET = 0.5
 """Seconds. What a worker that dies may lose, and how often the bar moves."""

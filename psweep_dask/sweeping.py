@@ -55,13 +55,13 @@ class Sweeping:
         source: str | None = None,
     ) -> None:
         # Imported here, since distributed takes half a second.
-        from psweep_dask import clusters, local_cluster
+        from psweep_dask.clusters import local, resolve
 
         show_log_lines()
-        local_cluster.stop_if_imported_by_worker()
+        local.stop_if_imported_by_worker()
         packed_func = pack_func(func)
         psets, digests = check_params(params)
-        where = clusters.resolve("sync" if options.simulate else cluster)
+        where = resolve.resolve("sync" if options.simulate else cluster)
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
@@ -78,7 +78,7 @@ class Sweeping:
             info={
                 "func": name,
                 "source": func_source(func) if source is None else source,
-                "cluster": clusters.describe(where),
+                "cluster": resolve.describe(where),
                 **relay.mark(digests),
             },
         )
@@ -86,7 +86,7 @@ class Sweeping:
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
-        work = _work(self.run, packed_func, options, clusters.shares_files(where))
+        work = _work(self.run, packed_func, options, resolve.shares_files(where))
         self.conduct = Conduct(self.run, work, Destination(where, name, poolsize), options)
 
     def go(self) -> pd.DataFrame:

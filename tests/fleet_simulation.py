@@ -6,7 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psweep_dask.fleet_policy import GIVE_UP, LONGEST_PAUSE, FleetPolicy, Orders, Present, WorkerJob
+from psweep_dask.clusters.scaling_policy import (
+    GIVE_UP,
+    LONGEST_PAUSE,
+    FleetPolicy,
+    Orders,
+    Present,
+    WorkerJob,
+)
 from psweep_dask.hpc.slurm import JobState
 
 BEGINNING = 1000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dask.config
 from distributed import Client, LocalCluster, Worker
 
-from psweep_dask.config import cluster_settings
+from psweep_dask.clusters.config import cluster_settings
 
 
 class InProcess:

@@ -16,8 +16,9 @@ from distributed import Client, LocalCluster, Security
 from drivers import wait_until
 
 import psweep_dask as ps
-from psweep_dask import clusters, local_cluster
-from psweep_dask.clusters import ClusterError, Needs, resolve
+from psweep_dask.clusters import local as local_module
+from psweep_dask.clusters import resolve as resolve_module
+from psweep_dask.clusters.resolve import ClusterError, Needs, resolve
 from psweep_dask.study.stopping import Stopper
 
 
@@ -109,7 +110,7 @@ def test_workers_end_when_the_driver_is_killed(study_folder):
     with subprocess.Popen([sys.executable, str(path)], stderr=subprocess.PIPE) as driver:
         driver.stderr.readline()  # the workers are there
         children = psutil.Process(driver.pid).children(recursive=True)
-        assert len(children) >= local_cluster.CPU_COUNT
+        assert len(children) >= local_module.CPU_COUNT
         driver.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
@@ -118,8 +119,8 @@ def test_workers_end_when_the_driver_is_killed(study_folder):
 @pytest.fixture
 def local():
     """The LocalCluster of ours, started if need be."""
-    with clusters.executor("local", b"work", Needs("func"), Stopper()):
-        return local_cluster._kept
+    with resolve_module.executor("local", b"work", Needs("func"), Stopper()):
+        return local_module._kept
 
 
 def test_the_local_cluster_is_private(local):
@@ -134,26 +135,26 @@ def test_the_local_cluster_is_private(local):
 
 def test_the_local_cluster_has_one_single_threaded_process_a_core(local):
     workers = local.client.scheduler_info(n_workers=-1)["workers"].values()
-    assert [worker["nthreads"] for worker in workers] == [1] * local_cluster.CPU_COUNT
+    assert [worker["nthreads"] for worker in workers] == [1] * local_module.CPU_COUNT
     pids = set(local.client.run(os.getpid).values())
-    assert len(pids) == local_cluster.CPU_COUNT
+    assert len(pids) == local_module.CPU_COUNT
     assert os.getpid() not in pids
 
 
 def test_the_local_cluster_is_reused_until_it_is_closed(local):
-    with clusters.executor("local", b"other work", Needs("func"), Stopper()):
-        assert local_cluster._kept is local
-    local_cluster.close_local()
-    local_cluster.close_local()
-    assert local_cluster._kept is None
-    with clusters.executor("local", b"work", Needs("func"), Stopper()):
-        assert local_cluster._kept is not local
+    with resolve_module.executor("local", b"other work", Needs("func"), Stopper()):
+        assert local_module._kept is local
+    local_module.close_local()
+    local_module.close_local()
+    assert local_module._kept is None
+    with resolve_module.executor("local", b"work", Needs("func"), Stopper()):
+        assert local_module._kept is not local
 
 
 def test_a_local_cluster_whose_scheduler_is_gone_is_replaced(local):
     local.cluster.close()
-    with clusters.executor("local", b"work", Needs("func"), Stopper()):
-        assert local_cluster._kept is not local
+    with resolve_module.executor("local", b"work", Needs("func"), Stopper()):
+        assert local_module._kept is not local
 
 
 def test_resolve_knows_names_clients_and_clusters(local):
@@ -184,7 +185,7 @@ def test_workers_that_lack_the_package_are_told_before_anything_runs(study_folde
                 client.wait_for_workers(1, timeout=30)
                 with (
                     pytest.raises(ClusterError, match="1 of 1 workers cannot import.*none here"),
-                    clusters.executor(client, b"work", Needs("func"), Stopper()),
+                    resolve_module.executor(client, b"work", Needs("func"), Stopper()),
                 ):
                     pass
             process.terminate()
@@ -229,7 +230,7 @@ if __name__ == "__main__":
 def test_when_no_nanny_is_left_the_run_ends_in_order_and_the_next_has_a_new_cluster(study_folder):
     sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, ps.plist("a", range(200)))
     wait_until(lambda: sweep.progress.get("ok", 0) > 5)
-    with local_cluster.local_cluster(None) as local:
+    with local_module.local_cluster(None) as local:
         local.cluster.sync(close_all, list(local.cluster.workers.values()))
     with pytest.raises(ps.PsweepError, match="all workers of this machine have died"):
         sweep.result()

@@ -10,7 +10,7 @@ import distributed  # noqa: F401  (its defaults are what we compare with)
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.config import CLUSTER_SETTINGS, as_environment, cluster_settings
+from psweep_dask.clusters.config import CLUSTER_SETTINGS, as_environment, cluster_settings
 
 
 @pytest.mark.parametrize("name", CLUSTER_SETTINGS)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client, LocalCluster
 
-from psweep_dask.config import as_environment
-from psweep_dask.credentials import temporary_credentials
+from psweep_dask.clusters.config import as_environment
+from psweep_dask.clusters.tls import temporary_credentials
 from psweep_dask.storage.layout import PRIVATE_PREFIX
 
 

@@ -83,7 +83,7 @@ def test_a_worker_that_dies_with_its_nanny_costs_no_attempt(external, caplog):
 
 
 def test_with_all_workers_gone_it_says_so_and_waits_and_goes_on(external, caplog, monkeypatch):
-    monkeypatch.setattr("psweep_dask.supply.LONELY", 1.0)
+    monkeypatch.setattr("psweep_dask.clusters.workers.LONELY", 1.0)
     first = external.start_worker()
     with Client(scheduler_file=str(external.file), set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 import psweep_dask as ps
-from psweep_dask import cli, config
+from psweep_dask import cli
+from psweep_dask.clusters import config
 
 DOCS = Path(__file__).parents[1] / "docs"
 

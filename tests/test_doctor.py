@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from psweep_dask.doctor import PACKAGES, compare, look_around
+from psweep_dask.clusters.doctor import PACKAGES, compare, look_around
 from psweep_dask.hpc.machine_schema import MachineError
 
 
@@ -56,7 +56,7 @@ def test_a_folder_that_the_worker_cannot_write_is_not_shared(tmp_path):
 
 
 def test_a_machine_that_is_not_there_is_named():
-    from psweep_dask.doctor import examine
+    from psweep_dask.clusters.doctor import examine
 
     with pytest.raises(MachineError, match="nix"):
         examine("nix")

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from psweep_dask.clusters.executor import ExecutorError, Loss
 from psweep_dask.engine import Engine
-from psweep_dask.executors import ExecutorError, Loss
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack

@@ -10,12 +10,12 @@ import pytest
 from distributed import Client, LocalCluster
 from running import load_of
 
-from psweep_dask import warden
-from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
-from psweep_dask.executors import Executor, ExecutorError, InlineExecutor, Loss, Slice
+from psweep_dask.clusters import plugins
+from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
+from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor, Loss, Slice
+from psweep_dask.clusters.workers import AnyWorkers
 from psweep_dask.storage.record import HEADER, dumps, unpack
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.supply import AnyWorkers
 from psweep_dask.worker.failures import Running
 from psweep_dask.worker.work import Work
 
@@ -146,7 +146,7 @@ def test_a_worker_that_dies_is_told_with_what_its_nanny_has_seen():
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        warden.install(client, ours=False)  # dask would try three times more
+        plugins.install(client, ours=False)  # dask would try three times more
         executor = dask_executor(client, work(deadly))
         executor.start([(Slice([0, 1], 9.0), packed(1, 2))])
         outcomes = []

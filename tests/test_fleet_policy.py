@@ -7,7 +7,7 @@ from fleet_simulation import GOOD, Fate, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.fleet_policy import (
+from psweep_dask.clusters.scaling_policy import (
     CONNECT,
     GIVE_UP,
     LONGEST_PAUSE,

@@ -16,9 +16,9 @@ from dask.utils import parse_bytes
 from described import MINIMAL, argument, machine
 from recorded import command
 
-from psweep_dask import job_options
+from psweep_dask.clusters import jobqueue_options
+from psweep_dask.clusters.jobqueue_options import job_script, options_of_jobs
 from psweep_dask.hpc.machine_schema import MachineError
-from psweep_dask.job_options import job_script, options_of_jobs
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -123,7 +123,7 @@ def test_workers_may_use_less_memory_than_their_job_has(memory, processes):
 )
 def test_a_job_has_a_worker_for_each_core_or_as_many_as_its_machine_says(below, processes, threads):
     one = machine(f"cluster: slurm\njobqueue: {{memory: 8GiB, {below}}}")
-    assert (job_options.processes(one), job_options.threads(one)) == (processes, threads)
+    assert (jobqueue_options.processes(one), jobqueue_options.threads(one)) == (processes, threads)
     script = job_script(one)
     assert int(argument(script, "--nthreads")) == threads
     assert ("--nworkers" in script) == (processes > 1)

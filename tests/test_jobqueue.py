@@ -9,11 +9,11 @@ import pytest
 from described import MINIMAL, argument, machine
 from recorded import command
 
-from psweep_dask import jobqueue
-from psweep_dask.credentials import temporary_credentials
-from psweep_dask.fleet_policy import WorkerJob
+from psweep_dask.clusters import jobqueue
+from psweep_dask.clusters.jobqueue import Batch
+from psweep_dask.clusters.scaling_policy import WorkerJob
+from psweep_dask.clusters.tls import temporary_credentials
 from psweep_dask.hpc import slurm
-from psweep_dask.jobqueue import Batch
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 

@@ -11,10 +11,10 @@ from distributed import Status
 from drivers import wait_until
 from inprocess import InProcess
 
-from psweep_dask import lifetimes
-from psweep_dask.executors import ExecutorError
-from psweep_dask.lifetimes import LATE, MARGIN, JobLife, Lifetimes
-from psweep_dask.warden import KEY_MARK
+from psweep_dask.clusters import walltime as walltime_module
+from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.plugins import KEY_MARK
+from psweep_dask.clusters.walltime import LATE, MARGIN, JobLife, Lifetimes
 from psweep_dask.worker.failures import Cut
 
 
@@ -77,7 +77,7 @@ def jobs():
 @pytest.fixture
 def aged(monkeypatch):
     """No worker counts as fresh."""
-    monkeypatch.setattr(lifetimes, "FRESH", 0.0)
+    monkeypatch.setattr(walltime_module, "FRESH", 0.0)
 
 
 def test_a_worker_near_its_end_takes_nothing_more_finishes_what_it_has_and_leaves(jobs):
@@ -92,7 +92,7 @@ def test_a_worker_near_its_end_takes_nothing_more_finishes_what_it_has_and_leave
     assert [task.key[1] for task in jobs.scheduler.workers[new].processing] == [2]
     jobs.let_go()
     assert jobs.client.gather([first, second]) == [1, 2]
-    time.sleep(2 * lifetimes.INTERVAL)  # in which it would leave
+    time.sleep(2 * walltime_module.INTERVAL)  # in which it would leave
     assert old in jobs.scheduler.workers  # it has a result that is still asked for
     first.release()
     wait_until(lambda: old not in jobs.scheduler.workers)
@@ -127,7 +127,7 @@ def test_one_long_slice_in_many_wastes_no_walltime(jobs, aged):
 
 
 def test_fresh_workers_are_spared_as_their_successors_would_be_no_better(jobs, monkeypatch):
-    monkeypatch.setattr(lifetimes, "FRESH", math.inf)
+    monkeypatch.setattr(walltime_module, "FRESH", math.inf)
     worker = jobs.start("r-0-0")
     jobs.end_in(1000.0)
     jobs.lives.took(5000.0)

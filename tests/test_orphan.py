@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from distributed import Nanny, Scheduler
 
-from psweep_dask import warden
+from psweep_dask.clusters import plugins
 
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_nanny_leaves_when_its_scheduler_is_gone_and_not_before(monkeypatch, gone):
-    monkeypatch.setattr(warden, "SEARCH_INTERVAL", 0.2)
-    monkeypatch.setattr(warden, "GONE", 1.0)
+    monkeypatch.setattr(plugins, "SEARCH_INTERVAL", 0.2)
+    monkeypatch.setattr(plugins, "GONE", 1.0)
     ended = asyncio.run(leaves(gone))
     assert ended == gone
 
@@ -25,7 +25,7 @@ async def leaves(gone):
         nanny = await Nanny(scheduler.address, nthreads=1, memory_limit=0)
         try:
             leaving = asyncio.create_task(
-                warden.leave_without_scheduler(nanny, lambda: ended.append(True))
+                plugins.leave_without_scheduler(nanny, lambda: ended.append(True))
             )
             if gone:
                 await scheduler.close()

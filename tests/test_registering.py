@@ -66,7 +66,7 @@ def test_a_broken_connection_costs_what_is_shown_and_nothing_else(elsewhere, mon
         raise OSError("no")
 
     monkeypatch.setattr(elsewhere, "run_on_scheduler", broken)
-    monkeypatch.setattr("psweep_dask.warden.install", lambda *args, **options: None)
+    monkeypatch.setattr("psweep_dask.clusters.plugins.install", lambda *args, **options: None)
     assert len(ps.run(lambda pset: {"y": 1}, ps.plist("a", range(10)), cluster=elsewhere)) == 10
 
 

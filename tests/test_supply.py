@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 from inprocess import InProcess
 
-from psweep_dask import supply
-from psweep_dask.executors import ExecutorError
-from psweep_dask.supply import AnyWorkers, slots_of, total_slots
+from psweep_dask.clusters import workers
+from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.workers import AnyWorkers, slots_of, total_slots
 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    monkeypatch.setattr(supply, "INTERVAL", 0.0)  # ask each time
+    monkeypatch.setattr(workers, "INTERVAL", 0.0)  # ask each time
     with InProcess() as cluster:
         yield cluster
 
@@ -50,7 +50,7 @@ def test_where_no_worker_has_the_resources_it_says_what_to_do(cluster):
 def test_the_user_is_told_once_that_all_workers_are_gone_and_when_they_are_back(
     cluster, caplog, monkeypatch
 ):
-    monkeypatch.setattr(supply, "LONELY", -1.0)  # at once
+    monkeypatch.setattr(workers, "LONELY", -1.0)  # at once
     one = any_workers(cluster)
     address = cluster.start("a")
     one.slots(left=1)

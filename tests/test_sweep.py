@@ -22,7 +22,7 @@ import pytest
 from distributed import Client, LocalCluster, default_client
 
 import psweep_dask as ps
-from psweep_dask import local_cluster
+from psweep_dask.clusters import local
 from psweep_dask.storage import database, journal, plan
 from psweep_dask.worker.work import Work
 
@@ -400,11 +400,11 @@ def test_a_large_closure_is_shipped_once_not_once_a_task():
             "pid": os.getpid(),
         }
 
-    local_cluster.close_local()
+    local.close_local()
     df = ps.run(func, ps.plist("a", range(60)), save=False)
     assert set(df["size"]) == {2**20}
     assert df["loaded"].nunique() == 1
-    assert df["pid"].nunique() == local_cluster.CPU_COUNT
+    assert df["pid"].nunique() == local.CPU_COUNT
 
 
 def test_partials_methods_and_callables_run():
@@ -489,7 +489,7 @@ def test_a_client_or_cluster_of_the_user_is_used_and_left_open(study_folder):
 
 def test_tasks_are_grouped_under_the_name_of_func():
     ps.run(double, [{"a": 1}], save=False)
-    scheduler = local_cluster._kept.cluster.scheduler
+    scheduler = local._kept.cluster.scheduler
     assert "double" in scheduler.task_prefixes
 
 

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import psweep_dask as ps
-from psweep_dask import warden
+from psweep_dask.clusters import plugins
 
 
 def by_a(df):
@@ -177,12 +177,12 @@ def test_timeouts_are_refused_where_nobody_can_enforce_them(users_client, caplog
 
 @pytest.mark.parametrize("users_client", [{}], indirect=True)
 def test_a_nanny_tells_what_its_worker_died_of(users_client):
-    warden.install(users_client, ours=False)
+    plugins.install(users_client, ours=False)
     (address,) = users_client.nthreads()
     (pid,) = users_client.run(os.getpid).values()
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while not (deaths := warden.deaths(users_client)):
+    while not (deaths := plugins.deaths(users_client)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert deaths[address].exitcode == -9

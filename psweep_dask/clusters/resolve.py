@@ -11,16 +11,16 @@ import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask import config, job_options, warden
-from psweep_dask.dask_executor import INLINE_WORK, DaskExecutor
+from psweep_dask.clusters import config, jobqueue_options, plugins
+from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
+from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor
+from psweep_dask.clusters.local import Local, local_cluster
+from psweep_dask.clusters.remote import RunContext, allocation_workers, machine_workers
+from psweep_dask.clusters.workers import AnyWorkers, Resources, Supply
 from psweep_dask.errors import PsweepError
-from psweep_dask.executors import Executor, ExecutorError, InlineExecutor
 from psweep_dask.hpc.allocation import Allocation, inside
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
-from psweep_dask.local_cluster import Local, local_cluster
 from psweep_dask.monitoring.dashboard import dashboard_link
-from psweep_dask.remote import RunContext, allocation_workers, machine_workers
-from psweep_dask.supply import AnyWorkers, Resources, Supply
 
 log = logging.getLogger("psweep_dask")
 
@@ -58,7 +58,7 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     >>> resolve("moon")
     Traceback (most recent call last):
         ...
-    psweep_dask.clusters.ClusterError: unknown cluster 'moon'; there are 'local', ...
+    psweep_dask.clusters.resolve.ClusterError: unknown cluster 'moon'; there are 'local', ...
     """
     if cluster is None:
         config.check()
@@ -98,7 +98,7 @@ def _machine(name: str) -> Machine:
             f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"
         )
     machine = read_machine(name)
-    job_options.job_script(machine)
+    jobqueue_options.job_script(machine)
     return machine
 
 
@@ -153,7 +153,9 @@ def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> It
                 local.renew_workers(on_local.left_running)
     elif isinstance(where, Machine):
         _check_threads(
-            needs, job_options.threads(where), f"as many processes: as cores: in {where.info_path}"
+            needs,
+            jobqueue_options.threads(where),
+            f"as many processes: as cores: in {where.info_path}",
         )
         with machine_workers(where, context, needs.resources, needs.timeout) as (client, supply):
             yield _on_ours(client, work, needs, supply)
@@ -222,7 +224,7 @@ def _default_client() -> Client | None:
 def _prepare_workers(client: Client, needs: Needs) -> None:
     _check_workers(client, needs)
     try:
-        warden.install(client, ours=False)
+        plugins.install(client, ours=False)
     except ImportError as err:
         raise ClusterError(
             f"the scheduler cannot import psweep_dask ({err}); install it in its environment"

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psweep_dask.config import as_environment, cluster_settings
-from psweep_dask.credentials import Credentials
-from psweep_dask.fleet_policy import WorkerJob
+from psweep_dask.clusters.config import as_environment, cluster_settings
+from psweep_dask.clusters.jobqueue_options import cluster_class, options_of_jobs
+from psweep_dask.clusters.scaling_policy import WorkerJob
+from psweep_dask.clusters.tls import Credentials
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.machine_schema import MachineError
 from psweep_dask.hpc.slurm import JobState
-from psweep_dask.job_options import cluster_class, options_of_jobs
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job as QueueJob

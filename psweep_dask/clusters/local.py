@@ -21,8 +21,8 @@ import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
-from psweep_dask import warden
-from psweep_dask.config import cluster_settings
+from psweep_dask.clusters import plugins
+from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
@@ -200,7 +200,7 @@ def _start(size: int) -> Local:
                 message = f"the LocalCluster of {size} workers cannot start: {again}"
                 raise LocalClusterError(message) from again
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
-    warden.install(client, ours=True)
+    plugins.install(client, ours=True)
     tell_deaths_ourselves()
     link = dashboard_link(cluster, with_page=True)
     log.info("%s on this machine, dashboard: %s", counted(size, "worker"), link)
@@ -244,7 +244,7 @@ def _signals_for_us() -> Iterator[None]:
     They inherit what is blocked from the thread that starts them, and that from this one.
     """
     resource_tracker.ensure_running()  # it would unblock the signals when it is started later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, warden.SHIELDED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, plugins.SHIELDED)
     try:
         yield
     finally:

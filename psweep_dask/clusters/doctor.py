@@ -81,7 +81,7 @@ def examine(name: str, tell: Callable[[str], object] = lambda _: None) -> list[C
 
 
 def _examine(machine: Machine, folder: Path, tell: Callable[[str], object]) -> Iterator[Check]:
-    from psweep_dask.remote import RunContext, machine_workers
+    from psweep_dask.clusters.remote import RunContext, machine_workers
 
     yield _open_files()
     context = RunContext(str(uuid.uuid4()), folder, folder / "jobs", folder, Stopper(), tell)

@@ -19,8 +19,8 @@ from distributed.deploy import SpecCluster
 from distributed.scheduler import WorkerState
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask.supply import Resources, slots_of, total_slots
-from psweep_dask.warden import KEY_MARK
+from psweep_dask.clusters.plugins import KEY_MARK
+from psweep_dask.clusters.workers import Resources, slots_of, total_slots
 from psweep_dask.worker.failures import Cut
 
 INTERVAL = 0.25
@@ -256,7 +256,7 @@ class Lifetimes(SchedulerPlugin):
 
 
 class Mortals:
-    """Workers whose end is known: what each `psweep_dask.supply.Supply` of such has in common.
+    """Workers whose end is known: what each `psweep_dask.clusters.workers.Supply` of such has in common.
 
     Parameters
     ----------

@@ -13,11 +13,11 @@ from pathlib import Path
 from distributed import Status
 from distributed.scheduler import WorkerState
 
-from psweep_dask.executors import ExecutorError
-from psweep_dask.fleet_policy import FleetPolicy, Present, WorkerJob
+from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.jobqueue import Batch
+from psweep_dask.clusters.scaling_policy import FleetPolicy, Present, WorkerJob
+from psweep_dask.clusters.walltime import JobLife, Lifetimes, Mortals
 from psweep_dask.hpc.slurm import JobState, advice_on
-from psweep_dask.jobqueue import Batch
-from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
 
 log = logging.getLogger("psweep_dask")
 
@@ -50,7 +50,7 @@ STUCK = {
 
 
 class Fleet(Mortals):
-    """Brings the workers of one run in batch jobs; a `psweep_dask.supply.Supply`.
+    """Brings the workers of one run in batch jobs; a `psweep_dask.clusters.workers.Supply`.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from distributed import Client
 
-from psweep_dask.executors import ExecutorError
+from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.worker.failures import Cut
 
 log = logging.getLogger("psweep_dask")
@@ -40,7 +40,7 @@ class Supply(Protocol):
 
         Raises
         ------
-        psweep_dask.executors.ExecutorError
+        psweep_dask.clusters.executor.ExecutorError
             If there are no workers, and none will come any more.
         """
 
@@ -119,7 +119,7 @@ def total_slots(slots: Collection[int], asked: Resources) -> int:
 
     Raises
     ------
-    psweep_dask.executors.ExecutorError
+    psweep_dask.clusters.executor.ExecutorError
         If there are workers, and none has the resources.
     """
     if slots and not any(slots):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from dask.utils import parse_bytes
 
+from psweep_dask.clusters.workers import Resources, slots_of
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.machine_schema import CLUSTERS, MachineError
-from psweep_dask.supply import Resources, slots_of
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job as QueueJob

@@ -11,10 +11,10 @@ from typing import Any
 import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
-from psweep_dask import warden
-from psweep_dask.executors import ExecutorError, Loss, Slice, digest
+from psweep_dask.clusters import plugins
+from psweep_dask.clusters.executor import ExecutorError, Loss, Slice, digest
+from psweep_dask.clusters.workers import Resources, Supply
 from psweep_dask.monitoring.dashboard import dashboard_link
-from psweep_dask.supply import Resources, Supply
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult
 
@@ -72,7 +72,7 @@ class DaskExecutor:
         self._scattered: Future[Any] | None = None
         self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)
         self._keys = (
-            (f"{name}-{self._digest}", number, warden.KEY_MARK) for number in itertools.count()
+            (f"{name}-{self._digest}", number, plugins.KEY_MARK) for number in itertools.count()
         )
         self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
         self._done: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
@@ -238,7 +238,7 @@ class DaskExecutor:
         """Give the lost slices of which it is known by now what their worker died of."""
         if not self._mourned or not self._check_connection():
             return []
-        deaths = warden.deaths(self.client)
+        deaths = plugins.deaths(self.client)
         now = time.monotonic()
         outcomes: list[tuple[Slice, SliceResult | Loss]] = []
         for key, (worker, deadline) in list(self._mourned.items()):

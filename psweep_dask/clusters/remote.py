@@ -14,22 +14,22 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
-from psweep_dask import job_options, warden
-from psweep_dask.config import as_environment, cluster_settings
-from psweep_dask.credentials import temporary_credentials
+from psweep_dask.clusters import jobqueue_options, plugins
+from psweep_dask.clusters.config import as_environment, cluster_settings
+from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.jobqueue import Batch
+from psweep_dask.clusters.scaling import Fleet
+from psweep_dask.clusters.scaling_policy import FleetPolicy
+from psweep_dask.clusters.tls import temporary_credentials
+from psweep_dask.clusters.walltime import JobLife, Lifetimes, Mortals
+from psweep_dask.clusters.workers import Resources, Supply
 from psweep_dask.dask_log import silenced, tell_deaths_ourselves
-from psweep_dask.executors import ExecutorError
-from psweep_dask.fleet import Fleet
-from psweep_dask.fleet_policy import FleetPolicy
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.allocation import Allocation, scheduler_host
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.srun import Step
-from psweep_dask.jobqueue import Batch
-from psweep_dask.lifetimes import JobLife, Lifetimes, Mortals
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.supply import Resources, Supply
 from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
@@ -88,13 +88,13 @@ def machine_workers(
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
                 counted(machine.jobs, "job"),
-                counted(job_options.processes(machine), "worker"),
+                counted(jobqueue_options.processes(machine), "worker"),
                 machine.name,
                 jobs.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = Lifetimes(resources, timeout)
-            slots = job_options.slots(machine, resources)
+            slots = jobqueue_options.slots(machine, resources)
             fleet = Fleet(
                 jobs,
                 FleetPolicy(machine.jobs, slots),
@@ -154,7 +154,7 @@ def allocation_workers(
 
 
 class Tasks(Mortals):
-    """The workers in an allocation; a `psweep_dask.supply.Supply`.
+    """The workers in an allocation; a `psweep_dask.clusters.workers.Supply`.
 
     Parameters
     ----------
@@ -234,6 +234,6 @@ def _closing(cluster: SpecCluster) -> Iterator[None]:
 @contextmanager
 def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
-        warden.install(client, ours=False, ends_with_driver=True)
+        plugins.install(client, ours=False, ends_with_driver=True)
         tell_deaths_ourselves()
         yield client
