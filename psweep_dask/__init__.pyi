@@ -1,16 +1,17 @@
 """The public names and their modules, for type checkers and for lazy_loader."""
 
+from .analysis.dataset import to_xarray as to_xarray
+from .analysis.export import export as export
+from .analysis.refine import refine as refine
+from .analysis.to_params import df_extract_params as df_extract_params
+from .analysis.to_params import df_extract_row as df_extract_row
+from .analysis.to_params import to_params as to_params
 from .background import Sweep as Sweep
 from .background import submit as submit
 from .batch import prep_batch as prep_batch
 from .collecting import collect as collect
 from .conduct import PsetFailedError as PsetFailedError
 from .errors import PsweepError as PsweepError
-from .exporting import export as export
-from .giving_back import df_extract_params as df_extract_params
-from .giving_back import df_extract_row as df_extract_row
-from .giving_back import to_params as to_params
-from .labelled import to_xarray as to_xarray
 from .monitoring.register import register as register
 from .monitoring.status_table import status as status
 from .params.filters import conditional as conditional
@@ -31,7 +32,6 @@ from .params.readers import read_params as read_params
 from .params.sampling import sample as sample
 from .params.spacing import intspace as intspace
 from .params.spacing import logspace as logspace
-from .refining import refine as refine
 from .remaining_jobs import prep_rest as prep_rest
 from .resuming import resume as resume
 from .retrying import reproduce as reproduce

@@ -24,12 +24,12 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import exporting
+    from psweep_dask.analysis import export as export_module
     from psweep_dask.study import load as load_module
 
     df = chosen(load_module.load(calc_dir), where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
-    exporting.export(df, file, dims=names)
+    export_module.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
 
 
@@ -61,11 +61,11 @@ def plot(
     \b
     psweep-dask plot a result calc --by b --log xy -o result.png
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import plotting
+    from psweep_dask.analysis import plot as plot_module
     from psweep_dask.study import load as load_module
 
     df = chosen(load_module.load(calc_dir), where)
-    number = plotting.plot(df, x, y, output, by=by, log=log or "")
+    number = plot_module.plot(df, x, y, output, by=by, log=log or "")
     click.echo(f"{number:,} of {len(df):,} rows in {output}")
 
 

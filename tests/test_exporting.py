@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import psweep_dask as ps
-from psweep_dask.exporting import ExportError, export
+from psweep_dask.analysis.export import ExportError, export
 from psweep_dask.optional import MissingPackageError
 
 
@@ -127,7 +127,7 @@ def test_netcdf_with_one_dimension_or_with_those_of_the_study(df, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["json", "csv", "parquet", "nc"])
 def test_an_empty_database_and_one_of_many_chunks(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr("psweep_dask.exporting.CHUNK", 7)
+    monkeypatch.setattr("psweep_dask.analysis.export.CHUNK", 7)
     read = {
         "json": lambda path: pd.DataFrame(json.loads(path.read_text())),
         "csv": pd.read_csv,

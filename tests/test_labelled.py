@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.labelled import LabelError, to_xarray
+from psweep_dask.analysis.dataset import LabelError, to_xarray
 
 
 def database(func, params):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.labelled import LabelError
+from psweep_dask.analysis.dataset import LabelError
 from psweep_dask.params.grid import ParamsError
 
 

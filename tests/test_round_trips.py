@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psweep_dask as ps
-from psweep_dask import exporting
+from psweep_dask.analysis import export
 
 
 class Colour(enum.Enum):
@@ -161,7 +161,7 @@ def test_through_csv(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", exporting._FORMATS)
+@pytest.mark.parametrize("suffix", export._FORMATS)
 def test_nothing_that_the_database_holds_stops_an_export(kind, suffix, tmp_path):
     @settings(max_examples=5, deadline=None)
     @given(values(kind))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask.labelled import only_value, params_and_results
+from psweep_dask.analysis.dataset import only_value, params_and_results
 from psweep_dask.optional import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset

@@ -1,0 +1,1 @@
+"""After the run: exports, labelled arrays, plots, new psets from results."""
