@@ -8,12 +8,15 @@ from .analysis.to_params import df_extract_row as df_extract_row
 from .analysis.to_params import to_params as to_params
 from .background import Sweep as Sweep
 from .background import submit as submit
-from .batch import prep_batch as prep_batch
-from .collecting import collect as collect
 from .conduct import PsetFailedError as PsetFailedError
 from .errors import PsweepError as PsweepError
 from .monitoring.register import register as register
 from .monitoring.status_table import status as status
+from .offline.collect import collect as collect
+from .offline.prep_batch import prep_batch as prep_batch
+from .offline.prep_rest import prep_rest as prep_rest
+from .offline.transfer import pull as pull
+from .offline.transfer import push as push
 from .params.filters import conditional as conditional
 from .params.filters import missing as missing
 from .params.filters import where as where
@@ -32,7 +35,6 @@ from .params.readers import read_params as read_params
 from .params.sampling import sample as sample
 from .params.spacing import intspace as intspace
 from .params.spacing import logspace as logspace
-from .remaining_jobs import prep_rest as prep_rest
 from .resuming import resume as resume
 from .retrying import reproduce as reproduce
 from .retrying import retry as retry
@@ -50,7 +52,5 @@ from .study.load import query as query
 from .study.merge import merge_studies as merge_studies
 from .sweep import run as run
 from .sweep import run_local as run_local
-from .transfer import pull as pull
-from .transfer import push as push
 
 __version__: str

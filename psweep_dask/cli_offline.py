@@ -38,9 +38,9 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
     \b
     psweep-dask prep-rest calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import remaining_jobs
+    from psweep_dask.offline import prep_rest as prep_rest_module
 
-    remaining_jobs.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
+    prep_rest_module.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
 
 
 @click.command(cls=OneLine)
@@ -56,9 +56,9 @@ def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     psweep-dask collect calc
     psweep-dask collect --ask mycluster
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import collecting
+    from psweep_dask.offline import collect as collect_module
 
-    collecting.collect(calc_dir, ask=ask, over=over)
+    collect_module.collect(calc_dir, ask=ask, over=over)
 
 
 # Everything behind the machine is looked at by us, since rsync has options that click would take.
@@ -86,7 +86,7 @@ def push(machine: str, options: tuple[str, ...]) -> None:
     psweep-push mycluster -n
     psweep-push mycluster -v --bwlimit=1m
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import transfer
+    from psweep_dask.offline import transfer
 
     submit = "--submit" in options
     rest, dry_run = _of_rsync(machine, options)
@@ -106,7 +106,7 @@ def pull(machine: str, options: tuple[str, ...]) -> None:
     \b
     psweep-pull mycluster
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import transfer
+    from psweep_dask.offline import transfer
 
     if "--submit" in options:
         raise click.UsageError(f"--submit is for psweep-push {machine}; pull submits nothing")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import collecting
 from psweep_dask.atomic import replace_file
 from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
+from psweep_dask.offline import collect
 from psweep_dask.options import Options
 from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout
@@ -101,7 +101,7 @@ def resume(
     layout = Layout(calc_dir, database_dir, database_basename)
     check_study(layout)
     layout.make_writable()
-    collected = collecting.collect_from(layout)
+    collected = collect.collect_from(layout)
     runs = to_resume(layout, run_id)
     if func is not None and len(runs) > 1:
         ids = ", ".join(past.run_id for past in runs)

@@ -9,9 +9,9 @@ from offline import machine, write
 from psweep_dask.hpc.jobscript import JobscriptError
 from psweep_dask.hpc.machine import read_machine
 from psweep_dask.hpc.machine_schema import MachineError
-from psweep_dask.job_files import own_jobscript, read_job_files, values_for
+from psweep_dask.offline.job_files import own_jobscript, read_job_files, values_for
+from psweep_dask.offline.templates import TemplateError
 from psweep_dask.storage.layout import PsetFolder
-from psweep_dask.templates import TemplateError
 from psweep_dask.worker.work import Work
 
 CALC, MACHINES = Path("templates/calc"), Path("templates/machines")

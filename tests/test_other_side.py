@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from psweep_dask.other_side import merged_with, take_over
+from psweep_dask.offline.remote_database import merged_with, take_over
 from psweep_dask.storage import database
 from psweep_dask.storage.layout import Layout
 

@@ -6,7 +6,7 @@ import pytest
 from offline import write
 
 from psweep_dask.hpc.jobscript import noting_its_end
-from psweep_dask.outcome import Outcome, read_outcome
+from psweep_dask.offline.outcome import Outcome, read_outcome
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
 

@@ -11,7 +11,7 @@ from drivers import wait_until
 from offline import HOSTILE, write
 
 from psweep_dask.hpc.jobscript import Directives
-from psweep_dask.run_script import Submission, array_script, run_script
+from psweep_dask.offline.run_script import Submission, array_script, run_script
 
 GOLDEN = Path(__file__).parent / "golden"
 SINGLE = Submission(("submit", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"), "run_seq=1 pset_seq=6")

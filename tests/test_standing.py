@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from psweep_dask.hpc.slurm import JobState
-from psweep_dask.standing import Queue, standing_of
-from psweep_dask.submissions import SubmittedJob
+from psweep_dask.offline.job_status import Queue, standing_of
+from psweep_dask.offline.submissions import SubmittedJob
 
 QUEUE = Queue(
     "lab",

@@ -6,11 +6,17 @@ import pytest
 from offline import machine, write
 
 from psweep_dask.hpc.jobscript import JobscriptError
-from psweep_dask.job_files import read_job_files
+from psweep_dask.offline.job_files import read_job_files
+from psweep_dask.offline.submissions import (
+    Submissions,
+    SubmittedJob,
+    array_jobs,
+    forget,
+    single_jobs,
+)
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
-from psweep_dask.submissions import Submissions, SubmittedJob, array_jobs, forget, single_jobs
 from psweep_dask.wording import shown_commands
 
 

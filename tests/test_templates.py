@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from offline import write
 
-from psweep_dask.templates import TemplateError, gather, read, target_clash
+from psweep_dask.offline.templates import TemplateError, gather, read, target_clash
 
 
 def filled(text, values, mode="dollar"):

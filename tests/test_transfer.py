@@ -6,7 +6,7 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.hpc.ssh import RemoteError
-from psweep_dask.transfer import TransferError
+from psweep_dask.offline.transfer import TransferError
 
 
 def test_nothing_to_push_is_told_with_the_folder():

@@ -156,6 +156,6 @@ def _runner(work: bytes, digest: str) -> Runner:
 
 
 if __name__ == "__main__":
-    from psweep_dask.job import main  # which is made of what is here
+    from psweep_dask.offline.job import main  # which is made of what is here
 
     sys.exit(main(sys.argv[1:]))

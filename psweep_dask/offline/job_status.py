@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.slurm import JobState
-from psweep_dask.submissions import SubmittedJob
+from psweep_dask.offline.submissions import SubmittedJob
 
 NOT_SUBMITTED = "not known to be submitted"
 SUBMITTED = "submitted"

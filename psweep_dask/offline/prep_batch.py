@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import collecting
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
+from psweep_dask.offline import collect
+from psweep_dask.offline.template_options import TemplateOptions
+from psweep_dask.offline.writer import Preparation
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
-from psweep_dask.preparing import Preparation
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
 from psweep_dask.study import run as run_module
 from psweep_dask.study.run import Request, Run, layout_of
-from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
 from psweep_dask.worker.func import (
     func_name,
@@ -174,7 +174,7 @@ def prep_batch(
 
 def _tell_of_jobs_left_out(layout: Layout) -> None:
     """Say that jobs of earlier calls, whose lines become comments, were not submitted yet."""
-    number = collecting.not_submitted(layout)
+    number = collect.not_submitted(layout)
     if number:
         log.warning(
             "%s of earlier calls %s not known to be submitted, and the new run scripts leave "

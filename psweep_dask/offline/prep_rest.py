@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask import collecting
-from psweep_dask.collecting import Collected
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
-from psweep_dask.job_files import JobFiles
+from psweep_dask.offline import collect
+from psweep_dask.offline.collect import Collected
+from psweep_dask.offline.job_files import JobFiles
+from psweep_dask.offline.submissions import forget
+from psweep_dask.offline.template_options import TemplateOptions
+from psweep_dask.offline.writer import Preparation
 from psweep_dask.options import Options
-from psweep_dask.preparing import Preparation
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import load as load_module
@@ -26,8 +28,6 @@ from psweep_dask.study import run as run_module
 from psweep_dask.study import runs as runs_module
 from psweep_dask.study.revisit import load_func
 from psweep_dask.study.runs import PastRun, check_study
-from psweep_dask.submissions import forget
-from psweep_dask.template_options import TemplateOptions
 from psweep_dask.wording import counted
 from psweep_dask.worker.func import own_modules_by_value, pack_func
 from psweep_dask.worker.work import Work
@@ -94,7 +94,7 @@ def prep_rest(
     check_study(layout)
     layout.make_writable()
     templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
-    collected = collecting.collect_from(layout)
+    collected = collect.collect_from(layout)
     with ExitStack() as stack:
         runs = revisit.to_resume(layout, run_id)
         found = [_left_of(before, collected, templates, stack) for before in runs]

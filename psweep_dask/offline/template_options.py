@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from psweep_dask.job_files import JobFiles, read_job_files
+from psweep_dask.offline.job_files import JobFiles, read_job_files
+from psweep_dask.offline.submissions import Submissions
+from psweep_dask.offline.templates import MODES
 from psweep_dask.options import OptionError
 from psweep_dask.study.runs import PastRun
-from psweep_dask.submissions import Submissions
-from psweep_dask.templates import MODES
 
 CALC_TEMPLATES_DIR = "templates/calc"
 """Where the files are that each job finds in its folder, seen from the working directory."""

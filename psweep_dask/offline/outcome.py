@@ -12,8 +12,8 @@ from typing import Any
 
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.jobscript import End
+from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, Standing
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
-from psweep_dask.standing import ENDED, PENDING, RUNNING, Standing
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.storage.record import Record

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask import transfer
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
+from psweep_dask.offline import transfer
+from psweep_dask.offline.job_status import BUSY, Queue, Standing, ask_queue, standing_of
+from psweep_dask.offline.outcome import Outcome, judged, read_outcome
+from psweep_dask.offline.submissions import jobs_of
 from psweep_dask.options import OptionError, Options
-from psweep_dask.outcome import Outcome, judged, read_outcome
 from psweep_dask.params.pset import UNFINISHED
-from psweep_dask.standing import BUSY, Queue, Standing, ask_queue, standing_of
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record, RecordError
@@ -27,7 +28,6 @@ from psweep_dask.study import load as load_module
 from psweep_dask.study import recovery, runs
 from psweep_dask.study.provenance import now
 from psweep_dask.study.runs import PastRun, check_study, past_runs
-from psweep_dask.submissions import jobs_of
 from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")

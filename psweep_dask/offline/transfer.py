@@ -15,7 +15,7 @@ from pathlib import Path
 from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
-from psweep_dask.other_side import layouts_here, take_over
+from psweep_dask.offline.remote_database import layouts_here, take_over
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
 OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
@@ -92,7 +92,7 @@ def push(
     >>> ps.push("mycluster")
     Traceback (most recent call last):
         ...
-    psweep_dask.transfer.TransferError: there is no folder 'calc', seen from ...; nothing to push
+    psweep_dask.offline.transfer.TransferError: there is no folder 'calc', seen from ...; nothing to push
     """
     show_log_lines()
     folder = _folder(calc_dir)

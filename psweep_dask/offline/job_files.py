@@ -16,10 +16,10 @@ from dask.utils import parse_bytes
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.hpc.machine_schema import MachineError
+from psweep_dask.offline.templates import Template, TemplateError, gather, read, target_clash
 from psweep_dask.params.pset import Pset
 from psweep_dask.storage import pickling
 from psweep_dask.storage.layout import PsetFolder
-from psweep_dask.templates import Template, TemplateError, gather, read, target_clash
 from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
