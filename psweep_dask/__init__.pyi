@@ -6,9 +6,14 @@ from .analysis.refine import refine as refine
 from .analysis.to_params import df_extract_params as df_extract_params
 from .analysis.to_params import df_extract_row as df_extract_row
 from .analysis.to_params import to_params as to_params
-from .background import Sweep as Sweep
-from .background import submit as submit
-from .conduct import PsetFailedError as PsetFailedError
+from .driver.background import Sweep as Sweep
+from .driver.background import submit as submit
+from .driver.execute import PsetFailedError as PsetFailedError
+from .driver.resume import resume as resume
+from .driver.retry import reproduce as reproduce
+from .driver.retry import retry as retry
+from .driver.run import run as run
+from .driver.run import run_local as run_local
 from .errors import PsweepError as PsweepError
 from .monitoring.register import register as register
 from .monitoring.status_table import status as status
@@ -35,9 +40,6 @@ from .params.readers import read_params as read_params
 from .params.sampling import sample as sample
 from .params.spacing import intspace as intspace
 from .params.spacing import logspace as logspace
-from .resuming import resume as resume
-from .retrying import reproduce as reproduce
-from .retrying import retry as retry
 from .storage.database import df_read as df_read
 from .storage.database import df_write as df_write
 from .storage.frame import df_filter_conds as df_filter_conds
@@ -50,7 +52,5 @@ from .study.import_psweep import import_psweep as import_psweep
 from .study.load import load as load
 from .study.load import query as query
 from .study.merge import merge_studies as merge_studies
-from .sweep import run as run
-from .sweep import run_local as run_local
 
 __version__: str

@@ -26,9 +26,9 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
     \b
     psweep-dask resume calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import resuming
+    from psweep_dask.driver import resume as resume_module
 
-    resuming.resume(calc_dir, run_id=run_id, cluster=cluster)
+    resume_module.resume(calc_dir, run_id=run_id, cluster=cluster)
 
 
 @click.command(cls=OneLine)
@@ -43,9 +43,9 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
     \b
     psweep-dask retry calc --kind timeout --kind killed
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import retrying
+    from psweep_dask.driver import retry as retry_module
 
-    retrying.retry(calc_dir, kind=kind or retrying.RETRIED, cluster=cluster)
+    retry_module.retry(calc_dir, kind=kind or retry_module.RETRIED, cluster=cluster)
 
 
 @click.command(cls=OneLine)
@@ -61,13 +61,14 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import retrying, selecting
+    from psweep_dask import selecting
+    from psweep_dask.driver import retry as retry_module
     from psweep_dask.study import load as load_module
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
     pset_id = selecting.by_name(load_module.load(calc_dir), pset)["_pset_id"]
-    click.echo(pprint.pformat(retrying.reproduce(calc_dir, pset_id, pdb=pdb)))
+    click.echo(pprint.pformat(retry_module.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
 @click.command(cls=OneLine)
@@ -222,7 +223,7 @@ def submit(
     \b
     psweep-dask submit --cluster mycluster script.py
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.driver_job import driver_job
+    from psweep_dask.driver.driver_job import driver_job
 
     options = {name: value for name, value in options.items() if value is not None}
 

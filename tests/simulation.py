@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psweep_dask.clusters.executor import Slice
-from psweep_dask.slices import DISPATCH, Slicer
+from psweep_dask.driver.slicing import DISPATCH, Slicer
 
 HAND_OVER = 0.002  # seconds from a finished slice to the next one that waits at the scheduler
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import psweep_dask as ps
 from psweep_dask import cli
-from psweep_dask.driver_job import FOLLOWERS, LEAD
+from psweep_dask.driver.driver_job import FOLLOWERS, LEAD
 
 BIN = Path(sys.executable).parent
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from recorded import command
 
-from psweep_dask.driver_job import DriverJobError, driver_job
+from psweep_dask.driver.driver_job import DriverJobError, driver_job
 from psweep_dask.hpc.machine_schema import MachineError
 
 

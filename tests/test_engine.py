@@ -7,7 +7,7 @@ import random
 import pytest
 
 from psweep_dask.clusters.executor import ExecutorError, Loss
-from psweep_dask.engine import Engine
+from psweep_dask.driver.engine import Engine
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack
@@ -92,7 +92,7 @@ def test_after_stop_nothing_new_is_handed_out():
 
 
 def test_after_the_grace_it_stops_waiting(monkeypatch):
-    monkeypatch.setattr("psweep_dask.engine.GRACE", 0.0)
+    monkeypatch.setattr("psweep_dask.driver.engine.GRACE", 0.0)
     executor = FakeExecutor(0)
     engine = engine_of(500, executor)
     results = engine.results()

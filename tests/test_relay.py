@@ -10,7 +10,7 @@ import dask.config
 import pytest
 
 import psweep_dask as ps
-from psweep_dask import relay
+from psweep_dask.driver import chain as chain_module
 from psweep_dask.study import stopping
 
 
@@ -19,7 +19,7 @@ def job(monkeypatch):
     """Become the first, or the next, job of a chain."""
 
     def become_job(chain="chain-1"):
-        monkeypatch.setattr(relay, "_calls", type(relay._calls)())
+        monkeypatch.setattr(chain_module, "_calls", type(chain_module._calls)())
         monkeypatch.setattr(stopping, "_terminated", False)
         monkeypatch.setitem(dask.config.config, "psweep", {"chain": chain})
 
@@ -57,7 +57,7 @@ def test_the_call_in_which_a_job_was_stopped_ends_it_and_the_next_job_goes_on(jo
     params = ps.plist("a", range(5))
     with pytest.raises(SystemExit) as stopped:
         ps.run(terminate_at_2, params, cluster="sync")
-    assert stopped.value.code == relay.GO_ON
+    assert stopped.value.code == chain_module.GO_ON
     job()
     df = ps.run(terminate_at_2, params, cluster="sync")
     assert begun() == [0, 1, 2, 3, 4]

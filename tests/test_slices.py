@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import simulate
 
-from psweep_dask import slices
-from psweep_dask.slices import Slicer
+from psweep_dask.driver import slicing
+from psweep_dask.driver.slicing import Slicer
 
 
 def lognormal(count):
@@ -50,7 +50,7 @@ def test_makespan_stays_close_to_the_ideal(load):
     slots, durations = LOADS[load]
     outcome = simulate(durations, slots)
     ideal = max(sum(durations) / slots, max(durations))
-    warm_up = slots * slices.DISPATCH + slices.MIN_BUDGET  # to reach every slot once
+    warm_up = slots * slicing.DISPATCH + slicing.MIN_BUDGET  # to reach every slot once
     assert sorted(outcome.order) == list(range(len(durations)))
     assert outcome.makespan <= 1.10 * ideal + warm_up
 
@@ -61,12 +61,14 @@ def test_makespan_stays_close_to_the_ideal(load):
 def test_dispatching_takes_a_bounded_share_of_the_driver(slots, mean):
     durations = [mean] * int(slots * 30 / max(mean, 1e-4))
     outcome = simulate(durations, slots)
-    assert outcome.slices * slices.DISPATCH <= 0.5 * outcome.makespan + slots * slices.DISPATCH * 12
+    assert (
+        outcome.slices * slicing.DISPATCH <= 0.5 * outcome.makespan + slots * slicing.DISPATCH * 12
+    )
 
 
 def test_the_window_does_not_grow_with_the_number_of_psets():
     windows = {simulate([1e-4] * count, 4).longest_window for count in (1_000, 10_000, 100_000)}
-    assert max(windows) <= 4 * slices.PREFETCH
+    assert max(windows) <= 4 * slicing.PREFETCH
 
 
 def test_long_psets_travel_alone_and_never_queue_behind_one_another():
@@ -104,12 +106,12 @@ def test_first_slices_reach_over_all_params_from_both_ends():
     slicer = Slicer(1000, 2)
     first, second = slicer.next(2), slicer.next(2)
     assert (first.places[0], second.places[0]) == (999, 0)
-    assert len(first.places) == slices.FIRST_LENGTH
-    assert first.budget == slices.MIN_BUDGET
+    assert len(first.places) == slicing.FIRST_LENGTH
+    assert first.budget == slicing.MIN_BUDGET
 
 
 def test_large_psets_travel_in_short_slices():
-    slicer = Slicer(1000, 1, pset_bytes=slices.MAX_BYTES / 2)
+    slicer = Slicer(1000, 1, pset_bytes=slicing.MAX_BYTES / 2)
     longest = 0
     while slicer.left:
         one = slicer.next(1)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask import relay
 from psweep_dask.dask_log import show_log_lines
+from psweep_dask.driver import chain
+from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import load as load_module
 from psweep_dask.study.run import layout_of
 from psweep_dask.study.runs import PastRun
-from psweep_dask.sweeping import Sweeping
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -211,12 +211,12 @@ def _run(
     poolsize: int | None = None,
 ) -> pd.DataFrame:
     """Run, or go on where an earlier job of the chain that this process belongs to has ended."""
-    params = list(params) if relay.chain() is not None else params
+    params = list(params) if chain.chain() is not None else params
     before = _earlier(params, options)
     if before is None:
         df = Sweeping(func, params, cluster, options, poolsize).go()
     elif before.ended_early:
-        from psweep_dask.resuming import resume  # which is made of what is here
+        from psweep_dask.driver.resume import resume  # which is made of what is here
 
         given = {one.name: getattr(options, one.name) for one in fields(options)}
         wanted = given.keys() & signature(resume).parameters.keys()
@@ -226,11 +226,11 @@ def _run(
         show_log_lines()
         log.info("run %s is done already, by an earlier job", before.run_id)
         df = load_module.load_from(before.layout)
-    relay.leave_if_terminated()
+    chain.leave_if_terminated()
     return df
 
 
 def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> PastRun | None:
-    if relay.chain() is None or not options.save or options.simulate:
+    if chain.chain() is None or not options.save or options.simulate:
         return None
-    return relay.earlier(layout_of(options), check_params(params)[1])
+    return chain.earlier(layout_of(options), check_params(params)[1])

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from psweep_dask.driver.chain import GO_ON
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.machine import Machine, read_machine
-from psweep_dask.relay import GO_ON
 
 log = logging.getLogger("psweep_dask")
 
@@ -101,7 +101,7 @@ class DriverJob:
         }
         given_more = setting("job_extra_directives") or []
         lines = [f"#SBATCH {name}={_word(value)}" for name, value in given.items() if value]
-        command = [sys.executable, "-m", "psweep_dask.driver_job", *self._as_arguments()]
+        command = [sys.executable, "-m", "psweep_dask.driver.driver_job", *self._as_arguments()]
         return "\n".join(
             [
                 "#!/usr/bin/env bash",

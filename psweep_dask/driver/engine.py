@@ -10,7 +10,7 @@ from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
 from psweep_dask.clusters.executor import Executor, ExecutorError, Loss, Slice
-from psweep_dask.slices import TARGET_BUDGET, Slicer
+from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.worker.failures import Charge, Judge

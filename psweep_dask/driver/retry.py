@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from psweep_dask.dask_log import show_log_lines
+from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
@@ -20,7 +21,6 @@ from psweep_dask.storage.plan import FAILED
 from psweep_dask.study import load as load_module
 from psweep_dask.study import runs
 from psweep_dask.study.revisit import RevisitError, load_func, planned_psets
-from psweep_dask.sweeping import Sweeping
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import

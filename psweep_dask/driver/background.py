@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options
 from psweep_dask.storage import frame
 from psweep_dask.study import load as load_module
 from psweep_dask.study.stopping import Stop
-from psweep_dask.sweeping import Sweeping
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import relay
-from psweep_dask.conduct import Conduct, Destination
 from psweep_dask.dask_log import show_log_lines
+from psweep_dask.driver import chain
+from psweep_dask.driver.execute import Conduct, Destination
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
@@ -79,7 +79,7 @@ class Sweeping:
                 "func": name,
                 "source": func_source(func) if source is None else source,
                 "cluster": resolve.describe(where),
-                **relay.mark(digests),
+                **chain.mark(digests),
             },
         )
         self.run = run_module.begin(layout_of(options), request)

@@ -29,7 +29,7 @@ from psweep_dask.worker.work import Failure, Work
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters.remote import RunContext
     from psweep_dask.clusters.resolve import Where
-    from psweep_dask.engine import Engine
+    from psweep_dask.driver.engine import Engine
 
 log = logging.getLogger("psweep_dask")
 
@@ -109,7 +109,7 @@ class Conduct:
             If the cluster, the journal or the database fail; what has finished is on disk.
         """
         from psweep_dask.clusters import resolve
-        from psweep_dask.engine import Engine
+        from psweep_dask.driver.engine import Engine
 
         needs = resolve.Needs(
             self._destination.name,
