@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import psweep_dask as ps
-from psweep_dask import cli
+from psweep_dask.cli import main as main_module
 from psweep_dask.driver.driver_job import FOLLOWERS, LEAD
 
 BIN = Path(sys.executable).parent
@@ -99,7 +99,7 @@ def test_a_pipe_that_closes_early_is_no_error(database, name):
 
 
 def test_help_of_each_command_shows_an_example():
-    for name, one in cli.main.commands.items():
+    for name, one in main_module.main.commands.items():
         lines = CliRunner().invoke(one, ["--help"]).output.splitlines()
         starts = (f"psweep-dask {name}", f"psweep-{name}")
         assert any(line.strip().startswith(starts) for line in lines), name

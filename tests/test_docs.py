@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import psweep_dask as ps
-from psweep_dask import cli
+from psweep_dask.cli import main as main_module
 from psweep_dask.clusters import config
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -90,11 +90,11 @@ COMMANDS = sorted(
 @pytest.mark.parametrize("shown", COMMANDS, ids=" ".join)
 def test_the_commands_that_are_shown_are_taken_as_they_stand(shown, study_folder):
     _, program, *words = shown
-    command = getattr(cli, program.replace("psweep-dask", "main").removeprefix("psweep-"))
+    command = getattr(main_module, program.replace("psweep-dask", "main").removeprefix("psweep-"))
     for script in (one for one in words if one.endswith(".py")):
         Path(script).touch()
     context = None
-    if command is cli.main and words != ["--help"]:
+    if command is main_module.main and words != ["--help"]:
         context = click.Context(command)
         program, command, words = command.resolve_command(context, words)  # an error if unknown
         if not words:  # named in a sentence, maybe without what it needs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, RUN_ID, OneLine
+from psweep_dask.cli.common import CALC_DIR, RUN_ID, OneLine
 
 
 @click.command(cls=OneLine)

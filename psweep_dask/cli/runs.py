@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
+from psweep_dask.cli.common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
 
 WATCH_INTERVAL = 2.0
 """Seconds between two looks at a study."""

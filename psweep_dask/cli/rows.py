@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, HELP, PSET, WHERE, OneLine, check_columns, chosen
+from psweep_dask.cli.common import CALC_DIR, HELP, PSET, WHERE, OneLine, check_columns, chosen
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from psweep_dask.cli_common import CALC_DIR, WHERE, OneLine, chosen
+from psweep_dask.cli.common import CALC_DIR, WHERE, OneLine, chosen
 
 NAMES_SHOWN = 5
 """So many names are shown of a finding."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from psweep_dask.cli_analysis import check, export, plot
-from psweep_dask.cli_common import HELP, OneLine
-from psweep_dask.cli_offline import collect, init, prep_rest, pull, push
-from psweep_dask.cli_rows import db2json, db2table, show, table, tail
-from psweep_dask.cli_runs import (
+from psweep_dask.cli.common import HELP, OneLine
+from psweep_dask.cli.offline import collect, init, prep_rest, pull, push
+from psweep_dask.cli.rows import db2json, db2table, show, table, tail
+from psweep_dask.cli.runs import (
     diff,
     doctor,
     machines,
@@ -20,6 +19,7 @@ from psweep_dask.cli_runs import (
     stop,
     submit,
 )
+from psweep_dask.cli.study import check, export, plot
 
 __all__ = ["db2json", "db2table", "main", "pull", "push"]
 
