@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import psweep_dask as ps
+from psweep_dask._query import QueryError
 from psweep_dask.params.grid import ParamsError
-from psweep_dask.selecting import QueryError
 
 PARAMS = ps.pgrid(ps.plist("a", [1, 2, 3]), ps.plist("b", [1, 2]))
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from psweep_dask.dask_log import silenced, tell_deaths_ourselves
+from psweep_dask._logging import silenced, tell_deaths_ourselves
 
 
 @pytest.fixture(autouse=True)

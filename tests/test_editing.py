@@ -10,8 +10,8 @@ import pytest
 from drivers import start, wait_for_journal
 
 import psweep_dask as ps
+from psweep_dask._query import QueryError
 from psweep_dask.errors import PsweepError
-from psweep_dask.selecting import QueryError
 from psweep_dask.study.edit import EditError
 
 

@@ -16,8 +16,8 @@ import pytest
 import xarray as xr
 
 import psweep_dask as ps
+from psweep_dask._imports import MissingPackageError
 from psweep_dask.analysis.export import ExportError, export
-from psweep_dask.optional import MissingPackageError
 
 
 class Colour(enum.Enum):

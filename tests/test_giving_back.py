@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psweep_dask as ps
+from psweep_dask._query import QueryError
 from psweep_dask.params.grid import ParamsError
-from psweep_dask.selecting import QueryError
 
 
 class Colour(enum.Enum):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.plain import as_text, plain
+from psweep_dask._convert import as_text, plain
 
 
 class Level(enum.IntEnum):

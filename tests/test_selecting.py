@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from psweep_dask.selecting import QueryError, by_name, where
+from psweep_dask._query import QueryError, by_name, where
 
 DF = pd.DataFrame(
     {"a": [1, 2, 3], "my b": ["x", "y", None], "_status": ["ok", "error", "ok"]},

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from offline import machine, write
 
+from psweep_dask._format import shown_commands
 from psweep_dask.hpc.jobscript import JobscriptError
 from psweep_dask.offline.job_files import read_job_files
 from psweep_dask.offline.submissions import (
@@ -17,7 +18,6 @@ from psweep_dask.offline.submissions import (
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
-from psweep_dask.wording import shown_commands
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from psweep_dask._convert import of_python
+from psweep_dask._imports import needed_for
+from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
-from psweep_dask.optional import needed_for
 from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
-from psweep_dask.plain import of_python
-from psweep_dask.selecting import check_df
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
+from psweep_dask._convert import as_text, is_nan, plain
+from psweep_dask._imports import needed_for
+from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import to_xarray
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
-from psweep_dask.optional import needed_for
-from psweep_dask.plain import as_text, is_nan, plain
-from psweep_dask.selecting import check_df
 
 if TYPE_CHECKING:
     import xarray as xr

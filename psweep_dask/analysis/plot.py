@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from psweep_dask._convert import of_python
+from psweep_dask._imports import needed_for
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.colors import PALETTE
 from psweep_dask.monitoring.scatter import NONE, labels_of, points
-from psweep_dask.optional import needed_for
-from psweep_dask.plain import of_python
 
 PICTURES = (".png", ".pdf", ".svg")
 """Suffixes of what matplotlib draws; bokeh makes .html."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from psweep_dask._imports import needed_for
+from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import only_value, params_and_results
-from psweep_dask.optional import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 from psweep_dask.params.spacing import is_whole
-from psweep_dask.selecting import check_df
 
 log = logging.getLogger("psweep_dask")
 

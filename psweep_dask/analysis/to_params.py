@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask import selecting
+from psweep_dask import _query
+from psweep_dask._convert import is_nan, of_python
+from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
-from psweep_dask.plain import is_nan, of_python
-from psweep_dask.selecting import check_df
 
 MOST_AMBIGUOUS = 12
 """Cells of a row that pandas may have changed; of more, not all ways back are tried."""
@@ -134,7 +134,7 @@ def df_extract_row(
     """
     if kind not in (None, "pset"):
         raise ParamsError(f"kind must be None or 'pset', not {kind!r}")
-    at = selecting.place_of(df, pset_id)
+    at = _query.place_of(df, pset_id)
     row = df.iloc[at : at + 1]
     if kind == "pset":
         return to_params(row)[0]

@@ -36,9 +36,9 @@ def check_columns(asked: Iterable[str], df: pd.DataFrame) -> None:
 
 def chosen(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
     """Give the rows that --where asks for."""
-    from psweep_dask import selecting
+    from psweep_dask import _query
 
-    return df if where is None or df.empty else selecting.where(df, where)
+    return df if where is None or df.empty else _query.where(df, where)
 
 
 class OneLine(click.Command):

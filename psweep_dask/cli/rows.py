@@ -74,11 +74,11 @@ def show(pset: str, calc_dir: str) -> None:
     psweep-dask show 149 calc
     psweep-dask show 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import selecting
+    from psweep_dask import _query
     from psweep_dask.storage.layout import Layout
     from psweep_dask.study import load as load_module
 
-    row = selecting.by_name(load_module.load(calc_dir), pset)
+    row = _query.by_name(load_module.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -162,7 +162,7 @@ def _text(value: Any, limit: int = 200) -> str:
     """Show a value as one would type it, without the type that NumPy gives it."""
     import numpy as np
 
-    from psweep_dask.wording import short
+    from psweep_dask._format import short
 
     if isinstance(value, np.generic):
         value = value.item()

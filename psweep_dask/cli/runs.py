@@ -61,13 +61,13 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import selecting
+    from psweep_dask import _query
     from psweep_dask.driver import retry as retry_module
     from psweep_dask.study import load as load_module
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = selecting.by_name(load_module.load(calc_dir), pset)["_pset_id"]
+    pset_id = _query.by_name(load_module.load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(retry_module.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 

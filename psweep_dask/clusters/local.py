@@ -21,12 +21,12 @@ import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
+from psweep_dask._format import counted
+from psweep_dask._logging import silenced, tell_deaths_ourselves
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
-from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
-from psweep_dask.wording import counted
 from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")

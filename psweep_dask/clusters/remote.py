@@ -14,6 +14,8 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
+from psweep_dask._format import counted
+from psweep_dask._logging import silenced, tell_deaths_ourselves
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
@@ -23,14 +25,12 @@ from psweep_dask.clusters.scaling_policy import FleetPolicy
 from psweep_dask.clusters.tls import temporary_credentials
 from psweep_dask.clusters.walltime import JobLife, Lifetimes, Mortals
 from psweep_dask.clusters.workers import Resources, Supply
-from psweep_dask.dask_log import silenced, tell_deaths_ourselves
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.allocation import Allocation, scheduler_host
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.srun import Step
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from psweep_dask._format import counted
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring import register
 from psweep_dask.monitoring.progress import Progress
@@ -22,7 +23,6 @@ from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stopping import Stopper
-from psweep_dask.wording import counted
 from psweep_dask.worker.partial import seqs_in, seqs_of
 from psweep_dask.worker.work import Failure, Work
 

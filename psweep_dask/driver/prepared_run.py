@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._logging import show_log_lines
 from psweep_dask.driver import chain
 from psweep_dask.driver.execute import Conduct, Destination
 from psweep_dask.options import Options

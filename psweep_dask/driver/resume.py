@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import BaseFileLock
 
+from psweep_dask._logging import show_log_lines
 from psweep_dask.atomic import replace_file
-from psweep_dask.dask_log import show_log_lines
 from psweep_dask.driver.execute import Conduct, Destination
 from psweep_dask.offline import collect
 from psweep_dask.options import Options

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._logging import show_log_lines
 from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout

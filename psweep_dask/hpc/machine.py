@@ -10,6 +10,7 @@ from typing import Any
 import dask.config
 import yaml
 
+from psweep_dask._yaml import StrictLoader
 from psweep_dask.hpc.machine_schema import (
     CLUSTER_NAMES,
     MachineError,
@@ -17,7 +18,6 @@ from psweep_dask.hpc.machine_schema import (
     did_you_mean,
     given,
 )
-from psweep_dask.strict_yaml import StrictLoader
 
 MACHINES_DIR = "templates/machines"
 """Where the machines are, seen from the working directory."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
+from psweep_dask._format import duration, shown_rate
 from psweep_dask.monitoring.colors import colour_of
-from psweep_dask.wording import duration, shown_rate
 
 INTERVAL = 1.0
 """Seconds between two looks at a run that goes on."""

@@ -20,11 +20,11 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from psweep_dask._format import counted, duration, shown_rate
 from psweep_dask.monitoring.colors import colour_of
 from psweep_dask.monitoring.page_plot import Plot
 from psweep_dask.monitoring.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
 from psweep_dask.monitoring.registry import Watched, cluster_numbers, watched
-from psweep_dask.wording import counted, duration, shown_rate
 
 if TYPE_CHECKING:
     from bokeh.document import Document

@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm.std import tqdm
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._format import short_text
+from psweep_dask._logging import show_log_lines
 from psweep_dask.monitoring.stats import Overview
 from psweep_dask.storage import frame, record
-from psweep_dask.wording import short_text
 from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from itertools import count, zip_longest
 from typing import Any
 
+from psweep_dask._format import duration, shown_rate
 from psweep_dask.storage.record import Record
-from psweep_dask.wording import duration, shown_rate
 from psweep_dask.worker.summary import Slow, bin_edge, slowest_of
 from psweep_dask.worker.work import Failure, SliceResult
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from psweep_dask._format import short, shown_commands
 from psweep_dask.params.pset import RESERVED_FIELDS, UNFINISHED
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Packed, RecordError
 from psweep_dask.study.runs import PastRun, past_runs, resume_call
-from psweep_dask.wording import short, shown_commands
 from psweep_dask.worker.partial import early_blocks, seqs_in
 
 log = logging.getLogger("psweep_dask")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from tabulate import tabulate
 
+from psweep_dask._format import counted, duration, shown_rate
 from psweep_dask.monitoring import notebook
 from psweep_dask.monitoring.status import RunState, run_states
 from psweep_dask.study.runs import study_in
-from psweep_dask.wording import counted, duration, shown_rate
 
 
 class StudyState:

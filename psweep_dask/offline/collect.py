@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._format import counted
+from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.offline import transfer
@@ -28,7 +29,6 @@ from psweep_dask.study import load as load_module
 from psweep_dask.study import recovery, runs
 from psweep_dask.study.provenance import now
 from psweep_dask.study.runs import PastRun, check_study, past_runs
-from psweep_dask.wording import counted
 
 log = logging.getLogger("psweep_dask")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._format import counted
+from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
 from psweep_dask.offline.template_options import TemplateOptions
@@ -21,7 +22,6 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
 from psweep_dask.study import run as run_module
 from psweep_dask.study.run import Request, Run, layout_of
-from psweep_dask.wording import counted
 from psweep_dask.worker.func import (
     func_name,
     func_source,

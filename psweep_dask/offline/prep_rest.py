@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._format import counted
+from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
 from psweep_dask.offline.collect import Collected
@@ -28,7 +29,6 @@ from psweep_dask.study import run as run_module
 from psweep_dask.study import runs as runs_module
 from psweep_dask.study.revisit import load_func
 from psweep_dask.study.runs import PastRun, check_study
-from psweep_dask.wording import counted
 from psweep_dask.worker.func import own_modules_by_value, pack_func
 from psweep_dask.worker.work import Work
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 from psweep_dask.offline.remote_database import layouts_here, take_over

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from psweep_dask._format import shown_commands
 from psweep_dask.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
@@ -20,7 +21,6 @@ from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
 from psweep_dask.study.run import Run
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.wording import shown_commands
 from psweep_dask.worker.work import SliceResult, Work, our_fields
 
 log = logging.getLogger("psweep_dask")

@@ -8,10 +8,10 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from psweep_dask import selecting
+from psweep_dask import _query
+from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
 from psweep_dask.params.pset import Pset, check_params
-from psweep_dask.selecting import check_df
 
 DONE = frozenset({"ok", "simulated"})
 """Values of ``_status`` of a row with a result."""
@@ -95,7 +95,7 @@ def where(
     _check_condition(condition)
     if isinstance(params, pd.DataFrame):
         if isinstance(condition, str):
-            return selecting.where(params, condition) if len(params) else params
+            return _query.where(params, condition) if len(params) else params
         rows: list[dict[Any, Any]] = params.to_dict("records")
         return params[[bool(condition(row)) for row in rows]]
     psets = check_params(params)[0]
@@ -147,7 +147,7 @@ def conditional(
 
 def _check_condition(condition: object) -> None:
     if not isinstance(condition, str) and not callable(condition):
-        raise selecting.QueryError(
+        raise _query.QueryError(
             f"a condition must be a str such as 'a > 3' or a function of a pset, not {condition!r}"
         )
 
@@ -159,5 +159,5 @@ def _mask(psets: list[Pset], condition: Condition) -> list[bool]:
         return []
     table = pd.DataFrame(psets)
     chosen = np.zeros(len(psets), dtype=bool)
-    chosen[selecting.where(table, condition).index] = True
+    chosen[_query.where(table, condition).index] = True
     return chosen.tolist()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask.wording import kind_of
+from psweep_dask._format import kind_of
 
 
 def _canonical(value: Any) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from psweep_dask._format import kind_of, shown
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.hashing import canonical_json
-from psweep_dask.wording import kind_of, shown
 
 Pset = dict[str, Any]
 

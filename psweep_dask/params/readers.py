@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from psweep_dask._convert import is_nan, of_python
+from psweep_dask._yaml import StrictLoader
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, check_params
-from psweep_dask.plain import is_nan, of_python
-from psweep_dask.strict_yaml import StrictLoader
 
 _YAML = "tag:yaml.org,2002:"
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask.optional import needed_for
+from psweep_dask._convert import of_python
+from psweep_dask._format import shown
+from psweep_dask._imports import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 from psweep_dask.params.spacing import MOST_EXACT, intspace, is_whole, logspace
-from psweep_dask.plain import of_python
-from psweep_dask.wording import shown
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 

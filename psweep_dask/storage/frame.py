@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
-from psweep_dask.selecting import check_df
 from psweep_dask.storage import pending_rows
 from psweep_dask.storage.columns import MISSING, ColumnOrder, column, text_in_python
 from psweep_dask.storage.record import Block

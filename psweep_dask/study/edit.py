@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from psweep_dask import selecting
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask import _query
+from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.storage import columns, database
@@ -165,7 +165,7 @@ def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
 def _places(df: pd.DataFrame, where: str) -> np.ndarray:
     """Tell which rows meet an expression, whatever index their owner gave them."""
     numbered = df.reset_index(drop=True)
-    return (selecting.where(numbered, where) if len(df) else numbered).index.to_numpy()
+    return (_query.where(numbered, where) if len(df) else numbered).index.to_numpy()
 
 
 def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:

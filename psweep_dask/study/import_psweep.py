@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask.dask_log import show_log_lines
+from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
 from psweep_dask.storage import columns, database

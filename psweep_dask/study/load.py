@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pandas as pd
 
-from psweep_dask import selecting
+from psweep_dask import _query
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.recovery import damage, left_by
@@ -45,7 +45,7 @@ def query(calc_dir: str | os.PathLike[str], expression: str) -> pd.DataFrame:
     [2, 5]
     """
     df = load(calc_dir)
-    return selecting.where(df, expression) if len(df) else df
+    return _query.where(df, expression) if len(df) else df
 
 
 def load(

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from psweep_dask._logging import show_log_lines
 from psweep_dask.atomic import replace_file
-from psweep_dask.dask_log import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import database, frame, plan
 from psweep_dask.storage.layout import Layout

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psweep_dask._format import short
 from psweep_dask.params.pset import Pset
-from psweep_dask.wording import short
 from psweep_dask.worker.work import Failure, SliceResult, Work, our_fields, result_of
 
 SUSPICIONS = 3

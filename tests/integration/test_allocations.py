@@ -10,7 +10,7 @@ import lab
 import pytest
 from drivers import wait_until
 
-from psweep_dask.wording import counted
+from psweep_dask._format import counted
 
 RESUME = """
 import psweep_dask as ps

@@ -34,7 +34,7 @@ def where(df: pd.DataFrame, expression: str) -> pd.DataFrame:
     >>> where(df, "c > 1")
     Traceback (most recent call last):
         ...
-    psweep_dask.selecting.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
+    psweep_dask._query.QueryError: 'c > 1': name 'c' is not defined; there are the columns a, b
     """
     if not isinstance(expression, str):
         raise QueryError(f"an expression must be a str such as 'a > 3', not {expression!r}")
@@ -111,7 +111,7 @@ def check_df(df: object, call: str) -> None:
     >>> check_df("calc", "ps.refine")
     Traceback (most recent call last):
         ...
-    psweep_dask.selecting.NoDataFrameError: ps.refine takes a DataFrame, not 'calc'; ...
+    psweep_dask._query.NoDataFrameError: ps.refine takes a DataFrame, not 'calc'; ...
     """
     if not isinstance(df, pd.DataFrame):
         shown = repr(df) if isinstance(df, str) else f"a {type(df).__name__}"
