@@ -109,18 +109,18 @@ def measure_ours(size: int) -> dict[str, Any]:
     import psutil
 
     import psweep_dask
-    from psweep_dask.study import run as run_module
+    from psweep_dask.study.run import Run
 
-    finish, merging = run_module.Run.finish, []
+    finish, merging = Run.finish, []
 
-    def finish_and_note(run: run_module.Run, *arguments: Any) -> Any:
+    def finish_and_note(run: Run, *arguments: Any) -> Any:
         merging.append(time.perf_counter())
         result = finish(run, *arguments)
         merging.append(time.perf_counter())
         return result
 
     psweep_dask.run_local(func, [{"a": 0}] * 100, poolsize=2, save=False)  # workers are up
-    run_module.Run.finish = finish_and_note  # type: ignore[method-assign]  # to see when it merges
+    Run.finish = finish_and_note  # type: ignore[method-assign]  # to see when it merges
     params = [{"a": number} for number in range(size)]
     process, memory, done = psutil.Process(), [], threading.Event()
 

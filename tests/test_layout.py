@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, LayoutError
 
 

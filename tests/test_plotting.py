@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from psweep_dask.analysis.plot import PlotError, plot
+from psweep_dask.analysis.plot import PlotError, save_plot
 
 DF = pd.DataFrame(
     {

@@ -11,7 +11,7 @@ import pandas as pd
 
 from psweep_dask._convert import of_python
 from psweep_dask._imports import needed_for
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.colors import PALETTE
 from psweep_dask.monitoring.scatter import NONE, labels_of, points
@@ -24,7 +24,7 @@ class PlotError(PsweepError):
     """A plot that cannot be drawn as asked."""
 
 
-def plot(
+def save_plot(
     df: pd.DataFrame,
     x: str,
     y: str,
@@ -65,7 +65,7 @@ def plot(
     >>> import tempfile
     >>> df = pd.DataFrame({"a": [1, 2, 3], "y": [1.0, 4.0, None]})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     plot(df, "a", "y", f"{folder}/y.html")
+    ...     save_plot(df, "a", "y", f"{folder}/y.html")
     2
     """
     suffix = Path(path).suffix

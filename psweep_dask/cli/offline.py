@@ -38,9 +38,9 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
     \b
     psweep-dask prep-rest calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.offline import prep_rest as prep_rest_module
+    import psweep_dask as ps
 
-    prep_rest_module.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
+    ps.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
 
 
 @click.command(cls=OneLine)
@@ -56,9 +56,9 @@ def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     psweep-dask collect calc
     psweep-dask collect --ask mycluster
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.offline import collect as collect_module
+    import psweep_dask as ps
 
-    collect_module.collect(calc_dir, ask=ask, over=over)
+    ps.collect(calc_dir, ask=ask, over=over)
 
 
 # Everything behind the machine is looked at by us, since rsync has options that click would take.

@@ -51,9 +51,9 @@ def table(
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask.study import load as load_module
+    from psweep_dask.study.load import load
 
-    df = chosen(load_module.load(calc_dir), where)
+    df = chosen(load(calc_dir), where)
     check_columns(columns, df)
     ours = [name for name in df.columns if str(name).startswith("_")]
     names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
@@ -76,9 +76,9 @@ def show(pset: str, calc_dir: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import _query
     from psweep_dask.storage.layout import Layout
-    from psweep_dask.study import load as load_module
+    from psweep_dask.study.load import load
 
-    row = _query.by_name(load_module.load(calc_dir), pset)
+    row = _query.by_name(load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -132,13 +132,13 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
 def _growing(layout: Any) -> Iterator[pd.DataFrame]:
     """Give the rows there are so far, as they came, until all runs have ended."""
     from psweep_dask.params.pset import UNFINISHED
-    from psweep_dask.study import load as load_module
+    from psweep_dask.study.load import load_from
     from psweep_dask.study import runs
 
     while True:
         begun_at = time.monotonic()
         alive = any(one.is_alive() for one in runs.past_runs(layout))
-        df = load_module.load_from(layout)
+        df = load_from(layout)
         if len(df):
             df = df[~df["_status"].isin(UNFINISHED)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")

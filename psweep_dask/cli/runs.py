@@ -26,9 +26,9 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
     \b
     psweep-dask resume calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.driver import resume as resume_module
+    import psweep_dask as ps
 
-    resume_module.resume(calc_dir, run_id=run_id, cluster=cluster)
+    ps.resume(calc_dir, run_id=run_id, cluster=cluster)
 
 
 @click.command(cls=OneLine)
@@ -43,9 +43,10 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
     \b
     psweep-dask retry calc --kind timeout --kind killed
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.driver import retry as retry_module
+    from psweep_dask.driver.retry import RETRIED
+    import psweep_dask as ps
 
-    retry_module.retry(calc_dir, kind=kind or retry_module.RETRIED, cluster=cluster)
+    ps.retry(calc_dir, kind=kind or RETRIED, cluster=cluster)
 
 
 @click.command(cls=OneLine)
@@ -62,13 +63,13 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask import _query
-    from psweep_dask.driver import retry as retry_module
-    from psweep_dask.study import load as load_module
+    import psweep_dask as ps
+    from psweep_dask.study.load import load
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = _query.by_name(load_module.load(calc_dir), pset)["_pset_id"]
-    click.echo(pprint.pformat(retry_module.reproduce(calc_dir, pset_id, pdb=pdb)))
+    pset_id = _query.by_name(load(calc_dir), pset)["_pset_id"]
+    click.echo(pprint.pformat(ps.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
 @click.command(cls=OneLine)
@@ -103,9 +104,9 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.monitoring.status import run_states
     from psweep_dask.monitoring.status_table import shown
-    from psweep_dask.study import runs as runs_module
+    from psweep_dask.study.runs import study_in
 
-    layout = runs_module.study_in(calc_dir)
+    layout = study_in(calc_dir)
     while True:
         states = run_states(layout)
         if watch and not as_json:
@@ -127,9 +128,9 @@ def runs(calc_dir: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask.study import runs as runs_module
+    from psweep_dask.study.runs import all_runs, study_in
 
-    layout = runs_module.study_in(calc_dir)
+    layout = study_in(calc_dir)
     table = [
         (
             one.run_id[:8],
@@ -141,7 +142,7 @@ def runs(calc_dir: str) -> None:
             _commit(one.info.get("git")),
             "running" if one.is_alive() else one.ending,
         )
-        for one in runs_module.all_runs(layout)
+        for one in all_runs(layout)
     ]
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
@@ -165,11 +166,11 @@ def diff(run: str, other: str, calc_dir: str) -> None:
     \b
     psweep-dask diff 0 1
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study import diff as diff_module
-    from psweep_dask.study import runs as runs_module
+    from psweep_dask.study.diff import differences, find_run
+    from psweep_dask.study.runs import study_in
 
-    found = [diff_module.find_run(runs_module.study_in(calc_dir), one) for one in (run, other)]
-    lines = list(diff_module.differences(*found))
+    found = [find_run(study_in(calc_dir), one) for one in (run, other)]
+    lines = list(differences(*found))
     click.echo("\n".join(lines or ["nothing that is known differed"]))
 
 

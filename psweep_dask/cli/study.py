@@ -24,12 +24,12 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.analysis import export as export_module
-    from psweep_dask.study import load as load_module
+    import psweep_dask as ps
+    from psweep_dask.study.load import load
 
-    df = chosen(load_module.load(calc_dir), where)
+    df = chosen(load(calc_dir), where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
-    export_module.export(df, file, dims=names)
+    ps.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
 
 
@@ -61,11 +61,11 @@ def plot(
     \b
     psweep-dask plot a result calc --by b --log xy -o result.png
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.analysis import plot as plot_module
-    from psweep_dask.study import load as load_module
+    from psweep_dask.analysis.plot import save_plot
+    from psweep_dask.study.load import load
 
-    df = chosen(load_module.load(calc_dir), where)
-    number = plot_module.plot(df, x, y, output, by=by, log=log or "")
+    df = chosen(load(calc_dir), where)
+    number = save_plot(df, x, y, output, by=by, log=log or "")
     click.echo(f"{number:,} of {len(df):,} rows in {output}")
 
 
@@ -81,9 +81,9 @@ def check(calc_dir: str, fix: bool) -> None:
     psweep-dask check calc
     psweep-dask check calc --fix
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study import check as check_module
+    from psweep_dask.study.check import findings
 
-    found = check_module.findings(calc_dir)
+    found = findings(calc_dir)
     open_ones = 0
     for one in found:
         click.echo(f"{one.what}:")

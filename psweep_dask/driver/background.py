@@ -17,7 +17,7 @@ from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options
 from psweep_dask.storage import frame
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load_from
 from psweep_dask.study.stopping import Stop
 from psweep_dask.worker.work import Func
 
@@ -132,7 +132,7 @@ class Sweep:
                 blocks, self._seen = self._sweeping.run.journal.since(self._seen)
                 self._rows = frame.append(self._rows, frame.from_blocks(blocks))
             except FileNotFoundError:  # merged and dropped
-                df = load_module.load_from(self._sweeping.run.layout)
+                df = load_from(self._sweeping.run.layout)
                 self._rows = df[df["_run_id"] == self.run_id] if len(df) else df
             return self._rows
 

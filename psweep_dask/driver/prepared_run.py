@@ -15,7 +15,7 @@ from psweep_dask.driver.execute import Conduct, Destination
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
-from psweep_dask.study import run as run_module
+from psweep_dask.study.run import begin
 from psweep_dask.study.run import Request, Run, layout_of
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
@@ -82,7 +82,7 @@ class Sweeping:
                 **chain.mark(digests),
             },
         )
-        self.run = run_module.begin(layout_of(options), request)
+        self.run = begin(layout_of(options), request)
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))

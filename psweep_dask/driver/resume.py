@@ -13,7 +13,7 @@ import pandas as pd
 from filelock import BaseFileLock
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.driver.execute import Conduct, Destination
 from psweep_dask.offline import collect
 from psweep_dask.options import Options
@@ -21,8 +21,8 @@ from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script, dumps
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study import load as load_module
-from psweep_dask.study import run as run_module
+from psweep_dask.study.load import load_from
+from psweep_dask.study.run import reopen
 from psweep_dask.study.revisit import RevisitError, load_func, take_up, to_resume
 from psweep_dask.study.runs import PastRun, check_study
 from psweep_dask.study.stopping import Stop
@@ -118,7 +118,7 @@ def resume(
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
-    return load_module.load_from(layout)
+    return load_from(layout)
 
 
 def _busy(past: PastRun, number: int) -> str:
@@ -168,7 +168,7 @@ def _resume_taken(
         len(left),
         "the func that was passed" if "func" in changes else "the func of its plan",
     )
-    run = run_module.reopen(past, left, lock)
+    run = reopen(past, left, lock)
     if not len(left):
         run.finish("done", {"left": 0})
         return Stop.NO

@@ -18,7 +18,7 @@ from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import FAILED
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load
 from psweep_dask.study import runs
 from psweep_dask.study.revisit import RevisitError, load_func, planned_psets
 from psweep_dask.worker.work import Func
@@ -100,7 +100,7 @@ def retry(
     if not isinstance(kinds, Collection) or not kinds or not all(one in RETRIED for one in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = load_module.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     failed = _latest_failed(df, kinds)
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
@@ -172,7 +172,7 @@ def reproduce(
     True
     """
     layout = Layout(calc_dir, database_dir, database_basename)
-    df = load_module.load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
     ids = df.get("_pset_id", pd.Series(dtype=object)).astype(str)
     known = isinstance(pset_id, str) and pset_id != ""
     rows = df[ids.str.startswith(pset_id)] if known else df[:0]

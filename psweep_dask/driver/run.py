@@ -16,7 +16,7 @@ from psweep_dask.driver import chain
 from psweep_dask.driver.prepared_run import Sweeping
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load_from
 from psweep_dask.study.run import layout_of
 from psweep_dask.study.runs import PastRun
 from psweep_dask.worker.work import Func
@@ -225,7 +225,7 @@ def _run(
     else:
         show_log_lines()
         log.info("run %s is done already, by an earlier job", before.run_id)
-        df = load_module.load_from(before.layout)
+        df = load_from(before.layout)
     chain.leave_if_terminated()
     return df
 

@@ -25,7 +25,7 @@ from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record, RecordError
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load_from
 from psweep_dask.study import recovery, runs
 from psweep_dask.study.provenance import now
 from psweep_dask.study.runs import PastRun, check_study, past_runs
@@ -187,7 +187,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     """
     offline = {one.run_id: one for one in past_runs(layout) if "offline" in one.info}
     if not offline:
-        return Collected(load_module.load_from(layout))
+        return Collected(load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Any
 
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset
 from psweep_dask.storage import pickling, record

@@ -20,7 +20,7 @@ from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
-from psweep_dask.study import run as run_module
+from psweep_dask.study.run import begin
 from psweep_dask.study.run import Request, Run, layout_of
 from psweep_dask.worker.func import (
     func_name,
@@ -156,7 +156,7 @@ def prep_batch(
                 "offline": {"func": func is not None, "template_mode": template_mode},
             },
         )
-        run = run_module.begin(layout_of(options), request)
+        run = begin(layout_of(options), request)
         if len(run.plan) < len(psets):
             known = len(psets) - len(run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))

@@ -23,10 +23,10 @@ from psweep_dask.offline.writer import Preparation
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load_from
 from psweep_dask.study import revisit
-from psweep_dask.study import run as run_module
-from psweep_dask.study import runs as runs_module
+from psweep_dask.study.run import reopen
+from psweep_dask.study.runs import with_info
 from psweep_dask.study.revisit import load_func
 from psweep_dask.study.runs import PastRun, check_study
 from psweep_dask.worker.func import own_modules_by_value, pack_func
@@ -104,12 +104,12 @@ def prep_rest(
         submissions = templates.submissions(left[0].files) if left else {}
         for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
-                run = run_module.reopen(
-                    runs_module.with_info(one.before, one.info), one.plan, one.lock
+                run = reopen(
+                    with_info(one.before, one.info), one.plan, one.lock
                 )
                 forget(layout, one.plan, bool(one.work.func))
                 Preparation(run, one.work, one.files, options).go(submissions)
-    return load_module.load_from(layout)
+    return load_from(layout)
 
 
 class _Left(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.hpc.jobscript import Directives, directives
 from psweep_dask.offline.job_files import JobMachine
 from psweep_dask.offline.run_script import Submission, array_script, run_script

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from psweep_dask._format import shown_commands
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
 from psweep_dask.offline.job_files import JobFiles, values_for

@@ -13,7 +13,7 @@ import pandas as pd
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load, load_from
 from psweep_dask.study import recovery
 from psweep_dask.study.runs import UUID, PastRun, all_runs, past_runs, study_in
 
@@ -76,7 +76,7 @@ def check_calc_dir(
     """
     layout = Layout(calc_dir)
     if df is None:
-        df = load_module.load(calc_dir)
+        df = load(calc_dir)
     known, folders = _ids(df), _pset_folders(layout)
     return {"db_not_disk": known - folders, "disk_not_db": folders - known}
 
@@ -94,7 +94,7 @@ def findings(calc_dir: str | os.PathLike[str]) -> list[Finding]:
     runs = all_runs(layout)
     alive = {one.run_id for one in runs if one.is_alive()}
     dead = [one for one in runs if one.run_id not in alive]
-    df = load_module.load_from(layout)
+    df = load_from(layout)
     return [
         *_journals(layout, [one for one in past_runs(layout) if one.run_id not in alive]),
         *_folders(layout, folders, _ids(df), runs),

@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import database, frame, plan
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study import load as load_module
+from psweep_dask.study.load import load_from
 from psweep_dask.study import recovery
 from psweep_dask.study.runs import all_runs, check_study, past_runs, write_info
 
@@ -81,7 +81,7 @@ def merge_studies(
     with target.lock():
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
         for one in others:
-            df = _merged(df, load_module.load_from(one), reserved, one, target)
+            df = _merged(df, load_from(one), reserved, one, target)
         return database.replace(target.database_path, df)
 
 

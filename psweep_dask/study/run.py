@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask.atomic import replace_file, sync_dir
+from psweep_dask.storage.atomic import replace_file, sync_dir
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import Options
 from psweep_dask.params.pset import Pset
@@ -24,7 +24,7 @@ from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
 from psweep_dask.storage.layout import Layout, LayoutError
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study import backup as backup_module
+from psweep_dask.study.backup import back_up, simulation
 from psweep_dask.study import provenance, recovery, runs
 from psweep_dask.study.runs import PastRun
 
@@ -226,7 +226,7 @@ def begin(layout: Layout, request: Request) -> Run:
         on_disk, reserved = recovery.recover(layout, on_disk)
         df = on_disk if request.df is None else request.df
         if request.backup and len(df):
-            backup_module.back_up(layout, df)
+            back_up(layout, df)
         planned = _plan(request, df, [*reserved, plan.last_seqs(on_disk)])
         base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
         if not len(planned):
@@ -315,7 +315,7 @@ def layout_of(options: Options) -> Layout:
     """Give the study that options name, ready to be written to."""
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     if options.simulate:
-        return backup_module.simulation(layout)
+        return simulation(layout)
     if options.needs_folder:
         layout.make_writable()
     return layout

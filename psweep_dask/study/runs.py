@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.runs import all_runs, check_study
 from psweep_dask.worker.runner import Interrupt

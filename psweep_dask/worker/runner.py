@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask._format import short, short_text
-from psweep_dask.atomic import replace_file
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.storage import frame, pickling, record
