@@ -35,7 +35,7 @@ def func(pset: dict[str, Any]) -> dict[str, Any]:
 
 def write_study(with_func: bool) -> None:
     files = {"templates/machines/slurm/info.yaml": "subcmd: sbatch\n"}
-    job = f"{sys.executable} -m psweep_dask.worker.task\n" if with_func else "echo $a >out.txt\n"
+    job = f"{sys.executable} -m psweep_dask.offline.job\n" if with_func else "echo $a >out.txt\n"
     files["templates/machines/slurm/jobscript"] = JOBSCRIPT + job
     files["templates/calc/input.txt"] = "a = $a\n"
     for name, text in files.items():

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from psweep_dask.clusters.scaling_policy import (
     GIVE_UP,
     LONGEST_PAUSE,
-    FleetPolicy,
     Orders,
     Present,
+    ScalingPolicy,
     WorkerJob,
 )
 from psweep_dask.hpc.slurm import JobState
@@ -78,7 +78,7 @@ class World:
         fates: Sequence[Fate] = (),
         deaf: Sequence[tuple[int, int]] = (),
     ) -> None:
-        self.policy = FleetPolicy(most, slots)
+        self.policy = ScalingPolicy(most, slots)
         self.most, self.slots, self.seconds = most, slots, seconds
         self.waiting = psets
         self.fates = list(fates)
@@ -86,7 +86,7 @@ class World:
         self.looks = 0
         self.jobs: list[BatchJob] = []
         self.submissions: list[float] = []
-        self.barren = 0
+        self.without_workers = 0
         self.refusals = 0
         self.short_since = self.now
 
@@ -108,7 +108,7 @@ class World:
             self.look()
             assert self.looks < FOREVER
         if self.policy.given_up:
-            assert self.barren + self.refusals >= GIVE_UP
+            assert self.without_workers + self.refusals >= GIVE_UP
             assert not any(job.came for job in self.alive)
         else:
             self.look()
@@ -143,7 +143,7 @@ class World:
                 self._end(job)
             elif job.fate.connects is not None and age >= job.fate.connects:
                 if not job.came:
-                    self.barren = 0
+                    self.without_workers = 0
                 job.came = True
                 present[job.name] = self._work(job, job.fate.life - age)
                 if job.retired and not job.running:
@@ -163,7 +163,7 @@ class World:
         for job in self.jobs:
             if job.ended is not None and not job.told:
                 job.told = True
-                self.barren += not job.came
+                self.without_workers += not job.came
             if job.ended is None or self.now - job.ended < REMEMBERED:
                 states[job.job_id] = job.state(self.now)
         return states

@@ -162,7 +162,7 @@ def test_with_func_failures_are_those_of_live_runs():
             os._exit(3)
         return {"y": 1 / pset["a"]}
 
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     params = ps.plist("a", [1, 0, 2])
     ps.prep_batch(params, func=func)
     submit()
@@ -191,7 +191,7 @@ def test_func_is_shipped_once_and_psets_can_be_read_by_others():
 
 
 def both_ways_machine():
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
 
 
 def test_a_live_resume_finishes_what_jobs_did_not(caplog):
@@ -326,7 +326,7 @@ def test_resume_of_templates_says_what_to_do():
 
 
 def test_a_job_script_that_does_not_call_func_is_told_though_another_does(caplog):
-    write(machine("good", jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine("good", jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     write(machine("bad", jobscript="#!/bin/sh\necho hi\n"))
     ps.prep_batch(ps.plist("a", [1]), func=lambda pset: {})
     assert "machines/bad/jobscript does not call func" in caplog.text

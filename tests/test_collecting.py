@@ -78,7 +78,7 @@ def test_what_the_user_has_changed_stays_so():
 
 
 def test_edits_of_parameters_stay_and_so_does_an_index_of_ones_own():
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": pset["a"]})
     df = df.assign(a=[10, 20], renamed=df.a).set_index("renamed")
     ps.df_write(df.drop(columns=["_exec_host"]), "calc/database.pk")
@@ -190,7 +190,7 @@ def test_results_of_different_shape_do_not_disturb_one_another():
 
 
 def test_a_record_that_cannot_be_read_waits_and_costs_no_other(caplog):
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": pset["a"]})
     submit()
     first = folders(df)[0] / "record.pk"

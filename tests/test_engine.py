@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from psweep_dask.clusters.executor import ExecutorError, Loss
+from psweep_dask.clusters.executor import ExecutorError, LostSlice
 from psweep_dask.driver.engine import Engine
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.worker.failures import LOSSES, Death, Running
+from psweep_dask.worker.failures import LOSSES, Running, WorkerExit
 from psweep_dask.worker.work import SliceResult, Work
 
 
@@ -145,11 +145,13 @@ class LosingExecutor(FakeExecutor):
             return super().finished(timeout)
         self.waiting.remove(poisoned[0])
         self.lost += 1
-        return [(poisoned[0][0], Loss(f"tcp://worker-{self.lost}", self.deaths(self.poison + 100)))]
+        return [
+            (poisoned[0][0], LostSlice(f"tcp://worker-{self.lost}", self.deaths(self.poison + 100)))
+        ]
 
 
 def segfault(seq):
-    return Death("tcp://w", "node7", -11, running=(Running("run", seq, 2.5),))
+    return WorkerExit("tcp://w", "node7", -11, running=(Running("run", seq, 2.5),))
 
 
 def rows(results):
@@ -189,7 +191,7 @@ def test_slices_that_never_ran_are_handed_out_again():
     give = executor.finished
     losses = iter([True] * 5)
     executor.finished = lambda timeout: (
-        [(executor.waiting.pop()[0], Loss())] if next(losses, False) else give(timeout)
+        [(executor.waiting.pop()[0], LostSlice())] if next(losses, False) else give(timeout)
     )
     engine = engine_of(500, executor)
     list(engine.results())

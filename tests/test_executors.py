@@ -12,8 +12,8 @@ from running import load_of
 
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
-from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor, Loss, Slice
-from psweep_dask.clusters.workers import AnyWorkers
+from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor, LostSlice, Slice
+from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.storage.record import HEADER, dumps, unpack
 from psweep_dask.study.stopping import Stop, Stopper
 from psweep_dask.worker.failures import Running
@@ -34,7 +34,7 @@ def work(func):
 
 
 def dask_executor(client, packed_work, name="func"):
-    return DaskExecutor(client, packed_work, name, AnyWorkers(client, True, {}))
+    return DaskExecutor(client, packed_work, name, ExternalPool(client, True, {}))
 
 
 def packed(*values):
@@ -115,7 +115,9 @@ def test_cancelled_slices_come_back_as_lost(client):
     lost = []
     while executor.in_flight:
         lost += executor.finished(30.0)
-    assert sorted((one.places[0], loss) for one, loss in lost) == [(n, Loss()) for n in range(4)]
+    assert sorted((one.places[0], loss) for one, loss in lost) == [
+        (n, LostSlice()) for n in range(4)
+    ]
 
 
 def test_only_slices_that_wait_are_cancelled(client):
@@ -127,7 +129,7 @@ def test_only_slices_that_wait_are_cancelled(client):
     while executor.in_flight:
         outcomes += executor.finished(30.0)
     # By default dask has two tasks on each worker, of which one waits there.
-    assert [isinstance(outcome, Loss) for _, outcome in outcomes].count(True) == 4
+    assert [isinstance(outcome, LostSlice) for _, outcome in outcomes].count(True) == 4
 
 
 def test_a_wait_can_be_ended_from_another_thread(client):
@@ -161,7 +163,7 @@ def test_a_worker_that_dies_is_told_with_what_its_nanny_has_seen():
     assert running.pset_seq == 10
 
 
-class Chosen(AnyWorkers):
+class Chosen(ExternalPool):
     """Names the workers that a test chooses for slices that need a long life."""
 
     def __init__(self, client):
@@ -218,7 +220,7 @@ def test_a_stop_gives_held_slices_back(client, chosen):
     executor = where(client, chosen)
     executor.start([(Slice([0], 9.0, life=100.0), packed(0))])
     executor.cancel_waiting()
-    assert executor.finished(0.0) == [(Slice([0], 9.0, life=100.0), Loss())]
+    assert executor.finished(0.0) == [(Slice([0], 9.0, life=100.0), LostSlice())]
     assert executor.in_flight == 0
 
 
@@ -247,7 +249,7 @@ def test_no_more_psets_run_at_once_than_resources_allow(study_folder):
         Client(cluster, set_as_default=False) as client,
     ):
         asks = {"GPU": 1}
-        supply = AnyWorkers(client, False, asks)
+        supply = ExternalPool(client, False, asks)
         executor = DaskExecutor(client, work(func), "func", supply, asks)
         assert executor.slots(left=8) == 1
         executor.start([(Slice([n], 9.0), packed(n)) for n in range(8)])

@@ -13,8 +13,8 @@ from psweep_dask.clusters.scaling_policy import (
     LONGEST_PAUSE,
     SHORT_LIFE,
     SILENCE,
-    FleetPolicy,
     Present,
+    ScalingPolicy,
     WorkerJob,
 )
 from psweep_dask.hpc.slurm import JobState
@@ -31,7 +31,7 @@ class Run:
     """A policy with jobs that were submitted at 100 s."""
 
     def __init__(self, jobs=1, most=10, slots=1):
-        self.policy = FleetPolicy(most, slots)
+        self.policy = ScalingPolicy(most, slots)
         for number in range(jobs):
             self.submit(f"j{number}", 100.0)
 
@@ -55,7 +55,7 @@ def names(jobs):
     [(10, 4, 9, 3), (10, 4, 8, 2), (2, 4, 100, 2), (10, 4, 1, 1), (10, 1, 0, 0)],
 )
 def test_no_more_jobs_than_work_nor_than_allowed(most, slots, left, jobs):
-    assert FleetPolicy(most, slots).orders(100.0, left, {}, {}).submit == jobs
+    assert ScalingPolicy(most, slots).orders(100.0, left, {}, {}).submit == jobs
 
 
 def test_a_job_that_waits_is_waited_for():
@@ -115,7 +115,7 @@ def test_workers_that_never_connect_cost_their_job_its_place():
     assert names(orders.cancel) == ["j0"]
     assert run.look(502.0 + CONNECT, 1, {"j0": RUNNING}).cancel == []  # once is enough
     run.look(503.0 + CONNECT, 1, {"j0": JobState("CANCELLED")})
-    assert names(run.policy.barren) == ["j0"]
+    assert names(run.policy.without_workers) == ["j0"]
 
 
 def test_workers_that_do_not_come_back_cost_their_job_its_place():
@@ -156,7 +156,7 @@ def test_surplus_jobs_that_were_cancelled_are_nobodys_failure():
     run = Run(jobs=5)
     assert len(run.look(101.0, 0, dict.fromkeys(run.names, PENDING)).cancel) == 5
     run.look(102.0, 0, {})
-    assert (run.names, run.policy.barren, run.policy.given_up) == ([], [], False)
+    assert (run.names, run.policy.without_workers, run.policy.given_up) == ([], [], False)
 
 
 def test_it_gives_up_after_some_jobs_in_a_row_that_brought_nothing():
@@ -166,7 +166,7 @@ def test_it_gives_up_after_some_jobs_in_a_row_that_brought_nothing():
     assert not run.policy.given_up
     assert run.look(102.0, 9, states).submit == 0
     assert run.policy.given_up
-    assert names(run.policy.barren) == ["j1", "j2", "j0"]
+    assert names(run.policy.without_workers) == ["j1", "j2", "j0"]
     assert run.look(1e6, 9, {}).submit == 0
 
 
@@ -174,7 +174,7 @@ def test_it_does_not_give_up_while_a_job_lives_that_has_brought_workers():
     run = Run(jobs=GIVE_UP + 1)
     run.look(101.0, 9, dict.fromkeys(run.names, RUNNING), {"j0": BUSY})
     assert run.look(102.0, 9, {"j0": RUNNING}, {"j0": BUSY}).submit == 0
-    assert len(run.policy.barren) == GIVE_UP
+    assert len(run.policy.without_workers) == GIVE_UP
     assert not run.policy.given_up
     assert run.look(103.0 + LONGEST_PAUSE, 9, {"j0": RUNNING}).submit == 1
     run.look(104.0 + LONGEST_PAUSE, 9, {})
@@ -185,15 +185,15 @@ def test_a_worker_that_comes_ends_the_row_of_failures():
     run = Run(jobs=GIVE_UP)
     states = {"j0": RUNNING, "j1": FAILED, "j2": FAILED}
     run.look(101.0, 9, states)
-    assert len(run.policy.barren) == GIVE_UP - 1
+    assert len(run.policy.without_workers) == GIVE_UP - 1
     run.look(110.0, 9, states, {"j0": BUSY})
-    assert run.policy.barren == []
+    assert run.policy.without_workers == []
     run.look(111.0, 9, {})
     assert not run.policy.given_up
 
 
 def test_a_batch_system_that_takes_no_job_is_asked_more_and_more_slowly_then_no_more():
-    policy = FleetPolicy(most=1, slots=1)
+    policy = ScalingPolicy(most=1, slots=1)
     pauses = []
     asked = None
     for second in range(100, 300):
@@ -207,7 +207,7 @@ def test_a_batch_system_that_takes_no_job_is_asked_more_and_more_slowly_then_no_
 
 
 def test_one_job_that_is_taken_ends_the_row_of_refusals():
-    policy = FleetPolicy(most=1, slots=1)
+    policy = ScalingPolicy(most=1, slots=1)
     for _ in range(GIVE_UP - 1):
         policy.refused(100.0, "no")
     policy.submitted(WorkerJob("j", "j", 101.0))
@@ -249,7 +249,7 @@ def test_old_jobs_that_end_do_not_put_off_their_successors():
     for name in run.names[24:]:
         del states[name]
     run.look(1000.0, 99, states, present)  # from now on it waits for a minute
-    assert len(run.policy.barren) == 6
+    assert len(run.policy.without_workers) == 6
     submitted = 0
     for number in range(24):
         del states[f"j{number}"], present[f"j{number}"]

@@ -22,12 +22,12 @@ from psweep_dask.worker.work import Work, WorkError
 
 
 def prepare(func, params=({"a": 1},), **options):
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.worker.task\n"))
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     return ps.prep_batch(list(params), func=func, progress=False, **options)
 
 
 def job(folder, *arguments):
-    command = [sys.executable, "-m", "psweep_dask.worker.task", *arguments]
+    command = [sys.executable, "-m", "psweep_dask.offline.job", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -126,7 +126,7 @@ def test_a_job_that_is_asked_to_leave_ends_func_and_leaves_no_record(study_folde
 
     (folder,) = folders(prepare(func))
     process = subprocess.Popen(
-        [sys.executable, "-m", "psweep_dask.worker.task"], cwd=folder, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "psweep_dask.offline.job"], cwd=folder, stderr=subprocess.DEVNULL
     )
     wait_until(lambda: Path("begun").exists() and Path("begun").read_text())
     process.send_signal(number)
@@ -177,7 +177,7 @@ def test_a_folder_that_is_none_is_told_in_a_line(study_folder):
     assert done.returncode == 2
     assert done.stderr.startswith("psweep_dask: ")
     assert "pset.pk' is missing; start this in a folder that prep_batch" in done.stderr
-    assert job(study_folder, "a", "b").stderr.startswith("usage: python -m psweep_dask.worker.task")
+    assert job(study_folder, "a", "b").stderr.startswith("usage: python -m psweep_dask.offline.job")
 
 
 def test_another_python_is_told(monkeypatch):

@@ -49,7 +49,7 @@ def test_all_reserved_fields_that_are_known_can_be_filled_in():
 
 
 def test_with_func_there_is_the_pset_too_and_no_template_is_needed():
-    write(machine(jobscript="#!/bin/sh\npython3 -m psweep_dask.worker.task\n"))
+    write(machine(jobscript="#!/bin/sh\npython3 -m psweep_dask.offline.job\n"))
     values, _ = values_for(WORK, {"a": 1}, 7, "sha1")
     read(with_func=True, calc=None).write(PsetFolder(Path("out")), values)
     assert pd.read_pickle("out/pset.pk") == values
@@ -58,7 +58,7 @@ def test_with_func_there_is_the_pset_too_and_no_template_is_needed():
 def test_a_job_script_that_calls_no_func_is_told(caplog):
     write(machine())
     read(with_func=True, calc=None)
-    assert "one line of it must be 'python -m psweep_dask.worker.task'" in caplog.text
+    assert "one line of it must be 'python -m psweep_dask.offline.job'" in caplog.text
 
 
 def test_a_machine_for_live_runs_only_is_left_out():
@@ -159,7 +159,7 @@ def test_without_a_job_script_one_is_made_of_what_live_runs_have():
         "#!/usr/bin/env bash\n#SBATCH --partition=long\n#SBATCH --account=me\n"
         "#SBATCH --time=01:00:00\n#SBATCH --ntasks=1\n#SBATCH --cpus-per-task=2\n"
         "#SBATCH --mem=2048M\n#SBATCH --qos=high\nmodule load x\n"
-        "/opt/python -m psweep_dask.worker.task\n"
+        "/opt/python -m psweep_dask.offline.job\n"
     )
     (only,) = read(with_func=True, calc=None).machines
     assert "ended" in only.script({})

@@ -10,7 +10,7 @@ from described import MINIMAL, argument, machine
 from recorded import command
 
 from psweep_dask.clusters import jobqueue
-from psweep_dask.clusters.jobqueue import Batch
+from psweep_dask.clusters.jobqueue import JobQueue
 from psweep_dask.clusters.scaling_policy import WorkerJob
 from psweep_dask.clusters.tls import temporary_credentials
 from psweep_dask.hpc import slurm
@@ -27,7 +27,7 @@ def make(tmp_path):
         made = []
 
         def make(text):
-            made.append(Batch(machine(text), credentials, RUN_ID, log_dir))
+            made.append(JobQueue(machine(text), credentials, RUN_ID, log_dir))
             return made[-1]
 
         yield make

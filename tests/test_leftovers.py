@@ -9,14 +9,14 @@ from recorded import command
 
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import PastRun
+from psweep_dask.study.runs import StoredRun
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
 
 @pytest.fixture
 def past():
-    past = PastRun(Layout("calc"), {"run_id": RUN_ID})
+    past = StoredRun(Layout("calc"), {"run_id": RUN_ID})
     past.jobs_path.parent.mkdir(parents=True)
     return past
 

@@ -14,15 +14,15 @@ from inprocess import InProcess
 from psweep_dask.clusters import walltime as walltime_module
 from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.clusters.plugins import KEY_MARK
-from psweep_dask.clusters.walltime import LATE, MARGIN, JobLife, Lifetimes
-from psweep_dask.worker.failures import Cut
+from psweep_dask.clusters.walltime import LATE, MARGIN, JobLifetime, WalltimePlugin
+from psweep_dask.worker.failures import WalltimeLoss
 
 
 class Jobs(InProcess):
     """Workers named as those of batch jobs, and tasks that run until they are let go."""
 
     def __init__(self, resources=None):
-        self.lives = Lifetimes(resources or {})
+        self.lives = WalltimePlugin(resources or {})
         self.woken = 0
 
     def __enter__(self):
@@ -38,7 +38,7 @@ class Jobs(InProcess):
         self.woken += 1
 
     def end_in(self, seconds, job="r-0", walltime=3600.0):
-        self.lives.jobs[job] = JobLife(time.monotonic() + seconds, walltime)
+        self.lives.jobs[job] = JobLifetime(time.monotonic() + seconds, walltime)
 
     def begin(self, number=0, mark=KEY_MARK):
         """Submit a task, and wait until it runs."""
@@ -226,8 +226,8 @@ def test_in_an_allocation_all_workers_end_with_it(jobs, aged):
 
 
 def test_no_slice_takes_longer_than_its_timeout(jobs):
-    lives = Lifetimes({}, timeout=10.0)
-    lives.jobs[""] = JobLife(time.monotonic() + 1000.0, 3600.0)
+    lives = WalltimePlugin({}, timeout=10.0)
+    lives.jobs[""] = JobLifetime(time.monotonic() + 1000.0, 3600.0)
     lives.took(5000.0)
     assert not lives.nearly_over()
 
@@ -255,7 +255,7 @@ def test_a_loss_at_the_end_of_a_job_is_put_down_to_its_walltime(jobs):
     jobs.end_in(LATE / 2, walltime=60.0)
     jobs.lose(worker)
     cut = jobs.lives.cut(task.key)
-    assert isinstance(cut, Cut)
+    assert isinstance(cut, WalltimeLoss)
     assert cut.walltime == 60.0
     assert 0 < cut.ran <= cut.life
     assert jobs.lives.cut(task.key) is None  # each loss is told once

@@ -13,7 +13,7 @@ import uuid
 import pytest
 
 from psweep_dask.worker import activity
-from psweep_dask.worker.activity import Note, func_stack
+from psweep_dask.worker.activity import ActivityFile, func_stack
 
 RUN = uuid.UUID("bb32aade-6ac9-4ac2-9019-3093c5f00965")
 
@@ -140,7 +140,7 @@ def test_the_stack_of_func_is_cut_out_of_all_threads():
 
 def test_a_note_is_let_go_with_its_last_user(path):
     own = activity.create(path)
-    assert isinstance(own, Note)
+    assert isinstance(own, ActivityFile)
     descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     own.close()
     if sys.platform == "linux":

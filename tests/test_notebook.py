@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 
 import psweep_dask as ps
 from psweep_dask.monitoring.notebook import run_html, table_html
-from psweep_dask.monitoring.stats import Overview
+from psweep_dask.monitoring.stats import RunStats
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -81,7 +81,7 @@ def test_in_a_terminal_of_ipython_it_is_its_repr(study_folder):
 
 
 def test_what_is_shown_of_numbers_is_no_html_by_accident():
-    html = run_html("<b>", Overview(3).numbers(), 'http://x/"onclick')
+    html = run_html("<b>", RunStats(3).numbers(), 'http://x/"onclick')
     assert "&lt;b&gt;" in html
     assert '"onclick' not in html
     assert "<script" not in table_html([{"<script>": "<script>"}], ["<script>"])

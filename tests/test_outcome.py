@@ -128,4 +128,4 @@ def test_a_job_without_its_record_says_what_the_job_has_said():
         "The end of its output, slurm-7.out:\nNo module named psweep_dask",
     }
     asks = left(with_func=True, ended=ended(0))["_exc_txt"]
-    assert asks.endswith("\nDoes it run 'python -m psweep_dask.worker.task' in 'calc/p'?")
+    assert asks.endswith("\nDoes it run 'python -m psweep_dask.offline.job' in 'calc/p'?")

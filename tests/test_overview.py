@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from psweep_dask.monitoring.stats import KINDS, OF_A_KIND, ROWS, Overview
+from psweep_dask.monitoring.stats import KINDS, OF_A_KIND, ROWS, RunStats
 from psweep_dask.worker.summary import glimpse_of
 from psweep_dask.worker.work import Failure, SliceResult
 
@@ -36,7 +36,7 @@ def a_slice(first, number, runtime=0.1, kinds=()):
 
 
 def test_numbers_add_up_and_are_json():
-    overview = Overview(100)
+    overview = RunStats(100)
     overview.add(a_slice(0, 10, kinds=["KeyError"] * 3))
     overview.add(a_slice(10, 20, runtime=2.0, kinds=["ValueError", "KeyError"]))
     numbers = json.loads(json.dumps(overview.numbers()))
@@ -49,13 +49,13 @@ def test_numbers_add_up_and_are_json():
 
 
 def test_each_kind_of_failure_is_news_once():
-    overview = Overview(100)
+    overview = RunStats(100)
     assert [one.kind for one in overview.add(a_slice(0, 3, kinds=["A", "B", "A"]))] == ["A", "B"]
     assert [one.kind for one in overview.add(a_slice(3, 3, kinds=["B", "C"]))] == ["C"]
 
 
 def test_what_is_kept_is_bounded_and_rows_are_a_fair_draw():
-    overview = Overview(10**6)
+    overview = RunStats(10**6)
     for first in range(0, 100_000, 100):
         overview.add(a_slice(first, 100, kinds=[f"Kind{first}"] * 5 + ["Same"] * 5))
     rows = overview.rows()
@@ -70,7 +70,7 @@ def test_what_is_kept_is_bounded_and_rows_are_a_fair_draw():
 
 def test_rate_and_time_left_follow_what_the_run_does_now():
     clock = Clock()
-    overview = Overview(10_000, clock=clock)
+    overview = RunStats(10_000, clock=clock)
     assert overview.seconds_left() is None
     for step in range(100):  # 10 psets a second
         clock.now += 1
@@ -91,13 +91,13 @@ def test_rate_and_time_left_follow_what_the_run_does_now():
 
 
 def test_counts_of_nothing_at_all():
-    assert Overview(0).counts() == {"ok": 0, "left": 0}
-    assert Overview(0).line().startswith("0 of 0 psets")
-    assert Overview(3).numbers()["counts"] == Counter(ok=0, left=3)
+    assert RunStats(0).counts() == {"ok": 0, "left": 0}
+    assert RunStats(0).line().startswith("0 of 0 psets")
+    assert RunStats(3).numbers()["counts"] == Counter(ok=0, left=3)
 
 
 def test_one_thread_may_add_while_others_ask():
-    overview = Overview(10**6)
+    overview = RunStats(10**6)
     over = threading.Event()
 
     def ask():

@@ -41,7 +41,7 @@ def test_a_character_that_has_changed_hides_no_row(run, caplog, was, became):
     text = path.read_text()
     assert was in text
     path.write_text(text.replace(was, became, 1))
-    (found,) = runs.past_runs(run.layout)
+    (found,) = runs.stored_runs(run.layout)
     assert "run.json" in caplog.text
     assert "is damaged" in caplog.text
     assert (found.run_id, found.last_seqs) == (run.run_id, (0, 2))

@@ -25,13 +25,13 @@ DF = pd.DataFrame(
 @pytest.mark.parametrize("by", [None, "a", "b"])
 def test_each_format_with_each_kind_of_colour(suffix, by, tmp_path):
     path = tmp_path / f"x.{suffix}"
-    assert plot(DF, "a", "y", path, by=by) == 3
+    assert save_plot(DF, "a", "y", path, by=by) == 3
     begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
     assert path.read_bytes().lstrip().startswith(begins[suffix])
 
 
 def test_points_are_where_they_belong(tmp_path):
-    plot(DF, "a", "y", tmp_path / "x.svg")
+    save_plot(DF, "a", "y", tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text()
     ys = [float(y) for y in re.findall(r'<use .*?y="([0-9.]+)".*?style="fill: #0072b2', text)]
     assert len(ys) == 3
@@ -39,18 +39,18 @@ def test_points_are_where_they_belong(tmp_path):
 
 
 def test_a_logarithmic_axis_leaves_out_what_is_not_above_zero(tmp_path):
-    assert plot(DF, "a", "y", tmp_path / "x.png", log="xy") == 2
-    assert plot(DF, "b", "a", tmp_path / "x.html", log="y") == 4
+    assert save_plot(DF, "a", "y", tmp_path / "x.png", log="xy") == 2
+    assert save_plot(DF, "b", "a", tmp_path / "x.html", log="y") == 4
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):
     path = tmp_path / "x.png"
     with pytest.raises(PlotError, match="no column 'q'; there are a, b"):
-        plot(DF, "q", "y", path)
+        save_plot(DF, "q", "y", path)
     with pytest.raises(PlotError, match="ends in '.gif'; plots are .png"):
-        plot(DF, "a", "y", tmp_path / "x.gif")
+        save_plot(DF, "a", "y", tmp_path / "x.gif")
     with pytest.raises(PlotError, match="log must be 'x', 'y' or 'xy', not 'z'"):
-        plot(DF, "a", "y", path, log="z")
+        save_plot(DF, "a", "y", path, log="z")
     with pytest.raises(PlotError, match="no row has numbers or text in a and d"):
-        plot(DF[:3], "a", "d", path)
+        save_plot(DF[:3], "a", "d", path)
     assert not path.exists()

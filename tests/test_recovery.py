@@ -63,7 +63,7 @@ def test_a_row_that_its_owner_deletes_after_the_merge_stays_deleted(dead):
 def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplog):
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (one,) = runs.past_runs(Layout("calc"))
+        (one,) = runs.stored_runs(Layout("calc"))
         assert one.is_alive()
         growing = len(ps.load("calc"))
         df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
@@ -75,12 +75,12 @@ def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplo
 
 
 def test_a_kill_before_the_first_pset_leaves_nothing_that_counts(dead):
-    (one,) = runs.past_runs(dead)
+    (one,) = runs.stored_runs(dead)
     one.journal_path.write_bytes(b"")
     dead.plan_path(one.run_id).unlink()
     df = ps.run(double, ps.plist("a", [1]), cluster="sync")
     assert len(df) == 1
-    assert [found.run_id for found in runs.past_runs(dead)] == list(df._run_id)
+    assert [found.run_id for found in runs.stored_runs(dead)] == list(df._run_id)
 
 
 def test_a_kill_between_the_merge_and_the_end_of_the_journal_doubles_nothing(dead, caplog):
@@ -100,7 +100,7 @@ def test_a_file_left_by_a_kill_while_the_database_was_written_is_removed(dead):
 
 
 def test_a_journal_that_cannot_be_restored_here_waits_and_blocks_nobody(dead, caplog):
-    (one,) = runs.past_runs(dead)
+    (one,) = runs.stored_runs(dead)
     from psweep_dask.storage.record import to_frame
 
     with one.journal_path.open("ab") as stream:
@@ -134,7 +134,7 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
     with start(study_folder, nap=0.1, options="cluster='sync', tmpsave=True") as driver:
         wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) > 8)
         driver.kill()
-    (one,) = runs.past_runs(Layout("calc"))
+    (one,) = runs.stored_runs(Layout("calc"))
     saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
     one.journal_path.write_bytes(b"")
     assert set(ps.load("calc")._pset_id) == saved
@@ -146,7 +146,7 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
 
 def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
     before = ps.load("calc")
-    (one,) = runs.past_runs(dead)
+    (one,) = runs.stored_runs(dead)
     dead.plan_path(one.run_id).unlink()
     with pytest.raises(ps.PsweepError, match=r"the plan of run .* is gone: .*plan.pk"):
         ps.resume("calc", cluster="sync")
@@ -166,7 +166,7 @@ def test_the_plan_stands_in_for_a_damaged_story_of_a_run(dead, content, caplog):
 
 
 def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
-    (one,) = runs.past_runs(dead)
+    (one,) = runs.stored_runs(dead)
     dead.run_info_path(one.run_id).unlink()
     dead.plan_path(one.run_id).unlink()
     assert ps.load("calc").empty
@@ -176,7 +176,7 @@ def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
 
 
 def test_a_damaged_journal_is_told_by_load_and_kept_by_the_next_run(dead, caplog):
-    (one,) = runs.past_runs(dead)
+    (one,) = runs.stored_runs(dead)
     content = bytearray(one.journal_path.read_bytes())
     content[-3] ^= 1
     one.journal_path.write_bytes(content)

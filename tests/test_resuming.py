@@ -107,7 +107,7 @@ def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, caplog):
     caplog.set_level("INFO")
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (one,) = runs.past_runs(Layout("calc"))
+        (one,) = runs.stored_runs(Layout("calc"))
         ps.resume("calc", cluster="sync")
         assert f"run {one.run_id} is left alone: its driver lives" in caplog.text
         with pytest.raises(ps.PsweepError, match=r"driver of run .* lives"):
@@ -136,7 +136,7 @@ def test_stopping_one_of_several_resumed_runs_stops_the_rest(study_folder):
         wait_for_journal(study_folder, size=100)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait() == 0
-    first, second = [one.info["ended"] for one in runs.past_runs(Layout("calc"))][::2]
+    first, second = [one.info["ended"] for one in runs.stored_runs(Layout("calc"))][::2]
     assert (first, second) == ("stopped", "died")
 
 
@@ -168,7 +168,7 @@ def test_func_is_for_one_run(study_folder):
 @pytest.mark.parametrize("run_id", ["nothing", ""])
 def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, run_id):
     killed(study_folder, count=60)
-    known = runs.past_runs(Layout("calc"))[0].run_id
+    known = runs.stored_runs(Layout("calc"))[0].run_id
     if run_id:
         with pytest.raises(ps.PsweepError, match=f"0 runs begin with run_id='nothing'.*{known}"):
             ps.resume("calc", run_id=run_id)

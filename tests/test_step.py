@@ -15,7 +15,7 @@ from recorded import command
 from psweep_dask.hpc import srun as srun_module
 from psweep_dask.hpc.allocation import Allocation, AllocationError
 from psweep_dask.hpc.slurm import MIB, WORKER_MARK
-from psweep_dask.hpc.srun import Step, srun_command, step_environment
+from psweep_dask.hpc.srun import SrunStep, srun_command, step_environment
 
 FOUR = Allocation("7", 2, 4, 1, 1024 * MIB, True)
 
@@ -74,7 +74,7 @@ def start(tmp_path, monkeypatch):
 
     def start_step(text, **settings):
         command(tmp_path, "srun", text)
-        steps.append(Step(FOUR, "tls://10.0.0.1:8786", tmp_path / "log of workers", settings))
+        steps.append(SrunStep(FOUR, "tls://10.0.0.1:8786", tmp_path / "log of workers", settings))
         return steps[-1]
 
     yield start_step
@@ -155,4 +155,4 @@ def test_a_second_interrupt_leaves_no_step(start, tmp_path, monkeypatch):
 def test_without_srun_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AllocationError, match="srun cannot be started.*cluster='local'"):
-        Step(FOUR, "tls://10.0.0.1:8786", tmp_path / "log", {})
+        SrunStep(FOUR, "tls://10.0.0.1:8786", tmp_path / "log", {})

@@ -5,7 +5,7 @@ from inprocess import InProcess
 
 from psweep_dask.clusters import workers
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.clusters.workers import AnyWorkers, slots_of, total_slots
+from psweep_dask.clusters.workers import ExternalPool, slots_of, total_slots
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def cluster(monkeypatch):
 
 
 def any_workers(cluster, resources=None, waits_for_none=False):
-    return AnyWorkers(cluster.client, waits_for_none, resources or {})
+    return ExternalPool(cluster.client, waits_for_none, resources or {})
 
 
 def test_each_thread_of_each_worker_runs_a_pset(cluster):

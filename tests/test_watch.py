@@ -8,7 +8,7 @@ import psutil
 from drivers import wait_until
 
 from psweep_dask.worker import monitor
-from psweep_dask.worker.monitor import Watch, kill_with_children
+from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
 KEEPS_A_NOTE = """
 import os, sys, time, uuid
@@ -35,7 +35,7 @@ def start(how):
 
 def test_what_is_over_its_time_is_ended_and_named():
     with start("slow") as process:
-        its_watch = Watch(process.pid, "test")
+        its_watch = ProcessMonitor(process.pid, "test")
         begun = time.monotonic()
         while process.poll() is None:
             its_watch.look()
@@ -49,13 +49,13 @@ def test_what_is_over_its_time_is_ended_and_named():
 def test_a_death_that_nobody_has_looked_at_is_explained_from_the_note():
     with start("dies") as process:
         process.wait()
-    found = Watch(process.pid, "test").autopsy()
+    found = ProcessMonitor(process.pid, "test").autopsy()
     assert [seq for _, seq, _ in found["running"]] == [4]
     assert found["condemned"] is None
 
 
 def test_without_a_note_nothing_is_known():
-    assert Watch(2**22 + 1, "nobody").autopsy()["running"] == []
+    assert ProcessMonitor(2**22 + 1, "nobody").autopsy()["running"] == []
 
 
 def test_children_are_ended_with_their_parent():

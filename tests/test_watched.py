@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from psweep_dask.monitoring import registry
-from psweep_dask.monitoring.registry import MOST, Snapshot, Watched, show
+from psweep_dask.monitoring.registry import MOST, RegisteredRun, Snapshot, show
 
 
 @pytest.fixture(autouse=True)
@@ -12,13 +12,15 @@ def _nothing_else(monkeypatch):
 
 
 def a_run(name, done=0):
-    return Watched(name, "calc", "func", "2026-01-01T00:00:00+00:00", Snapshot({"done": done}, []))
+    return RegisteredRun(
+        name, "calc", "func", "2026-01-01T00:00:00+00:00", Snapshot({"done": done}, [])
+    )
 
 
 def test_the_newest_come_first_and_old_ones_go():
     for number in range(MOST + 5):
         show(a_run(str(number)))
-    shown = [one.run_id for one in registry.watched()]
+    shown = [one.run_id for one in registry.registered()]
     assert shown == [str(number) for number in range(MOST + 4, 4, -1)]
 
 
@@ -26,7 +28,7 @@ def test_what_is_told_later_takes_the_place_of_what_was_told_before():
     show(a_run("a"))
     show(a_run("b"))
     show(a_run("a", done=3))
-    assert [(one.run_id, one.as_dict()["done"]) for one in registry.watched()] == [
+    assert [(one.run_id, one.as_dict()["done"]) for one in registry.registered()] == [
         ("b", 0),
         ("a", 3),
     ]

@@ -20,8 +20,8 @@ from psweep_dask._convert import as_text, is_nan, plain
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import to_xarray
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
+from psweep_dask.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,10 +11,10 @@ import pandas as pd
 
 from psweep_dask._convert import of_python
 from psweep_dask._imports import needed_for
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.colors import PALETTE
 from psweep_dask.monitoring.scatter import NONE, labels_of, points
+from psweep_dask.storage.atomic import replace_file
 
 PICTURES = (".png", ".pdf", ".svg")
 """Suffixes of what matplotlib draws; bokeh makes .html."""

@@ -132,12 +132,12 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
 def _growing(layout: Any) -> Iterator[pd.DataFrame]:
     """Give the rows there are so far, as they came, until all runs have ended."""
     from psweep_dask.params.pset import UNFINISHED
-    from psweep_dask.study.load import load_from
     from psweep_dask.study import runs
+    from psweep_dask.study.load import load_from
 
     while True:
         begun_at = time.monotonic()
-        alive = any(one.is_alive() for one in runs.past_runs(layout))
+        alive = any(one.is_alive() for one in runs.stored_runs(layout))
         df = load_from(layout)
         if len(df):
             df = df[~df["_status"].isin(UNFINISHED)]

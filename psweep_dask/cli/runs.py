@@ -43,8 +43,8 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
     \b
     psweep-dask retry calc --kind timeout --kind killed
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.driver.retry import RETRIED
     import psweep_dask as ps
+    from psweep_dask.driver.retry import RETRIED
 
     ps.retry(calc_dir, kind=kind or RETRIED, cluster=cluster)
 
@@ -62,8 +62,8 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask import _query
     import psweep_dask as ps
+    from psweep_dask import _query
     from psweep_dask.study.load import load
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():

@@ -12,8 +12,8 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from psweep_dask.clusters import plugins
-from psweep_dask.clusters.executor import ExecutorError, Loss, Slice, digest
-from psweep_dask.clusters.workers import Resources, Supply
+from psweep_dask.clusters.executor import ExecutorError, LostSlice, Slice, digest
+from psweep_dask.clusters.workers import Resources, WorkerPool
 from psweep_dask.monitoring.dashboard import dashboard_link
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult
@@ -61,7 +61,7 @@ class DaskExecutor:
         client: Client,
         work: bytes,
         name: str,
-        supply: Supply,
+        supply: WorkerPool,
         resources: Resources | None = None,
     ) -> None:
         self.client = client
@@ -76,7 +76,7 @@ class DaskExecutor:
         )
         self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
         self._done: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._mourned: dict[Any, tuple[str, float]] = {}
+        self._lost_tasks: dict[Any, tuple[str, float]] = {}
         self._fetch_patience = FETCH_PATIENCE
         self._connected = True
         self._held: list[tuple[Slice, bytes]] = []
@@ -104,7 +104,7 @@ class DaskExecutor:
     @property
     def stalled(self) -> int:
         """How many of these are lost or have no worker yet."""
-        return len(self._mourned) + len(self._held) + len(self._dropped)
+        return len(self._lost_tasks) + len(self._held) + len(self._dropped)
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Send slices to the scheduler, which starts them in this order.
@@ -137,7 +137,7 @@ class DaskExecutor:
         self._futures[future.key] = (future, one)
         future.add_done_callback(self._done.put)
 
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | Loss]]:
+    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
         """Fetch all slices that have finished, and forget them on the cluster.
 
         Raises
@@ -145,15 +145,15 @@ class DaskExecutor:
         ExecutorError
             If the scheduler is gone, or if dask could not run a slice.
         """
-        futures = self._wait(min(timeout, REPORT_INTERVAL) if self._mourned else timeout)
+        futures = self._wait(min(timeout, REPORT_INTERVAL) if self._lost_tasks else timeout)
         if self._check_connection() and self._held:
             self.start([])
-        outcomes: list[tuple[Slice, SliceResult | Loss]] = []
+        outcomes: list[tuple[Slice, SliceResult | LostSlice]] = []
         for future in [one for one in futures if one.status != "finished"]:
             outcomes += self._lost(future)
         outcomes += self._fetch([one for one in futures if one.status == "finished"])
         dropped, self._dropped = self._dropped, []
-        return outcomes + self._learned() + [(one, Loss()) for one in dropped]
+        return outcomes + self._learned() + [(one, LostSlice()) for one in dropped]
 
     def wake(self) -> None:
         """End the wait of `finished`."""
@@ -199,7 +199,7 @@ class DaskExecutor:
         except queue.Empty:
             return futures
 
-    def _fetch(self, futures: list[Future[Any]]) -> list[tuple[Slice, SliceResult | Loss]]:
+    def _fetch(self, futures: list[Future[Any]]) -> list[tuple[Slice, SliceResult | LostSlice]]:
         """Get results. One that is lost with its worker is made again by dask, and told again."""
         if not futures:
             return []
@@ -222,30 +222,33 @@ class DaskExecutor:
         future.release()
         return one
 
-    def _lost(self, future: Future[Any]) -> list[tuple[Slice, SliceResult | Loss]]:
+    def _lost(self, future: Future[Any]) -> list[tuple[Slice, SliceResult | LostSlice]]:
         if future.status == "pending":  # lost again since it was told
             future.add_done_callback(self._done.put)
             return []
         if future.status != "error":  # cancelled, or lost with the connection
-            return [(self._forget(future), Loss())]
+            return [(self._forget(future), LostSlice())]
         error = future.exception()
         if not isinstance(error, KilledWorker):
             raise ExecutorError(f"dask could not run a slice: {error!r}")
-        self._mourned[future.key] = (error.last_worker.address, time.monotonic() + REPORT_PATIENCE)
+        self._lost_tasks[future.key] = (
+            error.last_worker.address,
+            time.monotonic() + REPORT_PATIENCE,
+        )
         return []
 
-    def _learned(self) -> list[tuple[Slice, SliceResult | Loss]]:
+    def _learned(self) -> list[tuple[Slice, SliceResult | LostSlice]]:
         """Give the lost slices of which it is known by now what their worker died of."""
-        if not self._mourned or not self._check_connection():
+        if not self._lost_tasks or not self._check_connection():
             return []
         deaths = plugins.deaths(self.client)
         now = time.monotonic()
-        outcomes: list[tuple[Slice, SliceResult | Loss]] = []
-        for key, (worker, deadline) in list(self._mourned.items()):
+        outcomes: list[tuple[Slice, SliceResult | LostSlice]] = []
+        for key, (worker, deadline) in list(self._lost_tasks.items()):
             if worker in deaths or now > deadline:
-                del self._mourned[key]
+                del self._lost_tasks[key]
                 future, _ = self._futures[key]
-                loss = Loss(worker, deaths.get(worker), self._supply.cut(key))
+                loss = LostSlice(worker, deaths.get(worker), self._supply.cut(key))
                 outcomes.append((self._forget(future), loss))
         return outcomes
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.worker.failures import Cut, Death
+from psweep_dask.worker.failures import WalltimeLoss, WorkerExit
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult
 
@@ -21,7 +21,7 @@ class ExecutorError(PsweepError):
 
 
 @dataclass(frozen=True)
-class Loss:
+class LostSlice:
     """A slice that brings no result.
 
     Parameters
@@ -36,8 +36,8 @@ class Loss:
     """
 
     worker: str = ""
-    death: Death | None = None
-    cut: Cut | None = None
+    death: WorkerExit | None = None
+    cut: WalltimeLoss | None = None
 
 
 class Executor(Protocol):
@@ -78,7 +78,7 @@ class Executor(Protocol):
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Start slices, each with its packed psets."""
 
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | Loss]]:
+    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
         """Wait for slices to finish; give none if the timeout, in seconds, passes before."""
 
     def wake(self) -> None:
@@ -129,7 +129,7 @@ class InlineExecutor:
         """Queue slices."""
         self._waiting.extend(slices)
 
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | Loss]]:
+    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
         """Run the next slice."""
         if not self._waiting:
             return []

@@ -28,7 +28,7 @@ TAIL = 15
 """Lines of a job's output that an error quotes."""
 
 
-class Batch:
+class JobQueue:
     """The jobs of one run in the batch system.
 
     Parameters

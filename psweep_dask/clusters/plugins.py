@@ -1,9 +1,10 @@
 """Watching over worker processes: ends a pset that is over its time, tells what a process died of.
 
-Three plugins of dask, one for each kind of process. The `Guard` sits in the worker, has it keep a
-note of what it is running, and shields it from the Ctrl-C that a terminal sends to all processes.
-The `Warden` sits in the nanny and reads that note. The `Judiciary` sits in the scheduler of a
-cluster that is not ours and has it tell us of each death, instead of trying again by itself.
+Three plugins of dask, one for each kind of process. The `ActivityPlugin` sits in the worker, has it
+keep a note of what it is running, and shields it from the Ctrl-C that a terminal sends to all
+processes. The `MonitorPlugin` sits in the nanny and reads that note. The `NoRetryPlugin` sits in
+the scheduler of a cluster that is not ours, and has it report the exit of a worker at once instead
+of running the task again by itself.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
 from psweep_dask.worker import activity, monitor, runner
-from psweep_dask.worker.failures import Death
-from psweep_dask.worker.monitor import Watch, kill_with_children
+from psweep_dask.worker.failures import WorkerExit
+from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
@@ -54,13 +55,13 @@ def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
     ends_with_driver : bool, optional
         Whether the workers are to leave when their scheduler is gone.
     """
-    client.register_plugin(Guard(ours))
-    client.register_plugin(Warden(ends_with_driver))
+    client.register_plugin(ActivityPlugin(ours))
+    client.register_plugin(MonitorPlugin(ends_with_driver))
     if not ours:
-        client.register_plugin(Judiciary())
+        client.register_plugin(NoRetryPlugin())
 
 
-def deaths(client: Client) -> dict[str, Death]:
+def deaths(client: Client) -> dict[str, WorkerExit]:
     """Tell of which workers the nannies have reported the death, by address."""
     kills = {
         (event["worker"], event["pid"]): event["rss"]
@@ -72,7 +73,7 @@ def deaths(client: Client) -> dict[str, Death]:
     }
 
 
-class Guard(WorkerPlugin):
+class ActivityPlugin(WorkerPlugin):
     """Has a worker process tell what it is running.
 
     Parameters
@@ -121,7 +122,7 @@ def _unshield() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SHIELDED)
 
 
-class Warden(NannyPlugin):
+class MonitorPlugin(NannyPlugin):
     """Has a nanny end what is over its time, and report how its worker died.
 
     Parameters
@@ -138,7 +139,7 @@ class Warden(NannyPlugin):
 
     def setup(self, nanny: Nanny) -> None:
         """Begin to look at the worker now and then."""
-        self._watched: _Watched | None = None
+        self._worker: _WorkerProcess | None = None
         self._look(nanny)
         callback = PeriodicCallback(partial(self._look, nanny), monitor.INTERVAL * 1000)
         nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
@@ -155,22 +156,22 @@ class Warden(NannyPlugin):
             self._search.cancel()
 
     def _look(self, nanny: Nanny) -> None:
-        watched = self._watched
-        if watched is not None and watched.process.exitcode is not None:
-            _report(nanny, watched)
-            watched = self._watched = None
-        if watched is None:
-            watched = self._watched = _begin_to_watch(nanny)
-        if watched is not None:
-            watched.watch.look()
+        worker = self._worker
+        if worker is not None and worker.process.exitcode is not None:
+            _report(nanny, worker)
+            worker = self._worker = None
+        if worker is None:
+            worker = self._worker = _monitored(nanny)
+        if worker is not None:
+            worker.monitor.look()
 
     def _end_worker(self, nanny: Nanny) -> None:
-        watched = _begin_to_watch(nanny)
-        if watched is not None:
-            kill_with_children(watched.watch.pid)
+        worker = _monitored(nanny)
+        if worker is not None:
+            kill_with_children(worker.monitor.pid)
 
 
-class Judiciary(SchedulerPlugin):
+class NoRetryPlugin(SchedulerPlugin):
     """Has a scheduler give up one of our slices when its worker dies, so that we can judge."""
 
     name = "psweep_dask-judiciary"
@@ -187,27 +188,27 @@ class Judiciary(SchedulerPlugin):
             task.suspicious = self._scheduler.allowed_failures
 
 
-class _Watched(NamedTuple):
+class _WorkerProcess(NamedTuple):
     process: AsyncProcess
-    monitor: Watch
+    monitor: ProcessMonitor
 
 
-def _begin_to_watch(nanny: Nanny) -> _Watched | None:
+def _monitored(nanny: Nanny) -> _WorkerProcess | None:
     process = nanny.process.process if nanny.process else None
     if process is None or process.pid is None:
         return None
-    return _Watched(process, Watch(process.pid, nanny.address))
+    return _WorkerProcess(process, ProcessMonitor(process.pid, nanny.address))
 
 
-def _report(nanny: Nanny, watched: _Watched) -> None:
+def _report(nanny: Nanny, worker: _WorkerProcess) -> None:
     event = {
         "worker": nanny.worker_address or "",
-        "pid": watched.watch.pid,
+        "pid": worker.monitor.pid,
         "host": socket.gethostname(),
-        "exitcode": watched.process.exitcode,
+        "exitcode": worker.process.exitcode,
         "memory_limit": nanny.memory_manager.memory_limit,
     }
-    nanny.log_event(DEATHS, event | watched.watch.autopsy())
+    nanny.log_event(DEATHS, event | worker.monitor.autopsy())
 
 
 SEARCH_INTERVAL = 10.0

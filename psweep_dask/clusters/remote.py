@@ -19,16 +19,16 @@ from psweep_dask._logging import silenced, tell_deaths_ourselves
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.clusters.jobqueue import Batch
-from psweep_dask.clusters.scaling import Fleet
-from psweep_dask.clusters.scaling_policy import FleetPolicy
+from psweep_dask.clusters.jobqueue import JobQueue
+from psweep_dask.clusters.scaling import JobPool
+from psweep_dask.clusters.scaling_policy import ScalingPolicy
 from psweep_dask.clusters.tls import temporary_credentials
-from psweep_dask.clusters.walltime import JobLife, Lifetimes, Mortals
-from psweep_dask.clusters.workers import Resources, Supply
+from psweep_dask.clusters.walltime import JobLifetime, WalltimePlugin, WalltimePool
+from psweep_dask.clusters.workers import Resources, WorkerPool
 from psweep_dask.hpc import slurm
 from psweep_dask.hpc.allocation import Allocation, scheduler_host
 from psweep_dask.hpc.machine import Machine
-from psweep_dask.hpc.srun import Step
+from psweep_dask.hpc.srun import SrunStep
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.study.stopping import Stop, Stopper
 
@@ -71,7 +71,7 @@ class RunContext:
 @contextmanager
 def machine_workers(
     machine: Machine, context: RunContext, resources: Resources, timeout: float | None
-) -> Iterator[tuple[Client, Supply]]:
+) -> Iterator[tuple[Client, WorkerPool]]:
     """Give a cluster whose workers come in batch jobs. None of them is left in the queue.
 
     Raises
@@ -83,7 +83,7 @@ def machine_workers(
         log_dir = context.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
         with dask.config.set({**cluster_settings(), **scheduler_settings()}):
-            jobs = Batch(machine, credentials, context.run_id, log_dir)
+            jobs = JobQueue(machine, credentials, context.run_id, log_dir)
         with _closing(jobs.cluster), _connected(jobs.cluster) as client:
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
@@ -93,11 +93,11 @@ def machine_workers(
                 jobs.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
-            lifetimes = Lifetimes(resources, timeout)
+            lifetimes = WalltimePlugin(resources, timeout)
             slots = jobqueue_options.slots(machine, resources)
-            fleet = Fleet(
+            fleet = JobPool(
                 jobs,
-                FleetPolicy(machine.jobs, slots),
+                ScalingPolicy(machine.jobs, slots),
                 lifetimes,
                 machine.jobs * slots,
                 context.jobs_path or credentials.folder / "jobs",
@@ -113,7 +113,7 @@ def machine_workers(
 @contextmanager
 def allocation_workers(
     allocation: Allocation, context: RunContext, resources: Resources, timeout: float | None
-) -> Iterator[tuple[Client, Supply]]:
+) -> Iterator[tuple[Client, WorkerPool]]:
     """Give a cluster whose workers srun starts in the allocation that this process is in.
 
     In the end the allocation is as it was: the workers have left by themselves.
@@ -139,13 +139,16 @@ def allocation_workers(
                 counted(allocation.cpus, "CPU"),
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
-            lifetimes = Lifetimes(resources, timeout)
+            lifetimes = WalltimePlugin(resources, timeout)
             lifetimes.watch(cluster, context.stopper.wake)
             environment = as_environment({**settings, **credentials.worker_settings()})
             log_path = log_dir / f"{allocation.job_id}.log"
-            step = Step(allocation, cluster.scheduler_address, log_path, environment)
+            step = SrunStep(allocation, cluster.scheduler_address, log_path, environment)
             try:
-                yield client, Tasks(allocation, step, lifetimes, context, cluster.scheduler_address)
+                yield (
+                    client,
+                    AllocationPool(allocation, step, lifetimes, context, cluster.scheduler_address),
+                )
             finally:
                 context.tell("")
                 patience = IMPATIENCE if lifetimes.busy() else PATIENCE
@@ -153,8 +156,8 @@ def allocation_workers(
                 step.close(patience)
 
 
-class Tasks(Mortals):
-    """The workers in an allocation; a `psweep_dask.clusters.workers.Supply`.
+class AllocationPool(WalltimePool):
+    """The workers in an allocation; a `psweep_dask.clusters.workers.WorkerPool`.
 
     Parameters
     ----------
@@ -170,8 +173,8 @@ class Tasks(Mortals):
     def __init__(
         self,
         allocation: Allocation,
-        step: Step,
-        lifetimes: Lifetimes,
+        step: SrunStep,
+        lifetimes: WalltimePlugin,
         context: RunContext,
         address: str,
     ) -> None:
@@ -184,7 +187,7 @@ class Tasks(Mortals):
         self._came = False
         state = slurm.time_left(allocation.job_id)
         if state is not None and state.left is not None:
-            life = JobLife(self._began + state.left, state.limit or state.left)
+            life = JobLifetime(self._began + state.left, state.limit or state.left)
             lifetimes.jobs[""] = life
 
     def slots(self, left: int) -> int:
@@ -217,7 +220,7 @@ class Tasks(Mortals):
             )
 
 
-def _wake(fleet: Fleet, stopper: Stopper) -> None:
+def _wake(fleet: JobPool, stopper: Stopper) -> None:
     fleet.look_again()
     stopper.wake()
 

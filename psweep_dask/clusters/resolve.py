@@ -16,7 +16,7 @@ from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor
 from psweep_dask.clusters.local import Local, local_cluster
 from psweep_dask.clusters.remote import RunContext, allocation_workers, machine_workers
-from psweep_dask.clusters.workers import AnyWorkers, Resources, Supply
+from psweep_dask.clusters.workers import ExternalPool, Resources, WorkerPool
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.allocation import Allocation, inside
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
@@ -144,7 +144,7 @@ def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> It
         yield InlineExecutor(work, context.stopper)
     elif where == "local":
         with local_cluster(needs.poolsize) as local:
-            nearby = LocalWorkers(local, len(work) <= INLINE_WORK, needs.resources)
+            nearby = LocalPool(local, len(work) <= INLINE_WORK, needs.resources)
             on_local = DaskExecutor(local.client, work, needs.name, nearby, needs.resources)
             on_local.dashboard_link = dashboard_link(local.client, with_page=True)
             try:
@@ -171,7 +171,7 @@ def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> It
             yield _on_any(client, work, needs)
 
 
-class LocalWorkers(AnyWorkers):
+class LocalPool(ExternalPool):
     """The workers of a LocalCluster of ours: nobody else brings others when all are gone."""
 
     def __init__(self, local: Local, waits_for_none: bool, resources: Resources) -> None:
@@ -189,11 +189,11 @@ class LocalWorkers(AnyWorkers):
 
 
 def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
-    supply = AnyWorkers(client, len(work) <= INLINE_WORK, needs.resources)
+    supply = ExternalPool(client, len(work) <= INLINE_WORK, needs.resources)
     return DaskExecutor(client, work, needs.name, supply, needs.resources)
 
 
-def _on_ours(client: Client, work: bytes, needs: Needs, supply: Supply) -> DaskExecutor:
+def _on_ours(client: Client, work: bytes, needs: Needs, supply: WorkerPool) -> DaskExecutor:
     made = DaskExecutor(client, work, needs.name, supply, needs.resources)
     made.dashboard_link = dashboard_link(client, on_loopback=True, with_page=True)
     return made
@@ -260,7 +260,7 @@ def _check_workers(client: Client, needs: Needs) -> None:
 
 def _import_task() -> str | None:
     try:
-        import psweep_dask.task  # noqa: F401  (to see whether that works over there)
+        import psweep_dask.worker.task  # noqa: F401  (to see whether that works over there)
     except ImportError as err:
         return str(err)
     return None

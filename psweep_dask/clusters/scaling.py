@@ -14,9 +14,9 @@ from distributed import Status
 from distributed.scheduler import WorkerState
 
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.clusters.jobqueue import Batch
-from psweep_dask.clusters.scaling_policy import FleetPolicy, Present, WorkerJob
-from psweep_dask.clusters.walltime import JobLife, Lifetimes, Mortals
+from psweep_dask.clusters.jobqueue import JobQueue
+from psweep_dask.clusters.scaling_policy import Present, ScalingPolicy, WorkerJob
+from psweep_dask.clusters.walltime import JobLifetime, WalltimePlugin, WalltimePool
 from psweep_dask.hpc.slurm import JobState, advice_on
 
 log = logging.getLogger("psweep_dask")
@@ -49,8 +49,8 @@ STUCK = {
 """Reasons of SLURM for which a job waits until somebody changes it."""
 
 
-class Fleet(Mortals):
-    """Brings the workers of one run in batch jobs; a `psweep_dask.clusters.workers.Supply`.
+class JobPool(WalltimePool):
+    """Brings the workers of one run in batch jobs; a `psweep_dask.clusters.workers.WorkerPool`.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class Fleet(Mortals):
 
     def __init__(
         self,
-        batch: Batch,
-        policy: FleetPolicy,
-        lifetimes: Lifetimes,
+        batch: JobQueue,
+        policy: ScalingPolicy,
+        lifetimes: WalltimePlugin,
         slots_hoped: int,
         jobs_path: Path,
         tell: Callable[[str], object],
@@ -183,9 +183,9 @@ class Fleet(Mortals):
             state = job.state
             if state is not None and state.runs and state.left is not None:
                 walltime = state.left if state.limit is None else state.limit
-                self._lifetimes.jobs[job.name] = JobLife(now + state.left, walltime)
+                self._lifetimes.jobs[job.name] = JobLifetime(now + state.left, walltime)
             elif state is None and self._batch.walltime is not None and job.name in present:
-                life = JobLife(job.first_seen + self._batch.walltime, self._batch.walltime)
+                life = JobLifetime(job.first_seen + self._batch.walltime, self._batch.walltime)
                 self._lifetimes.jobs[job.name] = life
 
     def _waits_for(self) -> str:
@@ -202,7 +202,7 @@ class Fleet(Mortals):
             parts.append(f"{starting} starting")
         if unknown := sum(job.state is None for job in jobs):
             parts.append(f"{unknown} submitted")
-        if failed := len(self._policy.barren):
+        if failed := len(self._policy.without_workers):
             parts.append(f"{failed} failed")
         if self._policy.refusals:
             parts.append(f"refused: {self._policy.refusals[-1].splitlines()[-1]}")
@@ -222,8 +222,9 @@ class Fleet(Mortals):
         if self._policy.refusals:
             said = self._policy.refusals[-1]
             return f"the batch system takes no job: {said}; {advice_on(said)}"
-        job = self._policy.barren[-1]
-        text = f"{len(self._policy.barren)} jobs in a row have ended without a worker of theirs"
+        job = self._policy.without_workers[-1]
+        failed = len(self._policy.without_workers)
+        text = f"{failed} jobs in a row have ended without a worker of theirs"
         if job.state is not None:
             reason = f" ({job.state.reason})" if job.state.reason else ""
             text += f"; the last, job {job.job_id}, as {job.state.state}{reason}"

@@ -95,7 +95,7 @@ class Orders:
     retire: list[WorkerJob] = field(default_factory=list)
 
 
-class FleetPolicy:
+class ScalingPolicy:
     """Decides on the jobs of one run.
 
     Parameters
@@ -107,7 +107,7 @@ class FleetPolicy:
 
     Examples
     --------
-    >>> policy = FleetPolicy(most=10, slots=4)
+    >>> policy = ScalingPolicy(most=10, slots=4)
     >>> policy.orders(now=0.0, left=9, states={}, present={}).submit
     3
     """
@@ -119,7 +119,7 @@ class FleetPolicy:
         self._short_lives = 0
         self.jobs: list[WorkerJob] = []
         """Those that have not ended."""
-        self.barren: list[WorkerJob] = []
+        self.without_workers: list[WorkerJob] = []
         """Those in a row that ended and never brought a worker."""
         self.refusals: list[str] = []
         """Why the batch system has not taken jobs, in a row."""
@@ -127,7 +127,7 @@ class FleetPolicy:
     @property
     def given_up(self) -> bool:
         """Whether no worker will come any more."""
-        tries = len(self.barren) + len(self.refusals)
+        tries = len(self.without_workers) + len(self.refusals)
         return tries >= GIVE_UP and not any(job.brought for job in self.jobs)
 
     def needed(self, left: int) -> int:
@@ -174,7 +174,7 @@ class FleetPolicy:
             self._shrink(useful, len(useful) - needed, present, orders)
         elif now >= self._not_before and not self.given_up:
             room = min(needed - len(useful), self._most - len(self.jobs))
-            trying = bool(self.barren or self.refusals)
+            trying = bool(self.without_workers or self.refusals)
             orders.submit = min(room, 1) if trying else room
         return orders
 
@@ -192,7 +192,7 @@ class FleetPolicy:
                 job.running_since = now
         if present is not None:
             if not job.brought:
-                self.barren.clear()
+                self.without_workers.clear()
                 job.first_seen = now
             job.brought, job.last_seen = True, now
             job.leaving = job.leaving or present.leaving
@@ -211,7 +211,7 @@ class FleetPolicy:
         self.jobs.remove(job)
         ran = now - (job.running_since or now)
         if not job.brought and (ran > CONNECT or not job.leaving):
-            self.barren.append(job)
+            self.without_workers.append(job)
             self._pause(now)
         elif job.brought and not job.leaving:
             self._short_lives = self._short_lives + 1 if ran < SHORT_LIFE else 0
@@ -219,7 +219,7 @@ class FleetPolicy:
                 self._pause(now)
 
     def _pause(self, now: float) -> None:
-        tries = len(self.barren) + len(self.refusals) + self._short_lives
+        tries = len(self.without_workers) + len(self.refusals) + self._short_lives
         self._not_before = now + min(LONGEST_PAUSE, 2.0**tries) if tries else now
 
     def _shrink(

@@ -21,7 +21,7 @@ from tornado.ioloop import PeriodicCallback
 
 from psweep_dask.clusters.plugins import KEY_MARK
 from psweep_dask.clusters.workers import Resources, slots_of, total_slots
-from psweep_dask.worker.failures import Cut
+from psweep_dask.worker.failures import WalltimeLoss
 
 INTERVAL = 0.25
 """Seconds between two looks at the workers."""
@@ -45,7 +45,7 @@ may begin whatever there is: were it sent away, its successors would be as well.
 
 
 @dataclass
-class Life:
+class WorkerLifetime:
     """What is known of a worker.
 
     Parameters
@@ -64,14 +64,14 @@ class Life:
 
 
 @dataclass(frozen=True)
-class JobLife:
+class JobLifetime:
     """When the walltime of a job is over, and how long it is in seconds."""
 
     end: float
     walltime: float
 
 
-class Lifetimes(SchedulerPlugin):
+class WalltimePlugin(SchedulerPlugin):
     """Watches over the lives of the workers of one scheduler in this process.
 
     Parameters
@@ -88,13 +88,13 @@ class Lifetimes(SchedulerPlugin):
         self._wake: Callable[[], object] = lambda: None
         self._resources = resources
         self._timeout = math.inf if timeout is None else timeout
-        self._lives: dict[str, Life] = {}
+        self._lives: dict[str, WorkerLifetime] = {}
         self._begun: dict[Any, tuple[str, float]] = {}
         self._took: deque[float] = deque(maxlen=SAMPLE)
         self._needed = 0.0
         self._asked = 0.0
         self._paused: dict[str, float] = {}
-        self.jobs: dict[str, JobLife] = {}
+        self.jobs: dict[str, JobLifetime] = {}
         """By name of the job; "" for all workers."""
 
     def watch(self, cluster: SpecCluster, wake: Callable[[], object]) -> None:
@@ -124,7 +124,7 @@ class Lifetimes(SchedulerPlugin):
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
         """Take note of a worker."""
-        self._lives[worker] = Life(str(scheduler.workers[worker].name), time.monotonic())
+        self._lives[worker] = WorkerLifetime(str(scheduler.workers[worker].name), time.monotonic())
         self._wake()
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
@@ -175,14 +175,14 @@ class Lifetimes(SchedulerPlugin):
         self._asked = 0.0 if fit else seconds
         return [one.address for one in fit if len(one.processing) < one.nthreads]
 
-    def cut(self, key: Any) -> Cut | None:
+    def cut(self, key: Any) -> WalltimeLoss | None:
         """Tell whether the walltime has ended the worker that a lost slice was on."""
         worker, begun = self._begun.pop(key, ("", 0.0))
         life = self._lives.get(worker)
         job = self._job(life) if life is not None else None
         if life is None or life.lost is None or job is None or life.lost < job.end - LATE:
             return None
-        return Cut(life.lost - begun, life.lost - life.began, job.walltime)
+        return WalltimeLoss(life.lost - begun, life.lost - life.began, job.walltime)
 
     def busy(self) -> bool:
         """Tell whether any worker has something to do."""
@@ -202,20 +202,20 @@ class Lifetimes(SchedulerPlugin):
 
     def expect(self, job: str) -> None:
         """Know a job by its name from now on; when it ends is told later, if ever."""
-        self.jobs.setdefault(job, JobLife(math.inf, math.inf))
+        self.jobs.setdefault(job, JobLifetime(math.inf, math.inf))
 
     def retire(self, job: str) -> None:
         """Have the workers of a job finish what they have and leave."""
-        self.jobs[job] = JobLife(-math.inf, math.inf)
+        self.jobs[job] = JobLifetime(-math.inf, math.inf)
 
-    def _left(self, life: Life, now: float) -> float:
+    def _left(self, life: WorkerLifetime, now: float) -> float:
         job = self._job(life)
         return math.inf if job is None else job.end - now
 
-    def _is_fresh(self, life: Life, now: float) -> bool:
+    def _is_fresh(self, life: WorkerLifetime, now: float) -> bool:
         return now - life.began < FRESH and self._left(life, now) > MARGIN
 
-    def _job(self, life: Life) -> JobLife | None:
+    def _job(self, life: WorkerLifetime) -> JobLifetime | None:
         return self.jobs.get(self._job_name(life.name))
 
     def _job_name(self, worker_name: str) -> str:
@@ -255,8 +255,8 @@ class Lifetimes(SchedulerPlugin):
         self._wake()
 
 
-class Mortals:
-    """Workers whose end is known: what each `psweep_dask.clusters.workers.Supply` of such has in common.
+class WalltimePool:
+    """Workers that end at a known time: what `JobPool` and `AllocationPool` have in common.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ class Mortals:
         In the scheduler that the workers connect to.
     """
 
-    def __init__(self, lifetimes: Lifetimes) -> None:
+    def __init__(self, lifetimes: WalltimePlugin) -> None:
         self._lifetimes = lifetimes
 
     def took(self, seconds: float) -> None:
@@ -275,6 +275,6 @@ class Mortals:
         """Name the workers that will live so long."""
         return self._lifetimes.workers_for(seconds)
 
-    def cut(self, key: Any) -> Cut | None:
+    def cut(self, key: Any) -> WalltimeLoss | None:
         """Tell whether the walltime has ended the worker of a task that was lost."""
         return self._lifetimes.cut(key)

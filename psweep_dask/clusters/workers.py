@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.worker.failures import Cut
+from psweep_dask.worker.failures import WalltimeLoss
 
 log = logging.getLogger("psweep_dask")
 
@@ -23,7 +23,7 @@ LONELY = 5.0
 Resources = Mapping[str, float]
 
 
-class Supply(Protocol):
+class WorkerPool(Protocol):
     """Brings workers, and knows how long they will be there."""
 
     @property
@@ -50,11 +50,11 @@ class Supply(Protocol):
     def workers_for(self, seconds: float) -> list[str] | None:
         """Name the workers that will live so long; None if that is no question here."""
 
-    def cut(self, key: Any) -> Cut | None:
+    def cut(self, key: Any) -> WalltimeLoss | None:
         """Tell whether the walltime has ended the worker of a task that was lost."""
 
 
-class AnyWorkers:
+class ExternalPool:
     """The workers of a cluster that is not ours to look after.
 
     Parameters

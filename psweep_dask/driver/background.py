@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from psweep_dask.driver.prepared_run import Sweeping
+from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options
 from psweep_dask.storage import frame
@@ -83,7 +83,7 @@ def submit(
     {'ok': 2, 'left': 0}
     """
     options = Options.of(locals())
-    return Sweep(Sweeping(func, params, cluster, options))
+    return Sweep(PreparedRun(func, params, cluster, options))
 
 
 class Sweep:
@@ -97,7 +97,7 @@ class Sweep:
     (2, True, [1, 1])
     """
 
-    def __init__(self, sweeping: Sweeping) -> None:
+    def __init__(self, sweeping: PreparedRun) -> None:
         self._sweeping = sweeping
         self._rows = pd.DataFrame()
         self._seen = 0

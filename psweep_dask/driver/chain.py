@@ -13,7 +13,7 @@ from typing import Any
 import dask.config
 
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.runs import PastRun, past_runs
+from psweep_dask.study.runs import StoredRun, stored_runs
 from psweep_dask.study.stopping import was_terminated
 
 GO_ON = 75
@@ -35,7 +35,7 @@ def mark(digests: bytes) -> dict[str, Any]:
     return {"chain": chain(), "params": _name(digests)}
 
 
-def earlier(layout: Layout, digests: bytes) -> PastRun | None:
+def earlier(layout: Layout, digests: bytes) -> StoredRun | None:
     """Find the run of an earlier job of the chain that this call of `run` has begun there.
 
     Parameters
@@ -49,7 +49,7 @@ def earlier(layout: Layout, digests: bytes) -> PastRun | None:
     wanted = mark(digests)
     number = _calls[_name(digests)]
     _calls[_name(digests)] += 1
-    found = [past for past in past_runs(layout) if wanted.items() <= past.info.items()]
+    found = [past for past in stored_runs(layout) if wanted.items() <= past.info.items()]
     return found[number] if number < len(found) else None
 
 

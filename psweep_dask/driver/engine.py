@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
-from psweep_dask.clusters.executor import Executor, ExecutorError, Loss, Slice
+from psweep_dask.clusters.executor import Executor, ExecutorError, LostSlice, Slice
 from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stopping import Stop, Stopper
-from psweep_dask.worker.failures import Charge, Judge
+from psweep_dask.worker.failures import FailedAttempt, FailurePolicy
 from psweep_dask.worker.partial import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.worker.runner import Interrupt
 from psweep_dask.worker.task import Load
@@ -61,7 +61,7 @@ class Engine:
         self._stopper = stopper
         self._stop = Stop.NO
         self._slicer = Slicer(len(plan), executor.slots_hoped, pset_bytes)
-        self._judge = Judge(plan.run_id, work.timeout)
+        self._judge = FailurePolicy(plan.run_id, work.timeout)
         self._tries: Counter[int] = Counter()
         self._deadline = math.inf
         self._lost: set[str] = set()
@@ -89,7 +89,7 @@ class Engine:
             self._top_up()
             while self._busy():
                 for one, outcome in self._executor.finished(self._patience()):
-                    if isinstance(outcome, Loss):
+                    if isinstance(outcome, LostSlice):
                         yield from self._mourn(one, outcome)
                     else:
                         yield outcome
@@ -188,7 +188,7 @@ class Engine:
             self.attempts_repeated += 1
             self._slicer.postpone([place])
 
-    def _mourn(self, one: Slice, loss: Loss) -> Iterator[SliceResult]:
+    def _mourn(self, one: Slice, loss: LostSlice) -> Iterator[SliceResult]:
         """Find out whose fault the loss of a slice is, and hand out the others again."""
         if not loss.worker:
             self._slicer.hand_back(one.places, alone=one.life > 0, life=one.life)
@@ -224,6 +224,6 @@ class Engine:
     def _early_path(self, one: Slice) -> Path | None:
         return early_path(self._work, self._plan.seqs[one.places[0]])
 
-    def _sentence(self, place: int, charge: Charge) -> SliceResult:
+    def _sentence(self, place: int, charge: FailedAttempt) -> SliceResult:
         sha1 = self._plan.digest(place).hex()
         return charge.result(self._work, self._plan.psets[place], sha1, self._attempt(place))

@@ -15,7 +15,7 @@ from psweep_dask._format import counted
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring import register
 from psweep_dask.monitoring.progress import Progress
-from psweep_dask.monitoring.registry import Watched
+from psweep_dask.monitoring.registry import RegisteredRun
 from psweep_dask.options import Options
 from psweep_dask.storage import pickling
 from psweep_dask.storage.journal import JournalError
@@ -72,7 +72,7 @@ class Destination:
     poolsize: int | None = None
 
 
-class Conduct:
+class Execution:
     """Conducts one run.
 
     Parameters
@@ -134,12 +134,12 @@ class Conduct:
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
             return self._conduct(engine)
 
-    def _watched(self) -> Watched:
+    def _watched(self) -> RegisteredRun:
         about = self.run.info.get("func", self._destination.name)
         begun = self.run.info.get("start", now())
         calc_dir = self.run.layout.calc_dir
         overview = self.progress.overview
-        return Watched(self.run.plan.run_id, calc_dir, about, begun, overview)
+        return RegisteredRun(self.run.plan.run_id, calc_dir, about, begun, overview)
 
     def _context(self) -> RunContext:
         from psweep_dask.clusters.remote import RunContext

@@ -11,19 +11,18 @@ import pandas as pd
 
 from psweep_dask._logging import show_log_lines
 from psweep_dask.driver import chain
-from psweep_dask.driver.execute import Conduct, Destination
+from psweep_dask.driver.execute import Destination, Execution
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
-from psweep_dask.study.run import begin
-from psweep_dask.study.run import Request, Run, layout_of
+from psweep_dask.study.run import Request, Run, begin, layout_of
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 
 
-class Sweeping:
+class PreparedRun:
     """A sweep that was asked for, checked and written down, and is ready to go.
 
     Parameters
@@ -87,7 +86,7 @@ class Sweeping:
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
         work = _work(self.run, packed_func, options, resolve.shares_files(where))
-        self.conduct = Conduct(self.run, work, Destination(where, name, poolsize), options)
+        self.conduct = Execution(self.run, work, Destination(where, name, poolsize), options)
 
     def go(self) -> pd.DataFrame:
         """Run it to its end, and give the whole database."""

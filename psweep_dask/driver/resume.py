@@ -13,18 +13,18 @@ import pandas as pd
 from filelock import BaseFileLock
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.storage.atomic import replace_file
-from psweep_dask.driver.execute import Conduct, Destination
+from psweep_dask.driver.execute import Destination, Execution
 from psweep_dask.offline import collect
 from psweep_dask.options import Options
 from psweep_dask.storage import plan
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script, dumps
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.load import load_from
-from psweep_dask.study.run import reopen
 from psweep_dask.study.revisit import RevisitError, load_func, take_up, to_resume
-from psweep_dask.study.runs import PastRun, check_study
+from psweep_dask.study.run import reopen
+from psweep_dask.study.runs import StoredRun, check_study
 from psweep_dask.study.stopping import Stop
 from psweep_dask.worker.func import import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
@@ -121,14 +121,14 @@ def resume(
     return load_from(layout)
 
 
-def _busy(past: PastRun, number: int) -> str:
+def _busy(past: StoredRun, number: int) -> str:
     return (
         f"run {past.run_id} is left to its batch jobs, of which {number} wait, run, or may do so: "
         "ps.collect brings their results, and tells which are lost; or cancel them before"
     )
 
 
-def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
+def _resume(past: StoredRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
     with past.taken() as lock:
         if lock is None:
             log.info("run %s is left alone: its driver lives", past.run_id)
@@ -137,7 +137,7 @@ def _resume(past: PastRun, changes: dict[str, Any], cluster: object, options: Op
 
 
 def _resume_taken(
-    past: PastRun,
+    past: StoredRun,
     lock: BaseFileLock,
     changes: dict[str, Any],
     cluster: object,
@@ -172,7 +172,7 @@ def _resume_taken(
     if not len(left):
         run.finish("done", {"left": 0})
         return Stop.NO
-    conduct = Conduct(run, work, Destination(where, past.info.get("func", "func")), options)
+    conduct = Execution(run, work, Destination(where, past.info.get("func", "func")), options)
     with conduct.stopper.listening():
         conduct.go()
     return conduct.stopper.level

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.driver.prepared_run import Sweeping
+from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import FAILED
-from psweep_dask.study.load import load
 from psweep_dask.study import runs
+from psweep_dask.study.load import load
 from psweep_dask.study.revisit import RevisitError, load_func, planned_psets
 from psweep_dask.worker.work import Func
 
@@ -121,7 +121,7 @@ def retry(
     if options.resources is None:
         options = dataclasses.replace(options, resources=work.resources)
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
-    return Sweeping(func, psets, cluster, options, attempts=attempts, source=source).go()
+    return PreparedRun(func, psets, cluster, options, attempts=attempts, source=source).go()
 
 
 def reproduce(

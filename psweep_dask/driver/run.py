@@ -13,12 +13,12 @@ import pandas as pd
 
 from psweep_dask._logging import show_log_lines
 from psweep_dask.driver import chain
-from psweep_dask.driver.prepared_run import Sweeping
+from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study.load import load_from
 from psweep_dask.study.run import layout_of
-from psweep_dask.study.runs import PastRun
+from psweep_dask.study.runs import StoredRun
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -214,7 +214,7 @@ def _run(
     params = list(params) if chain.chain() is not None else params
     before = _earlier(params, options)
     if before is None:
-        df = Sweeping(func, params, cluster, options, poolsize).go()
+        df = PreparedRun(func, params, cluster, options, poolsize).go()
     elif before.ended_early:
         from psweep_dask.driver.resume import resume  # which is made of what is here
 
@@ -230,7 +230,7 @@ def _run(
     return df
 
 
-def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> PastRun | None:
+def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> StoredRun | None:
     if chain.chain() is None or not options.save or options.simulate:
         return None
     return chain.earlier(layout_of(options), check_params(params)[1])

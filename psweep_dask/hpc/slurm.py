@@ -86,7 +86,7 @@ def advice_on(said: str) -> str:
 
     Examples
     --------
-    >>> advice_on("Batch job submission failed: Invalid partition name specified")
+    >>> advice_on("JobQueue job submission failed: Invalid partition name specified")
     'correct queue: below jobqueue: in info.yaml'
     >>> advice_on("PartitionTimeLimit")
     'correct queue: or walltime: below jobqueue: in info.yaml'

@@ -95,7 +95,7 @@ def step_environment(
     return {**kept, WORKER_MARK: "1", **settings}
 
 
-class Step:
+class SrunStep:
     """The job step in which the workers of an allocation run.
 
     Parameters

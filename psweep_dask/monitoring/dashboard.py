@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import dask.config
 from distributed.http.utils import RequestHandler, get_handlers
 
-from psweep_dask.monitoring.registry import cluster_numbers, watched
+from psweep_dask.monitoring.registry import cluster_numbers, registered
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -71,7 +71,7 @@ def has_bokeh() -> bool:
 
 def status(scheduler: Scheduler) -> dict[str, Any]:
     """Give what ``/psweep/status.json`` holds."""
-    return {"cluster": cluster_numbers(scheduler), "runs": [one.as_dict() for one in watched()]}
+    return {"cluster": cluster_numbers(scheduler), "runs": [one.as_dict() for one in registered()]}
 
 
 class StatusJSON(RequestHandler):

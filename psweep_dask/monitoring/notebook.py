@@ -58,14 +58,14 @@ def run_html(title: str, numbers: Mapping[str, Any], link: str | None) -> str:
     ----------
     title : str
     numbers : Mapping
-        As `psweep_dask.monitoring.stats.Overview.numbers` gives them.
+        As `psweep_dask.monitoring.stats.RunStats.numbers` gives them.
     link : str or None
         Address of its page.
 
     Examples
     --------
-    >>> from psweep_dask.monitoring.stats import Overview
-    >>> "0 of 3 psets" in run_html("run 1234", Overview(3).numbers(), None)
+    >>> from psweep_dask.monitoring.stats import RunStats
+    >>> "0 of 3 psets" in run_html("run 1234", RunStats(3).numbers(), None)
     True
     """
     counts = {name: number for name, number in numbers["counts"].items() if name != "left"}

@@ -24,7 +24,7 @@ from psweep_dask._format import counted, duration, shown_rate
 from psweep_dask.monitoring.colors import colour_of
 from psweep_dask.monitoring.page_plot import Plot
 from psweep_dask.monitoring.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
-from psweep_dask.monitoring.registry import Watched, cluster_numbers, watched
+from psweep_dask.monitoring.registry import RegisteredRun, cluster_numbers, registered
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -57,7 +57,7 @@ class Page:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._run: Watched | None = None
+        self._run: RegisteredRun | None = None
         self._newest = ""
         self._choice = Select(title="run", options=[], visible=False, stylesheets=_sheets(WIDGET))
         self._head = _text(NOTHING)
@@ -95,7 +95,7 @@ class Page:
 
     def update(self) -> None:
         """Show what is new."""
-        runs = {one.run_id: one for one in watched()}
+        runs = {one.run_id: one for one in registered()}
         if not runs:
             return
         options = [(one.run_id, f"{one.begun[11:19]} {one.func}") for one in runs.values()]
@@ -113,7 +113,7 @@ class Page:
             self._failures.selected.indices = []
         self._show(chosen)
 
-    def _show(self, run: Watched) -> None:
+    def _show(self, run: RegisteredRun) -> None:
         numbers = run.as_dict()
         head = _head(numbers, cluster_numbers(self._scheduler))
         if head != self._head.text:

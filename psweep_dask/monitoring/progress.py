@@ -13,7 +13,7 @@ from tqdm.std import tqdm
 
 from psweep_dask._format import short_text
 from psweep_dask._logging import show_log_lines
-from psweep_dask.monitoring.stats import Overview
+from psweep_dask.monitoring.stats import RunStats
 from psweep_dask.storage import frame, record
 from psweep_dask.worker.work import SliceResult
 
@@ -50,7 +50,7 @@ class Progress:
         self, total: int, show: bool | None = None, verbose: Verbose = False, good: str = "ok"
     ) -> None:
         show_log_lines()
-        self.overview = Overview(total, good)
+        self.overview = RunStats(total, good)
         self._verbose = verbose
         self._bar = _bar(total, _watched() if show is None else show)
         self._told = ""

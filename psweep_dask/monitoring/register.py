@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring import registry
-from psweep_dask.monitoring.registry import Snapshot, Watched
+from psweep_dask.monitoring.registry import RegisteredRun, Snapshot
 
 if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
@@ -74,7 +74,7 @@ def register(client: Client) -> str | None:
 
 
 @contextmanager
-def telling(client: Any, one: Watched) -> Iterator[None]:
+def telling(client: Any, one: RegisteredRun) -> Iterator[None]:
     """Show a run in the dashboard of this process, and in that of its cluster where it is another.
 
     Parameters
@@ -101,7 +101,7 @@ _elsewhere: set[str] = set()
 """Addresses of the schedulers in other processes whose dashboards show runs."""
 
 
-def _tell(client: Client, one: Watched, over: threading.Event) -> None:
+def _tell(client: Client, one: RegisteredRun, over: threading.Event) -> None:
     last = False
     while not last:
         last = over.wait(INTERVAL)
@@ -116,7 +116,7 @@ def _carry_page(dask_scheduler: Scheduler) -> tuple[str, int]:
     return _here()
 
 
-def _take_in(dask_scheduler: Scheduler, one: Watched) -> None:
+def _take_in(dask_scheduler: Scheduler, one: RegisteredRun) -> None:
     registry.show(one)
 
 

@@ -17,7 +17,7 @@ MOST = 20
 
 
 class Numbers(Protocol):
-    """What is known of a run; `psweep_dask.monitoring.stats.Overview` is this."""
+    """What is known of a run; `psweep_dask.monitoring.stats.RunStats` is this."""
 
     def numbers(self) -> dict[str, Any]:
         """Give all that JSON can hold."""
@@ -48,7 +48,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Watched:
+class RegisteredRun:
     """A run that is shown.
 
     Parameters
@@ -69,7 +69,7 @@ class Watched:
     begun: str
     seen: Numbers
 
-    def with_seen(self, seen: Numbers) -> Watched:
+    def with_seen(self, seen: Numbers) -> RegisteredRun:
         """Give the same run with other numbers."""
         return replace(self, seen=seen)
 
@@ -79,16 +79,17 @@ class Watched:
         return about | self.seen.numbers()
 
 
-_watched: dict[str, Watched] = {}
+_watched: dict[str, RegisteredRun] = {}
 
 
-def show(one: Watched) -> None:
+def show(one: RegisteredRun) -> None:
     """Show a run from now on, or what has become of it.
 
     Examples
     --------
-    >>> show(Watched("r", "calc", "func", "2026-01-01T00:00:00+00:00", Snapshot({"done": 1}, [])))
-    >>> watched()[0].as_dict()["done"]
+    >>> snapshot = Snapshot({"done": 1}, [])
+    >>> show(RegisteredRun("r", "calc", "func", "2026-01-01T00:00:00+00:00", snapshot))
+    >>> registered()[0].as_dict()["done"]
     1
     """
     _watched[one.run_id] = one
@@ -96,7 +97,7 @@ def show(one: Watched) -> None:
         del _watched[next(iter(_watched))]
 
 
-def watched() -> list[Watched]:
+def registered() -> list[RegisteredRun]:
     """Give the runs that are shown, the newest first."""
     return list(_watched.values())[::-1]
 

@@ -34,7 +34,7 @@ SOONEST = 0.5
 """Seconds between two marks at least."""
 
 
-class Overview:
+class RunStats:
     """Counts what is done; its size does not grow with the number of psets.
 
     One thread may add while others ask.
@@ -50,7 +50,7 @@ class Overview:
 
     Examples
     --------
-    >>> overview = Overview(total=3)
+    >>> overview = RunStats(total=3)
     >>> overview.add(SliceResult(statuses=Counter(ok=1, timeout=1)))
     []
     >>> overview.counts()
@@ -146,7 +146,7 @@ class Overview:
 
         Examples
         --------
-        >>> overview = Overview(total=3)
+        >>> overview = RunStats(total=3)
         >>> overview.add(SliceResult(statuses=Counter(ok=1)))
         []
         >>> overview.line()

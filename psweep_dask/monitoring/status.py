@@ -16,7 +16,7 @@ from psweep_dask.params.pset import RESERVED_FIELDS, UNFINISHED
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Packed, RecordError
-from psweep_dask.study.runs import PastRun, past_runs, resume_call
+from psweep_dask.study.runs import StoredRun, resume_call, stored_runs
 from psweep_dask.worker.partial import early_blocks, seqs_in
 
 log = logging.getLogger("psweep_dask")
@@ -115,17 +115,17 @@ def run_states(layout: Layout) -> list[RunState]:
     >>> one.state, one.counts, one.left
     ('done', {'ok': 1, 'error': 1}, 0)
     """
-    runs = past_runs(layout)
+    runs = stored_runs(layout)
     blocks = {one.run_id: _blocks(one) for one in runs if _is_open(one)}  # before the database
     df = database.read_or_empty(layout.database_path) if blocks else pd.DataFrame()
     return [_state(one, blocks.get(one.run_id), df) for one in runs]
 
 
-def _is_open(one: PastRun) -> bool:
+def _is_open(one: StoredRun) -> bool:
     return one.info["ended"] != "done" or one.journal_path.exists()
 
 
-def _blocks(one: PastRun) -> list[Block]:
+def _blocks(one: StoredRun) -> list[Block]:
     try:
         blocks = list(journal.replay(one.journal_path))
         return [*blocks, *early_blocks(one.layout.early_dir(one.run_id), seqs_in(blocks))]
@@ -136,7 +136,7 @@ def _blocks(one: PastRun) -> list[Block]:
         return []
 
 
-def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunState:
+def _state(one: StoredRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunState:
     info = one.info
     alive = blocks is not None and one.is_alive()
     state = "running" if alive else one.ending
@@ -162,7 +162,7 @@ def _state(one: PastRun, blocks: list[Block] | None, df: pd.DataFrame) -> RunSta
     )
 
 
-def _advice(one: PastRun, counts: Mapping[str, int]) -> str:
+def _advice(one: StoredRun, counts: Mapping[str, int]) -> str:
     if "offline" not in one.info:
         return resume_call(one.layout, one.info)
     calc_dir = repr(one.layout.calc_dir)

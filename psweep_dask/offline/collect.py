@@ -17,7 +17,7 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.offline import transfer
-from psweep_dask.offline.job_status import BUSY, Queue, Standing, ask_queue, standing_of
+from psweep_dask.offline.job_status import BUSY, JobStatus, Queue, ask_queue, standing_of
 from psweep_dask.offline.outcome import Outcome, judged, read_outcome
 from psweep_dask.offline.submissions import jobs_of
 from psweep_dask.options import OptionError, Options
@@ -25,10 +25,10 @@ from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record, RecordError
-from psweep_dask.study.load import load_from
 from psweep_dask.study import recovery, runs
+from psweep_dask.study.load import load_from
 from psweep_dask.study.provenance import now
-from psweep_dask.study.runs import PastRun, check_study, past_runs
+from psweep_dask.study.runs import StoredRun, check_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
 
@@ -142,7 +142,7 @@ class Collected:
     busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     failed: int | None = None
 
-    def count(self, row: Waiting, status: str, standing: Standing) -> None:
+    def count(self, row: Waiting, status: str, standing: JobStatus) -> None:
         """Take into account what has become of a row that was waiting."""
         if self.failed is None and status not in ("ok", "prepared"):
             self.failed = int(row.pset_seq)
@@ -185,7 +185,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     over : bool, optional
         No job waits or runs any more.
     """
-    offline = {one.run_id: one for one in past_runs(layout) if "offline" in one.info}
+    offline = {one.run_id: one for one in stored_runs(layout) if "offline" in one.info}
     if not offline:
         return Collected(load_from(layout))
     with layout.lock():  # of a preparation that was killed
@@ -223,7 +223,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
 
 def not_submitted(layout: Layout) -> int:
     """Count the rows that wait for a job of which nobody knows here that it was submitted."""
-    offline = {one.run_id for one in past_runs(layout) if "offline" in one.info}
+    offline = {one.run_id for one in stored_runs(layout) if "offline" in one.info}
     if not offline:
         return 0
     waiting = _waiting_rows(database.read_or_empty(layout.database_path), offline)
@@ -271,7 +271,7 @@ def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
         return None
 
 
-def _note_end(offline: PastRun, df: pd.DataFrame) -> None:
+def _note_end(offline: StoredRun, df: pd.DataFrame) -> None:
     """Note that a run is done when none of its rows waits any more."""
     if offline.info["ended"] not in ("prepared", "died") or not len(df):
         return

@@ -1,7 +1,8 @@
-"""One pset as a batch job: func runs in a process that is watched, and its record stays.
+"""One pset as a batch job: func runs in a process of its own, and its record is left behind.
 
-A job runs ``python -m psweep_dask.worker.task`` in the folder of its pset. The record is left there, for
-`psweep_dask.collect`. A job that is ended from outside leaves none: that costs no attempt.
+A job runs ``python -m psweep_dask.offline.job`` in the folder of its pset. The record is left
+there, for `psweep_dask.collect`. A job that is ended from outside leaves none, and no attempt is
+counted.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Any
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset
 from psweep_dask.storage import pickling, record
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.worker import activity, monitor, runner
-from psweep_dask.worker.failures import Judge
-from psweep_dask.worker.monitor import Watch, kill_with_children
+from psweep_dask.worker.failures import FailurePolicy
+from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 from psweep_dask.worker.task import Load, run_slice
 from psweep_dask.worker.work import SliceResult, Work, WorkError
 
@@ -72,9 +73,9 @@ def run_job(path: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what ``python -m psweep_dask.worker.task [FOLDER]`` is asked for."""
+    """Run what ``python -m psweep_dask.offline.job [FOLDER]`` is asked for."""
     if len(arguments) > 1:
-        print("usage: python -m psweep_dask.worker.task [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
+        print("usage: python -m psweep_dask.offline.job [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
         return 2
     try:
         return run_job(Path(*arguments))
@@ -123,7 +124,7 @@ def _run(work: Work, given: Pset) -> SliceResult | None:
     """Run the attempts that the pset has; None if the job was asked to leave."""
     pset = {name: value for name, value in given.items() if name not in RESERVED_FIELDS}
     seq, sha1 = given["_pset_seq"], given["_pset_sha1"]
-    judge = Judge(work.run_id, work.timeout)
+    judge = FailurePolicy(work.run_id, work.timeout)
     for attempt in range(1, work.retries + 2):
         last = attempt > work.retries
         spare = frozenset() if last else frozenset({0})
@@ -163,7 +164,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
         before = signal.signal(signal.SIGTERM, _leave)
         process.start()
         try:
-            its_watch = Watch(process.pid or 0, WATCHER)
+            its_watch = ProcessMonitor(process.pid or 0, WATCHER)
             while process.exitcode is None:
                 its_watch.look()
                 process.join(monitor.INTERVAL)
@@ -191,3 +192,7 @@ def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
 
 def _leave(*_: object) -> None:
     raise SystemExit(LEFT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

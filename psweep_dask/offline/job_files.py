@@ -27,7 +27,7 @@ log = logging.getLogger("psweep_dask")
 LONGEST_NAME = 200
 """Bytes in the name of a machine, to which file names add some."""
 
-RUN_A_PSET = "-m psweep_dask.worker.task"
+RUN_A_PSET = "-m psweep_dask.offline.job"
 """What a job script gives to Python so that func is called."""
 
 

@@ -36,7 +36,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """What is known of the jobs of a pset.
 
     Parameters
@@ -70,7 +70,7 @@ def ask_queue(shell: Sequence[str] = ()) -> Queue | None:
     return None if name is None or states is None else Queue(name, states)
 
 
-def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = False) -> Standing:
+def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = False) -> JobStatus:
     """Tell how the jobs of a pset stand.
 
     Parameters
@@ -91,25 +91,25 @@ def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = 
     'submitted'
     """
     if not jobs:
-        return Standing(NOT_SUBMITTED)
+        return JobStatus(NOT_SUBMITTED)
     if over:
-        return Standing(ENDED, detail="that is what was said")
+        return JobStatus(ENDED, detail="that is what was said")
     if queue is None:
-        return Standing(SUBMITTED)
+        return JobStatus(SUBMITTED)
     asked = [one for one in jobs if one.slurm and one.slurm == queue.slurm]
     states = [queue.states[one.job_id] for one in asked if one.job_id in queue.states]
     # While a job is completing, its processes may still be there.
     if any(one.runs or one.state == "COMPLETING" for one in states):
-        return Standing(RUNNING)
+        return JobStatus(RUNNING)
     if any(one.waits for one in states):
-        return Standing(PENDING)
+        return JobStatus(PENDING)
     if len(asked) < len(jobs):
-        return Standing(SUBMITTED)
+        return JobStatus(SUBMITTED)
     ends = {one.state for one in states}
     known = {one.job_id: queue.states.get(one.job_id) for one in asked}
     told = (
         f"{job_id} is {'unknown' if one is None else one.state}" for job_id, one in known.items()
     )
-    return Standing(
+    return JobStatus(
         ENDED, "COMPLETED" in ends, "FAILED" in ends, f"SLURM says that {', '.join(told)}"
     )

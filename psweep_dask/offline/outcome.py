@@ -12,7 +12,7 @@ from typing import Any
 
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.jobscript import End
-from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, Standing
+from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, JobStatus
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
@@ -157,7 +157,7 @@ def _of_template(folder: PsetFolder, end: End, result: dict[str, Any] | str | No
 def _without_record(folder: PsetFolder, end: End) -> Record:
     text = _why(folder, end)
     if end.exit_code == 0:
-        text += f"\nDoes it run 'python -m psweep_dask.worker.task' in {str(folder.path)!r}?"
+        text += f"\nDoes it run 'python -m psweep_dask.offline.job' in {str(folder.path)!r}?"
     return {"_status": "lost", "_exc_txt": text.replace("\n", " without a record\n", 1)}
 
 
@@ -207,7 +207,7 @@ def _ran_at_once(note: Path) -> bool:
     return bool(words) and Path(words[0]).name in jobscript.SHELLS and rest.count("\n") > 1
 
 
-def judged(status: str, left: Outcome | None, standing: Standing, folder: PsetFolder) -> Record:
+def judged(status: str, left: Outcome | None, standing: JobStatus, folder: PsetFolder) -> Record:
     """Decide what becomes of a row that waits.
 
     Parameters
@@ -228,7 +228,7 @@ def judged(status: str, left: Outcome | None, standing: Standing, folder: PsetFo
     Examples
     --------
     >>> from pathlib import Path
-    >>> judged("prepared", Outcome(), Standing("running"), PsetFolder(Path("calc/1a")))
+    >>> judged("prepared", Outcome(), JobStatus("running"), PsetFolder(Path("calc/1a")))
     {'_status': 'prepared', '_exc_txt': None}
     """
     if left is None:

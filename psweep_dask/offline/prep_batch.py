@@ -20,8 +20,7 @@ from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
-from psweep_dask.study.run import begin
-from psweep_dask.study.run import Request, Run, layout_of
+from psweep_dask.study.run import Request, Run, begin, layout_of
 from psweep_dask.worker.func import (
     func_name,
     func_source,
@@ -81,8 +80,8 @@ def prep_batch(
         First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
     func : callable, optional
         What the jobs run: takes a pset and returns a dict, as for `run`. It is packed once, and
-        the job script calls it by ``python -m psweep_dask.worker.task``; a machine without a job script
-        gets one that is made of what it says for live runs.
+        the job script calls it by ``python -m psweep_dask.offline.job``; a machine without a job
+        script gets one that is made of what it says for live runs.
     template_mode : {'dollar', 'jinja'}, optional
         The language of the templates: ``$name`` and ``${name}``, where ``$$`` is a dollar, or
         that of jinja2, with the filters ``quote`` (for shells) and ``repr`` (for Python) added.

@@ -23,12 +23,11 @@ from psweep_dask.offline.writer import Preparation
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study.load import load_from
 from psweep_dask.study import revisit
-from psweep_dask.study.run import reopen
-from psweep_dask.study.runs import with_info
+from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import load_func
-from psweep_dask.study.runs import PastRun, check_study
+from psweep_dask.study.run import reopen
+from psweep_dask.study.runs import StoredRun, check_study, with_info
 from psweep_dask.worker.func import own_modules_by_value, pack_func
 from psweep_dask.worker.work import Work
 
@@ -104,9 +103,7 @@ def prep_rest(
         submissions = templates.submissions(left[0].files) if left else {}
         for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
-                run = reopen(
-                    with_info(one.before, one.info), one.plan, one.lock
-                )
+                run = reopen(with_info(one.before, one.info), one.plan, one.lock)
                 forget(layout, one.plan, bool(one.work.func))
                 Preparation(run, one.work, one.files, options).go(submissions)
     return load_from(layout)
@@ -115,7 +112,7 @@ def prep_rest(
 class _Left(NamedTuple):
     """What a run has left, ready to be written."""
 
-    before: PastRun
+    before: StoredRun
     lock: BaseFileLock
     plan: Plan
     work: Work
@@ -129,7 +126,7 @@ class _Left(NamedTuple):
 
 
 def _left_of(
-    before: PastRun, collected: Collected, templates: TemplateOptions, stack: ExitStack
+    before: StoredRun, collected: Collected, templates: TemplateOptions, stack: ExitStack
 ) -> _Left | None:
     lock = stack.enter_context(before.taken())
     if lock is None:

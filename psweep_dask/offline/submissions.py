@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.hpc.jobscript import Directives, directives
 from psweep_dask.offline.job_files import JobMachine
 from psweep_dask.offline.run_script import Submission, array_script, run_script
 from psweep_dask.params.pset import pset_id
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.storage.plan import Plan
 

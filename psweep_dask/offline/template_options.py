@@ -11,7 +11,7 @@ from psweep_dask.offline.job_files import JobFiles, read_job_files
 from psweep_dask.offline.submissions import Submissions
 from psweep_dask.offline.templates import MODES
 from psweep_dask.options import OptionError
-from psweep_dask.study.runs import PastRun
+from psweep_dask.study.runs import StoredRun
 
 CALC_TEMPLATES_DIR = "templates/calc"
 """Where the files are that each job finds in its folder, seen from the working directory."""
@@ -43,7 +43,7 @@ class TemplateOptions:
             if not isinstance(getattr(self, name), kind):
                 raise OptionError(f"{name}={getattr(self, name)!r}; allowed is a path")
 
-    def as_in(self, before: PastRun) -> TemplateOptions:
+    def as_in(self, before: StoredRun) -> TemplateOptions:
         """Take the language of the templates that a run had, unless another one is asked for."""
         mode = before.info.get("offline", {}).get("template_mode")
         return dataclasses.replace(self, template_mode=self.template_mode or mode)

@@ -92,7 +92,7 @@ def push(
     >>> ps.push("mycluster")
     Traceback (most recent call last):
         ...
-    psweep_dask.offline.transfer.TransferError: there is no folder 'calc', seen from ...; nothing to push
+    psweep_dask.offline.transfer.TransferError: there is no folder 'calc', seen from ...; ...
     """
     show_log_lines()
     folder = _folder(calc_dir)

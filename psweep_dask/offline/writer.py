@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from psweep_dask._format import shown_commands
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
 from psweep_dask.offline.job_files import JobFiles, values_for
 from psweep_dask.offline.submissions import Submissions
 from psweep_dask.options import Options
 from psweep_dask.storage import pickling, record
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.record import Record
 from psweep_dask.study.run import Run
 from psweep_dask.study.stopping import Stop, Stopper

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import columns, frame, pickling
+from psweep_dask.storage.atomic import replace_file
 
 log = logging.getLogger("psweep_dask")
 

@@ -28,8 +28,8 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
     Parameters
     ----------
     blocks : iterable of tuple
-        Names and columns, as `psweep_dask.storage.record.unpack` gives them. Blocks may differ in their
-        names; gaps are filled as pandas does.
+        Names and columns, as `psweep_dask.storage.record.unpack` returns them. Blocks may differ
+        in their names; gaps are filled as pandas does.
 
     Returns
     -------

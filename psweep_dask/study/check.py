@@ -13,9 +13,9 @@ import pandas as pd
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
-from psweep_dask.study.load import load, load_from
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import UUID, PastRun, all_runs, past_runs, study_in
+from psweep_dask.study.load import load, load_from
+from psweep_dask.study.runs import UUID, StoredRun, all_runs, stored_runs, study_in
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def findings(calc_dir: str | os.PathLike[str]) -> list[Finding]:
     dead = [one for one in runs if one.run_id not in alive]
     df = load_from(layout)
     return [
-        *_journals(layout, [one for one in past_runs(layout) if one.run_id not in alive]),
+        *_journals(layout, [one for one in stored_runs(layout) if one.run_id not in alive]),
         *_folders(layout, folders, _ids(df), runs),
         *_doubled(df),
         *_leftovers(layout, _ids(df), dead),
@@ -113,7 +113,7 @@ def _pset_folders(layout: Layout) -> set[str]:
         return {one.name for one in entries if UUID.fullmatch(one.name) and one.is_dir()}
 
 
-def _journals(layout: Layout, dead: list[PastRun]) -> Iterator[Finding]:
+def _journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
     found = [one for one in dead if one.journal_path.exists()]
     rows = sum(_rows_in(one.journal_path) for one in found)
     if rows:
@@ -135,10 +135,10 @@ def _recover(layout: Layout) -> None:
 
 
 def _folders(
-    layout: Layout, folders: set[str], known: set[str], runs: list[PastRun]
+    layout: Layout, folders: set[str], known: set[str], runs: list[StoredRun]
 ) -> Iterator[Finding]:
     without_row = folders - known
-    ours = past_runs(layout)
+    ours = stored_runs(layout)
     for one in runs:  # psets that are at work, or left, may have a folder; others have their rows
         if without_row and (one.ended_early or one not in ours):
             first, last = one.info["first_pset_seq"], one.last_seqs[1]
@@ -172,7 +172,7 @@ def _doubled(df: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
-def _leftovers(layout: Layout, known: set[str], dead: list[PastRun]) -> Iterator[Finding]:
+def _leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> Iterator[Finding]:
     torn = recovery.leftovers_of_writing(layout)
     files = [path for one in dead if (path := layout.stop_path(one.run_id)).exists()]
     for one in dead:

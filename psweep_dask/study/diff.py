@@ -8,7 +8,7 @@ from typing import Any
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.runs import PastRun, all_runs, check_study
+from psweep_dask.study.runs import StoredRun, all_runs, check_study
 
 FACTS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
 
@@ -17,7 +17,7 @@ class CompareError(PsweepError):
     """A run that is not known, or not by one name."""
 
 
-def find_run(layout: Layout, beginning: str) -> PastRun:
+def find_run(layout: Layout, beginning: str) -> StoredRun:
     """Find a run by its ``_run_seq``, or else by the beginning of its UUID.
 
     Raises
@@ -36,7 +36,7 @@ def find_run(layout: Layout, beginning: str) -> PastRun:
     return found[0]
 
 
-def differences(one: PastRun, other: PastRun) -> Iterator[str]:
+def differences(one: StoredRun, other: StoredRun) -> Iterator[str]:
     """Tell what differed, line by line; nothing if nothing did.
 
     Examples
@@ -71,7 +71,7 @@ def _changed(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Ite
             yield f"{prefix}{name}: {_text(was.get(name))} -> {_text(now.get(name))}"
 
 
-def _diff(what: str, one: PastRun, texts: list[str], other: PastRun) -> Iterator[str]:
+def _diff(what: str, one: StoredRun, texts: list[str], other: StoredRun) -> Iterator[str]:
     was, now = (text.splitlines() for text in texts)
     named, other_named = (f"{what}, run {run.run_id[:8]}" for run in (one, other))
     yield from difflib.unified_diff(was, now, named, other_named, lineterm="", n=2)

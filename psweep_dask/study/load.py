@@ -12,7 +12,7 @@ from psweep_dask import _query
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.recovery import damage, left_by
-from psweep_dask.study.runs import past_runs, study_in
+from psweep_dask.study.runs import stored_runs, study_in
 
 log = logging.getLogger("psweep_dask")
 
@@ -88,7 +88,7 @@ def load(
 def load_from(layout: Layout) -> pd.DataFrame:
     """Do the work of `load`."""
     waiting = []
-    for past in past_runs(layout):
+    for past in stored_runs(layout):
         with suppress(FileNotFoundError):  # merged meanwhile
             waiting.append((past, journal.replay(past.journal_path)))
     rows = [left_by(past, replayed, pd.DataFrame()) for past, replayed in waiting]

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import database, frame, plan
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.load import load_from
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import all_runs, check_study, past_runs, write_info
+from psweep_dask.study.load import load_from
+from psweep_dask.study.runs import all_runs, check_study, stored_runs, write_info
 
 log = logging.getLogger("psweep_dask")
 
@@ -144,7 +144,7 @@ def copy_folders(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def _check_finished(layout: Layout) -> None:
-    for one in past_runs(layout):
+    for one in stored_runs(layout):
         if one.ended_early:
             state = "goes on" if one.is_alive() else "is not finished"
             raise MergeError(

@@ -18,7 +18,7 @@ from psweep_dask.storage.journal import Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import RecordError
 from psweep_dask.study import provenance
-from psweep_dask.study.runs import PastRun, forget, past_runs, resume_call, write_info
+from psweep_dask.study.runs import StoredRun, forget, resume_call, stored_runs, write_info
 from psweep_dask.worker.partial import early_blocks
 
 log = logging.getLogger("psweep_dask")
@@ -46,7 +46,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     """
     remove_leftovers(layout)
     reserved = []
-    for past in past_runs(layout):
+    for past in stored_runs(layout):
         reserved.append(past.last_seqs)  # rows may have been deleted, and numbers name psets
         if past.journal_path.exists() or past.jobs_path.exists():
             with past.taken() as lock:
@@ -54,7 +54,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     return df, reserved
 
 
-def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
+def merge(past: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     """Merge what a dead run has left. The caller holds its lock and that of the database.
 
     Raises
@@ -95,12 +95,12 @@ def merge(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
-def left_by(past: PastRun, replayed: Replay, df: pd.DataFrame) -> pd.DataFrame:
+def left_by(past: StoredRun, replayed: Replay, df: pd.DataFrame) -> pd.DataFrame:
     """Gather the rows of a run that the database lacks: from its journal, and from its workers."""
     return with_workers_rows(past, frame.from_blocks(replayed), df)
 
 
-def with_workers_rows(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
+def with_workers_rows(past: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
     """Add the rows that workers have written themselves and that neither rows nor database have."""
     known = recorded(rows, past.run_id) | recorded(df, past.run_id)
     blocks = list(early_blocks(past.layout.early_dir(past.run_id), known))
@@ -109,7 +109,7 @@ def with_workers_rows(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd
     return _with_tmpsave(past, rows, df)
 
 
-def _with_tmpsave(past: PastRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
+def _with_tmpsave(past: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
     known = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
     folder = past.layout.tmpsave_path(past.run_id, "").parent
     saved = [path for path in folder.glob("*.pk") if path.stem not in known]
@@ -154,7 +154,7 @@ def damage(run_id: str, replayed: Replay) -> str:
     return f"the last {replayed.left_over} bytes of the journal of run {run_id} are damaged"
 
 
-def _merge_unless_foreign(past: PastRun, df: pd.DataFrame) -> pd.DataFrame:
+def _merge_unless_foreign(past: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     """Merge a dead run, or leave it alone if that takes modules that are missing here."""
     try:
         return merge(past, df)
@@ -182,7 +182,7 @@ def leftovers_of_writing(layout: Layout) -> list[Path]:
     return list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))
 
 
-def clear_leftovers(past: PastRun) -> None:
+def clear_leftovers(past: StoredRun) -> None:
     """Cancel the jobs of a dead run, and remove its credentials. The caller holds its lock.
 
     The jobs would end by themselves when they find no scheduler.

@@ -14,7 +14,7 @@ from psweep_dask.storage import database, plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import PastRun, past_runs
+from psweep_dask.study.runs import StoredRun, stored_runs
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -88,7 +88,7 @@ def load_func(work: Work, run_id: str) -> Func:
     return func
 
 
-def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
+def to_resume(layout: Layout, run_id: str | None) -> list[StoredRun]:
     """Choose the runs that a call is meant for: all that are not done, or the one it names.
 
     Raises
@@ -98,7 +98,7 @@ def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
     """
     if not isinstance(run_id, str | None):
         raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
-    runs = past_runs(layout)
+    runs = stored_runs(layout)
     if run_id is None:
         return [past for past in runs if past.ended_early]
     chosen = [past for past in runs if past.run_id.startswith(run_id)]
@@ -110,7 +110,7 @@ def to_resume(layout: Layout, run_id: str | None) -> list[PastRun]:
     return chosen
 
 
-def take_up(past: PastRun) -> tuple[Plan, Plan, Work] | None:
+def take_up(past: StoredRun) -> tuple[Plan, Plan, Work] | None:
     """Merge what a run has left, and read its plan. The caller holds the lock of its driver.
 
     Returns

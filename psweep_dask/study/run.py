@@ -15,18 +15,18 @@ from typing import Any, BinaryIO
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask.storage.atomic import replace_file, sync_dir
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import Options
 from psweep_dask.params.pset import Pset
 from psweep_dask.storage import database, frame, plan
+from psweep_dask.storage.atomic import replace_file, sync_dir
 from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
 from psweep_dask.storage.layout import Layout, LayoutError
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study.backup import back_up, simulation
 from psweep_dask.study import provenance, recovery, runs
-from psweep_dask.study.runs import PastRun
+from psweep_dask.study.backup import back_up, simulation
+from psweep_dask.study.runs import StoredRun
 
 log = logging.getLogger("psweep_dask")
 
@@ -137,7 +137,7 @@ class Run:
             rows = frame.from_blocks(replayed)
             journaled = len(rows)
             if ended != "done":  # tmpsave=True has rows of slices that were dropped
-                past_run = PastRun(layout, self.info)
+                past_run = StoredRun(layout, self.info)
                 rows = recovery.with_workers_rows(past_run, rows, pd.DataFrame())
         except OSError as err:
             raise StudyError(
@@ -246,7 +246,7 @@ def begin(layout: Layout, request: Request) -> Run:
         return Run(layout, planned, journal, base, lock, info)
 
 
-def reopen(before: PastRun, planned: Plan, lock: BaseFileLock) -> Run:
+def reopen(before: StoredRun, planned: Plan, lock: BaseFileLock) -> Run:
     """Go on with a run that has ended before its time, and whose journal is merged.
 
     Parameters

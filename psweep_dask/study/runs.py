@@ -18,9 +18,9 @@ from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import plan
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 
 log = logging.getLogger("psweep_dask")
@@ -35,7 +35,7 @@ class NoStudyError(PsweepError):
 
 
 @dataclass(frozen=True)
-class PastRun:
+class StoredRun:
     """A run as it is on disk: of this process, of another one, or of one that is dead.
 
     Parameters
@@ -120,9 +120,9 @@ class PastRun:
         return False
 
 
-def with_info(before: PastRun, changes: Mapping[str, Any]) -> PastRun:
+def with_info(before: StoredRun, changes: Mapping[str, Any]) -> StoredRun:
     """Read the story of a run again, which may have been written meanwhile, and change it."""
-    return PastRun(before.layout, read_info(before.layout, before.run_id) | dict(changes))
+    return StoredRun(before.layout, read_info(before.layout, before.run_id) | dict(changes))
 
 
 def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
@@ -156,7 +156,7 @@ def check_study(layout: Layout) -> None:
             f"neither {layout.relative_database()} nor runs/"
         )
     others = other_databases(layout)
-    if others and not past_runs(layout):
+    if others and not stored_runs(layout):
         raise NoStudyError(
             f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
             f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
@@ -183,7 +183,7 @@ def study_in(
     'other.pk'
     """
     layout = Layout(calc_dir, database_dir, database_basename)
-    if layout.runs_dir.exists() and not layout.database_path.exists() and not past_runs(layout):
+    if layout.runs_dir.exists() and not layout.database_path.exists() and not stored_runs(layout):
         others = other_databases(layout)
         if len(others) == 1:
             path = layout.root / others[0]
@@ -192,7 +192,7 @@ def study_in(
     return layout
 
 
-def past_runs(layout: Layout) -> list[PastRun]:
+def stored_runs(layout: Layout) -> list[StoredRun]:
     """Find the runs of a study that write to its database, the oldest first."""
     database = layout.relative_database()
     return [past for past in all_runs(layout) if past.info["database"] == database]
@@ -204,19 +204,19 @@ def other_databases(layout: Layout) -> list[str]:
     return sorted(found - {layout.relative_database()})
 
 
-def all_runs(layout: Layout) -> list[PastRun]:
+def all_runs(layout: Layout) -> list[StoredRun]:
     """Find all runs of a study, the oldest first."""
     found = []
     for folder in layout.runs_dir.glob("*"):
         if not UUID.fullmatch(folder.name) or not folder.is_dir():
             continue  # of somebody else, such as a file manager
         try:
-            found.append(PastRun(layout, read_info(layout, folder.name)))
+            found.append(StoredRun(layout, read_info(layout, folder.name)))
         except (OSError, ValueError, TypeError, KeyError) as err:
             info = info_from_plan(layout, folder.name)
             if info is not None:
                 log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
-                found.append(PastRun(layout, info))
+                found.append(StoredRun(layout, info))
             elif (folder / layout.journal_path("").name).exists():
                 log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
     return sorted(found, key=lambda past: int(past.info["run_seq"]))

@@ -50,7 +50,7 @@ class Entry:
     deadline: float
 
 
-class Note:
+class ActivityFile:
     """The note of one process, open in the process itself or in the one that watches it.
 
     Parameters
@@ -61,7 +61,7 @@ class Note:
 
     Examples
     --------
-    >>> note = Note.blank(tempfile.mkstemp()[0])
+    >>> note = ActivityFile.blank(tempfile.mkstemp()[0])
     >>> note.begin(uuid.UUID(int=7).bytes, pset_seq=3)
     >>> [(entry.pset_seq, entry.deadline) for entry in note.entries()]
     [(3, 0.0)]
@@ -78,7 +78,7 @@ class Note:
         self._lock = threading.Lock()
 
     @classmethod
-    def blank(cls, descriptor: int, address: str = "") -> Note:
+    def blank(cls, descriptor: int, address: str = "") -> ActivityFile:
         """Start a note in an empty file, with the address under which dask knows the process."""
         head = _HEAD.pack(0, address.encode())
         os.write(descriptor, (head + _IDLE * _ENTRIES).ljust(NOTE_SIZE, b"\0"))
@@ -154,7 +154,7 @@ def note_path(watcher: str, pid: int) -> Path:
     return folder / f"{name}-{pid}"
 
 
-def create(path: Path, address: str = "") -> Note:
+def create(path: Path, address: str = "") -> ActivityFile:
     """Start the note of this process, which dask knows under an address.
 
     Raises
@@ -166,10 +166,10 @@ def create(path: Path, address: str = "") -> Note:
     if path.parent.stat().st_uid != os.getuid():
         raise PermissionError(f"{str(path.parent)!r} belongs to another user")
     path.unlink(missing_ok=True)  # of a process long ago that had the same pid
-    return Note.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), address)
+    return ActivityFile.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), address)
 
 
-def take_over(path: Path) -> Note | None:
+def take_over(path: Path) -> ActivityFile | None:
     """Open the note of another process and remove its name, so that no file is left behind."""
     try:
         if path.stat().st_size < NOTE_SIZE:  # just being made
@@ -178,7 +178,7 @@ def take_over(path: Path) -> Note | None:
     except FileNotFoundError:
         return None
     path.unlink(missing_ok=True)
-    return Note(descriptor)
+    return ActivityFile(descriptor)
 
 
 def func_stack(trace: str, caller: str) -> str:

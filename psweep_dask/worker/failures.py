@@ -49,7 +49,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Death:
+class WorkerExit:
     """What a nanny reports of a worker process that has ended.
 
     Parameters
@@ -81,7 +81,7 @@ class Death:
 
 
 @dataclass(frozen=True)
-class Cut:
+class WalltimeLoss:
     """The end of a worker by the walltime of its job.
 
     Parameters
@@ -100,7 +100,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Charge:
+class FailedAttempt:
     """What a pset is found guilty of.
 
     Parameters
@@ -145,19 +145,19 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What a lost slice means: at most one charge, and which psets must travel alone from now on.
 
     All psets of the slice that are not charged are handed out again; those alone to a worker that
     has at least so many seconds to live.
     """
 
-    charge: Charge | None = None
+    charge: FailedAttempt | None = None
     alone: frozenset[int] = frozenset()
     life: float = 0.0
 
 
-class Judge:
+class FailurePolicy:
     """Remembers what each pset was involved in during one run.
 
     Parameters
@@ -168,8 +168,8 @@ class Judge:
 
     Examples
     --------
-    >>> judge = Judge("r")
-    >>> death = Death("tcp://w", "node1", exitcode=-11, running=(Running("r", 5, 0.1),))
+    >>> judge = FailurePolicy("r")
+    >>> death = WorkerExit("tcp://w", "node1", exitcode=-11, running=(Running("r", 5, 0.1),))
     >>> verdict = judge.verdict([4, 5, 6], death)
     >>> verdict.charge.pset_seq, verdict.charge.text
     (5, 'the worker process was killed by signal 11 (SIGSEGV) on node1 while it ran this pset')
@@ -183,7 +183,9 @@ class Judge:
         self._suspicions: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
 
-    def verdict(self, seqs: Sequence[int], death: Death | None, cut: Cut | None = None) -> Verdict:
+    def verdict(
+        self, seqs: Sequence[int], death: WorkerExit | None, cut: WalltimeLoss | None = None
+    ) -> Decision:
         """Judge the loss of a slice.
 
         Parameters
@@ -208,35 +210,37 @@ class Judge:
         if len(death.running) > 1:
             self._suspicions[suspect.pset_seq] += 1
             if self._suspicions[suspect.pset_seq] < SUSPICIONS:
-                return Verdict()
-        return Verdict(
-            Charge(suspect.pset_seq, "killed", _why_killed(death), death.host, suspect.seconds)
+                return Decision()
+        return Decision(
+            FailedAttempt(
+                suspect.pset_seq, "killed", _why_killed(death), death.host, suspect.seconds
+            )
         )
 
-    def _timed_out(self, seqs: Sequence[int], death: Death, condemned: Running) -> Verdict:
+    def _timed_out(self, seqs: Sequence[int], death: WorkerExit, condemned: Running) -> Decision:
         if condemned.run_id != self._run_id or condemned.pset_seq not in seqs:
-            return Verdict()  # its neighbour in the process was over its time, not this one
+            return Decision()  # its neighbour in the process was over its time, not this one
         text = (
             f"the pset was ended after {condemned.seconds:.1f} s on {death.host}: "
             f"it ran longer than timeout={self._timeout} allows"
         )
-        charge = Charge(
+        charge = FailedAttempt(
             condemned.pset_seq, "timeout", _with_stack(text, death), death.host, condemned.seconds
         )
-        return Verdict(charge)
+        return Decision(charge)
 
-    def _cut_off(self, seqs: Sequence[int], cut: Cut) -> Verdict:
+    def _cut_off(self, seqs: Sequence[int], cut: WalltimeLoss) -> Decision:
         if len(seqs) > 1 or cut.ran < WHOLE_LIFE * cut.life:
             life = PATIENCE_GROWS * cut.ran if len(seqs) == 1 else 0.0
-            return Verdict(alone=frozenset(seqs), life=life)
+            return Decision(alone=frozenset(seqs), life=life)
         text = (
             f"the walltime of its job, {cut.walltime:.0f} s, ended the pset after {cut.ran:.0f} s, "
             "though its worker ran little else: it does not fit; ask for a longer walltime (in "
             "info.yaml), then ps.retry(..., kind='killed', cluster=...) runs it again"
         )
-        return Verdict(Charge(seqs[0], "killed", text, seconds=cut.ran, final=True))
+        return Decision(FailedAttempt(seqs[0], "killed", text, seconds=cut.ran, final=True))
 
-    def _lost(self, seqs: Sequence[int]) -> Verdict:
+    def _lost(self, seqs: Sequence[int]) -> Decision:
         self._losses.update(seqs)
         if len(seqs) == 1 and self._losses[seqs[0]] >= LOSSES:
             text = (
@@ -244,16 +248,16 @@ class Judge:
                 "with its nanny, job or node: the walltime of the jobs may be shorter than this "
                 "pset takes, or its memory more than a job is allowed"
             )
-            return Verdict(Charge(seqs[0], "killed", text, final=True))
-        return Verdict(alone=frozenset(seq for seq in seqs if self._losses[seq] >= ALONE_AFTER))
+            return Decision(FailedAttempt(seqs[0], "killed", text, final=True))
+        return Decision(alone=frozenset(seq for seq in seqs if self._losses[seq] >= ALONE_AFTER))
 
 
-def _was_asked_to_leave(death: Death) -> bool:
+def _was_asked_to_leave(death: WorkerExit) -> bool:
     """Tell a process that a batch system ends from one that its nanny ends for its memory."""
     return death.exitcode == -signal.SIGTERM and death.memory is None
 
 
-def _why_killed(death: Death) -> str:
+def _why_killed(death: WorkerExit) -> str:
     if death.memory is not None:
         held, limit = (f"{size / 2**30:.2f} GiB" for size in death.memory)
         text = (
@@ -275,7 +279,7 @@ def _why_killed(death: Death) -> str:
     return _with_stack(text, death)
 
 
-def _with_stack(text: str, death: Death) -> str:
+def _with_stack(text: str, death: WorkerExit) -> str:
     if not death.stack:
         return text
     return f"{text}\nIt was here (most recent call last):\n{death.stack.rstrip()}"

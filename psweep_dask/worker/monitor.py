@@ -12,14 +12,14 @@ from typing import Any
 import psutil
 
 from psweep_dask.worker import activity, runner
-from psweep_dask.worker.activity import Entry, Note
-from psweep_dask.worker.failures import Death, Running
+from psweep_dask.worker.activity import ActivityFile, Entry
+from psweep_dask.worker.failures import Running, WorkerExit
 
 INTERVAL = 0.2
 """Seconds between two looks at a process: how late a timeout may be."""
 
 
-class Watch:
+class ProcessMonitor:
     """Looks at a process now and then, by the note that it keeps.
 
     Parameters
@@ -27,13 +27,14 @@ class Watch:
     pid : int
         Of the process.
     watcher : str
-        The name by which process and watcher find the note, see `psweep_dask.worker.activity.note_path`.
+        The name by which process and watcher find the file, see
+        `psweep_dask.worker.activity.note_path`.
     """
 
     def __init__(self, pid: int, watcher: str) -> None:
         self.pid = pid
         self._path = activity.note_path(watcher, pid)
-        self._note: Note | None = None
+        self._note: ActivityFile | None = None
         self._condemned: Entry | None = None
         self._ended = False
 
@@ -72,8 +73,8 @@ class Watch:
         return found
 
 
-def death(found: Mapping[str, Any], held: int | None = None) -> Death:
-    """Make a report of what `Watch.autopsy` has found, completed by whoever has watched.
+def death(found: Mapping[str, Any], held: int | None = None) -> WorkerExit:
+    """Make a report of what `ProcessMonitor.autopsy` has found, completed by whoever has watched.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def death(found: Mapping[str, Any], held: int | None = None) -> Death:
         Bytes of memory for which the process was ended.
     """
     condemned = found["condemned"]
-    return Death(
+    return WorkerExit(
         worker=found["worker"],
         host=found["host"],
         exitcode=found["exitcode"],

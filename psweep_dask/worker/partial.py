@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage import pickling, record
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Record
 from psweep_dask.worker.summary import glimpse_of

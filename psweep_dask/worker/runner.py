@@ -20,17 +20,17 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask._format import short, short_text
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.storage import frame, pickling, record
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.activity import Note
+from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
 from psweep_dask.worker.work import Failure, Func, Work, our_fields
 
-own_note: Note | None = None
+own_note: ActivityFile | None = None
 """Where this process tells what it is running, if somebody watches over it."""
 
 MAX_RESULT_BYTES = 3 * 2**30

@@ -58,7 +58,7 @@ class Shown(NamedTuple):
 
 
 @dataclass
-class Glimpse:
+class SliceSummary:
     """What a slice tells.
 
     Parameters
@@ -76,7 +76,7 @@ class Glimpse:
     shown: list[Shown] = field(default_factory=list)
 
 
-def glimpse_of(records: Sequence[Record]) -> Glimpse:
+def glimpse_of(records: Sequence[Record]) -> SliceSummary:
     """Look at the records of a slice.
 
     Examples
@@ -92,7 +92,7 @@ def glimpse_of(records: Sequence[Record]) -> Glimpse:
     bins = np.floor(BINS_PER_DECADE * np.log10(np.maximum(known, SHORTEST))).astype(int)
     numbers, counts = np.unique(bins, return_counts=True)
     ranks = _random.random(len(records))
-    return Glimpse(
+    return SliceSummary(
         Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True))),
         [_slow(records[at]) for at in _largest(np.nan_to_num(runtimes), SLOWEST)],
         [Shown(float(ranks[at]), _shown(records[at])) for at in _largest(-ranks, ROWS)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -153,9 +152,3 @@ def _runner(work: bytes, digest: str) -> Runner:
         _runners.clear()  # of an earlier run: its func may hold much memory
         _runners[digest] = runner
     return runner
-
-
-if __name__ == "__main__":
-    from psweep_dask.offline.job import main  # which is made of what is here
-
-    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.storage import record
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.summary import Glimpse, glimpse_of
+from psweep_dask.worker.summary import SliceSummary, glimpse_of
 
 Func = Callable[[Pset], dict[str, Any]]
 
@@ -203,7 +203,7 @@ class SliceResult:
     statuses: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     examples: list[Failure] = field(default_factory=list)
-    glimpse: Glimpse = field(default_factory=Glimpse)
+    glimpse: SliceSummary = field(default_factory=SliceSummary)
     again: list[int] = field(default_factory=list)
     trouble: str = ""
     interrupted: bool = False

@@ -220,7 +220,7 @@ def test_a_job_over_its_memory_is_lost_and_a_crash_of_func_is_not(study_folder):
             os.abort()
         return {"y": 1}
 
-    script = f"#!/bin/sh\n#SBATCH --mem=300M\n{sys.executable} -m psweep_dask.worker.task\n"
+    script = f"#!/bin/sh\n#SBATCH --mem=300M\n{sys.executable} -m psweep_dask.offline.job\n"
     write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
     ps.prep_batch(ps.plist("a", range(3)), func=func)
     submit("cluster")
@@ -234,7 +234,7 @@ def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_fold
     def func(pset):
         return {"y": 2 * pset["a"]}
 
-    script = f"#!/bin/sh\n#SBATCH --time=5\n{sys.executable} -m psweep_dask.worker.task\n"
+    script = f"#!/bin/sh\n#SBATCH --time=5\n{sys.executable} -m psweep_dask.offline.job\n"
     lab.write_machine(study_folder, "cluster")
     folder = study_folder / "templates" / "machines" / "cluster"
     with (folder / "info.yaml").open("a") as info:

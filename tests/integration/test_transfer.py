@@ -181,7 +181,7 @@ def both_sides(there, monkeypatch):
     """A study that has gone on over there: pset 1, prepared here, is done, and there is a run."""
     write(
         machine(
-            "cluster", host="labhost", jobscript="#!/bin/sh\npython -m psweep_dask.worker.task\n"
+            "cluster", host="labhost", jobscript="#!/bin/sh\npython -m psweep_dask.offline.job\n"
         )
     )
     ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": 2 * pset["a"]})
