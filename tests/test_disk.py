@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 import pytest
-from drivers import start, wait_for_journal
-from offline import write, write_study
+from helpers.driver_process import start, wait_for_journal
+from helpers.offline_study import write, write_study
 
 import psweep_dask as ps
 from psweep_dask.storage.layout import Layout

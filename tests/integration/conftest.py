@@ -6,9 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-import lab
 import pytest
-from drivers import wait_until
+from helpers import slurm_lab
+from helpers.driver_process import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +26,11 @@ def slurm(request, monkeypatch):
         pytest.skip(
             "needs a SLURM: start one with ../shared/labs/slurm-lab and export its SLURM_CONF"
         )
-    lab.clear()
-    wait_until(lambda: not lab.jobs())
+    slurm_lab.clear()
+    wait_until(lambda: not slurm_lab.jobs())
     yield
-    left = lab.jobs()
-    lab.clear()
+    left = slurm_lab.jobs()
+    slurm_lab.clear()
     assert not left
 
 

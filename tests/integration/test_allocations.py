@@ -6,9 +6,9 @@ import json
 import re
 from contextlib import ExitStack
 
-import lab
 import pytest
-from drivers import wait_until
+from helpers import slurm_lab
+from helpers.driver_process import wait_until
 
 from psweep_dask._format import counted
 
@@ -62,12 +62,15 @@ def together(tasks):
 
 def assert_in_order(folder, count, tasks, threads=1):
     """All tasks have worked, nothing has complained, and no step of ours is left."""
-    df = lab.assert_all_ok(folder, count)
+    df = slurm_lab.assert_all_ok(folder, count)
     assert sorted(set(df.task)) == [str(number) for number in range(tasks)]
     assert set(df.threads) == {str(threads)}
-    assert sorted(lab.begun(folder)) == list(range(count))
-    assert not BAD.search(lab.said(folder) + (folder / "stdout").read_text())
-    assert f"{counted(tasks, 'worker')} on " in lab.said(folder) + (folder / "stdout").read_text()
+    assert sorted(slurm_lab.begun(folder)) == list(range(count))
+    assert not BAD.search(slurm_lab.said(folder) + (folder / "stdout").read_text())
+    assert (
+        f"{counted(tasks, 'worker')} on "
+        in slurm_lab.said(folder) + (folder / "stdout").read_text()
+    )
     assert "psweep_dask" not in (folder / "steps").read_text()
     info = json.loads(next(folder.glob("calc/runs/*/run.json")).read_text())
     assert info["cluster"].pop("job").isdecimal()
@@ -86,9 +89,9 @@ def test_all_tasks_of_salloc_work(study_folder):
     with ExitStack() as stack:
         drivers = []
         for name, (options, tasks, _) in wanted.items():
-            folder = lab.folder_for(study_folder, name)
+            folder = slurm_lab.folder_for(study_folder, name)
             script = {"body": together(tasks), "count": 3 * tasks, "options": HERE}
-            one = lab.driving(folder, "salloc", *options, inside(folder), **script)
+            one = slurm_lab.driving(folder, "salloc", *options, inside(folder), **script)
             drivers.append(stack.enter_context(one))
         assert [driver.wait(90) for driver in drivers] == [0, 0, 0]
     dfs = {
@@ -101,8 +104,8 @@ def test_all_tasks_of_salloc_work(study_folder):
 
 @pytest.mark.slow
 def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
-    shell = lab.folder_for(study_folder, "shell")
-    batch = lab.folder_for(study_folder, "batch")
+    shell = slurm_lab.folder_for(study_folder, "shell")
+    batch = slurm_lab.folder_for(study_folder, "batch")
     nested = """
     if seq == 0:
         ps.run(dict, [{"b": 1}], calc_dir="inner", cluster=None)
@@ -112,7 +115,7 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
         drivers = [
             stack.enter_context(one)
             for one in (
-                lab.driving(
+                slurm_lab.driving(
                     shell,
                     *["srun", "-n1", "--pty", inside(shell)],
                     terminal=True,
@@ -120,7 +123,7 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
                     count=3,
                     options=HERE,
                 ),
-                lab.driving(
+                slurm_lab.driving(
                     batch,
                     *sbatch,
                     inside(batch),
@@ -132,7 +135,7 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
         ]
         assert [driver.wait(90) for driver in drivers] == [0, 0]
         wait_until(lambda: (batch / "code").exists() and (batch / "code").read_text())
-        wait_until(lambda: not lab.jobs())  # which end a moment later
+        wait_until(lambda: not slurm_lab.jobs())  # which end a moment later
     assert (batch / "code").read_text() == "0\n"
     assert_in_order(shell, 3, 1)
     assert_in_order(batch, 6, 2)
@@ -146,13 +149,13 @@ def test_ctrl_c_in_salloc_leaves_no_step(study_folder):
     body = "    time.sleep(0.2)"
     script = {"body": body, "count": 1000, "options": HERE}
     launcher = ["salloc", "-n2", inside(study_folder)]
-    with lab.driving(study_folder, *launcher, terminal=True, **script) as driver:
-        lab.wait_with(driver, lambda: len(lab.begun(study_folder)) > 2)
+    with slurm_lab.driving(study_folder, *launcher, terminal=True, **script) as driver:
+        slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(study_folder)) > 2)
         driver.stdin.write(b"\x03")
         assert driver.wait(60) == 0
     told = (study_folder / "stdout").read_text()
-    finished = lab.rows(study_folder)._pset_seq
-    assert sorted(lab.begun(study_folder)) == sorted(finished)
+    finished = slurm_lab.rows(study_folder)._pset_seq
+    assert sorted(slurm_lab.begun(study_folder)) == sorted(finished)
     assert f"stopped, ps.resume('calc') runs the {1000 - len(finished)} left" in told
     assert not re.search("kill|error|srun: ", told, re.IGNORECASE)
     assert "psweep_dask" not in (study_folder / "steps").read_text()
@@ -161,27 +164,29 @@ def test_ctrl_c_in_salloc_leaves_no_step(study_folder):
 @pytest.mark.slow
 def test_a_revoked_allocation_ends_the_run_in_order(study_folder):
     """And one driver for each task of srun is told to be started once."""
-    revoked = lab.folder_for(study_folder, "revoked")
-    twice = lab.folder_for(study_folder, "twice")
+    revoked = slurm_lab.folder_for(study_folder, "revoked")
+    twice = slurm_lab.folder_for(study_folder, "twice")
     body = "    time.sleep(0.02)"
     with (
-        lab.driving(revoked, "salloc", "-n2", body=body, count=500, options=HERE) as driver,
-        lab.driving(twice, "srun", "-n2", options=HERE) as other,
+        slurm_lab.driving(revoked, "salloc", "-n2", body=body, count=500, options=HERE) as driver,
+        slurm_lab.driving(twice, "srun", "-n2", options=HERE) as other,
     ):
-        lab.wait_with(driver, lambda: len(lab.begun(revoked)) > 10)
-        job_id = re.search(r"Granted job allocation (\d+)", lab.said(revoked))[1]
-        lab.ask("scancel", job_id)
+        slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(revoked)) > 10)
+        job_id = re.search(r"Granted job allocation (\d+)", slurm_lab.said(revoked))[1]
+        slurm_lab.ask("scancel", job_id)
         assert driver.wait(60) == 1
         assert other.wait(60) == 1
-    assert "the workers in the allocation are gone: srun ended with exit code" in lab.said(revoked)
-    done = lab.rows(revoked)
+    assert "the workers in the allocation are gone: srun ended with exit code" in slurm_lab.said(
+        revoked
+    )
+    done = slurm_lab.rows(revoked)
     assert set(done._status) == {"ok"}
     assert 0 < len(done) < 500
-    assert f"ps.resume('calc') runs the {500 - len(done)} left" in lab.said(revoked)
-    with lab.driving(revoked, script=RESUME) as driver:
+    assert f"ps.resume('calc') runs the {500 - len(done)} left" in slurm_lab.said(revoked)
+    with slurm_lab.driving(revoked, script=RESUME) as driver:
         assert driver.wait(60) == 0
-    lab.assert_all_ok(revoked, 500)
-    counts = [lab.begun(revoked).count(seq) for seq in done._pset_seq]
+    slurm_lab.assert_all_ok(revoked, 500)
+    counts = [slurm_lab.begun(revoked).count(seq) for seq in done._pset_seq]
     assert counts == [1] * len(done)
-    assert lab.said(twice).count("srun has started this script 2 times; start it once") == 2
-    assert lab.begun(twice) == []
+    assert slurm_lab.said(twice).count("srun has started this script 2 times; start it once") == 2
+    assert slurm_lab.begun(twice) == []

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from drivers import wait_until
-from lab import ask, begun, jobs, rows, write_machine
+from helpers.driver_process import wait_until
+from helpers.slurm_lab import ask, begun, jobs, rows, write_machine
 
 PSWEEP = [str(Path(sys.executable).with_name("psweep-dask"))]
 

@@ -6,9 +6,9 @@ import json
 import signal
 from contextlib import ExitStack
 
-import lab
 import pytest
-from drivers import wait_for_journal, wait_until
+from helpers import slurm_lab
+from helpers.driver_process import wait_for_journal, wait_until
 
 import psweep_dask as ps
 
@@ -22,8 +22,8 @@ if __name__ == "__main__":
 
 def assert_nothing_left(folder):
     """No job waits or runs, and no credentials are there."""
-    name = lab.jobs_of(folder)
-    wait_until(lambda: not lab.jobs(name), seconds=10)
+    name = slurm_lab.jobs_of(folder)
+    wait_until(lambda: not slurm_lab.jobs(name), seconds=10)
     (run_dir,) = folder.glob("calc/runs/*")
     assert not (run_dir / "jobs").exists()
     assert not list(run_dir.glob(".psweep_dask-*"))
@@ -38,7 +38,7 @@ def ended(folder):
 def test_errors_and_signals_leave_no_job(study_folder):
     """Four runs side by side, one job each."""
     folders = {
-        name: lab.folder_for(study_folder, name, {"jobs": 1})
+        name: slurm_lab.folder_for(study_folder, name, {"jobs": 1})
         for name in ("raise", "SIGINT", "SIGTERM", "twice")
     }
     nap = "    time.sleep(0.2)"
@@ -52,19 +52,21 @@ def test_errors_and_signals_leave_no_job(study_folder):
     }
     with ExitStack() as stack:
         drivers = {
-            name: stack.enter_context(lab.driving(folder, count=1000, **scripts[name]))
+            name: stack.enter_context(slurm_lab.driving(folder, count=1000, **scripts[name]))
             for name, folder in folders.items()
         }
 
         def has_begun(name):
-            lab.wait_with(drivers[name], lambda: lab.begun(folders[name]))
+            slurm_lab.wait_with(drivers[name], lambda: slurm_lab.begun(folders[name]))
 
         for name, number in [("SIGINT", signal.SIGINT), ("SIGTERM", signal.SIGTERM)]:
             has_begun(name)
             drivers[name].send_signal(number)
         has_begun("twice")
         drivers["twice"].send_signal(signal.SIGINT)
-        lab.wait_with(drivers["twice"], lambda: "stopping: " in lab.said(folders["twice"]))
+        slurm_lab.wait_with(
+            drivers["twice"], lambda: "stopping: " in slurm_lab.said(folders["twice"])
+        )
         drivers["twice"].send_signal(signal.SIGINT)
         assert {name: driver.wait(30) for name, driver in drivers.items()} == {
             "raise": 1,
@@ -74,47 +76,49 @@ def test_errors_and_signals_leave_no_job(study_folder):
         }
     for folder in folders.values():
         assert_nothing_left(folder)
-    assert "ValueError: five is too much" in lab.said(folders["raise"])
-    assert 5 in set(lab.rows(folders["raise"])._pset_seq)
+    assert "ValueError: five is too much" in slurm_lab.said(folders["raise"])
+    assert 5 in set(slurm_lab.rows(folders["raise"])._pset_seq)
     for name in ("SIGINT", "SIGTERM"):
         assert ended(folders[name]) == "stopped"
-        finished = lab.rows(folders[name])._pset_seq
-        assert sorted(lab.begun(folders[name])) == sorted(finished)
+        finished = slurm_lab.rows(folders[name])._pset_seq
+        assert sorted(slurm_lab.begun(folders[name])) == sorted(finished)
         left = 1000 - len(finished)
         call = "ps.resume('calc', cluster='lab')"
-        assert f"stopped, {call} runs the {left} left" in lab.said(folders[name])
+        assert f"stopped, {call} runs the {left} left" in slurm_lab.said(folders[name])
     assert ended(folders["twice"]) == "stopped"
 
 
 @pytest.mark.slow
 def test_a_killed_driver(study_folder):
     """Its workers leave by themselves, or resume sends them away and finishes."""
-    alone = lab.folder_for(study_folder, "alone", {"jobs": 1})
-    resumed = lab.folder_for(study_folder, "resumed", {"jobs": 3})
+    alone = slurm_lab.folder_for(study_folder, "alone", {"jobs": 1})
+    resumed = slurm_lab.folder_for(study_folder, "resumed", {"jobs": 3})
     nap = "    time.sleep(0.2)"
-    lab.occupy("-n1")
+    slurm_lab.occupy("-n1")
     with ExitStack() as stack:
-        first = stack.enter_context(lab.driving(alone, body=nap, count=1000))
-        lab.wait_with(first, lambda: lab.begun(alone))
-        second = stack.enter_context(lab.driving(resumed, body=nap, count=60))
-        name = lab.jobs_of(resumed)
-        lab.wait_with(second, lambda: lab.states(name) == ["PENDING", "RUNNING", "RUNNING"])
+        first = stack.enter_context(slurm_lab.driving(alone, body=nap, count=1000))
+        slurm_lab.wait_with(first, lambda: slurm_lab.begun(alone))
+        second = stack.enter_context(slurm_lab.driving(resumed, body=nap, count=60))
+        name = slurm_lab.jobs_of(resumed)
+        slurm_lab.wait_with(
+            second, lambda: slurm_lab.states(name) == ["PENDING", "RUNNING", "RUNNING"]
+        )
         wait_for_journal(resumed, size=1000)
         first.kill()
         second.kill()
         second.wait()
-    before = lab.jobs(name)
+    before = slurm_lab.jobs(name)
     (pending,) = [job_id for job_id, (state, _) in before.items() if state == "PENDING"]
     recorded = ps.load(resumed / "calc")._pset_seq.tolist()
-    with lab.driving(resumed, script=RESUME) as driver:
-        lab.wait_with(driver, lambda: not set(before) & set(lab.jobs(name)))
+    with slurm_lab.driving(resumed, script=RESUME) as driver:
+        slurm_lab.wait_with(driver, lambda: not set(before) & set(slurm_lab.jobs(name)))
         assert driver.wait(60) == 0
-    assert lab.jobs(states="all")[pending][0] == "CANCELLED"
-    lab.assert_all_ok(resumed, 60)
+    assert slurm_lab.jobs(states="all")[pending][0] == "CANCELLED"
+    slurm_lab.assert_all_ok(resumed, 60)
     assert 0 < len(recorded) < 60
-    assert [lab.begun(resumed).count(seq) for seq in recorded] == [1] * len(recorded)
-    assert set(lab.begun(resumed)) == set(range(60))
+    assert [slurm_lab.begun(resumed).count(seq) for seq in recorded] == [1] * len(recorded)
+    assert set(slurm_lab.begun(resumed)) == set(range(60))
     assert_nothing_left(resumed)
-    name = lab.jobs_of(alone)
-    wait_until(lambda: not lab.jobs(name), seconds=60)
-    lab.clear()  # the one that was in the way
+    name = slurm_lab.jobs_of(alone)
+    wait_until(lambda: not slurm_lab.jobs(name), seconds=60)
+    slurm_lab.clear()  # the one that was in the way

@@ -10,10 +10,10 @@ from itertools import chain
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import lab
 import psutil
 import pytest
 from distributed import Client, Security
+from helpers import slurm_lab
 
 
 def listening(process):
@@ -48,7 +48,7 @@ def speaks_http(at):
 
 @pytest.mark.slow
 def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
-    lab.write_machine(study_folder, **lab.TWO_BY_TWO)
+    slurm_lab.write_machine(study_folder, **slurm_lab.TWO_BY_TWO)
     body = """
     from distributed import get_worker
     wait_for("go" if seq in (0, 39) else "/")
@@ -63,10 +63,10 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
         "worker": worker.address,
     }
 """
-    with lab.driving(study_folder, body=body, count=40) as driver:
-        lab.wait_with(driver, lambda: len(lab.begun(study_folder)) > 20)
+    with slurm_lab.driving(study_folder, body=body, count=40) as driver:
+        slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(study_folder)) > 20)
         address, link = re.search(
-            r"scheduler: (\S+), dashboard: (\S+)", lab.said(study_folder)
+            r"scheduler: (\S+), dashboard: (\S+)", slurm_lab.said(study_folder)
         ).groups()
         (credentials,) = study_folder.glob("calc/runs/*/.psweep_dask-*")
         assert credentials.stat().st_mode & 0o777 == 0o700
@@ -78,8 +78,8 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
         (study_folder / "go").touch()
         assert driver.wait(30) == 0
     assert not credentials.exists()
-    df = lab.assert_all_ok(study_folder, 40)
-    assert sorted(lab.begun(study_folder)) == list(range(40))
+    df = slurm_lab.assert_all_ok(study_folder, 40)
+    assert sorted(slurm_lab.begun(study_folder)) == list(range(40))
     assert set(df.node) == {"n1", "n2"}
     assert df.groupby("job").worker.nunique().tolist() == [2, 2]
     assert set(df.threads) == {1}
@@ -88,7 +88,7 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
     info = json.loads(next(study_folder.glob("calc/runs/*/run.json")).read_text())
     assert info["cluster"] == {"kind": "slurm", "machine": "lab", "slots": 4}
     assert info["ended"] == "done"
-    lines = lab.said(study_folder).splitlines()  # where, what for, how it went
+    lines = slurm_lab.said(study_folder).splitlines()  # where, what for, how it went
     assert 3 <= len(lines) <= 4
     assert all(line.startswith("psweep_dask: ") for line in lines)
 
@@ -115,7 +115,7 @@ def assert_only_tls(driver, address, link):
 
 @pytest.mark.slow
 def test_a_pset_over_the_memory_is_killed_alone(study_folder):
-    lab.write_machine(study_folder, jobs=1)
+    slurm_lab.write_machine(study_folder, jobs=1)
     body = """
     held = []
     while seq == 2:
@@ -123,57 +123,59 @@ def test_a_pset_over_the_memory_is_killed_alone(study_folder):
         time.sleep(0.005)
     return {"job": os.environ["SLURM_JOB_ID"]}
 """
-    with lab.driving(study_folder, body=body, count=6) as driver:
+    with slurm_lab.driving(study_folder, body=body, count=6) as driver:
         assert driver.wait(60) == 0
-    df = lab.rows(study_folder)
+    df = slurm_lab.rows(study_folder)
     assert df._status.tolist() == ["ok", "ok", "killed", "ok", "ok", "ok"]
     assert re.search(r"it held 0.\d\d GiB of memory and its limit is 0.75 GiB", df._exc_txt.iloc[2])
     assert df.job.nunique() == 1  # it has survived that
-    assert lab.begun(study_folder).count(2) == 1
-    assert set(lab.begun(study_folder)) == set(range(6))
+    assert slurm_lab.begun(study_folder).count(2) == 1
+    assert set(slurm_lab.begun(study_folder)) == set(range(6))
 
 
 @pytest.mark.slow
 def test_no_more_jobs_than_work(study_folder):
     """One has two psets for jobs of two; the other's last psets leave jobs without any."""
-    small = lab.folder_for(study_folder, "small", lab.TWO_BY_TWO)
-    large = lab.folder_for(study_folder, "large", {"jobs": 3})
+    small = slurm_lab.folder_for(study_folder, "small", slurm_lab.TWO_BY_TWO)
+    large = slurm_lab.folder_for(study_folder, "large", {"jobs": 3})
     with ExitStack() as stack:
-        one = lab.driving(small, body="    wait_for('go')", count=2)
+        one = slurm_lab.driving(small, body="    wait_for('go')", count=2)
         driver = stack.enter_context(one)
-        lab.wait_with(driver, lambda: len(lab.begun(small)) == 2)
-        assert len(lab.jobs(lab.jobs_of(small), "all")) == 1
-        other = lab.driving(large, body="    wait_for('go' if seq == 11 else 'start')", count=12)
+        slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(small)) == 2)
+        assert len(slurm_lab.jobs(slurm_lab.jobs_of(small), "all")) == 1
+        other = slurm_lab.driving(
+            large, body="    wait_for('go' if seq == 11 else 'start')", count=12
+        )
         driver_of_large = stack.enter_context(other)
-        of_large = lab.jobs_of(large)
-        lab.wait_with(
+        of_large = slurm_lab.jobs_of(large)
+        slurm_lab.wait_with(
             driver_of_large,
-            lambda: lab.states(of_large) == ["PENDING", "RUNNING", "RUNNING"],
+            lambda: slurm_lab.states(of_large) == ["PENDING", "RUNNING", "RUNNING"],
         )
         (large / "start").touch()
-        lab.wait_with(
+        slurm_lab.wait_with(
             driver_of_large,
-            lambda: len(lab.begun(large)) == 12 and lab.states(of_large) == ["RUNNING"],
+            lambda: len(slurm_lab.begun(large)) == 12 and slurm_lab.states(of_large) == ["RUNNING"],
         )
-        assert len(lab.jobs(lab.jobs_of(small), "all")) == 1
+        assert len(slurm_lab.jobs(slurm_lab.jobs_of(small), "all")) == 1
         (large / "go").touch()
         (small / "go").touch()
         assert driver.wait(30) == driver_of_large.wait(30) == 0
-    lab.assert_all_ok(small, 2)
-    lab.assert_all_ok(large, 12)
-    assert sorted(lab.begun(large)) == list(range(12))
-    assert len(lab.jobs(of_large, "all")) == 3
+    slurm_lab.assert_all_ok(small, 2)
+    slurm_lab.assert_all_ok(large, 12)
+    assert sorted(slurm_lab.begun(large)) == list(range(12))
+    assert len(slurm_lab.jobs(of_large, "all")) == 3
 
 
 @pytest.mark.slow
 def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder):
     """Jobs know nothing of an allocation around their driver; resources keep psets apart."""
-    inner = lab.folder_for(study_folder, "inner", {"jobs": 1})
-    outer = lab.folder_for(study_folder, "outer", {"jobs": 1})
+    inner = slurm_lab.folder_for(study_folder, "inner", {"jobs": 1})
+    outer = slurm_lab.folder_for(study_folder, "outer", {"jobs": 1})
     gpu = {"jobs": 1, "cores": 2, "processes": 1}
     args = {"worker_extra_args": ["--resources", "GPU=1"]}
-    with_gpu = lab.folder_for(study_folder, "with_gpu", {**gpu, **args})
-    without = lab.folder_for(study_folder, "without", gpu)
+    with_gpu = slurm_lab.folder_for(study_folder, "with_gpu", {**gpu, **args})
+    without = slurm_lab.folder_for(study_folder, "without", gpu)
     told = "    return {name: os.environ[name] for name in os.environ if name.startswith('SLURM')}"
     spans = """
     began = time.monotonic()
@@ -186,18 +188,18 @@ def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder)
         drivers = [
             stack.enter_context(one)
             for one in (
-                lab.driving(inner, *salloc, body=told, count=1),
-                lab.driving(outer, body=told, count=1),
-                lab.driving(with_gpu, body=spans, count=8, options=on_gpu),
-                lab.driving(without, options=on_gpu),
+                slurm_lab.driving(inner, *salloc, body=told, count=1),
+                slurm_lab.driving(outer, body=told, count=1),
+                slurm_lab.driving(with_gpu, body=spans, count=8, options=on_gpu),
+                slurm_lab.driving(without, options=on_gpu),
             )
         ]
         assert [driver.wait(90) for driver in drivers] == [0, 0, 0, 1]
-    assert_nothing_leaked(lab.assert_all_ok(inner, 1), lab.assert_all_ok(outer, 1))
-    df = lab.assert_all_ok(with_gpu, 8).sort_values("began")
+    assert_nothing_leaked(slurm_lab.assert_all_ok(inner, 1), slurm_lab.assert_all_ok(outer, 1))
+    df = slurm_lab.assert_all_ok(with_gpu, 8).sort_values("began")
     assert (df.began.iloc[1:].to_numpy() >= df.ended.iloc[:-1].to_numpy()).all()
-    assert "its workers do not have the resources {'GPU': 1}" in lab.said(without)
-    assert lab.begun(without) == []
+    assert "its workers do not have the resources {'GPU': 1}" in slurm_lab.said(without)
+    assert slurm_lab.begun(without) == []
 
 
 def assert_nothing_leaked(inside, outside):

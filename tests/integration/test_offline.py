@@ -12,10 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lab
 import pytest
-from drivers import wait_until
-from offline import write_study
+from helpers import slurm_lab
+from helpers.driver_process import wait_until
+from helpers.offline_study import write_study
 
 import psweep_dask as ps
 
@@ -73,7 +73,7 @@ def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
     assert (remote_home / "mystudy" / "calc" / "run_cluster.sh").exists()
 
     # When SLURM is through, bring back what the jobs have left, and evaluate.
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
     shell("psweep-pull cluster")
     said = shell("psweep-dask collect")
     assert "collected 6 psets: 6 ok" in said
@@ -86,7 +86,7 @@ def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
     change(study / "10run.py", ("[1, 2, 3]", "[1, 2, 3, 4]"))
     assert shell("python 10run.py --offline").count(" prepared ") == 2
     assert shell("psweep-push cluster --submit").count("Submitted batch job ") == 2
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
     shell("psweep-pull cluster")
     assert ["4", "60.0"] in [line.split() for line in shell("python 20eval.py").splitlines()]
 
@@ -110,17 +110,17 @@ def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
     change(cluster / "jobscript", ("python3 -m", f"sleep 60; {sys.executable} -m"))
     shell("python 10run.py --offline")
     shell("psweep-push cluster --submit")
-    wait_until(lambda: lab.states().count("RUNNING") == 4)
+    wait_until(lambda: slurm_lab.states().count("RUNNING") == 4)
     said = shell("psweep-dask collect --ask cluster")
     assert "6 psets left: 4 running, 2 pending" in said
-    lab.ask("scancel", "-Q", *lab.jobs())
+    slurm_lab.ask("scancel", "-Q", *slurm_lab.jobs())
     wait_until(lambda: "6 psets left: 6 lost" in shell("psweep-dask collect --ask cluster"))
 
     # Mend the job script, write what was lost once more, and submit that.
     change(cluster / "jobscript", ("sleep 60; ", ""))
     assert "6 of 6 psets" in shell("psweep-dask prep-rest")
     assert shell("psweep-push cluster --submit").count("Submitted batch job ") == 6
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
     assert "collected 6 psets: 6 ok" in shell("psweep-dask collect --ask cluster")
 
 
@@ -143,7 +143,7 @@ def test_what_jobs_have_left_over_there_is_fetched_before_it_is_judged(shell, ho
     shell("python -c 'import psweep_dask as ps; ps.prep_batch(ps.plist(\"a\", [1, 2]))'")
     shell("psweep-push cluster --submit")
     shell("psweep-pull cluster")
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
     assert "1 ok, 1 error" in shell("psweep-dask collect --ask cluster")
     df = ps.load(study / "calc")
     assert df.y.tolist() == [1, 2]
@@ -173,7 +173,7 @@ def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell,
     cluster = templates(study, "echo '{\"y\": $a}' >result.json\n")
     shell("python -c 'import psweep_dask as ps; ps.prep_batch(ps.plist(\"a\", [1, 2]))'")
     shell("psweep-push cluster --submit")
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
     assert "2 psets left: 2 lost" in shell("psweep-dask collect --over")
     (cluster / "jobscript").write_text("#!/bin/sh\n#SBATCH -p nowhere\nsh run.sh\n")
     shell("psweep-dask prep-rest")
@@ -192,7 +192,7 @@ def test_the_batch_example_works_on_a_cluster(shell, home):
         shell("git config --global user.name Someone; git config --global user.email s@example.org")
         shell(f"python {step}")
         assert shell("psweep-push cluster --submit").count("Submitted batch job ") == count
-        wait_until(lambda: not lab.jobs())
+        wait_until(lambda: not slurm_lab.jobs())
         shell("psweep-pull cluster")
     shell("python 30eval.py")
     df = ps.df_read(study / "calc" / "database_eval.pk")

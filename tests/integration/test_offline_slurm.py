@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import lab
 import pytest
-from drivers import wait_until
-from offline import HOSTILE, folders, submit, write, write_study
+from helpers import slurm_lab
+from helpers.driver_process import wait_until
+from helpers.offline_study import HOSTILE, folders, submit, write, write_study
 
 import psweep_dask as ps
 
@@ -37,7 +37,7 @@ def prepare(array, count=5):
 
 
 def wait():
-    wait_until(lambda: not lab.jobs())
+    wait_until(lambda: not slurm_lab.jobs())
 
 
 @pytest.mark.parametrize("array", [False, True])
@@ -57,7 +57,7 @@ def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
         assert log.match(f"out-*-my_{seq}.txt")
         assert log.read_text() == f"{folder.absolute()}\nto stderr\n"
     ids = ",".join(re.findall(r"job (\d+)", said))
-    ended = lab.ask("squeue", "-h", "-r", "--states=all", f"--jobs={ids}", "-o", "%T|%k|%l")
+    ended = slurm_lab.ask("squeue", "-h", "-r", "--states=all", f"--jobs={ids}", "-o", "%T|%k|%l")
     assert sorted(ended.splitlines()) == 4 * ["COMPLETED|two  words|5:00"] + [
         "FAILED|two  words|5:00"
     ]
@@ -90,7 +90,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     prepare(array, count=6)
     submit("cluster")
     wait_until(lambda: "ok" in set(ps.collect()._status))
-    wait_until(lambda: lab.states() == ["PENDING"] + ["RUNNING"] * 4)
+    wait_until(lambda: slurm_lab.states() == ["PENDING"] + ["RUNNING"] * 4)
     df = ps.collect()
     assert df._status.tolist() == ["ok"] + ["prepared"] * 5
     assert "5 psets left: 4 running, 1 pending" in caplog.messages[-1]
@@ -100,7 +100,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
         ps.resume(func=lambda pset: {}, run_id=df._run_id.iloc[0], cluster="sync")
     assert ps.prep_rest(template_mode="jinja")._status.tolist() == df._status.tolist()
 
-    lab.ask("scancel", "-Q", *lab.jobs())
+    slurm_lab.ask("scancel", "-Q", *slurm_lab.jobs())
     wait()
     wait_until(lambda: "prepared" not in set(ps.collect()._status))  # jobs are COMPLETING first
     df = ps.load()
@@ -140,7 +140,7 @@ def test_the_name_of_an_array_is_one_word(study_folder):
     write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
     ps.prep_batch(ps.plist("a", range(2)), array=True)
     submit("cluster")
-    assert lab.ask("squeue", "-h", "-r", "-o", "%P|%j").splitlines() == 2 * [
+    assert slurm_lab.ask("squeue", "-h", "-r", "-o", "%P|%j").splitlines() == 2 * [
         "debug|x --partition=long"
     ]
     wait()
@@ -191,7 +191,7 @@ def test_nothing_is_called_lost_while_it_is_submitted_nor_by_another_slurm(study
     for note in Path("calc").glob("*/submitted_cluster"):
         note.write_text("sbatch\nslurm=elsewhere\nSubmitted batch job 987654\n")
     assert set(ps.collect()._status) == {"prepared"}
-    lab.ask("scancel", "-Q", *lab.jobs())
+    slurm_lab.ask("scancel", "-Q", *slurm_lab.jobs())
 
 
 def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypatch, caplog):
@@ -235,7 +235,7 @@ def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_fold
         return {"y": 2 * pset["a"]}
 
     script = f"#!/bin/sh\n#SBATCH --time=5\n{sys.executable} -m psweep_dask.offline.job\n"
-    lab.write_machine(study_folder, "cluster")
+    slurm_lab.write_machine(study_folder, "cluster")
     folder = study_folder / "templates" / "machines" / "cluster"
     with (folder / "info.yaml").open("a") as info:
         info.write("subcmd: sbatch\n")

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from drivers import wait_until
+from helpers.driver_process import wait_until
 from playwright.sync_api import expect, sync_playwright
 
 from psweep_dask.storage import journal

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lab
 import pytest
-from drivers import wait_until
+from helpers import slurm_lab
+from helpers.driver_process import wait_until
 
 import psweep_dask as ps
 
@@ -88,8 +88,8 @@ def test_a_driver_job(folder):
     log_path = folder / f"driver-driver_job-{job}.log"
     assert f"prints to {log_path.name};" in submitted
     wait_until(lambda: log_path.exists() and "pi = " in log_path.read_text())
-    wait_until(lambda: not lab.jobs())
-    assert lab.ask("scontrol", "show", "job", job).count("JobState=COMPLETED") == 1
+    wait_until(lambda: not slurm_lab.jobs())
+    assert slurm_lab.ask("scontrol", "show", "job", job).count("JobState=COMPLETED") == 1
     df = database(folder, "driver")
     output = log_path.read_text()
     assert shows_result(output.splitlines()[-1], df)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from offline import HOSTILE, machine, write, write_study
+from helpers.offline_study import HOSTILE, machine, write, write_study
 
 import psweep_dask as ps
 

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+from helpers.offline_study import machine, write
+
+import psweep_dask as ps
+from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
+
+
+def test_the_host_is_what_the_machine_says_and_its_name_otherwise():
+    write({**machine("one"), **machine("two", host="login.example.org")})
+    assert (host_of("one"), host_of("two")) == ("one", "login.example.org")
+    with pytest.raises(ps.PsweepError, match=r"no machine 'tow'.*there are one, two.*did you mean"):
+        host_of("tow")
+
+
+def test_without_machines_the_name_is_the_host():
+    assert host_of("me@login.example.org") == "me@login.example.org"
+    for bad in ("-oProxyCommand=x", "a b", ""):
+        with pytest.raises(ps.PsweepError, match="cannot be a host"):
+            host_of(bad)
+
+
+def test_the_remote_shell_is_that_of_rsync(monkeypatch):
+    monkeypatch.delenv("RSYNC_RSH", raising=False)
+    assert remote_shell() == ["ssh"]
+    monkeypatch.setenv("RSYNC_RSH", "ssh -F 'my config'")
+    assert remote_shell(["-v"]) == ["ssh", "-F", "my config"]
+    assert remote_shell(["-e", "ssh -p 1"]) == ["ssh", "-p", "1"]
+    assert remote_shell(["--rsh=ssh -p 2"]) == ["ssh", "-p", "2"]
+    assert remote_shell(["-ve", "ssh -p 3"]) == ["ssh", "-p", "3"]
+    assert remote_shell(["-essh -p 4"]) == ["ssh", "-p", "4"]
+    assert remote_shell(["--exclude", "x", "--times"]) == ["ssh", "-F", "my config"]
+    with pytest.raises(ps.PsweepError, match="the remote shell .* cannot be used: No closing"):
+        remote_shell(["-e", "ssh 'x"])
+    assert shell_to("host", ["--rsh", "rsh"]) == ["rsh", "host"]

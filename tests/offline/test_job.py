@@ -1,0 +1,187 @@
+"""Jobs as a batch system starts them: processes of their own, which are really killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from helpers.driver_process import wait_until
+from helpers.offline_study import folders, machine, write
+
+import psweep_dask as ps
+from psweep_dask.storage import record
+from psweep_dask.storage.layout import PsetFolder
+from psweep_dask.worker.work import Work, WorkError
+
+
+def prepare(func, params=({"a": 1},), **options):
+    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
+    return ps.prep_batch(list(params), func=func, progress=False, **options)
+
+
+def job(folder, *arguments):
+    command = [sys.executable, "-m", "psweep_dask.offline.job", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def run(func, code=0, **options):
+    """Prepare one pset, run its job, and give its record and what it has printed."""
+    (folder,) = folders(prepare(func, **options))
+    done = job(folder)
+    assert done.returncode == code, done.stderr
+    return record.read_record(PsetFolder(folder).record_path), done.stderr
+
+
+def test_a_job_leaves_its_record_and_starts_where_the_study_is(study_folder):
+    def func(pset):
+        own = Path(pset["_calc_dir"], pset["_pset_id"])
+        return {"y": pset["a"] + 1, "x": ps.rng(pset).random(), "found": own.is_dir()}
+
+    found, said = run(func)
+    assert said == ""
+    assert (found["y"], found["found"], found["_status"]) == (2, True, "ok")
+    assert found["x"] == ps.rng(found).random()
+    assert found["_calc_dir"] == "calc"
+
+
+def test_paths_to_the_study_are_those_of_the_machine_where_the_job_runs(study_folder):
+    calc_dir = study_folder / "abs" / "calc"
+    df = prepare(lambda pset: {"cwd": os.getcwd(), "calc": pset["_calc_dir"]}, calc_dir=calc_dir)
+    moved = (study_folder / "abs").rename(study_folder / "moved")
+    folder = moved / "calc" / df._pset_id.iloc[0]
+    assert job(folder).returncode == 0
+    found = record.read_record(folder / "record.pk")
+    assert (found["cwd"], found["calc"]) == (str(moved), str(moved / "calc"))
+
+
+def test_a_failing_func_is_a_record_with_its_traceback():
+    found, said = run(lambda pset: {"y": 1 / 0}, code=1)
+    assert found["_status"] == "error"
+    assert found["_exc_txt"].splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert said.strip() == found["_exc_txt"].strip()
+
+
+def test_a_crash_is_a_record_that_says_where_func_was():
+    def func(pset):
+        ctypes.string_at(0)
+
+    found, _ = run(func, code=1)
+    assert found["_status"] == "killed"
+    assert "signal 11 (SIGSEGV)" in found["_exc_txt"]
+    assert "in func" in found["_exc_txt"]
+
+
+def test_a_timeout_ends_c_code_and_what_func_has_started(study_folder):
+    def func(pset):
+        child = subprocess.Popen(["sleep", "1000"])
+        Path("child").write_text(str(child.pid))
+        sum(iter(int, 1))  # never ends, and never lets go of the GIL for long
+
+    found, _ = run(func, code=1, timeout=0.5)
+    assert found["_status"] == "timeout"
+    assert 0.5 <= found["_pset_runtime"] < 10
+    wait_until(lambda: not psutil.pid_exists(int(Path("child").read_text())))
+
+
+def test_retries_count_attempts_of_all_kinds(study_folder):
+    def func(pset):
+        with open("tries", "a") as log:
+            log.write("x")
+        tries = os.path.getsize("tries")
+        if tries == 1:
+            raise ValueError
+        if tries == 2:
+            os._exit(0)
+        if tries == 3:
+            time.sleep(1000)
+        return {}
+
+    found, _ = run(func, retries=3, timeout=0.5)
+    assert (found["_status"], found["_attempt"]) == ("ok", 4)
+
+
+def test_logs_are_captured_as_in_live_runs():
+    def func(pset):
+        subprocess.run(["echo", "from a child"])
+        return {}
+
+    (folder,) = folders(prepare(func, capture_logs="db+file"))
+    assert job(folder).returncode == 0
+    assert record.read_record(folder / "record.pk")["_logs"] == "from a child\n"
+    assert (folder / "logs.txt").read_text() == "from a child\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_asked_to_leave_ends_func_and_leaves_no_record(study_folder, number):
+    def func(pset):
+        Path("begun").write_text(str(os.getpid()))
+        time.sleep(1000)
+
+    (folder,) = folders(prepare(func))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "psweep_dask.offline.job"], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: Path("begun").exists() and Path("begun").read_text())
+    process.send_signal(number)
+    assert process.wait(timeout=20) not in (0, 1)
+    wait_until(lambda: not psutil.pid_exists(int(Path("begun").read_text())))
+    assert not (folder / "record.pk").exists()
+
+
+def test_a_job_that_runs_a_second_time_leaves_what_is_finished(study_folder):
+    def func(pset):
+        with open("calls", "a") as log:
+            log.write("x")
+        return {}
+
+    (folder,) = folders(prepare(func))
+    assert job(folder).returncode == 0
+    assert job(study_folder, str(folder)).returncode == 0
+    assert Path("calls").read_text() == "x"
+    torn = (folder / "record.pk").read_bytes()[:-1]
+    (folder / "record.pk").write_bytes(torn)
+    assert job(folder).returncode == 0
+    assert Path("calls").read_text() == "xx"
+
+
+def test_modules_beside_the_script_go_along(study_folder):
+    write(
+        {
+            "model.py": "FACTOR = 3\ndef double(a):\n    return 2 * a * FACTOR\n"
+            "def func(pset):\n    return {'y': double(pset['a'])}\n",
+            "prep.py": "import psweep_dask as ps\nfrom model import func\n"
+            "ps.prep_batch([{'a': 1}], func=func)\n",
+            **machine(),
+        }
+    )
+    subprocess.run([sys.executable, "prep.py"], check=True, capture_output=True)
+    moved = study_folder / "elsewhere"
+    moved.mkdir()
+    (study_folder / "calc").rename(moved / "calc")
+    (study_folder / "model.py").unlink()
+    (folder,) = (path.parent for path in moved.glob("calc/*/pset.pk"))
+    done = job(folder)
+    assert done.returncode == 0, done.stderr
+    assert record.read_record(folder / "record.pk")["y"] == 6
+
+
+def test_a_folder_that_is_none_is_told_in_a_line(study_folder):
+    done = job(study_folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("psweep_dask: ")
+    assert "pset.pk' is missing; start this in a folder that prep_batch" in done.stderr
+    assert job(study_folder, "a", "b").stderr.startswith("usage: python -m psweep_dask.offline.job")
+
+
+def test_another_python_is_told(monkeypatch):
+    work = Work("r", 0, "calc", b"")
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    with pytest.raises(WorkError, match=r"packed by Python 3\.\d+, and this is 3.99"):
+        work.check_python()

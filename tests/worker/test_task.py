@@ -1,0 +1,105 @@
+"""What comes back for a slice."""
+
+from __future__ import annotations
+
+import pickle
+import time
+
+import numpy as np
+import pandas as pd
+from helpers.run_slice import RUN_ID, load_of, only_record, records, run
+
+from psweep_dask.storage.pickling import dumps
+from psweep_dask.worker import task
+from psweep_dask.worker.task import run_slice
+from psweep_dask.worker.work import Work
+
+
+def raising(error):
+    def func(pset):
+        raise error
+
+    return func
+
+
+def test_a_few_examples_for_each_kind_of_failure():
+    def func(pset):
+        raise (ValueError if pset["a"] == 9 else KeyError)(pset["a"])
+
+    result = run(func, [{"a": number} for number in range(10)])
+    assert result.failed == {"KeyError": 9, "ValueError": 1}
+    assert [(one.kind, one.pset_seq) for one in result.examples] == [
+        *(("KeyError", seq) for seq in range(10, 15)),
+        ("ValueError", 19),
+    ]
+    assert repr(pickle.loads(result.examples[0].exception)) == "KeyError(0)"
+
+
+def test_a_slice_ends_when_its_budget_is_spent():
+    result = run(lambda pset: time.sleep(0.02) or {}, [{"a": n} for n in range(50)], budget=0.05)
+    assert 1 <= result.done < 10
+    assert len(records(result)) == result.done
+    assert result.seconds >= 0.05
+    assert run(lambda pset: {}, [{"a": 1}, {"a": 2}], budget=0.0).done == 1
+
+
+def test_a_slice_ends_when_its_results_are_large():
+    size = task.MAX_SLICE_BYTES // 8 // 2
+    result = run(lambda pset: {"y": np.zeros(size)}, [{"a": n} for n in range(50)])
+    assert result.done == 3
+    assert run(lambda pset: {"y": "x" * 2**20}, [{"a": n} for n in range(50)]).done == 5
+    assert run(lambda pset: {"y": [bytes(2**20)]}, [{"a": n} for n in range(50)]).done == 4
+
+
+def test_a_slice_ends_after_so_many_failures():
+    result = run(raising(ValueError()), [{"a": n} for n in range(9)], stop_after=2)
+    assert result.done == 2
+
+
+def test_tmpsave_writes_each_row_at_once(study_folder):
+    record = only_record(lambda pset: {"y": [1, 2]}, tmpsave=True)
+    path = study_folder / "calc" / "tmpsave" / RUN_ID / f"{record['_pset_id']}.pk"
+    row = pd.read_pickle(path)
+    assert row.iloc[0]["y"] == [1, 2]
+    assert row.iloc[0]["_time_utc"] == row.index[0]
+    assert list(row) == list(record)
+
+
+def test_func_is_loaded_once_for_all_slices_of_a_run(study_folder):
+    class Counting:
+        def __setstate__(self, state):
+            with (study_folder / "loads").open("a") as log:
+                log.write("x")
+
+        def __getstate__(self):
+            return {"a": 1}
+
+        def __call__(self, pset):
+            return {}
+
+    work = dumps(Work(RUN_ID, 0, "calc", dumps(Counting())))
+    packed = load_of([{"a": 1}]).pack()
+    for _ in range(3):
+        run_slice(work, "the same", packed, 1.0)
+    assert (study_folder / "loads").read_text() == "x"
+
+
+def test_psets_with_attempts_left_come_back_without_a_record():
+    result = run(raising(ValueError()), [{"a": n} for n in range(3)], attempts={2: 4}, spare=[0, 1])
+    assert (result.done, result.again, result.rows) == (3, [0, 1], 1)
+    (record,) = records(result)
+    assert (record["a"], record["_attempt"]) == (2, 4)
+    assert result.failed == {"ValueError": 1}
+
+
+def test_tmpsave_that_cannot_write_ends_the_slice_and_keeps_the_record(study_folder):
+    (study_folder / "calc").touch()
+    result = run(lambda pset: {}, [{"a": n} for n in range(3)], tmpsave=True)
+    assert "tmpsave=True cannot write its file" in result.trouble
+    assert (result.done, len(records(result))) == (1, 1)
+
+
+def test_a_slice_ends_between_psets_when_it_is_stopped():
+    answers = iter([False, True])
+    result = run(lambda pset: {}, [{"a": 1}] * 5, stopped=lambda: next(answers))
+    assert result.done == len(records(result)) == 2
