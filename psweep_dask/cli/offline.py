@@ -20,7 +20,7 @@ def init(folder: Path) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.study import skeleton
 
-    for path in skeleton.create(folder):
+    for path in skeleton.create_study(folder):
         click.echo(path)
     click.echo(f"\nnow: cd {shlex.quote(str(folder))}, read 10run.py, python 10run.py")
 

@@ -119,7 +119,7 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.study import runs
 
-    layout = runs.study_in(calc_dir)
+    layout = runs.find_study(calc_dir)
     shown: set[str] | None = None
     for df in _growing(layout):
         first = df.iloc[max(0, len(df) - last) :]

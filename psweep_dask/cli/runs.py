@@ -82,9 +82,9 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     \b
     psweep-dask stop calc
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study import stopping
+    from psweep_dask.study.stop import request_stop
 
-    asked = stopping.request_stop(calc_dir, run_id or "", now=now)
+    asked = request_stop(calc_dir, run_id or "", now=now)
     for one in asked:
         click.echo(f"run {one} is asked to stop")
     if not asked:
@@ -102,11 +102,11 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --watch
     psweep-dask status calc --json | jq '.[-1].counts'
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.monitoring.status import run_states
+    from psweep_dask.monitoring.run_states import run_states
     from psweep_dask.monitoring.status_table import shown
-    from psweep_dask.study.runs import study_in
+    from psweep_dask.study.runs import find_study
 
-    layout = study_in(calc_dir)
+    layout = find_study(calc_dir)
     while True:
         states = run_states(layout)
         if watch and not as_json:
@@ -128,9 +128,9 @@ def runs(calc_dir: str) -> None:
     """  # noqa: D301  (click wants the character itself)
     from tabulate import tabulate
 
-    from psweep_dask.study.runs import all_runs, study_in
+    from psweep_dask.study.runs import all_runs, find_study
 
-    layout = study_in(calc_dir)
+    layout = find_study(calc_dir)
     table = [
         (
             one.run_id[:8],
@@ -167,9 +167,9 @@ def diff(run: str, other: str, calc_dir: str) -> None:
     psweep-dask diff 0 1
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.study.diff import differences, find_run
-    from psweep_dask.study.runs import study_in
+    from psweep_dask.study.runs import find_study
 
-    found = [find_run(study_in(calc_dir), one) for one in (run, other)]
+    found = [find_run(find_study(calc_dir), one) for one in (run, other)]
     lines = list(differences(*found))
     click.echo("\n".join(lines or ["nothing that is known differed"]))
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import dask.config
 from distributed.http.utils import RequestHandler, get_handlers
 
-from psweep_dask.monitoring.registry import cluster_numbers, registered
+from psweep_dask.monitoring.dashboard_runs import cluster_numbers, registered
 
 if TYPE_CHECKING:
     from distributed import Scheduler

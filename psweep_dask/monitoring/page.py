@@ -24,7 +24,7 @@ from psweep_dask._format import counted, duration, shown_rate
 from psweep_dask.monitoring.colors import colour_of
 from psweep_dask.monitoring.page_plot import Plot
 from psweep_dask.monitoring.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
-from psweep_dask.monitoring.registry import RegisteredRun, cluster_numbers, registered
+from psweep_dask.monitoring.dashboard_runs import RegisteredRun, cluster_numbers, registered
 
 if TYPE_CHECKING:
     from bokeh.document import Document

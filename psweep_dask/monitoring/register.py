@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.monitoring import registry
-from psweep_dask.monitoring.registry import RegisteredRun, Snapshot
+from psweep_dask.monitoring import dashboard_runs
+from psweep_dask.monitoring.dashboard_runs import RegisteredRun, Snapshot
 
 if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
@@ -83,7 +83,7 @@ def telling(client: Any, one: RegisteredRun) -> Iterator[None]:
         The connection to the cluster; None if the run is in this process.
     one : Watched
     """
-    registry.show(one)
+    dashboard_runs.show(one)
     if client is None or _address(client) not in _elsewhere:
         yield
         return
@@ -117,7 +117,7 @@ def _carry_page(dask_scheduler: Scheduler) -> tuple[str, int]:
 
 
 def _take_in(dask_scheduler: Scheduler, one: RegisteredRun) -> None:
-    registry.show(one)
+    dashboard_runs.show(one)
 
 
 def _here() -> tuple[str, int]:

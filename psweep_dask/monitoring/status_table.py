@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from psweep_dask._format import counted, duration, shown_rate
 from psweep_dask.monitoring import notebook
-from psweep_dask.monitoring.status import RunState, run_states
-from psweep_dask.study.runs import study_in
+from psweep_dask.monitoring.run_states import RunState, run_states
+from psweep_dask.study.runs import find_study
 
 
 class StudyState:
@@ -61,7 +61,7 @@ def status(calc_dir: str | os.PathLike[str] = "calc") -> StudyState:
     >>> [(one.state, one.done) for one in status("calc").runs]
     [('done', 2)]
     """
-    return StudyState(run_states(study_in(calc_dir)))
+    return StudyState(run_states(find_study(calc_dir)))
 
 
 def shown(states: Iterable[RunState]) -> Iterator[str]:

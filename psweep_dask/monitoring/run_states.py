@@ -17,7 +17,7 @@ from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Packed, RecordError
 from psweep_dask.study.runs import StoredRun, resume_call, stored_runs
-from psweep_dask.worker.partial import early_blocks, seqs_in
+from psweep_dask.worker.early_rows import early_blocks, seqs_in
 
 log = logging.getLogger("psweep_dask")
 

@@ -14,7 +14,7 @@ from helpers.driver_process import start, wait_for_journal, wait_until
 from helpers.offline_study import write_study
 
 import psweep_dask as ps
-from psweep_dask.monitoring.status import run_states
+from psweep_dask.monitoring.run_states import run_states
 from psweep_dask.monitoring.status_table import shown
 from psweep_dask.storage.layout import Layout
 
