@@ -16,7 +16,7 @@ from .driver.run import run as run
 from .driver.run import run_local as run_local
 from .errors import PsweepError as PsweepError
 from .monitoring.register import register as register
-from .monitoring.status_table import status as status
+from .monitoring.status import status as status
 from .offline.collect import collect as collect
 from .offline.prep_batch import prep_batch as prep_batch
 from .offline.prep_rest import prep_rest as prep_rest

@@ -103,7 +103,7 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --json | jq '.[-1].counts'
     """  # noqa: D301  (click wants the character itself)
     from psweep_dask.monitoring.run_states import run_states
-    from psweep_dask.monitoring.status_table import shown
+    from psweep_dask.monitoring.status import shown
     from psweep_dask.study.runs import find_study
 
     layout = find_study(calc_dir)

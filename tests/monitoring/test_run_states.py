@@ -15,7 +15,7 @@ from helpers.offline_study import write_study
 
 import psweep_dask as ps
 from psweep_dask.monitoring.run_states import run_states
-from psweep_dask.monitoring.status_table import shown
+from psweep_dask.monitoring.status import shown
 from psweep_dask.storage.layout import Layout
 
 
