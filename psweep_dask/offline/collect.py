@@ -17,8 +17,14 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.offline import transfer
-from psweep_dask.offline.job_status import BUSY, JobStatus, Queue, ask_queue, standing_of
-from psweep_dask.offline.outcome import Outcome, judged, read_outcome
+from psweep_dask.offline.job_status import (
+    MAY_STILL_RUN,
+    JobStatus,
+    SlurmQueue,
+    ask_queue,
+    status_of_jobs,
+)
+from psweep_dask.offline.outcome import Outcome, pending_row_status, read_outcome
 from psweep_dask.offline.submissions import jobs_of
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import UNFINISHED
@@ -109,7 +115,7 @@ def collect(
     return collected.df
 
 
-class Waiting(NamedTuple):
+class PendingRow(NamedTuple):
     """A row that waits for its job."""
 
     run_id: str
@@ -119,7 +125,7 @@ class Waiting(NamedTuple):
 
 
 @dataclass
-class Collected:
+class CollectResult:
     """What was found.
 
     Parameters
@@ -142,7 +148,7 @@ class Collected:
     busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     failed: int | None = None
 
-    def count(self, row: Waiting, status: str, standing: JobStatus) -> None:
+    def count(self, row: PendingRow, status: str, standing: JobStatus) -> None:
         """Take into account what has become of a row that was waiting."""
         if self.failed is None and status not in ("ok", "prepared"):
             self.failed = int(row.pset_seq)
@@ -152,7 +158,7 @@ class Collected:
             self.waiting["lost"] += 1
         else:
             self.waiting[standing.doing] += 1
-            if standing.doing in BUSY:
+            if standing.doing in MAY_STILL_RUN:
                 self.busy[row.run_id].add(int(row.pset_seq))
 
     def busy_seqs(self, run_id: str) -> set[int]:
@@ -174,7 +180,7 @@ class Collected:
         return text
 
 
-def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> Collected:
+def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> CollectResult:
     """Do the work of `collect`.
 
     Parameters
@@ -187,7 +193,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     """
     offline = {one.run_id: one for one in stored_runs(layout) if "offline" in one.info}
     if not offline:
-        return Collected(load_from(layout))
+        return CollectResult(load_from(layout))
     with layout.lock():  # of a preparation that was killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)
@@ -201,13 +207,13 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     if ask is not None:
         transfer.pull(ask, calc_dir=layout.root)
         df = database.read_or_empty(layout.database_path)  # which may have got rows
-    collected = Collected(df)
+    collected = CollectResult(df)
     changes: dict[str, Record] = {}
     for row in waiting:
-        standing = standing_of(jobs[row.pset_id], queue, over)
+        standing = status_of_jobs(jobs[row.pset_id], queue, over)
         with_func = offline[row.run_id].info["offline"]["func"]
         left = _outcome(layout, row, with_func)
-        become = judged(row.status, left, standing, layout.pset_folder(row.pset_id))
+        become = pending_row_status(row.status, left, standing, layout.pset_folder(row.pset_id))
         collected.count(row, become["_status"], standing)
         if become["_status"] != row.status:
             changes[row.pset_id] = become
@@ -221,7 +227,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     return collected
 
 
-def not_submitted(layout: Layout) -> int:
+def count_unsubmitted(layout: Layout) -> int:
     """Count the rows that wait for a job of which nobody knows here that it was submitted."""
     offline = {one.run_id for one in stored_runs(layout) if "offline" in one.info}
     if not offline:
@@ -243,16 +249,16 @@ def _check(df: pd.DataFrame, layout: Layout) -> None:
         )
 
 
-def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[Waiting]:
+def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[PendingRow]:
     if not set(COLUMNS) <= set(df.columns):
         return
     rows = df.loc[df["_status"].isin(UNFINISHED), list(COLUMNS)]
-    for row in map(Waiting._make, rows.itertuples(index=False, name=None)):
+    for row in map(PendingRow._make, rows.itertuples(index=False, name=None)):
         if row.run_id in run_ids:
             yield row
 
 
-def _queue(ask: str | None) -> Queue | None:
+def _queue(ask: str | None) -> SlurmQueue | None:
     shell = () if ask is None else shell_to(ask)
     queue = ask_queue(shell)
     if queue is None and ask is not None:
@@ -262,7 +268,7 @@ def _queue(ask: str | None) -> Queue | None:
     return queue
 
 
-def _outcome(layout: Layout, row: Waiting, with_func: bool) -> Outcome | None:
+def _outcome(layout: Layout, row: PendingRow, with_func: bool) -> Outcome | None:
     folder = layout.pset_folder(row.pset_id)
     try:
         return read_outcome(folder, with_func)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -97,7 +96,7 @@ def _read(path: Path) -> bytes:
 def _load_pset(path: Path) -> Pset:
     data = _read(path)
     try:
-        pset: Pset = pickle.loads(data)
+        pset: Pset = pickling.loads(data)
         return pset
     except Exception as err:  # a damaged pickle, or a class that is unknown here, raises anything
         raise JobError(f"{str(path)!r} cannot be read here: {err!r}") from err
@@ -107,7 +106,7 @@ def _work_here(folder: Path, run_id: str) -> Work:
     """Load the work of the run, and have relative paths of func start where the study is here."""
     root = folder.parent
     try:
-        work: Work = pickle.loads(_read(Layout(root).work_path(run_id)))
+        work = Work.unpack(_read(Layout(root).work_path(run_id)))
         work.check_python()
     except WorkError as err:
         raise JobError(str(err)) from err
@@ -159,7 +158,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
         result_path = Path(scratch, "result")
         context: Any = multiprocessing.get_context(how)
         process = context.Process(
-            target=_in_child, args=(pickling.dumps(work), load.pack(), result_path)
+            target=_in_child, args=(work.pack(), load.pack(), result_path)
         )
         before = signal.signal(signal.SIGTERM, _leave)
         process.start()
@@ -176,8 +175,7 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
         found = {"worker": "", "host": socket.gethostname()} | its_watch.autopsy()
         if not result_path.exists():
             return None, process.exitcode, found
-        result: SliceResult = pickle.loads(result_path.read_bytes())
-        return result, process.exitcode, found
+        return SliceResult.unpack(result_path.read_bytes()), process.exitcode, found
 
 
 def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
@@ -187,7 +185,7 @@ def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
     own.catch_traces()
     runner.own_note = own
     result = run_slice(work, "", packed, budget=0.0)
-    replace_file(result_path, lambda stream: stream.write(pickling.dumps(result)))
+    replace_file(result_path, lambda stream: stream.write(result.pack()))
 
 
 def _leave(*_: object) -> None:

@@ -16,7 +16,7 @@ from dask.utils import parse_bytes
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.hpc.machine_schema import MachineError
-from psweep_dask.offline.templates import Template, TemplateError, gather, read, target_clash
+from psweep_dask.offline.templates import FileTemplate, TemplateError, gather, read, target_clash
 from psweep_dask.params.pset import Pset
 from psweep_dask.storage import pickling
 from psweep_dask.storage.layout import PsetFolder
@@ -24,7 +24,7 @@ from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
 
-LONGEST_NAME = 200
+MACHINE_NAME_BYTES = 200
 """Bytes in the name of a machine, to which file names add some."""
 
 RUN_A_PSET = "-m psweep_dask.offline.job"
@@ -32,7 +32,7 @@ RUN_A_PSET = "-m psweep_dask.offline.job"
 
 
 @dataclass(frozen=True)
-class JobMachine:
+class BatchMachine:
     """A machine with its job script.
 
     Parameters
@@ -46,7 +46,7 @@ class JobMachine:
 
     machine: Machine
     subcmd: str
-    template: Template
+    template: FileTemplate
 
     @property
     def name(self) -> str:
@@ -66,7 +66,7 @@ class JobMachine:
 
 
 @dataclass(frozen=True)
-class JobFiles:
+class JobTemplates:
     """The files that each pset gets.
 
     Parameters
@@ -77,8 +77,8 @@ class JobFiles:
         Whether jobs call a func of Python, for which they need the pset.
     """
 
-    templates: list[Template]
-    machines: list[JobMachine]
+    templates: list[FileTemplate]
+    machines: list[BatchMachine]
     with_func: bool
 
     def check(self, work: Work, psets: Iterable[Pset], array: bool) -> None:
@@ -131,7 +131,7 @@ class JobFiles:
 
 def read_job_files(
     calc_templ_dir: Path | None, machine_templ_dir: Path, template_mode: str, with_func: bool
-) -> JobFiles:
+) -> JobTemplates:
     """Read all templates, and check what can be checked without a pset.
 
     Parameters
@@ -165,10 +165,10 @@ def read_job_files(
                 machine.machine.jobscript_path,
                 RUN_A_PSET,
             )
-    return JobFiles(templates, machines, with_func)
+    return JobTemplates(templates, machines, with_func)
 
 
-def _read_machines(folder: Path, template_mode: str, with_func: bool) -> list[JobMachine]:
+def _read_machines(folder: Path, template_mode: str, with_func: bool) -> list[BatchMachine]:
     if not folder.is_dir():
         raise MachineError(
             f"there is no folder {str(folder)!r}, seen from {str(Path.cwd())!r}; create it with a "
@@ -187,7 +187,7 @@ def _read_machines(folder: Path, template_mode: str, with_func: bool) -> list[Jo
     return found
 
 
-def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMachine | None:
+def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> BatchMachine | None:
     """Read the job script of a machine; None if the machine is for live runs only."""
     has_script = machine.jobscript_path.is_file()
     if machine.subcmd is None and not has_script:
@@ -203,7 +203,7 @@ def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMa
         template = read(machine.jobscript_path, target, template_mode)
     elif with_func:
         script = own_jobscript(machine)
-        template = Template(
+        template = FileTemplate(
             machine.jobscript_path, target, 0o755, lambda _: script.encode(), script
         )
     else:
@@ -219,7 +219,7 @@ def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMa
             f"{machine.jobscript_path}: its lines end as those of DOS (\\r\\n), which no batch "
             "system takes; convert them, for instance by dos2unix"
         )
-    made = JobMachine(machine, machine.subcmd.strip(), template)
+    made = BatchMachine(machine, machine.subcmd.strip(), template)
     if made.is_slurm and not jobscript.interpreter(template.text):
         raise MachineError(
             f"{machine.jobscript_path}: sbatch takes only scripts whose first line begins with "
@@ -230,10 +230,10 @@ def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> JobMa
 
 def _check_for_shell(machine: Machine, subcmd: str) -> None:
     """Make sure that what becomes part of a shell script is a line, and a name of a file."""
-    if not machine.name.isprintable() or len(os.fsencode(machine.name)) > LONGEST_NAME:
+    if not machine.name.isprintable() or len(os.fsencode(machine.name)) > MACHINE_NAME_BYTES:
         raise MachineError(
             f"{str(machine.folder)!r}: the name of a machine becomes part of file names and of a "
-            f"shell script; rename the folder: at most {LONGEST_NAME} bytes, without line breaks"
+            f"shell script; rename the folder: at most {MACHINE_NAME_BYTES} bytes, no line break"
         )
     try:
         words = shlex.split(subcmd)
@@ -246,7 +246,7 @@ def _check_for_shell(machine: Machine, subcmd: str) -> None:
         )
 
 
-def _check_names(templates: list[Template], machines: list[JobMachine]) -> None:
+def _check_names(templates: list[FileTemplate], machines: list[BatchMachine]) -> None:
     folder = PsetFolder(Path())
     ours = [folder.pset_path, folder.record_path, folder.result_path, folder.ended_path]
     for one in machines:

@@ -15,12 +15,12 @@ PENDING = "pending"
 RUNNING = "running"
 ENDED = "ended"
 
-BUSY = (PENDING, RUNNING, SUBMITTED)
+MAY_STILL_RUN = (PENDING, RUNNING, SUBMITTED)
 """What a job does that may still bring a result."""
 
 
 @dataclass(frozen=True)
-class Queue:
+class SlurmQueue:
     """What a SLURM says of the jobs of this user.
 
     Parameters
@@ -57,7 +57,7 @@ class JobStatus:
     detail: str = ""
 
 
-def ask_queue(shell: Sequence[str] = ()) -> Queue | None:
+def ask_queue(shell: Sequence[str] = ()) -> SlurmQueue | None:
     """Ask a SLURM for the jobs of this user; None if there is none, or if it does not answer.
 
     Parameters
@@ -67,10 +67,12 @@ def ask_queue(shell: Sequence[str] = ()) -> Queue | None:
     """
     name = slurm.name(shell)
     states = None if name is None else slurm.jobs_of_user(shell)
-    return None if name is None or states is None else Queue(name, states)
+    return None if name is None or states is None else SlurmQueue(name, states)
 
 
-def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = False) -> JobStatus:
+def status_of_jobs(
+    jobs: Sequence[SubmittedJob], queue: SlurmQueue | None, over: bool = False
+) -> JobStatus:
     """Tell how the jobs of a pset stand.
 
     Parameters
@@ -84,10 +86,10 @@ def standing_of(jobs: Sequence[SubmittedJob], queue: Queue | None, over: bool = 
 
     Examples
     --------
-    >>> queue = Queue("lab", {"7": JobState("CANCELLED")})
-    >>> standing_of([SubmittedJob("lab", "7")], queue).detail
+    >>> queue = SlurmQueue("lab", {"7": JobState("CANCELLED")})
+    >>> status_of_jobs([SubmittedJob("lab", "7")], queue).detail
     'SLURM says that 7 is CANCELLED'
-    >>> standing_of([SubmittedJob("other", "7")], queue).doing
+    >>> status_of_jobs([SubmittedJob("other", "7")], queue).doing
     'submitted'
     """
     if not jobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import signal
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from psweep_dask.storage.record import Record
 TAIL = 15
 """Lines of a job's output that a row quotes."""
 
-ASKED_TO_LEAVE = 128 + signal.SIGTERM
+TERMINATED = 128 + signal.SIGTERM
 """Exit code of what a batch system ends: nobody's fault."""
 
 
@@ -89,7 +88,7 @@ def _without_params(folder: PsetFolder, found: Record) -> Record:
     if not folder.pset_path.exists():
         return found
     try:
-        pset = pickle.loads(folder.pset_path.read_bytes())
+        pset = pickling.loads(folder.pset_path.read_bytes())
     except Exception:  # a class that is missing here: then all of the record is taken
         return found
     same = {
@@ -162,7 +161,7 @@ def _without_record(folder: PsetFolder, end: End) -> Record:
 
 
 def _status_of(exit_code: int) -> str:
-    if exit_code == ASKED_TO_LEAVE:
+    if exit_code == TERMINATED:
         return "lost"
     return "killed" if exit_code > 128 else "error"
 
@@ -171,10 +170,10 @@ def _why(folder: PsetFolder, end: End) -> str:
     text = f"the job script ended with exit code {end.exit_code} on {end.host}"
     if end.exit_code > 128:
         text += f" (a program in it was killed by signal {end.exit_code - 128})"
-    return f"{text}\n{last_words(folder)}"
+    return f"{text}\n{output_tail(folder)}"
 
 
-def last_words(folder: PsetFolder) -> str:
+def output_tail(folder: PsetFolder) -> str:
     """Quote the end of what a job has printed; empty where there is none."""
     path = _output(folder)
     if path is None:
@@ -207,7 +206,9 @@ def _ran_at_once(note: Path) -> bool:
     return bool(words) and Path(words[0]).name in jobscript.SHELLS and rest.count("\n") > 1
 
 
-def judged(status: str, left: Outcome | None, standing: JobStatus, folder: PsetFolder) -> Record:
+def pending_row_status(
+    status: str, left: Outcome | None, standing: JobStatus, folder: PsetFolder
+) -> Record:
     """Decide what becomes of a row that waits.
 
     Parameters
@@ -228,7 +229,7 @@ def judged(status: str, left: Outcome | None, standing: JobStatus, folder: PsetF
     Examples
     --------
     >>> from pathlib import Path
-    >>> judged("prepared", Outcome(), JobStatus("running"), PsetFolder(Path("calc/1a")))
+    >>> pending_row_status("prepared", Outcome(), JobStatus("running"), PsetFolder(Path("calc/1a")))
     {'_status': 'prepared', '_exc_txt': None}
     """
     if left is None:
@@ -249,5 +250,5 @@ def judged(status: str, left: Outcome | None, standing: JobStatus, folder: PsetF
         f"its job is over, and nothing here tells how it ended: {standing.detail}\nIf its files "
         "are on another machine, pull them, and collect again."
     )
-    said = "" if status == "lost" else last_words(folder)
+    said = "" if status == "lost" else output_tail(folder)
     return {"_status": "lost", "_exc_txt": f"{text}\n{said}".rstrip()}

@@ -15,12 +15,12 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
 from psweep_dask.offline.template_options import TemplateOptions
-from psweep_dask.offline.writer import Preparation
+from psweep_dask.offline.writer import JobWriter
 from psweep_dask.options import OptionError, Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Request, Run, begin, layout_of
+from psweep_dask.study.run import Request, Run, begin_run, layout_of
 from psweep_dask.worker.func import (
     func_name,
     func_source,
@@ -142,7 +142,7 @@ def prep_batch(
         files.check(_preview(options, packed_func), psets, array)
         folder = Path.cwd()
         if options.git:
-            provenance.commit_before(folder, init=True)
+            provenance.commit_local_changes(folder, init=True)
         request = Request(
             psets=psets,
             digests=digests,
@@ -155,25 +155,25 @@ def prep_batch(
                 "offline": {"func": func is not None, "template_mode": template_mode},
             },
         )
-        run = begin(layout_of(options), request)
+        run = begin_run(layout_of(options), request)
         if len(run.plan) < len(psets):
             known = len(psets) - len(run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
         if not len(run.plan):
             log.info("nothing to prepare, the database stays as it is")
             return run.finish("done", {})
-        _tell_of_jobs_left_out(run.layout)
+        _warn_of_unsubmitted_jobs(run.layout)
         try:
             work = _work(run, options, packed_func)
-            return Preparation(run, work, files, options).go(templates.submissions(files))
+            return JobWriter(run, work, files, options).go(templates.submissions(files))
         finally:
             if options.git:
-                provenance.commit_after(folder, run.plan.run_id)
+                provenance.commit_results(folder, run.plan.run_id)
 
 
-def _tell_of_jobs_left_out(layout: Layout) -> None:
+def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
     """Say that jobs of earlier calls, whose lines become comments, were not submitted yet."""
-    number = collect.not_submitted(layout)
+    number = collect.count_unsubmitted(layout)
     if number:
         log.warning(
             "%s of earlier calls %s not known to be submitted, and the new run scripts leave "

@@ -15,18 +15,18 @@ from psweep_dask._format import counted
 from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
-from psweep_dask.offline.collect import Collected
-from psweep_dask.offline.job_files import JobFiles
-from psweep_dask.offline.submissions import forget
+from psweep_dask.offline.collect import CollectResult
+from psweep_dask.offline.job_files import JobTemplates
+from psweep_dask.offline.submissions import clear_submissions
 from psweep_dask.offline.template_options import TemplateOptions
-from psweep_dask.offline.writer import Preparation
+from psweep_dask.offline.writer import JobWriter
 from psweep_dask.options import Options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import revisit
 from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import load_func
-from psweep_dask.study.run import reopen
+from psweep_dask.study.run import reopen_run
 from psweep_dask.study.runs import StoredRun, check_study, with_info
 from psweep_dask.worker.func import own_modules_by_value, pack_func
 from psweep_dask.worker.work import Work
@@ -95,28 +95,28 @@ def prep_rest(
     templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collect.collect_from(layout)
     with ExitStack() as stack:
-        runs = revisit.to_resume(layout, run_id)
+        runs = revisit.choose_runs(layout, run_id)
         found = [_left_of(before, collected, templates, stack) for before in runs]
         left = [one for one in found if one is not None]
         if not left:
-            _tell_of_nothing(layout, sum(len(collected.busy_seqs(one.run_id)) for one in runs))
+            _log_nothing_left(layout, sum(len(collected.busy_seqs(one.run_id)) for one in runs))
         submissions = templates.submissions(left[0].files) if left else {}
         for one in left:  # of which nothing was written before all were checked
             with own_modules_by_value():
-                run = reopen(with_info(one.before, one.info), one.plan, one.lock)
-                forget(layout, one.plan, bool(one.work.func))
-                Preparation(run, one.work, one.files, options).go(submissions)
+                run = reopen_run(with_info(one.before, one.info), one.plan, one.lock)
+                clear_submissions(layout, one.plan, bool(one.work.func))
+                JobWriter(run, one.work, one.files, options).go(submissions)
     return load_from(layout)
 
 
-class _Left(NamedTuple):
+class _RemainingJobs(NamedTuple):
     """What a run has left, ready to be written."""
 
     before: StoredRun
     lock: BaseFileLock
     plan: Plan
     work: Work
-    files: JobFiles
+    files: JobTemplates
     templates: TemplateOptions
 
     @property
@@ -126,13 +126,13 @@ class _Left(NamedTuple):
 
 
 def _left_of(
-    before: StoredRun, collected: Collected, templates: TemplateOptions, stack: ExitStack
-) -> _Left | None:
-    lock = stack.enter_context(before.taken())
+    before: StoredRun, collected: CollectResult, templates: TemplateOptions, stack: ExitStack
+) -> _RemainingJobs | None:
+    lock = stack.enter_context(before.try_lock())
     if lock is None:
         log.info("run %s is left alone: its driver lives", before.run_id)
         return None
-    taken_up = revisit.take_up(before)
+    taken_up = revisit.recover_run(before)
     if taken_up is None:
         return None
     _, left, work = taken_up
@@ -146,9 +146,9 @@ def _left_of(
         func = load_func(work, before.run_id)
         with own_modules_by_value():
             work = work.with_func(pack_func(func))
-    return _Left(before, lock, left, work, files, templates)
+    return _RemainingJobs(before, lock, left, work, files, templates)
 
 
-def _tell_of_nothing(layout: Layout, busy: int) -> None:
+def _log_nothing_left(layout: Layout, busy: int) -> None:
     text = f"nothing to prepare in {layout.calc_dir!r}"
     log.info("%s", text + (f": {counted(busy, 'pset')} left to jobs under way" if busy else ""))

@@ -204,7 +204,7 @@ exec ./{jobscript}
 
 
 @dataclass(frozen=True)
-class Submission:
+class SubmitLine:
     """One line of a run script.
 
     Parameters
@@ -222,7 +222,7 @@ class Submission:
         return f"{shlex.join(self.words)}  # {self.comment}"
 
 
-def run_script(machine: str, subcmd: str, old: str, submissions: Iterable[Submission]) -> str:
+def run_script(machine: str, subcmd: str, old: str, submissions: Iterable[SubmitLine]) -> str:
     """Write the script for a machine.
 
     Parameters

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psweep_dask.hpc.jobscript import Directives, directives
-from psweep_dask.offline.job_files import JobMachine
-from psweep_dask.offline.run_script import Submission, array_script, run_script
+from psweep_dask.offline.job_files import BatchMachine
+from psweep_dask.offline.run_script import SubmitLine, array_script, run_script
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, PsetFolder
@@ -25,7 +25,7 @@ _REPLACED = "-"
 
 
 @dataclass(frozen=True)
-class _Member:
+class _ArrayElement:
     """A pset of a job array."""
 
     pset_id: str
@@ -40,7 +40,7 @@ class _Member:
         return "\t".join([self.pset_id, *(one.replace("%x", name) for one in paths)]) + "\n"
 
 
-class Submissions:
+class RunScriptBuilder:
     """Gathers the jobs of one or several runs for a machine.
 
     Parameters
@@ -50,11 +50,11 @@ class Submissions:
         Job arrays instead of many jobs.
     """
 
-    def __init__(self, machine: JobMachine, array: bool) -> None:
+    def __init__(self, machine: BatchMachine, array: bool) -> None:
         self._machine = machine
         self._array = array
-        self._single: list[Submission] = []
-        self._groups: defaultdict[tuple[object, ...], list[_Member]] = defaultdict(list)
+        self._single: list[SubmitLine] = []
+        self._groups: defaultdict[tuple[object, ...], list[_ArrayElement]] = defaultdict(list)
 
     def add(self, plan: Plan, seq: int, script: str) -> None:
         """Take in the job of one pset of a run.
@@ -67,12 +67,12 @@ class Submissions:
         if self._array:
             asked = directives(script, self._machine.machine.jobscript_path)
             target = self._machine.template.target
-            member = _Member(pset_id(plan.run_id, seq), seq, asked, target)
+            member = _ArrayElement(pset_id(plan.run_id, seq), seq, asked, target)
             self._groups[(plan.run_id, plan.run_seq, *asked.kept)].append(member)
         else:
             comment = f"run_seq={plan.run_seq} pset_seq={seq}"
             one = pset_id(plan.run_id, seq)
-            self._single.append(Submission(("submit", one), comment))
+            self._single.append(SubmitLine(("submit", one), comment))
 
     def write(self, layout: Layout) -> Path:
         """Write the run script, and the arrays. The caller holds the lock of the database."""
@@ -84,7 +84,7 @@ class Submissions:
         path.chmod(0o755)
         return path
 
-    def _write_arrays(self, layout: Layout) -> Iterator[Submission]:
+    def _write_arrays(self, layout: Layout) -> Iterator[SubmitLine]:
         name = self._machine.name
         for (run_id, run_seq, *_), members in self._groups.items():
             number = _next_number(layout, str(run_id), name)
@@ -98,7 +98,7 @@ class Submissions:
             layout.array_list_path(str(run_id), name, number).write_text(rows)
             seqs = f"pset_seq={members[0].seq}..{members[-1].seq}"
             comment = f"run_seq={run_seq} {seqs} jobs={len(members)}"
-            yield Submission(("submit_array", str(run_id), path.name), comment)
+            yield SubmitLine(("submit_array", str(run_id), path.name), comment)
 
 
 class SubmittedJob(NamedTuple):
@@ -182,7 +182,7 @@ def _notes(folder: PsetFolder) -> list[Path]:
     return [folder.submitted_path(one) for one in machines]
 
 
-def forget(layout: Layout, plan: Plan, with_func: bool) -> None:
+def clear_submissions(layout: Layout, plan: Plan, with_func: bool) -> None:
     """Have the psets of a plan count as not submitted: their jobs are about to be written anew.
 
     Files are made empty, not removed, also where there are none: when they are copied to another

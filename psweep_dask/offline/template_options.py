@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from psweep_dask.offline.job_files import JobFiles, read_job_files
-from psweep_dask.offline.submissions import Submissions
-from psweep_dask.offline.templates import MODES
+from psweep_dask.offline.job_files import JobTemplates, read_job_files
+from psweep_dask.offline.submissions import RunScriptBuilder
+from psweep_dask.offline.templates import TEMPLATE_MODES
 from psweep_dask.options import OptionError
 from psweep_dask.study.runs import StoredRun
 
@@ -31,8 +31,8 @@ class TemplateOptions:
     array: bool
 
     def __post_init__(self) -> None:
-        if self.template_mode not in (None, *MODES):
-            allowed = ", ".join(map(repr, MODES))
+        if self.template_mode not in (None, *TEMPLATE_MODES):
+            allowed = ", ".join(map(repr, TEMPLATE_MODES))
             raise OptionError(f"template_mode={self.template_mode!r}; allowed are {allowed}")
         if not isinstance(self.array, bool):
             raise OptionError(f"array={self.array!r}; allowed are True, False")
@@ -48,13 +48,13 @@ class TemplateOptions:
         mode = before.info.get("offline", {}).get("template_mode")
         return dataclasses.replace(self, template_mode=self.template_mode or mode)
 
-    def read(self, with_func: bool) -> JobFiles:
+    def read(self, with_func: bool) -> JobTemplates:
         """Read them, for jobs with or without a func."""
         folder: Path | None = Path(self.calc_templ_dir or CALC_TEMPLATES_DIR)
         if with_func and self.calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
             folder = None
         machines = Path(self.machine_templ_dir)
-        files = read_job_files(folder, machines, self.template_mode or MODES[0], with_func)
+        files = read_job_files(folder, machines, self.template_mode or TEMPLATE_MODES[0], with_func)
         if self.array and not any(one.is_slurm for one in files.machines):
             commands = ", ".join(f"{one.name}: {one.subcmd}" for one in files.machines)
             raise TemplateOptionError(
@@ -63,6 +63,8 @@ class TemplateOptions:
             )
         return files
 
-    def submissions(self, files: JobFiles) -> dict[str, Submissions]:
+    def submissions(self, files: JobTemplates) -> dict[str, RunScriptBuilder]:
         """Begin to gather what is to be submitted, by machine."""
-        return {one.name: Submissions(one, self.array and one.is_slurm) for one in files.machines}
+        return {
+            one.name: RunScriptBuilder(one, self.array and one.is_slurm) for one in files.machines
+        }

@@ -14,7 +14,7 @@ from typing import Any
 
 from psweep_dask.errors import PsweepError
 
-MODES = ("dollar", "jinja")
+TEMPLATE_MODES = ("dollar", "jinja")
 """What `template_mode` may be."""
 
 Filler = Callable[[Mapping[str, Any]], bytes]
@@ -25,7 +25,7 @@ class TemplateError(PsweepError):
 
 
 @dataclass(frozen=True)
-class Template:
+class FileTemplate:
     """One file that each pset gets.
 
     Parameters
@@ -57,7 +57,7 @@ class Template:
         path.chmod(self.mode)
 
 
-def gather(folder: Path, template_mode: str) -> list[Template]:
+def gather(folder: Path, template_mode: str) -> list[FileTemplate]:
     """Read all files in a folder and in those below, as templates.
 
     Parameters
@@ -90,7 +90,7 @@ def gather(folder: Path, template_mode: str) -> list[Template]:
     ]
 
 
-def read(path: Path, target: str, template_mode: str, folder: Path | None = None) -> Template:
+def read(path: Path, target: str, template_mode: str, folder: Path | None = None) -> FileTemplate:
     """Read one template.
 
     Parameters
@@ -114,10 +114,10 @@ def read(path: Path, target: str, template_mode: str, folder: Path | None = None
     mode = stat.S_IMODE(path.stat().st_mode)
     text = _text(data)
     if text is None:
-        return Template(path, target, mode, lambda _: data, None)
+        return FileTemplate(path, target, mode, lambda _: data, None)
     if template_mode == "jinja":
-        return Template(path, target, mode, _jinja(path, text, folder or path.parent), text)
-    return Template(path, target, mode, _dollar(path, text), text)
+        return FileTemplate(path, target, mode, _jinja(path, text, folder or path.parent), text)
+    return FileTemplate(path, target, mode, _dollar(path, text), text)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -236,7 +236,7 @@ def _known(values: Mapping[str, Any]) -> str:
     return f"this pset has {', '.join(params) or 'no parameter'}, and each has _pset_id and others"
 
 
-def target_clash(templates: Iterable[Template], ours: Iterable[str]) -> Template | None:
+def target_clash(templates: Iterable[FileTemplate], ours: Iterable[str]) -> FileTemplate | None:
     """Find a template that would write a file of ours.
 
     Parameters

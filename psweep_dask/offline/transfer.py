@@ -101,7 +101,9 @@ def push(
             f"there is no folder {os.fspath(calc_dir)!r}, seen from {str(Path.cwd())!r}; nothing "
             "to push"
         )
-    far = _Far(host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options))
+    far = _RemoteFolder(
+        host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options)
+    )
     ours = _excluded("excl_push", folder.name)
     if dry_run:
         _rsync([*DRY, *ours, *options, f"{folder}/", far.address], far.host)
@@ -149,7 +151,9 @@ def pull(
     """
     show_log_lines()
     folder = _folder(calc_dir)
-    far = _Far(host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options))
+    far = _RemoteFolder(
+        host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options)
+    )
     ours = _excluded("excl_pull", folder.name)
     databases = [one.database_basename for one in layouts_here(Layout(folder))]
     ours = [*(f"--exclude=/{one}" for one in databases), *ours]
@@ -163,7 +167,7 @@ def pull(
 
 
 @dataclass(frozen=True)
-class _Far:
+class _RemoteFolder:
     """A folder on another machine, and the options of rsync that lead there."""
 
     host: str
@@ -176,7 +180,7 @@ class _Far:
         return f"{self.host}:{self.path}/"
 
 
-def _take_rows(folder: Path, far: _Far) -> None:
+def _take_rows(folder: Path, far: _RemoteFolder) -> None:
     """Take the rows of the databases over there that those here lack."""
     layouts = layouts_here(Layout(folder))
     if not layouts:
@@ -251,7 +255,7 @@ def _never_connected(lines: list[str], code: int) -> bool:
     return code == 255 or any("(0 bytes received so far)" in line for line in lines)
 
 
-def _submit(machine: str, far: _Far) -> None:
+def _submit(machine: str, far: _RemoteFolder) -> None:
     script = Layout(far.path).run_script_path(machine).name
     command = f"cd {shlex.quote(far.path)} && sh {shlex.quote(f'./{script}')}"
     done = subprocess.run([*shell_to(machine, far.options), command], check=False)

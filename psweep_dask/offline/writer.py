@@ -13,27 +13,27 @@ import pandas as pd
 from psweep_dask._format import shown_commands
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
-from psweep_dask.offline.job_files import JobFiles, values_for
-from psweep_dask.offline.submissions import Submissions
+from psweep_dask.offline.job_files import JobTemplates, values_for
+from psweep_dask.offline.submissions import RunScriptBuilder
 from psweep_dask.options import Options
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.record import Record
 from psweep_dask.study.run import Run
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.work import SliceResult, Work, our_fields
 
 log = logging.getLogger("psweep_dask")
 
-BLOCK = 100
+PSETS_PER_FRAME = 100
 """Psets between two frames of the journal: what a kill can cost, to be written again."""
 
 
-class PreparationError(PsweepError):
+class JobWriteError(PsweepError):
     """Jobs that cannot be written."""
 
 
-class Preparation:
+class JobWriter:
     """Writes the jobs of one run, and its rows.
 
     Parameters
@@ -45,7 +45,7 @@ class Preparation:
     options : Options
     """
 
-    def __init__(self, run: Run, work: Work, files: JobFiles, options: Options) -> None:
+    def __init__(self, run: Run, work: Work, files: JobTemplates, options: Options) -> None:
         self._run = run
         self._work = work
         self._files = files
@@ -53,7 +53,7 @@ class Preparation:
         self._stopper = Stopper(run.layout.stop_path(run.plan.run_id))
         self._progress = Progress(len(run.plan), options.progress, options.verbose, good=self._good)
 
-    def go(self, submissions: Mapping[str, Submissions]) -> pd.DataFrame:
+    def go(self, submissions: Mapping[str, RunScriptBuilder]) -> pd.DataFrame:
         """Write all of it, and give the whole database.
 
         Parameters
@@ -68,7 +68,7 @@ class Preparation:
         """
         run = self._run
         try:
-            packed = pickling.dumps(self._work)
+            packed = self._work.pack()
             run.write_plan(packed)
             if self._work.func:
                 path = run.layout.work_path(run.plan.run_id)
@@ -78,23 +78,23 @@ class Preparation:
             raise
         ended = "broken off"
         try:
-            with self._stopper.listening():
+            with self._stopper.catch_signals():
                 self._write_folders(submissions)
                 with run.layout.lock():
                     paths = [one.write(run.layout) for one in submissions.values()]
-            ended = "stopped" if self._progress.overview.left else self._good
+            ended = "stopped" if self._progress.stats.left else self._good
         except OSError as err:
-            raise PreparationError(
+            raise JobWriteError(
                 f"cannot write {err.filename!r}: {err.strerror}; ps.prep_rest goes on when that is "
                 "mended"
             ) from err
         finally:
             self._progress.close(remarks=self._remarks(ended))
-            df = run.finish(ended, self._progress.overview.counts())
+            df = run.finish(ended, self._progress.stats.counts())
         log.info("to submit the jobs: %s", shown_commands(paths))
         return df
 
-    def _write_folders(self, submissions: Mapping[str, Submissions]) -> None:
+    def _write_folders(self, submissions: Mapping[str, RunScriptBuilder]) -> None:
         plan, layout = self._run.plan, self._run.layout
         records: list[Record] = []
         told = time.monotonic()
@@ -105,10 +105,10 @@ class Preparation:
                 submissions[name].add(plan, seq, script)
             ours = our_fields(self._good, None, None, math.nan, 1)
             records.append({**values, "_time_utc": stamp, **ours})
-            if len(records) == BLOCK or time.monotonic() - told > 1.0:
+            if len(records) == PSETS_PER_FRAME or time.monotonic() - told > 1.0:
                 self._keep(records)
                 told = time.monotonic()
-            if self._stopper.look() > Stop.NO:
+            if self._stopper.poll() > Stop.NO:
                 break
         self._keep(records)
 
@@ -121,6 +121,6 @@ class Preparation:
             records.clear()
 
     def _remarks(self, ended: str) -> list[str]:
-        left = self._progress.overview.left
+        left = self._progress.stats.left
         call = f"ps.prep_rest({self._run.layout.calc_dir!r})"
         return [f"{ended}, {call} prepares the {left} left"] if left else []

@@ -97,7 +97,7 @@ def test_machines_that_are_missing_or_wrong(files, message):
 
 def test_a_name_that_breaks_the_line_is_refused():
     write({"templates/calc/x": "", **machine("a\nb")})
-    with pytest.raises(MachineError, match="rename the folder: at most 200 bytes, without line"):
+    with pytest.raises(MachineError, match="rename the folder: at most 200 bytes, no line break"):
         read()
 
 

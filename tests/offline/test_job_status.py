@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from psweep_dask.hpc.slurm import JobState
-from psweep_dask.offline.job_status import Queue, standing_of
+from psweep_dask.offline.job_status import SlurmQueue, status_of_jobs
 from psweep_dask.offline.submissions import SubmittedJob
 
-QUEUE = Queue(
+QUEUE = SlurmQueue(
     "lab",
     {
         "1": JobState("RUNNING"),
@@ -41,19 +41,19 @@ def jobs(*ids):
     ],
 )
 def test_one_job_that_may_live_is_enough(ids, doing):
-    assert standing_of(jobs(*ids), QUEUE).doing == doing
+    assert status_of_jobs(jobs(*ids), QUEUE).doing == doing
 
 
 def test_how_jobs_have_ended_is_told():
-    standing = standing_of(jobs("3", "9"), QUEUE)
+    standing = status_of_jobs(jobs("3", "9"), QUEUE)
     assert standing.detail == "SLURM says that 3 is TIMEOUT, 9 is unknown"
     assert not standing.completed
-    assert standing_of(jobs("6"), QUEUE).completed
-    assert standing_of(jobs("7"), QUEUE).failed
+    assert status_of_jobs(jobs("6"), QUEUE).completed
+    assert status_of_jobs(jobs("7"), QUEUE).failed
 
 
 def test_what_the_user_knows_counts_for_what_was_submitted():
-    standing = standing_of([OTHER], None, over=True)
+    standing = status_of_jobs([OTHER], None, over=True)
     assert (standing.doing, standing.detail) == ("ended", "that is what was said")
-    assert standing_of([], None, over=True).doing == "not known to be submitted"
-    assert standing_of([OTHER], None).doing == "submitted"
+    assert status_of_jobs([], None, over=True).doing == "not known to be submitted"
+    assert status_of_jobs([OTHER], None).doing == "submitted"

@@ -11,11 +11,11 @@ from helpers.driver_process import wait_until
 from helpers.offline_study import HOSTILE, write
 
 from psweep_dask.hpc.jobscript import Directives
-from psweep_dask.offline.run_script import Submission, array_script, run_script
+from psweep_dask.offline.run_script import SubmitLine, array_script, run_script
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-SINGLE = Submission(("submit", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"), "run_seq=1 pset_seq=6")
-ARRAY = Submission(("submit_array", "run-id", f"array_{HOSTILE}_0"), "run_seq=1 pset_seq=7..9")
+SINGLE = SubmitLine(("submit", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"), "run_seq=1 pset_seq=6")
+ARRAY = SubmitLine(("submit_array", "run-id", f"array_{HOSTILE}_0"), "run_seq=1 pset_seq=7..9")
 OLD = "#!/bin/sh\nsubmit one  # run_seq=0\n# submit two  # run_seq=0\nsubmit_array r a  # x\necho\n"
 
 
@@ -62,7 +62,7 @@ def study():
             'echo "$PWD: $*" | sed "s|.*/calc/||" >>../../calls\necho Submitted batch job 7\n',
             **{f"calc/{name}/jobscript_{HOSTILE}": "" for name in "abcde"},
             f"calc/run_{HOSTILE}.sh": run_script(
-                HOSTILE, subcmd, "", [Submission(("submit", name), "") for name in "abcde"]
+                HOSTILE, subcmd, "", [SubmitLine(("submit", name), "") for name in "abcde"]
             ),
         }
     )
@@ -158,7 +158,7 @@ def arrays(machine):
                 machine,
                 "sh ../../../sbatch.sh",
                 "",
-                [Submission(("submit_array", "r", f"array_{machine}_0"), "")],
+                [SubmitLine(("submit_array", "r", f"array_{machine}_0"), "")],
             ),
         }
     )

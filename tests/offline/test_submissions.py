@@ -9,10 +9,10 @@ from psweep_dask._format import shown_commands
 from psweep_dask.hpc.jobscript import JobscriptError
 from psweep_dask.offline.job_files import read_job_files
 from psweep_dask.offline.submissions import (
-    Submissions,
+    RunScriptBuilder,
     SubmittedJob,
     array_jobs,
-    forget,
+    clear_submissions,
     single_jobs,
 )
 from psweep_dask.params.pset import pset_id
@@ -30,7 +30,7 @@ def submissions(array):
     files = read_job_files(
         Path("templates/calc"), Path("templates/machines"), "dollar", with_func=False
     )
-    return Submissions(files.machines[0], array)
+    return RunScriptBuilder(files.machines[0], array)
 
 
 def plan(*seqs):
@@ -131,7 +131,7 @@ def test_what_is_forgotten_counts_as_not_submitted_and_keeps_others_in_their_pla
             **{f"calc/{ONE}/{name}": content for name, content in kept.items()},
         }
     )
-    forget(layout, plan(5), with_func=False)
+    clear_submissions(layout, plan(5), with_func=False)
     assert array_jobs(layout, "run-id") == {
         "-": [SubmittedJob("lab", "7_0")],
         "p1": [SubmittedJob("lab", "7_1")],
