@@ -50,10 +50,10 @@ class RunStats:
 
     Examples
     --------
-    >>> overview = RunStats(total=3)
-    >>> overview.add(SliceResult(statuses=Counter(ok=1, timeout=1)))
+    >>> stats = RunStats(total=3)
+    >>> stats.add(SliceResult(statuses=Counter(ok=1, timeout=1)))
     []
-    >>> overview.counts()
+    >>> stats.counts()
     {'ok': 1, 'timeout': 1, 'left': 1}
     """
 
@@ -106,9 +106,9 @@ class RunStats:
             if one.kind in self._failures or len(self._failures) < KINDS:
                 known = self._failures.setdefault(one.kind, [])
                 known += [one] if len(known) < OF_A_KIND else []
-        self.runtimes.update(result.glimpse.runtimes)
-        self.slowest = slowest_of(self.slowest, result.glimpse.slowest)
-        for rank, row in result.glimpse.shown:
+        self.runtimes.update(result.summary.runtimes)
+        self.slowest = slowest_of(self.slowest, result.summary.slowest)
+        for rank, row in result.summary.shown:
             one_more = (-rank, next(self._number), row)
             if len(self._shown) < ROWS:
                 heapq.heappush(self._shown, one_more)
@@ -146,10 +146,10 @@ class RunStats:
 
         Examples
         --------
-        >>> overview = RunStats(total=3)
-        >>> overview.add(SliceResult(statuses=Counter(ok=1)))
+        >>> stats = RunStats(total=3)
+        >>> stats.add(SliceResult(statuses=Counter(ok=1)))
         []
-        >>> overview.line()
+        >>> stats.line()
         '1 of 3 psets (33 %), 0 failed, ... psets/s, ... left'
         """
         left = self.seconds_left()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
-from psweep_dask.storage.record import Packed
+from psweep_dask.storage.pickling import Packed
 
 # Types of which pandas makes a column of that type. All else, None and subclasses of these
 # included, is kept as it is in a column of objects: what goes in comes out.

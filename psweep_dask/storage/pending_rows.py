@@ -10,7 +10,8 @@ import pandas as pd
 
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
 from psweep_dask.storage.columns import MISSING, ColumnOrder, column
-from psweep_dask.storage.record import Packed, Record
+from psweep_dask.storage.pickling import Packed
+from psweep_dask.storage.record import Record
 
 _IN_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
 

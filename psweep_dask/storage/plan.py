@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
@@ -12,12 +11,14 @@ import pandas as pd
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
+from psweep_dask.storage.pickling import check_format
 
 FAILED = frozenset({"error", "timeout", "killed", "lost", "simulated"})
 """Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""
 
 PSETS_PER_PICKLE = 1000
-FORMAT = 1
+FORMAT = 2
+"""The first format differs in how `work` was pickled."""
 _IN_HEAD = ("run_id", "run_seq", "seqs", "digests", "attempts")
 
 
@@ -147,7 +148,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
     ----------
     plan : Plan
     work : bytes
-        The pickled `psweep_dask.worker.work.Work`, func included.
+        The packed `psweep_dask.worker.work.Work`, func included.
     stream : binary file
 
     Raises
@@ -170,10 +171,11 @@ def load(stream: BinaryIO) -> tuple[Plan, bytes]:
         If the file is damaged or of a later version of this package.
     """
     frames = record.read_frames(stream)
-    head: dict[str, Any] = pickle.loads(next(frames, b"N."))  # "N." is a pickled None
-    if not head or head.get("format") != FORMAT:
-        raise PlanError("this is no plan, or one that a later version of psweep_dask has written")
-    psets = [pset for frame in frames for pset in pickle.loads(frame)]
+    head: dict[str, Any] = pickling.loads(next(frames, b"N."))  # "N." is a pickled None
+    if not head:
+        raise PlanError("this is no plan")
+    check_format(head["format"], FORMAT, "the plan", PlanError)
+    psets = [pset for frame in frames for pset in pickling.loads(frame)]
     plan = Plan(**{name: head[name] for name in _IN_HEAD}, psets=psets)
     if len(psets) * DIGEST_SIZE != len(plan.digests):
         raise PlanError(

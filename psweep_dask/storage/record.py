@@ -1,7 +1,8 @@
 """How finished psets travel and rest: records in blocks of columns, packed into a framed pickle.
 
-A *frame* is ``magic, length, crc32, payload``. The payload is a pickled list of *blocks*, and a
-block is the names of the columns with the columns themselves. One frame carries one slice.
+A *frame* is ``magic, length, crc32, payload``. The payload is a pickled tuple: the number of the
+format, and a list of *blocks*. A block is the names of the columns with the columns themselves. One
+frame carries one slice.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.storage.pickling import dumps, load_row
+from psweep_dask.storage.pickling import check_format, dumps, loads_rows
 
 Record = dict[str, Any]
 Block = tuple[tuple[str, ...], list[list[Any]]]
@@ -24,40 +25,12 @@ MAGIC = b"PSW1"
 HEADER = struct.Struct("<4sII")  # magic, length of the payload, crc32 of the payload
 MAX_PAYLOAD = 2**32 - 1
 
+FORMAT = 2
+"""Of the payload. The first format was the list of blocks alone."""
+
 
 class RecordError(PsweepError):
     """A record that cannot be packed into a frame, or a payload that cannot be unpacked."""
-
-
-class Packed:
-    """A value in pickled form, so that one that cannot be restored costs no other.
-
-    Parameters
-    ----------
-    data : bytes
-
-    Examples
-    --------
-    >>> Packed(dumps([1, 2])).open()
-    [1, 2]
-    >>> Packed(b"").open()
-    <a value that cannot be restored here: EOFError('Ran out of input')>
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.reason = ""
-
-    def open(self) -> Any:
-        """Give the value, or this object where the value cannot be restored."""
-        try:
-            return load_row(self.data)
-        except Exception as err:  # whatever the code of a foreign class raises
-            self.reason = repr(err)
-            return self
-
-    def __repr__(self) -> str:
-        return f"<a value that cannot be restored here: {self.reason}>"
 
 
 def pack(records: Iterable[Record]) -> bytes:
@@ -75,10 +48,10 @@ def pack(records: Iterable[Record]) -> bytes:
     [(('a', 'b'), [[1, 3], [2, 4]])]
     """
     blocks = [
-        (names, [list(column) for column in zip(*(one.values() for one in group), strict=True)])
+        (names, [list(column) for column in zip(*(row.values() for row in group), strict=True)])
         for names, group in groupby(records, key=tuple)
     ]
-    return to_frame(dumps(blocks))
+    return to_frame(dumps((FORMAT, blocks)))
 
 
 def to_frame(payload: bytes) -> bytes:
@@ -172,13 +145,18 @@ def unpack(payload: bytes) -> list[Block]:
     Raises
     ------
     RecordError
-        If an object in it cannot be restored here, for instance because its module is missing.
+        If an object in it cannot be restored here, for instance because its module is missing;
+        or if a later version of this package has written it.
     """
     try:
-        blocks: list[Block] = load_row(payload)
+        content: Any = loads_rows(payload)
     except Exception as err:  # whatever the code of a foreign class raises
         raise RecordError(
             f"the journal is intact, but a result in it cannot be restored here ({err!r}); "
             "make the modules that define its class importable and read again"
         ) from err
-    return blocks
+    if isinstance(content, list):
+        return content
+    number, blocks, *_ = content
+    check_format(number, FORMAT, "a journal", RecordError)
+    return list(blocks)

@@ -1,9 +1,8 @@
-"""Plans of earlier runs, read back from disk with the func that they came with."""
+"""Earlier runs: their plans and funcs are read back, and the psets without a row are found."""
 
 from __future__ import annotations
 
 import logging
-import pickle
 import sys
 
 import pandas as pd
@@ -14,14 +13,14 @@ from psweep_dask.storage import database, plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import StoredRun, stored_runs
+from psweep_dask.study.runs import StoredRun, find_run, stored_runs
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
 
 
 class RevisitError(PsweepError):
-    """Psets that cannot be taken up again as asked."""
+    """An earlier run whose psets cannot be run again as asked."""
 
 
 def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
@@ -30,7 +29,7 @@ def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
     Raises
     ------
     RevisitError
-        If it is gone or damaged.
+        If the plan is gone or damaged.
     """
     path = layout.plan_path(run_id)
     try:
@@ -40,13 +39,32 @@ def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
         raise RevisitError(f"the plan of run {run_id} is gone: {str(path)!r}") from err
     except plan.PlanError as err:
         raise RevisitError(f"{str(path)!r}: {err}") from err
-    return planned, pickle.loads(work)
+    return planned, Work.unpack(work)
 
 
-def planned_psets(
+def read_psets(
     layout: Layout, rows: pd.DataFrame
 ) -> tuple[list[Pset], dict[str, tuple[Plan, Work]]]:
-    """Read the psets of rows as they were planned: a row mixes them with results."""
+    """Read the psets of some rows from the plans: in a row, results may have replaced parameters.
+
+    Parameters
+    ----------
+    layout : Layout
+    rows : DataFrame
+        With ``_run_id`` and ``_pset_seq``.
+
+    Returns
+    -------
+    psets : list of dict
+        One for each row.
+    plans : dict
+        Plan and work of each run, by ``_run_id``.
+
+    Raises
+    ------
+    RevisitError
+        If a plan is gone or damaged, or lacks one of the psets.
+    """
     plans = {run_id: read_plan(layout, run_id) for run_id in rows["_run_id"].unique()}
     places = {
         run_id: {seq: place for place, seq in enumerate(planned.seqs)}
@@ -69,7 +87,7 @@ def load_func(work: Work, run_id: str) -> Func:
     Raises
     ------
     RevisitError
-        If that is impossible here and now; the message says why.
+        If there is none, or it cannot be loaded here. The message says why.
     """
     if not work.func:
         raise RevisitError(
@@ -79,57 +97,64 @@ def load_func(work: Work, run_id: str) -> Func:
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)
     try:
-        func = work.load_func()
+        return work.load_func()
     except Exception as err:  # whatever importing the user's modules raises
         raise RevisitError(
             f"the func that was kept with run {run_id} cannot be loaded any more ({err!r}); "
             "pass it as func=, or make its modules importable"
         ) from err
-    return func
 
 
-def to_resume(layout: Layout, run_id: str | None) -> list[StoredRun]:
-    """Choose the runs that a call is meant for: all that are not done, or the one it names.
+def choose_runs(layout: Layout, run_id: str | None) -> list[StoredRun]:
+    """Return the runs that are to be resumed: all that are not finished, or the one that is named.
 
     Raises
     ------
-    psweep_dask.study.revisit.RevisitError
-        If not exactly one begins so, or its driver lives.
+    RevisitError
+        If `run_id` is no str, or the driver of that run lives.
+    RunNotFoundError
+        If no run has this name, or more than one, see `find_run`.
     """
     if not isinstance(run_id, str | None):
         raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     runs = stored_runs(layout)
     if run_id is None:
-        return [past for past in runs if past.ended_early]
-    chosen = [past for past in runs if past.run_id.startswith(run_id)]
-    if len(chosen) != 1:
-        known = ", ".join(past.run_id for past in runs) or "none"
-        raise RevisitError(f"{len(chosen)} runs begin with run_id={run_id!r}; there are: {known}")
-    if chosen[0].is_alive():
-        raise RevisitError(f"the driver of run {run_id} lives: it is at work, or stop it first")
-    return chosen
+        return [run for run in runs if run.ended_early]
+    run = find_run(runs, run_id)
+    if run.is_alive():
+        raise RevisitError(f"the driver of run {run.run_id} lives: it is at work, or stop it first")
+    return [run]
 
 
-def take_up(past: StoredRun) -> tuple[Plan, Plan, Work] | None:
-    """Merge what a run has left, and read its plan. The caller holds the lock of its driver.
+def recover_run(run: StoredRun) -> tuple[Plan, Plan, Work] | None:
+    """Merge the rows of a run into the database, and find the psets that have none.
+
+    The caller holds the lock of its driver.
 
     Returns
     -------
     planned : Plan
+        All psets of the run.
     left : Plan
-        The psets without a record.
+        The psets without a row.
     work : Work
-        All of it is None if the run died before it had a plan.
+        None instead of all three if the run died before it had a plan.
+
+    Raises
+    ------
+    RevisitError
+        If the plan is gone or damaged.
     """
-    layout = past.layout
+    layout = run.layout
     with layout.lock():
-        recovery.remove_leftovers(layout)
-        df = recovery.merge(past, database.read_or_empty(layout.database_path))
-        done = recovery.recorded(df, past.run_id)
-    if not done and not layout.plan_path(past.run_id).exists():
-        log.warning("run %s has no plan and no row, there is nothing to resume", past.run_id)
+        recovery.remove_partial_databases(layout)
+        df = recovery.merge_run(run, database.read_or_empty(layout.database_path))
+        done = recovery.recorded_seqs(df, run.run_id)
+    if not done and not layout.plan_path(run.run_id).exists():
+        log.warning("run %s has no plan and no row, there is nothing to resume", run.run_id)
         return None
-    planned, work = read_plan(layout, past.run_id)
-    if past.info["ended"] == "prepared":  # each pset had a row: one that is gone was deleted
-        done |= set(planned.seqs) - recovery.recorded(df, past.run_id, waiting=True)
+    planned, work = read_plan(layout, run.run_id)
+    if run.info["ended"] == "prepared":
+        # Each pset had a row, pending or not: the user has deleted those that are missing.
+        done |= set(planned.seqs) - recovery.recorded_seqs(df, run.run_id, pending=True)
     return planned, planned.without(done), work

@@ -22,7 +22,7 @@ import pandas as pd
 from psweep_dask._format import short, short_text
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_text
-from psweep_dask.storage import frame, pickling, record
+from psweep_dask.storage import frame, pickling
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
@@ -206,7 +206,7 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
             f"the value of key {key!r} of the result, {short(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
         ) from None
-    return record.Packed(data), len(data)
+    return pickling.Packed(data), len(data)
 
 
 def _are_plain(values: Iterable[Any]) -> bool:

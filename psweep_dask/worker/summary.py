@@ -8,8 +8,8 @@ import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
-from typing import NamedTuple
+from itertools import starmap, takewhile
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,16 +75,26 @@ class SliceSummary:
     slowest: list[Slow] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
 
+    def state(self) -> tuple[Any, ...]:
+        """Return it as tuples, lists and dicts, for the disk."""
+        return dict(self.runtimes), list(map(tuple, self.slowest)), list(map(tuple, self.shown))
 
-def glimpse_of(records: Sequence[Record]) -> SliceSummary:
+    @classmethod
+    def of(cls, state: tuple[Any, ...]) -> SliceSummary:
+        """Undo `state`."""
+        runtimes, slowest, shown = state
+        return cls(Counter(runtimes), list(starmap(Slow, slowest)), list(starmap(Shown, shown)))
+
+
+def summarize(records: Sequence[Record]) -> SliceSummary:
     """Look at the records of a slice.
 
     Examples
     --------
-    >>> glimpse = glimpse_of([{"a": 1, "_pset_seq": 7, "y": [2], "_pset_runtime": 0.02}])
-    >>> glimpse.runtimes, glimpse.slowest
+    >>> summary = summarize([{"a": 1, "_pset_seq": 7, "y": [2], "_pset_runtime": 0.02}])
+    >>> summary.runtimes, summary.slowest
     (Counter({-9: 1}), [Slow(seconds=0.02, pset_seq=7, pset="{'a': 1}")])
-    >>> glimpse.shown[0].row
+    >>> summary.shown[0].row
     {'a': 1, '_pset_seq': 7, '_pset_runtime': 0.02}
     """
     runtimes = np.fromiter((one["_pset_runtime"] for one in records), float, len(records))

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.partial import early_path, kept_when_late
+from psweep_dask.worker.early_rows import early_path, kept_when_late
 from psweep_dask.worker.runner import Interrupt, Runner
-from psweep_dask.worker.summary import glimpse_of
-from psweep_dask.worker.work import SliceResult
+from psweep_dask.worker.summary import summarize
+from psweep_dask.worker.work import SliceResult, Work
 
 MAX_SLICE_BYTES = 4 * 2**20
 """A slice ends when its results pass this size: the driver holds a few slices in memory."""
@@ -65,7 +65,7 @@ def run_slice(
     Parameters
     ----------
     work : bytes
-        A pickled `psweep_dask.worker.work.Work`.
+        A packed `psweep_dask.worker.work.Work`.
     digest : str
         Names `work`, so that a worker unpacks it once.
     packed : bytes
@@ -92,7 +92,7 @@ def run_slice(
         result.interrupted = True
     if records:
         result.frame = record.pack(records)
-        result.glimpse = glimpse_of(records)
+        result.summary = summarize(records)
     return result
 
 
@@ -148,7 +148,7 @@ _runners: dict[str, Runner] = {}
 def _runner(work: bytes, digest: str) -> Runner:
     runner = _runners.get(digest)
     if runner is None:
-        runner = Runner(pickle.loads(work))
+        runner = Runner(Work.unpack(work))
         _runners.clear()  # of an earlier run: its func may hold much memory
         _runners[digest] = runner
     return runner

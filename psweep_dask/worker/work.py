@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import time
 from collections import Counter
@@ -12,11 +11,15 @@ from typing import Any
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset, pset_id
-from psweep_dask.storage import record
+from psweep_dask.storage import pickling, record
+from psweep_dask.storage.pickling import OldObject, check_format
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.summary import SliceSummary, glimpse_of
+from psweep_dask.worker.summary import SliceSummary, summarize
 
 Func = Callable[[Pset], dict[str, Any]]
+
+FORMAT = 2
+"""Of what is packed here. In the first format these were pickled objects of our classes."""
 
 
 def _python() -> str:
@@ -72,8 +75,31 @@ class Work:
     resources: dict[str, float] = field(default_factory=dict)
     python: str = field(default_factory=_python)
 
+    def pack(self) -> bytes:
+        """Return it as bytes, for workers and for the disk: a pickled dict."""
+        return pickling.dumps({"format": FORMAT, **vars(self)})
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Work:
+        """Undo `pack`, also where an older version has packed it.
+
+        Raises
+        ------
+        WorkError
+            If a later version has packed it.
+
+        Examples
+        --------
+        >>> Work.unpack(Work("r", 0, "calc", b"").pack()).run_id
+        'r'
+        """
+        state = pickling.loads(data)
+        state = vars(state) if isinstance(state, OldObject) else state
+        check_format(state.pop("format", FORMAT), FORMAT, "the work of a run", WorkError)
+        return cls(**state)
+
     def with_func(self, func: bytes) -> Work:
-        """Take another func, packed here."""
+        """Return it with another func, packed here."""
         return replace(self, func=func, python=_python())
 
     def check_python(self) -> None:
@@ -102,7 +128,7 @@ class Work:
             Whatever a module of the user raises.
         """
         self.check_python()
-        func: Func = pickle.loads(self.func)
+        func: Func = pickling.loads(self.func)
         return func
 
     def seed_fields(self, seq: int, sha1: str) -> Record:
@@ -185,7 +211,7 @@ class SliceResult:
         Number of failures by kind.
     examples : list of Failure
         The first few failures of each kind.
-    glimpse : Glimpse
+    summary : SliceSummary
         What those who watch are shown of the records.
     again : list of int
         Which psets of the slice, by their place in it, failed and are to be tried again.
@@ -203,11 +229,46 @@ class SliceResult:
     statuses: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     examples: list[Failure] = field(default_factory=list)
-    glimpse: SliceSummary = field(default_factory=SliceSummary)
+    summary: SliceSummary = field(default_factory=SliceSummary)
     again: list[int] = field(default_factory=list)
     trouble: str = ""
     interrupted: bool = False
     kept: bool = False
+
+    def pack(self) -> bytes:
+        """Return it as bytes for the disk: a pickled dict of builtin types."""
+        state = {
+            **vars(self),
+            "statuses": dict(self.statuses),
+            "failed": dict(self.failed),
+            "examples": [vars(failure) for failure in self.examples],
+            "summary": self.summary.state(),
+        }
+        return pickling.dumps({"format": FORMAT, **state})
+
+    @classmethod
+    def unpack(cls, data: bytes) -> SliceResult:
+        """Undo `pack`; of what an older version has packed, only the rows are taken.
+
+        Raises
+        ------
+        WorkError
+            If a later version has packed it.
+
+        Examples
+        --------
+        >>> SliceResult.unpack(SliceResult(done=3).pack()).done
+        3
+        """
+        state = pickling.loads(data)
+        if isinstance(state, OldObject):
+            return cls(vars(state)["frame"])
+        check_format(state.pop("format"), FORMAT, "the result of a slice", WorkError)
+        state["statuses"] = Counter(state["statuses"])
+        state["failed"] = Counter(state["failed"])
+        state["examples"] = [Failure(**failure) for failure in state["examples"]]
+        state["summary"] = SliceSummary.of(state["summary"])
+        return cls(**state)
 
     @property
     def rows(self) -> int:
@@ -225,6 +286,6 @@ class SliceResult:
 
 def result_of(one: Record, failure: Failure) -> SliceResult:
     """Make the result of a pset that has ended its worker, and so could make none itself."""
-    result = SliceResult(record.pack([one]), glimpse=glimpse_of([one]))
+    result = SliceResult(record.pack([one]), summary=summarize([one]))
     result.count(one["_status"], failure)
     return result

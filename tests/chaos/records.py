@@ -40,7 +40,7 @@ def frames_of(journal: bytes) -> list[tuple[int, dict[str, int]]]:
             break
         start += 12 + length
         records: dict[str, int] = {}
-        for names, columns in pickle.loads(payload):
+        for names, columns in pickle.loads(payload)[1]:
             block = dict(zip(names, columns, strict=True))
             records |= dict(zip(block["_pset_id"], block["_pset_seq"], strict=True))
         frames.append((start, records))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from psweep_dask.params.pset import check_params
-from psweep_dask.storage.record import HEADER, Packed, dumps, unpack
+from psweep_dask.storage.pickling import Packed, dumps
+from psweep_dask.storage.record import HEADER, unpack
 from psweep_dask.worker.task import Load, run_slice
 from psweep_dask.worker.work import Work
 
@@ -20,7 +21,7 @@ def load_of(psets, first_seq=10, **options):
 def run(func, psets, budget=60.0, attempts=None, spare=(), stopped=lambda: False, **options):
     load = load_of(psets, attempts=attempts or {}, spare=frozenset(spare))
     work = Work(RUN_ID, 3, "calc", dumps(func), **options)
-    return run_slice(dumps(work), os.urandom(4).hex(), load.pack(), budget, stopped)
+    return run_slice(work.pack(), os.urandom(4).hex(), load.pack(), budget, stopped)
 
 
 def records(result):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from psweep_dask.monitoring.stats import KINDS, OF_A_KIND, ROWS, RunStats
-from psweep_dask.worker.summary import glimpse_of
+from psweep_dask.worker.summary import summarize
 from psweep_dask.worker.work import Failure, SliceResult
 
 
@@ -27,7 +27,7 @@ def a_slice(first, number, runtime=0.1, kinds=()):
         {"a": seq, "_pset_seq": seq, "_pset_runtime": runtime}
         for seq in range(first, first + number)
     ]
-    result = SliceResult(glimpse=glimpse_of(rows))
+    result = SliceResult(summary=summarize(rows))
     for kind in kinds:
         result.count("error", Failure(kind, first, "{'a': 1}", f"Traceback\n{kind}: no", kind))
     for _ in range(number - len(kinds)):
@@ -36,10 +36,10 @@ def a_slice(first, number, runtime=0.1, kinds=()):
 
 
 def test_numbers_add_up_and_are_json():
-    overview = RunStats(100)
-    overview.add(a_slice(0, 10, kinds=["KeyError"] * 3))
-    overview.add(a_slice(10, 20, runtime=2.0, kinds=["ValueError", "KeyError"]))
-    numbers = json.loads(json.dumps(overview.numbers()))
+    stats = RunStats(100)
+    stats.add(a_slice(0, 10, kinds=["KeyError"] * 3))
+    stats.add(a_slice(10, 20, runtime=2.0, kinds=["ValueError", "KeyError"]))
+    numbers = json.loads(json.dumps(stats.numbers()))
     assert numbers["counts"] == {"ok": 25, "error": 5, "left": 70}
     assert numbers["failed"] == {"KeyError": 4, "ValueError": 1}
     assert sum(one["psets"] for one in numbers["runtimes"]) == 30
@@ -49,45 +49,45 @@ def test_numbers_add_up_and_are_json():
 
 
 def test_each_kind_of_failure_is_news_once():
-    overview = RunStats(100)
-    assert [one.kind for one in overview.add(a_slice(0, 3, kinds=["A", "B", "A"]))] == ["A", "B"]
-    assert [one.kind for one in overview.add(a_slice(3, 3, kinds=["B", "C"]))] == ["C"]
+    stats = RunStats(100)
+    assert [one.kind for one in stats.add(a_slice(0, 3, kinds=["A", "B", "A"]))] == ["A", "B"]
+    assert [one.kind for one in stats.add(a_slice(3, 3, kinds=["B", "C"]))] == ["C"]
 
 
 def test_what_is_kept_is_bounded_and_rows_are_a_fair_draw():
-    overview = RunStats(10**6)
+    stats = RunStats(10**6)
     for first in range(0, 100_000, 100):
-        overview.add(a_slice(first, 100, kinds=[f"Kind{first}"] * 5 + ["Same"] * 5))
-    rows = overview.rows()
+        stats.add(a_slice(first, 100, kinds=[f"Kind{first}"] * 5 + ["Same"] * 5))
+    rows = stats.rows()
     assert len(rows) == ROWS
     seqs = [row["_pset_seq"] for row in rows]
     assert seqs == sorted(set(seqs))
     assert 0.4 < sum(seq < 50_000 for seq in seqs) / ROWS < 0.6  # 9 standard deviations
-    assert len(overview.failures()) <= KINDS * OF_A_KIND
-    assert overview.failures()[0].kind == "Same"
-    assert overview.failed["Same"] == 5000
+    assert len(stats.failures()) <= KINDS * OF_A_KIND
+    assert stats.failures()[0].kind == "Same"
+    assert stats.failed["Same"] == 5000
 
 
 def test_rate_and_time_left_follow_what_the_run_does_now():
     clock = Clock()
-    overview = RunStats(10_000, clock=clock)
-    assert overview.seconds_left() is None
+    stats = RunStats(10_000, clock=clock)
+    assert stats.seconds_left() is None
     for step in range(100):  # 10 psets a second
         clock.now += 1
-        overview.add(a_slice(10 * step, 10))
-    assert overview.rate() == pytest.approx(10)
-    assert overview.seconds_left() == pytest.approx(900)
+        stats.add(a_slice(10 * step, 10))
+    assert stats.rate() == pytest.approx(10)
+    assert stats.seconds_left() == pytest.approx(900)
     for step in range(200):  # and then one
         clock.now += 1
-        overview.add(a_slice(1000 + step, 1))
-    assert overview.rate() == pytest.approx(1, rel=0.01)
-    assert overview.seconds() == pytest.approx(300)
+        stats.add(a_slice(1000 + step, 1))
+    assert stats.rate() == pytest.approx(1, rel=0.01)
+    assert stats.seconds() == pytest.approx(300)
     clock.now += 1000  # and then none at all: the estimate grows
-    assert overview.seconds_left() > 10 * 8800
-    overview.end()
+    assert stats.seconds_left() > 10 * 8800
+    stats.end()
     clock.now += 1000
-    assert (overview.seconds(), overview.seconds_left()) == (pytest.approx(1300), 0.0)
-    assert overview.rate() == pytest.approx(1200 / 1300)
+    assert (stats.seconds(), stats.seconds_left()) == (pytest.approx(1300), 0.0)
+    assert stats.rate() == pytest.approx(1200 / 1300)
 
 
 def test_counts_of_nothing_at_all():
@@ -97,20 +97,20 @@ def test_counts_of_nothing_at_all():
 
 
 def test_one_thread_may_add_while_others_ask():
-    overview = RunStats(10**6)
+    stats = RunStats(10**6)
     over = threading.Event()
 
     def ask():
         while not over.is_set():
-            json.dumps(overview.numbers())
-            overview.rows()
+            json.dumps(stats.numbers())
+            stats.rows()
 
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(ask) for _ in range(2)]
         for number in range(300):
             kinds = [f"Kind{number}"] if number < 100 else ()
-            overview.add(a_slice(number, 1, runtime=10 ** (number % 50 - 40), kinds=kinds))
+            stats.add(a_slice(number, 1, runtime=10 ** (number % 50 - 40), kinds=kinds))
         over.set()
         for one in asked:
             one.result()
-    assert overview.done == 300
+    assert stats.done == 300

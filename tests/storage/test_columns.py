@@ -12,7 +12,8 @@ import pytest
 
 from psweep_dask.storage.columns import MISSING, ColumnOrder, column
 from psweep_dask.storage.pickling import dumps
-from psweep_dask.storage.record import Packed
+from psweep_dask.storage.pickling import Packed
+
 
 TIME = pd.Series([dt.datetime(2026, 1, 2)]).dtype.name  # of microseconds, in pandas 2 nanoseconds
 

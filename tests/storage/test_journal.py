@@ -50,8 +50,8 @@ def test_replay_says_how_many_bytes_are_torn(study_folder):
 WRITER = """
 import sys
 from pathlib import Path
-from psweep_dask.journal import Journal
-from psweep_dask.record import pack
+from psweep_dask.storage.journal import Journal
+from psweep_dask.storage.record import pack
 journal = Journal(Path(sys.argv[1]))
 number = 0
 while True:
@@ -77,8 +77,8 @@ def test_what_append_returned_from_survives_sigkill(study_folder):
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from psweep_dask.journal import Journal, JournalError, replay
-from psweep_dask.record import pack
+from psweep_dask.storage.journal import Journal, JournalError, replay
+from psweep_dask.storage.record import pack
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 journal = Journal(Path(sys.argv[1]))

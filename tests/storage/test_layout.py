@@ -76,7 +76,7 @@ def test_replace_makes_the_folder_keeps_permissions_and_follows_links(study_fold
 COUNT = """
 import sys
 from pathlib import Path
-from psweep_dask.layout import Layout
+from psweep_dask.storage.layout import Layout
 for _ in range(100):
     with Layout(".").lock():
         path = Path("counter")

@@ -19,8 +19,8 @@ RUN = uuid.UUID("bb32aade-6ac9-4ac2-9019-3093c5f00965")
 
 WRITER = """
 import ctypes, os, pathlib, sys, time, uuid
-from psweep_dask import note
-mine = note.create(pathlib.Path(sys.argv[1]))
+from psweep_dask.worker import activity
+mine = activity.create(pathlib.Path(sys.argv[1]))
 mine.catch_traces()
 def func():
     print(flush=True)

@@ -12,8 +12,8 @@ from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
 KEEPS_A_NOTE = """
 import os, sys, time, uuid
-from psweep_dask import note
-own = note.create(note.note_path("test", os.getpid()), "tcp://here")
+from psweep_dask.worker import activity
+own = activity.create(activity.note_path("test", os.getpid()), "tcp://here")
 own.catch_traces()
 if sys.argv[1] == "slow":
     own.begin(uuid.UUID(int=7).bytes, 3, 0.3)

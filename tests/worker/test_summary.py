@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from psweep_dask.worker.summary import COLUMNS, ROWS, SLOWEST, TEXT, bin_edge, glimpse_of
+from psweep_dask.worker.summary import COLUMNS, ROWS, SLOWEST, TEXT, bin_edge, summarize
 
 
 def records(count, /, **values):
@@ -19,9 +19,9 @@ def records(count, /, **values):
 
 
 def test_runtimes_are_counted_in_bins_of_a_logarithm():
-    glimpse = glimpse_of(records(1000))
-    assert glimpse.runtimes.total() == 1000
-    for number, psets in glimpse.runtimes.items():
+    summary = summarize(records(1000))
+    assert summary.runtimes.total() == 1000
+    for number, psets in summary.runtimes.items():
         low, high = bin_edge(number), bin_edge(number + 1)
         inside = [seq for seq in range(1000) if low <= 0.001 * (seq + 1) < high]
         assert abs(psets - len(inside)) <= 1  # one stands on the edge
@@ -29,24 +29,24 @@ def test_runtimes_are_counted_in_bins_of_a_logarithm():
 
 @pytest.mark.parametrize("number", [1, SLOWEST, 1000])
 def test_the_slowest_come_first(number):
-    glimpse = glimpse_of(records(number))
-    assert [one.pset_seq for one in glimpse.slowest] == list(range(number))[::-1][:SLOWEST]
-    assert glimpse.slowest[0].pset == f"{{'a': {number - 1}}}"
+    summary = summarize(records(number))
+    assert [one.pset_seq for one in summary.slowest] == list(range(number))[::-1][:SLOWEST]
+    assert summary.slowest[0].pset == f"{{'a': {number - 1}}}"
 
 
 def test_the_rows_are_few_and_drawn_from_all():
-    shown = glimpse_of(records(10_000)).shown
+    shown = summarize(records(10_000)).shown
     assert len(shown) == ROWS
     seqs = {one.row["_pset_seq"] for one in shown}
     assert len(seqs) == ROWS
-    assert seqs != {one.row["_pset_seq"] for one in glimpse_of(records(10_000)).shown}
+    assert seqs != {one.row["_pset_seq"] for one in summarize(records(10_000)).shown}
     assert min(seqs) < 3000 < 7000 < max(seqs)  # else by a chance of 1e-10
 
 
 def test_drawing_them_leaves_the_random_numbers_of_func_alone():
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
-    glimpse_of(records(100))
+    summarize(records(100))
     assert (np.random.get_state()[1] == before).all()
 
 
@@ -67,8 +67,8 @@ def test_only_numbers_and_text_are_shown_and_json_can_hold_them():
         "_status": "ok",
         "none": None,
     }
-    glimpse = glimpse_of(records(1, **values))
-    row = glimpse.shown[0].row
+    summary = summarize(records(1, **values))
+    row = summary.shown[0].row
     assert row.keys() == {"a", "_pset_seq", "number", "flag", "text", "_status", "_pset_runtime"}
     assert json.loads(json.dumps(row)) == row
     assert len(row["text"]) == TEXT
@@ -76,13 +76,13 @@ def test_only_numbers_and_text_are_shown_and_json_can_hold_them():
 
 def test_large_and_rude_parameters_are_written_in_short():
     pset = {"a": list(range(10**6)), "b": Rude(), "c": "x" * 10**6, "_pset_seq": 0}
-    (slow,) = glimpse_of([{**pset, "_pset_runtime": 1.0}]).slowest
+    (slow,) = summarize([{**pset, "_pset_runtime": 1.0}]).slowest
     assert slow.pset.startswith("{'a': [0, 1, 2, 3, 4, 5, ...], 'b': <Rude instance")
     assert len(slow.pset) < 300
 
 
 def test_columns_are_bounded_and_a_runtime_may_be_unknown():
     one = {f"x{number}": number for number in range(1000)}
-    glimpse = glimpse_of([{**one, "_pset_seq": 0, "_pset_runtime": math.nan}])
-    assert len(glimpse.shown[0].row) == COLUMNS
-    assert not glimpse.runtimes
+    summary = summarize([{**one, "_pset_seq": 0, "_pset_runtime": math.nan}])
+    assert len(summary.shown[0].row) == COLUMNS
+    assert not summary.runtimes

@@ -77,7 +77,7 @@ def test_func_is_loaded_once_for_all_slices_of_a_run(study_folder):
         def __call__(self, pset):
             return {}
 
-    work = dumps(Work(RUN_ID, 0, "calc", dumps(Counting())))
+    work = Work(RUN_ID, 0, "calc", dumps(Counting())).pack()
     packed = load_of([{"a": 1}]).pack()
     for _ in range(3):
         run_slice(work, "the same", packed, 1.0)

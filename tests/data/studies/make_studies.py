@@ -1,9 +1,9 @@
 """Makes the studies in ``0.1.0.dev0``, as the first version of the package has left them on disk.
 
 It was run once, with version 0.1.0.dev0 of 2026-11, before the modules moved into folders. It
-stays here to show where the data come from: newer versions would write something else. Python
-was 3.11 and pandas 2.2, whose pickles pandas 3 reads as well; only ``done_pandas3`` was made with
-pandas 3. A study is made in a folder of its name in the working directory, by a process of its own:
+stays to show where the data come from: newer versions would write something else. Python was
+3.11, NumPy 2, and pandas 2.2, whose files pandas 3 reads too; ``done_pandas3`` is of pandas 3. A
+study is made in a folder of its name in the working directory, by a process of its own:
 
     python make_studies.py done dead tmpsave prepared array stopped retry
     python make_studies.py done_pandas3

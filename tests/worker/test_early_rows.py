@@ -13,10 +13,10 @@ from pathlib import Path
 from helpers.driver_process import wait_until
 
 import psweep_dask as ps
-from psweep_dask.monitoring.status import run_states
+from psweep_dask.monitoring.run_states import run_states
 from psweep_dask.storage.layout import Layout
 from psweep_dask.worker import partial
-from psweep_dask.worker.partial import early_blocks, early_paths, read_early, seqs_of
+from psweep_dask.worker.early_rows import early_blocks, early_paths, read_early, seqs_of
 from psweep_dask.worker.work import SliceResult
 
 SCRIPT = """

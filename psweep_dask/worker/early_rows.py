@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from psweep_dask.storage import pickling, record
+from psweep_dask.storage import record
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block, Record
-from psweep_dask.worker.summary import glimpse_of
+from psweep_dask.worker.summary import summarize
 from psweep_dask.worker.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
@@ -80,7 +79,7 @@ def read_early(path: Path) -> SliceResult | None:
     except OSError as err:  # what is in there will be run again
         log.warning("%s cannot be read: %s", path, err)
         return None
-    result: SliceResult | None = None if payload is None else pickle.loads(payload)
+    result: SliceResult | None = None if payload is None else SliceResult.unpack(payload)
     return result
 
 
@@ -159,7 +158,7 @@ class _Keeper:
             if self._over or not records or not journal.exists():
                 return
             try:
-                frame = record.to_frame(pickling.dumps(self._so_far(records)))
+                frame = record.to_frame(self._so_far(records).pack())
                 replace_file(self._path, lambda stream: stream.write(frame))
                 self._result.kept = True
             except Exception as err:  # they travel with their slice as well
@@ -172,7 +171,7 @@ class _Keeper:
             statuses=Counter(one["_status"] for one in records),
             failed=Counter(self._result.failed),
             examples=list(self._result.examples),
-            glimpse=glimpse_of(records),
+            summary=summarize(records),
         )
 
     def end(self) -> None:

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"c": [$b, "$b"]}' >result.json
