@@ -1,4 +1,4 @@
-"""Where things are on disk, how a file is replaced, and the lock around the database."""
+"""Where everything of a study is on disk, and the lock around its database."""
 
 from __future__ import annotations
 
@@ -77,45 +77,13 @@ class Layout:
         """One folder for each run of the study."""
         return self.root / "runs"
 
-    def run_dir(self, run_id: str) -> Path:
-        """Tell the folder with all that belongs to one run."""
-        return self.runs_dir / run_id
+    def run_folder(self, run_id: str) -> RunFolder:
+        """Return the folder with everything that belongs to one run."""
+        return RunFolder(self.runs_dir / run_id)
 
-    def run_info_path(self, run_id: str) -> Path:
-        """Tell the file that says who ran it, when, where and how."""
-        return self.run_dir(run_id) / "run.json"
-
-    def patch_path(self, run_id: str) -> Path:
-        """Tell git's patch of what was not committed when the run began."""
-        return self.run_dir(run_id) / "uncommitted.patch"
-
-    def plan_path(self, run_id: str) -> Path:
-        """Tell the file with the numbered psets of a run, and func."""
-        return self.run_dir(run_id) / "plan.pk"
-
-    def journal_path(self, run_id: str) -> Path:
-        """Tell the file with the records that are not in the database yet."""
-        return self.run_dir(run_id) / "journal"
-
-    def early_dir(self, run_id: str) -> Path:
-        """Tell the folder with rows that workers keep themselves, before their slice has ended."""
-        return self.run_dir(run_id) / "early"
-
-    def stop_path(self, run_id: str) -> Path:
-        """Tell the file by which another process asks the driver of a run to stop."""
-        return self.run_dir(run_id) / "stop"
-
-    def jobs_path(self, run_id: str) -> Path:
-        """Tell the file that names the batch jobs of a run, as long as it has any."""
-        return self.run_dir(run_id) / "jobs"
-
-    def job_logs_dir(self, run_id: str) -> Path:
-        """Tell the folder with what the batch jobs of a run have printed."""
-        return self.run_dir(run_id) / "logs"
-
-    def driver_lock(self, run_id: str) -> BaseFileLock:
-        """Make the lock that the driver of a run holds as long as it lives."""
-        return FileLock(self.run_dir(run_id) / "driver.lock", thread_local=False)
+    def pset_folder(self, pset_id: str) -> PsetFolder:
+        """Return the folder with what func, a template or a batch job writes for one pset."""
+        return PsetFolder(self.root / pset_id)
 
     @property
     def tmpsave_dir(self) -> Path:
@@ -123,51 +91,31 @@ class Layout:
         return self.root / "tmpsave"
 
     def tmpsave_path(self, run_id: str, pset_id: str) -> Path:
-        """Tell the file with the row of one pset, for tmpsave=True."""
+        """Return the file with the row of one pset, for tmpsave=True."""
         return self.tmpsave_dir / run_id / f"{pset_id}.pk"
 
     def relative_database(self) -> str:
-        """Tell the database as seen from the study, which may be moved as a whole."""
+        """Return the database as seen from the study, which may be moved as a whole."""
         return os.path.relpath(self.database_path, self.root)
 
-    def pset_folder(self, pset_id: str) -> PsetFolder:
-        """Tell the folder with whatever func, a template or a batch job writes for one pset."""
-        return PsetFolder(self.root / pset_id)
-
-    def work_path(self, run_id: str) -> Path:
-        """Tell the file with func, for the batch jobs of a run that was prepared with one."""
-        return self.run_dir(run_id) / "work.pk"
-
     def run_script_path(self, machine: str) -> Path:
-        """Tell the shell script that submits the batch jobs of the study to a machine."""
+        """Return the shell script that submits the batch jobs of the study to a machine."""
         return self.root / f"run_{machine}.sh"
 
-    def array_path(self, run_id: str, machine: str, number: int) -> Path:
-        """Tell the job script of one of the job arrays of a run."""
-        return self.run_dir(run_id) / f"array_{machine}_{number}"
-
-    def array_list_path(self, run_id: str, machine: str, number: int) -> Path:
-        """Tell the file that names the psets of a job array, a line each."""
-        return self.run_dir(run_id) / f"array_{machine}_{number}.psets"
-
-    def arrays_submitted(self, run_id: str) -> list[Path]:
-        """Find the files in which job arrays of a run note what was submitted."""
-        return sorted(self.run_dir(run_id).glob("array_*.submitted"))
-
     def backup_dir(self, stamp: str, run_id: str) -> Path:
-        """Tell the folder of the copy that backup=True makes, named after the newest row in it."""
+        """Return the folder of the copy that backup=True makes, named after its newest row."""
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
 
     def simulated(self) -> Layout:
-        """Give the study that simulate=True writes instead of the real one."""
+        """Return the study that simulate=True writes instead of the real one."""
         calc_dir = self.calc_dir.rstrip("/") + ".simulate"
         return Layout(calc_dir, database_basename=self.database_basename)
 
     def lock(self) -> BaseFileLock:
-        """Make the lock that whoever reads, merges and replaces the database must hold.
+        """Return the lock to hold while the database is read, merged and replaced.
 
-        Where the file system has no locks, filelock falls back to a lock file that is only
-        created by one process at a time.
+        Where the file system has no locks, filelock uses a lock file that only one process at a
+        time can create.
         """
         self.database_dir.mkdir(parents=True, exist_ok=True)
         return FileLock(self.database_dir / f".{self.database_basename}.lock")
@@ -193,8 +141,86 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, and the files in it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Examples
+    --------
+    >>> RunFolder(Path("calc/runs/6ba7b810")).journal_path.as_posix()
+    'calc/runs/6ba7b810/journal'
+    """
+
+    path: Path
+
+    @property
+    def info_path(self) -> Path:
+        """Who ran it, when, where and how: a JSON object."""
+        return self.path / "run.json"
+
+    @property
+    def plan_path(self) -> Path:
+        """The numbered psets, and func."""
+        return self.path / "plan.pk"
+
+    @property
+    def journal_path(self) -> Path:
+        """The records that are not in the database yet."""
+        return self.path / "journal"
+
+    @property
+    def early_dir(self) -> Path:
+        """Rows that workers keep themselves, before their slice has ended."""
+        return self.path / "early"
+
+    @property
+    def stop_path(self) -> Path:
+        """By this file another process asks the driver to stop."""
+        return self.path / "stop"
+
+    @property
+    def jobs_path(self) -> Path:
+        """The names of its batch jobs, as long as it has any."""
+        return self.path / "jobs"
+
+    @property
+    def job_logs_dir(self) -> Path:
+        """What its batch jobs have printed."""
+        return self.path / "logs"
+
+    @property
+    def patch_path(self) -> Path:
+        """What was not committed when the run began: a patch of git."""
+        return self.path / "uncommitted.patch"
+
+    @property
+    def work_path(self) -> Path:
+        """Func for the batch jobs, where the run was prepared with one."""
+        return self.path / "work.pk"
+
+    def array_path(self, machine: str, number: int) -> Path:
+        """Return the job script of one of its job arrays."""
+        return self.path / f"array_{machine}_{number}"
+
+    def array_list_path(self, machine: str, number: int) -> Path:
+        """Return the file that names the psets of a job array, a line each."""
+        return self.path / f"array_{machine}_{number}.psets"
+
+    def arrays_submitted(self) -> list[Path]:
+        """Return the files in which its job arrays note what was submitted."""
+        return sorted(self.path.glob("array_*.submitted"))
+
+    def driver_lock(self) -> BaseFileLock:
+        """Return the lock that the driver holds as long as it lives."""
+        return FileLock(self.path / "driver.lock", thread_local=False)
+
+
+@dataclass(frozen=True)
 class PsetFolder:
-    """The folder of one pset, here or where its batch job runs, and the files in it that we know.
+    """The folder of one pset, here or where its batch job runs, and the files in it.
 
     Parameters
     ----------
@@ -215,17 +241,17 @@ class PsetFolder:
 
     @property
     def record_path(self) -> Path:
-        """What func has made of the pset in a batch job: one frame, as in a journal."""
+        """The record that a batch job has made with func: one frame, as in a journal."""
         return self.path / "record.pk"
 
     @property
     def result_path(self) -> Path:
-        """What a script that was made from a template has to tell: a JSON object."""
+        """The result of a script that was made from a template: a JSON object."""
         return self.path / "result.json"
 
     @property
     def ended_path(self) -> Path:
-        """Where a job script notes how it has ended; without content, that is not yet known."""
+        """How a job script has ended; an empty file means that this is not yet known."""
         return self.path / "ended"
 
     @property
@@ -234,9 +260,9 @@ class PsetFolder:
         return self.path / "logs.txt"
 
     def jobscript_path(self, machine: str) -> Path:
-        """Tell the job script for a machine."""
+        """Return the job script for a machine."""
         return self.path / f"jobscript_{machine}"
 
     def submitted_path(self, machine: str) -> Path:
-        """Tell where the submission to a machine is noted; without content, there was none."""
+        """Return the file with the submission to a machine; it is empty if there was none."""
         return self.path / f"submitted_{machine}"

@@ -6,78 +6,54 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from psweep_dask.errors import PsweepError
-from psweep_dask.storage.layout import Layout
-from psweep_dask.study.runs import StoredRun, all_runs, check_study
+from psweep_dask.study.runs import StoredRun
 
-FACTS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
-
-
-class CompareError(PsweepError):
-    """A run that is not known, or not by one name."""
+FIELDS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
+"""Fields of ``run.json`` that are compared as they are."""
 
 
-def find_run(layout: Layout, beginning: str) -> StoredRun:
-    """Find a run by its ``_run_seq``, or else by the beginning of its UUID.
-
-    Raises
-    ------
-    CompareError
-        If there is none, or more than one.
-    """
-    check_study(layout)
-    runs = all_runs(layout)
-    found = [one for one in runs if str(one.info["run_seq"]) == beginning]
-    found = found or [one for one in runs if one.run_id.startswith(beginning)]
-    if len(found) != 1:
-        known = ", ".join(f"{one.info['run_seq']} ({one.run_id[:8]})" for one in runs)
-        many = "more than one run has" if found else "no run has"
-        raise CompareError(f"{many} the number {beginning}, or an id that begins so: {known}")
-    return found[0]
-
-
-def differences(one: StoredRun, other: StoredRun) -> Iterator[str]:
-    """Tell what differed, line by line; nothing if nothing did.
+def compare_runs(run: StoredRun, other: StoredRun) -> Iterator[str]:
+    """Yield what differed between two runs, line by line; nothing if nothing did.
 
     Examples
     --------
     >>> import psweep_dask as ps
+    >>> from psweep_dask.study.runs import all_runs, find_study
     >>> for name in ("f", "g"):
     ...     namespace = {}
     ...     exec(f"def {name}(pset): return {{}}", namespace)
     ...     df = ps.run(namespace[name], ps.plist("a", [1, 2]), cluster="sync")
-    >>> runs = [find_run(Layout("calc"), seq) for seq in "01"]
-    >>> list(differences(*runs))
+    >>> list(compare_runs(*all_runs(find_study("calc"))))
     ['func: f -> g']
     """
-    for name in FACTS:
-        was, now = one.info.get(name), other.info.get(name)
-        if isinstance(was, dict) and isinstance(now, dict):
-            yield from _changed(was, now, f"{name} ")
-        elif was != now:
-            yield f"{name}: {_text(was)} -> {_text(now)}"
-    yield from _changed(one.info.get("packages") or {}, other.info.get("packages") or {}, "")
-    yield from _diff(
-        "func", one, [str(run.info.get("source") or "") for run in (one, other)], other
-    )
-    patches = [run.layout.patch_path(run.run_id) for run in (one, other)]
-    texts = [path.read_text() if path.exists() else "" for path in patches]
-    yield from _diff("what git had not committed", one, texts, other)
+    for name in FIELDS:
+        old, new = run.info.get(name), other.info.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _compare_items(old, new, f"{name} ")
+        elif old != new:
+            yield f"{name}: {_shown(old)} -> {_shown(new)}"
+    yield from _compare_items(run.info.get("packages") or {}, other.info.get("packages") or {}, "")
+    runs = (run, other)
+    sources = [str(stored.info.get("source") or "") for stored in runs]
+    yield from _compare_texts("func", runs, sources)
+    paths = [stored.folder.patch_path for stored in runs]
+    patches = [path.read_text() if path.exists() else "" for path in paths]
+    yield from _compare_texts("what git had not committed", runs, patches)
 
 
-def _changed(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for name in sorted({*was, *now}):
-        if was.get(name) != now.get(name):
-            yield f"{prefix}{name}: {_text(was.get(name))} -> {_text(now.get(name))}"
+def _compare_items(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"{prefix}{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
 
 
-def _diff(what: str, one: StoredRun, texts: list[str], other: StoredRun) -> Iterator[str]:
-    was, now = (text.splitlines() for text in texts)
-    named, other_named = (f"{what}, run {run.run_id[:8]}" for run in (one, other))
-    yield from difflib.unified_diff(was, now, named, other_named, lineterm="", n=2)
+def _compare_texts(what: str, runs: tuple[StoredRun, StoredRun], texts: list[str]) -> Iterator[str]:
+    old, new = (text.splitlines() for text in texts)
+    old_name, new_name = (f"{what}, run {run.run_id[:8]}" for run in runs)
+    yield from difflib.unified_diff(old, new, old_name, new_name, lineterm="", n=2)
 
 
-def _text(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "(none)"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

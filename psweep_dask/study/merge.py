@@ -183,10 +183,17 @@ def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]
             "database": target.relative_database(),
             "merged_from": source.calc_dir,
         }
-        target.run_dir(one.run_id).mkdir(parents=True, exist_ok=True)
-        if source.patch_path(one.run_id).exists():
-            shutil.copy2(source.patch_path(one.run_id), target.patch_path(one.run_id))
-        _copy_plan(source.plan_path(one.run_id), target.plan_path(one.run_id), run_seq, shift)
+        target.run_folder(one.run_id).path.mkdir(parents=True, exist_ok=True)
+        if source.run_folder(one.run_id).patch_path.exists():
+            shutil.copy2(
+                source.run_folder(one.run_id).patch_path, target.run_folder(one.run_id).patch_path
+            )
+        _copy_plan(
+            source.run_folder(one.run_id).plan_path,
+            target.run_folder(one.run_id).plan_path,
+            run_seq,
+            shift,
+        )
         write_info(target, one.info | changed)
 
 

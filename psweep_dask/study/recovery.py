@@ -1,4 +1,4 @@
-"""What is finished but not in the database: seen by `load`, merged when a driver has died."""
+"""Rows of dead runs: how they are found, and merged into the database."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from psweep_dask.storage.journal import Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import RecordError
 from psweep_dask.study import provenance
-from psweep_dask.study.runs import StoredRun, forget, resume_call, stored_runs, write_info
-from psweep_dask.worker.partial import early_blocks
+from psweep_dask.study.runs import (
+    StoredRun,
+    remove_run_dir,
+    resume_call,
+    stored_runs,
+    write_info,
+)
+from psweep_dask.worker.early_rows import early_blocks
 
 log = logging.getLogger("psweep_dask")
 
 
 class RecoveryError(PsweepError):
-    """What a dead run has left cannot be merged."""
+    """Rows of a dead run that cannot be merged. They stay in its journal."""
 
 
 def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
-    """Merge what dead runs have left into the database, and say so. The caller holds its lock.
+    """Merge the rows of all dead runs into the database, with a warning for each.
+
+    The caller holds the lock of the database. A run stays as it is if its rows need modules that
+    cannot be imported here.
 
     Parameters
     ----------
@@ -42,36 +51,42 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     df : DataFrame
         The database as it is on disk now.
     reserved : list of (int, int)
-        The highest numbers of each run.
+        The highest ``_run_seq`` and ``_pset_seq`` of each run. They are never given again, even
+        if the user has deleted the rows: numbers name psets.
     """
-    remove_leftovers(layout)
+    remove_partial_databases(layout)
     reserved = []
-    for past in stored_runs(layout):
-        reserved.append(past.last_seqs)  # rows may have been deleted, and numbers name psets
-        if past.journal_path.exists() or past.jobs_path.exists():
-            with past.taken() as lock:
-                df = df if lock is None else _merge_unless_foreign(past, df)
+    for run in stored_runs(layout):
+        reserved.append(run.last_seqs)
+        if run.journal_path.exists() or run.jobs_path.exists():
+            with run.try_lock() as lock:
+                if lock is not None:
+                    df = _merge_if_readable(run, df)
     return df, reserved
 
 
-def merge(past: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
-    """Merge what a dead run has left. The caller holds its lock and that of the database.
+def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
+    """Merge the rows of a dead run into the database, and return it.
+
+    The caller holds the locks of the run's driver and of the database.
 
     Raises
     ------
+    RecoveryError
+        If the database cannot be written.
     psweep_dask.storage.record.RecordError
-        If a result in it cannot be restored in this process.
+        If a result cannot be restored in this process.
     """
-    layout, run_id = past.layout, past.run_id
-    clear_leftovers(past)
-    if not past.journal_path.exists():
+    layout, run_id = run.layout, run.run_id
+    clean_up_run(run)
+    if not run.journal_path.exists():
         return df
-    if not layout.plan_path(run_id).exists() and not past.journal_path.stat().st_size:
-        past.journal_path.unlink()  # it died before its first pset
-        forget(layout, run_id)
+    if not layout.run_folder(run_id).plan_path.exists() and not run.journal_path.stat().st_size:
+        run.journal_path.unlink()  # its driver died before the first pset
+        remove_run_dir(layout, run_id)
         return df
-    replayed = journal.replay(past.journal_path)
-    rows = left_by(past, replayed, df)
+    replay = journal.replay(run.journal_path)
+    rows = read_rows(run, replay, df)
     try:
         df = database.merge(layout.database_path, rows) if len(rows) else df
     except OSError as err:
@@ -79,91 +94,60 @@ def merge(past: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
             f"cannot merge {len(rows)} rows of run {run_id} into "
             f"{str(layout.database_path)!r}: {err.strerror}; they stay in its journal"
         ) from err
-    left = past.info["psets"] - len(recorded(df, run_id))
-    put_away(layout, run_id, replayed)
-    ended = "died" if left else "done"
-    info = past.info | {"end": provenance.now(), "ended": ended}
-    info["counts"] = counts_of(df, run_id) | {"left": left}
+    left = run.info["psets"] - len(recorded_seqs(df, run_id))
+    remove_journal(layout, run_id, replay)
+    counts = count_statuses(df, run_id)
+    info = run.info | {
+        "end": provenance.now(),
+        "ended": "died" if left else "done",
+        "counts": counts | {"left": left},
+    }
     write_info(layout, info)
     log.warning(
         "recovered %d of %d psets of run %s%s",
         int((df["_run_id"] == run_id).sum()) if "_run_id" in df.columns else 0,
-        past.info["psets"],
+        run.info["psets"],
         run_id,
         f"; {resume_call(layout, info)} finishes it" if left else "",
     )
     return df
 
 
-def left_by(past: StoredRun, replayed: Replay, df: pd.DataFrame) -> pd.DataFrame:
-    """Gather the rows of a run that the database lacks: from its journal, and from its workers."""
-    return with_workers_rows(past, frame.from_blocks(replayed), df)
-
-
-def with_workers_rows(past: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
-    """Add the rows that workers have written themselves and that neither rows nor database have."""
-    known = recorded(rows, past.run_id) | recorded(df, past.run_id)
-    blocks = list(early_blocks(past.layout.early_dir(past.run_id), known))
-    if blocks:
-        rows = frame.in_order(frame.stacked([rows, frame.from_blocks(blocks)]))
-    return _with_tmpsave(past, rows, df)
-
-
-def _with_tmpsave(past: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
-    known = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
-    folder = past.layout.tmpsave_path(past.run_id, "").parent
-    saved = [path for path in folder.glob("*.pk") if path.stem not in known]
-    return frame.in_order(frame.stacked([rows, *_rows_of(saved)])) if saved else rows
-
-
-def recorded(df: pd.DataFrame, run_id: str, waiting: bool = False) -> set[int]:
-    """Give the ``_pset_seq`` of the psets of a run that have a row.
-
-    Rows that wait for a batch job count only with `waiting`.
-    """
-    if not {"_run_id", "_pset_seq"} <= set(df.columns):
-        return set()
-    rows = df[df["_run_id"] == run_id]
-    if "_status" in rows.columns and not waiting:
-        rows = rows[~rows["_status"].isin(UNFINISHED)]
-    return set(rows["_pset_seq"].dropna().astype(int))
-
-
-def counts_of(df: pd.DataFrame, run_id: str) -> dict[str, int]:
-    """Count the rows of a run by ``_status``."""
-    if not {"_run_id", "_status"} <= set(df.columns):
-        return {}
-    counts = df.loc[df["_run_id"] == run_id, "_status"].value_counts()
-    return {str(status): int(number) for status, number in counts.items()}
-
-
-def put_away(layout: Layout, run_id: str, replayed: Replay) -> None:
-    """Drop a journal whose rows are in the database, unless more could be saved by hand."""
-    shutil.rmtree(layout.early_dir(run_id), ignore_errors=True)
-    path = layout.journal_path(run_id)
-    if replayed.damaged:
-        aside = database.aside_path(path, "damaged")
-        path.rename(aside)
-        log.warning("%s; it is kept as %s", damage(run_id, replayed), aside)
-    else:
-        path.unlink()
-
-
-def damage(run_id: str, replayed: Replay) -> str:
-    """Return the message about a journal whose end cannot be read."""
-    return f"the last {replayed.left_over} bytes of the journal of run {run_id} are damaged"
-
-
-def _merge_unless_foreign(past: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
-    """Merge a dead run, or leave it alone if that takes modules that are missing here."""
+def _merge_if_readable(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     try:
-        return merge(past, df)
+        return merge_run(run, df)
     except RecordError as err:
-        log.warning("run %s is not recovered: %s", past.run_id, err)
+        log.warning("run %s is not recovered: %s", run.run_id, err)
         return df
 
 
-def _rows_of(paths: list[Path]) -> Iterator[pd.DataFrame]:
+def read_rows(run: StoredRun, replay: Replay, df: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a run that the database lacks, from its journal and its workers' files."""
+    return add_worker_rows(run, frame.from_blocks(replay), df)
+
+
+def add_worker_rows(run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that workers have written to files themselves.
+
+    Parameters
+    ----------
+    run : StoredRun
+    rows : DataFrame
+        The rows of its journal.
+    df : DataFrame
+        The database. Its rows, and those in `rows`, are not added.
+    """
+    known = recorded_seqs(rows, run.run_id) | recorded_seqs(df, run.run_id)
+    blocks = list(early_blocks(run.folder.early_dir, known))
+    if blocks:
+        rows = frame.in_order(frame.stacked([rows, frame.from_blocks(blocks)]))
+    known_ids = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
+    folder = run.layout.tmpsave_path(run.run_id, "").parent
+    paths = [path for path in folder.glob("*.pk") if path.stem not in known_ids]
+    return frame.in_order(frame.stacked([rows, *_read_tmpsave(paths)])) if paths else rows
+
+
+def _read_tmpsave(paths: list[Path]) -> Iterator[pd.DataFrame]:
     for path in paths:
         try:
             yield database.df_read(path)
@@ -171,25 +155,70 @@ def _rows_of(paths: list[Path]) -> Iterator[pd.DataFrame]:
             log.warning("%s cannot be read, its pset will run again: %r", path, err)
 
 
-def remove_leftovers(layout: Layout) -> None:
-    """Remove what a driver has left that was killed in the middle of writing the database."""
-    for path in leftovers_of_writing(layout):
-        path.unlink(missing_ok=True)
+def recorded_seqs(df: pd.DataFrame, run_id: str, pending: bool = False) -> set[int]:
+    """Return the ``_pset_seq`` of the psets of a run that have a row.
+
+    Rows that wait for a batch job count only with `pending`.
+    """
+    if not {"_run_id", "_pset_seq"} <= set(df.columns):
+        return set()
+    rows = df[df["_run_id"] == run_id]
+    if "_status" in rows.columns and not pending:
+        rows = rows[~rows["_status"].isin(UNFINISHED)]
+    return set(rows["_pset_seq"].dropna().astype(int))
 
 
-def leftovers_of_writing(layout: Layout) -> list[Path]:
-    """Find these; one that is being written right now is among them, unless its lock is held."""
+def count_statuses(df: pd.DataFrame, run_id: str) -> dict[str, int]:
+    """Return how many rows of a run have each ``_status``."""
+    if not {"_run_id", "_status"} <= set(df.columns):
+        return {}
+    counts = df.loc[df["_run_id"] == run_id, "_status"].value_counts()
+    return {str(status): int(number) for status, number in counts.items()}
+
+
+def remove_journal(layout: Layout, run_id: str, replay: Replay) -> None:
+    """Remove the journal and the early rows of a run whose rows are in the database.
+
+    A damaged journal is renamed instead: someone may be able to read more of it.
+    """
+    shutil.rmtree(layout.run_folder(run_id).early_dir, ignore_errors=True)
+    path = layout.run_folder(run_id).journal_path
+    if replay.damaged:
+        aside = database.aside_path(path, "damaged")
+        path.rename(aside)
+        log.warning("%s; it is kept as %s", damage_message(run_id, replay), aside)
+    else:
+        path.unlink()
+
+
+def damage_message(run_id: str, replay: Replay) -> str:
+    """Return the message about a journal whose end cannot be read."""
+    return f"the last {replay.left_over} bytes of the journal of run {run_id} are damaged"
+
+
+def find_partial_databases(layout: Layout) -> list[Path]:
+    """Return the files of drivers that were killed while they wrote the database.
+
+    Unless the caller holds the lock of the database, another driver may be writing one of them.
+    """
     return list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))
 
 
-def clear_leftovers(past: StoredRun) -> None:
-    """Cancel the jobs of a dead run, and remove its credentials. The caller holds its lock.
+def remove_partial_databases(layout: Layout) -> None:
+    """Remove what `find_partial_databases` returns. The caller holds the lock of the database."""
+    for path in find_partial_databases(layout):
+        path.unlink(missing_ok=True)
 
-    The jobs would end by themselves when they find no scheduler.
+
+def clean_up_run(run: StoredRun) -> None:
+    """Remove the credentials of a dead run, and cancel its batch jobs.
+
+    The caller holds the lock of its driver. Jobs that cannot be cancelled end by themselves when
+    they find no scheduler.
     """
-    for folder in past.layout.run_dir(past.run_id).glob(f"{PRIVATE_PREFIX}*"):
+    for folder in run.folder.path.glob(f"{PRIVATE_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    path = past.jobs_path
+    path = run.jobs_path
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -197,13 +226,13 @@ def clear_leftovers(past: StoredRun) -> None:
     names = {line.split()[1] for line in lines if len(line.split()) == 2}
     if not slurm.is_here():
         log.warning(
-            "run %s has left jobs that cannot be cancelled from here, see %s", past.run_id, path
+            "run %s has left jobs that cannot be cancelled from here, see %s", run.run_id, path
         )
         return
     for name in names:
-        trouble = slurm.cancel_by_name(name)
-        if trouble:
-            log.warning("the jobs %s that run %s has left stay: %s", name, past.run_id, trouble)
+        error = slurm.cancel_by_name(name)
+        if error:
+            log.warning("the jobs %s that run %s has left stay: %s", name, run.run_id, error)
             return
-    log.info("cancelled what was left of the jobs of run %s", past.run_id)
+    log.info("cancelled the jobs that run %s has left", run.run_id)
     path.unlink()

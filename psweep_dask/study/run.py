@@ -1,4 +1,16 @@
-"""The life of a run on disk: numbers reserved, plan and journal written, rows merged."""
+"""The life of a run on disk.
+
+| step | what it does |
+| --- | --- |
+| `begin_run` | reserves the numbers, takes the driver's lock, writes ``run.json`` |
+| `Run.write_plan` | writes the psets and func to ``plan.pk``, before the first pset runs |
+| `Run.journal` | takes the rows while the run goes on |
+| `Run.finish` | merges the rows into the database, removes the journal, completes ``run.json`` |
+
+`Run.discard` takes the place of `Run.finish` if nothing has run. `reopen_run` takes the place of
+`begin_run` for a run that has ended early. If the driver dies, the system frees its lock, and
+`psweep_dask.study.recovery` merges what is in the journal.
+"""
 
 from __future__ import annotations
 
@@ -22,38 +34,39 @@ from psweep_dask.storage import database, frame, plan
 from psweep_dask.storage.atomic import replace_file, sync_dir
 from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
-from psweep_dask.storage.layout import Layout, LayoutError
+from psweep_dask.storage.layout import Layout, LayoutError, RunFolder
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import provenance, recovery, runs
-from psweep_dask.study.backup import back_up, simulation
+from psweep_dask.study.backup import back_up_study, make_simulation_dir
 from psweep_dask.study.runs import StoredRun
 
 log = logging.getLogger("psweep_dask")
 
 
 class StudyError(PsweepError):
-    """A study whose database cannot be written: the finished rows stay in the journal."""
+    """A study whose database or journal cannot be used. Finished rows stay in the journal."""
 
 
 @dataclass
 class Run:
-    """One run of a study, from its plan to its rows in the database.
+    """A run of this process, as made by `begin_run` or `reopen_run`.
 
     Parameters
     ----------
     layout : Layout
     plan : Plan
-        Psets that are to be run.
+        The psets that are to be run.
     journal : Journal or MemoryJournal
-        The latter if the run leaves nothing on disk.
+        A `MemoryJournal` if the run leaves nothing on disk.
     base : PassedFrame or None
         What the rows are appended to, if not to the database on disk.
     lock : BaseFileLock or None
-        Held: it tells other processes that the driver of this run lives.
+        The driver's lock, held: other processes see by it that the driver lives.
     info : dict
-        What ``run.json`` holds.
+        What ``run.json`` says.
     resumed : bool
-        Whether the run began earlier: its plan is on disk then, and longer than this one.
+        Whether an earlier driver began the run. Its plan is on disk then, with the psets that
+        are done as well.
     """
 
     layout: Layout
@@ -65,37 +78,51 @@ class Run:
     resumed: bool = False
 
     @property
+    def folder(self) -> RunFolder:
+        """The folder of the run; there is none if it is not saved."""
+        return self.layout.run_folder(self.plan.run_id)
+
+    @property
     def saved(self) -> bool:
         """Whether the run is on disk."""
         return isinstance(self.journal, Journal)
 
     def write_plan(self, work: bytes) -> float:
-        """Put the plan on disk before anything runs; give the mean size of a pset in bytes."""
-        written = 0
+        """Write the plan to disk, and return the mean size of a pset in bytes.
+
+        Parameters
+        ----------
+        work : bytes
+            What all psets have in common, func included, pickled.
+
+        Raises
+        ------
+        PlanError
+            If a pset cannot be pickled, and so cannot travel to a worker.
+        """
+        size = 0
 
         def write(stream: BinaryIO) -> None:
-            nonlocal written
+            nonlocal size
             plan.dump(self.plan, work, stream)
-            written = stream.tell()
+            size = stream.tell()
 
-        if (
-            self.saved and not self.resumed
-        ):  # this also makes last that there is a journal, and a folder of the run
-            replace_file(self.layout.plan_path(self.plan.run_id), write)
-            sync_dir(self.layout.runs_dir)
+        if self.saved and not self.resumed:
+            replace_file(self.folder.plan_path, write)
+            sync_dir(self.layout.runs_dir)  # the folder of the run must survive a power cut, too
         else:
-            write(io.BytesIO())  # psets that cannot travel are found here
-        return (written - len(work)) / len(self.plan)
+            write(io.BytesIO())
+        return (size - len(work)) / len(self.plan)
 
     def finish(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
-        """Merge the rows, and drop the journal once they are in the database for good.
+        """Merge the rows into the database, and remove the journal once they are safely there.
 
         Parameters
         ----------
         ended : str
-            How the run ended, for ``run.json``.
+            How the run ended, for ``run.json``; "done" if all psets have a row.
         counts : Mapping
-            Psets by status.
+            Number of psets by ``_status``, for ``run.json``.
 
         Returns
         -------
@@ -105,7 +132,7 @@ class Run:
         Raises
         ------
         StudyError
-            If the database cannot be written.
+            If the journal cannot be read or the database cannot be written.
         """
         try:
             self.journal.close()
@@ -114,18 +141,19 @@ class Run:
             rows = frame.from_blocks(self.journal.replay())
             return rows if self.base is None else frame.append(self.base.df, rows)
         finally:
-            self.leave()
+            self.release()
 
     def discard(self) -> None:
-        """Leave nothing of a run in which nothing has run."""
-        self.leave()
+        """Remove all that is on disk of a run in which nothing has run."""
+        self.release()
         if self.saved:
-            self.layout.journal_path(self.plan.run_id).unlink()  # first: it reserves the numbers
+            # The journal goes first: if this is cut off, there is nothing to recover.
+            self.folder.journal_path.unlink()
         if self.saved and not self.resumed:
-            runs.forget(self.layout, self.plan.run_id)
+            runs.remove_run_dir(self.layout, self.plan.run_id)
 
-    def leave(self) -> None:
-        """Let go of the run as it is on disk: from now on it counts as dead."""
+    def release(self) -> None:
+        """Close the journal and free the driver's lock: other processes may now go on with it."""
         self.journal.close()
         if self.lock is not None:
             self.lock.release()
@@ -133,12 +161,12 @@ class Run:
     def _merge(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
         layout, run_id = self.layout, self.plan.run_id
         try:
-            replayed = self.journal.replay()
-            rows = frame.from_blocks(replayed)
+            replay = self.journal.replay()
+            rows = frame.from_blocks(replay)
             journaled = len(rows)
-            if ended != "done":  # tmpsave=True has rows of slices that were dropped
-                past_run = StoredRun(layout, self.info)
-                rows = recovery.with_workers_rows(past_run, rows, pd.DataFrame())
+            if ended != "done":  # workers may have rows of slices that were dropped
+                stored = StoredRun(layout, self.info)
+                rows = recovery.add_worker_rows(stored, rows, pd.DataFrame())
         except OSError as err:
             raise StudyError(
                 f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "
@@ -147,34 +175,34 @@ class Run:
         try:
             with layout.lock():
                 df = database.merge(layout.database_path, rows, self.base)
-                recovery.put_away(layout, run_id, replayed)
+                recovery.remove_journal(layout, run_id, replay)
         except OSError as err:
             raise StudyError(
                 f"cannot write {str(layout.database_path)!r}: {err.strerror}; the {len(rows)} "
-                f"finished rows are kept in {str(layout.journal_path(run_id))!r}: ps.load shows "
+                f"finished rows are kept in {str(self.folder.journal_path)!r}: ps.load shows "
                 "them, and ps.resume or the next run merges them as soon as that works"
             ) from err
-        if self.resumed or len(rows) > journaled:  # what was counted is but a part
-            left = self.info["psets"] - len(recovery.recorded(df, run_id))
-            counts = recovery.counts_of(df, run_id) | {"left": max(0, left)}
+        if self.resumed or len(rows) > journaled:  # this driver has not counted all rows
+            left = self.info["psets"] - len(recovery.recorded_seqs(df, run_id))
+            counts = recovery.count_statuses(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
         try:
             runs.write_info(layout, self.info)
         except OSError as err:
-            log.warning("cannot write %s: %s", layout.run_info_path(run_id), err.strerror)
-        layout.stop_path(run_id).unlink(missing_ok=True)
+            log.warning("cannot write %s: %s", self.folder.info_path, err.strerror)
+        self.folder.stop_path.unlink(missing_ok=True)
         return df
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run asks of its study.
+    """What `begin_run` needs to know of a new run.
 
     Parameters
     ----------
     psets : list of dict
     digests : bytes
-        Their hashes.
+        Their sha1 digests, as from `psweep_dask.params.pset.check_params`.
     attempts : list of int, optional
         How many attempts earlier runs have made at each pset.
     df : DataFrame or None
@@ -182,7 +210,7 @@ class Request:
     save, skip_dups, backup : bool
         As in `psweep_dask.run`.
     info : dict
-        What else ``run.json`` shall tell.
+        Further entries of ``run.json``.
     """
 
     psets: list[Pset]
@@ -195,84 +223,83 @@ class Request:
     info: dict[str, Any] = field(default_factory=dict)
 
 
-def begin(layout: Layout, request: Request) -> Run:
-    """Reserve numbers for a run and note it on disk, under the lock of the database.
+def begin_run(layout: Layout, request: Request) -> Run:
+    """Reserve numbers for a new run, and write its ``run.json`` and an empty journal.
 
-    What dead runs have left is merged before.
+    This holds the lock of the database, so that no two runs get the same numbers. Rows of dead
+    runs are merged before.
 
     Returns
     -------
     Run
-        Nothing of it is on disk if `skip_dups` has left its plan without psets.
+        If `skip_dups` leaves no pset, its plan is empty, and nothing of it is on disk.
 
     Raises
     ------
     psweep_dask.storage.database.DatabaseError
         If the database is damaged.
+    psweep_dask.storage.layout.LayoutError
+        If the folder of the run cannot be written.
     psweep_dask.study.backup.BackupError
         If there is a backup of this state of the study already.
     """
     if request.df is not None:
         database.check(request.df, "df=")
     if not request.save:
-        df = _database(layout, request)
-        planned = _plan(request, df, [])
+        df = database.read_or_empty(layout.database_path) if request.df is None else request.df
+        planned = _number_psets(request, df, [])
         unsaved = PassedFrame(df, frozenset())
         return Run(layout, planned, MemoryJournal(), unsaved, info=dict(request.info))
-    session, patch = provenance.describe(Path.cwd())  # before the lock: git may take its time
+    session, patch = provenance.describe_session(
+        Path.cwd()
+    )  # before the lock: git may take its time
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         database.check(on_disk, str(layout.database_path))
         on_disk, reserved = recovery.recover(layout, on_disk)
         df = on_disk if request.df is None else request.df
         if request.backup and len(df):
-            back_up(layout, df)
-        planned = _plan(request, df, [*reserved, plan.last_seqs(on_disk)])
+            back_up_study(layout, df)
+        planned = _number_psets(request, df, [*reserved, plan.last_seqs(on_disk)])
         base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))
-        info = _info(layout, planned) | request.info | session
+        info = _first_info(layout, planned) | request.info | session
         try:
-            with _taken(layout, planned.run_id) as lock:
+            with _new_run_dir(layout, planned.run_id) as lock:
                 runs.write_info(layout, info)
                 if patch:
-                    layout.patch_path(planned.run_id).write_text(patch)
-                journal = Journal(layout.journal_path(planned.run_id))
-        except OSError as err:  # a full disk, mostly
+                    layout.run_folder(planned.run_id).patch_path.write_text(patch)
+                journal = Journal(layout.run_folder(planned.run_id).journal_path)
+        except OSError as err:  # mostly a full disk
             raise LayoutError(
-                f"cannot write to {str(layout.run_dir(planned.run_id))!r} ({err.strerror}); "
+                f"cannot write to {str(layout.run_folder(planned.run_id).path)!r} ({err.strerror}); "
                 "nothing has run"
             ) from err
         return Run(layout, planned, journal, base, lock, info)
 
 
-def reopen(before: StoredRun, planned: Plan, lock: BaseFileLock) -> Run:
-    """Go on with a run that has ended before its time, and whose journal is merged.
+def reopen_run(stored: StoredRun, left: Plan, lock: BaseFileLock) -> Run:
+    """Go on with a run that has ended early, and whose journal is merged.
 
     Parameters
     ----------
-    before : PastRun
-    planned : Plan
+    stored : StoredRun
+    left : Plan
         The psets that are left.
     lock : BaseFileLock
-        The lock of its driver, held.
+        The driver's lock, held.
     """
-    layout = before.layout
-    layout.stop_path(before.run_id).unlink(missing_ok=True)
-    again = [*before.info.get("resumed", []), provenance.now()]
-    info = before.info | {"resumed": again, "end": None, "ended": None}
+    layout = stored.layout
+    layout.run_folder(stored.run_id).stop_path.unlink(missing_ok=True)
+    resumed = [*stored.info.get("resumed", []), provenance.now()]
+    info = stored.info | {"resumed": resumed, "end": None, "ended": None}
     runs.write_info(layout, info)
-    journal = Journal(layout.journal_path(before.run_id))
-    return Run(layout, planned, journal, None, lock, info, resumed=True)
+    journal = Journal(layout.run_folder(stored.run_id).journal_path)
+    return Run(layout, left, journal, None, lock, info, resumed=True)
 
 
-def _database(layout: Layout, request: Request) -> pd.DataFrame:
-    if request.df is not None:
-        return request.df
-    return database.read_or_empty(layout.database_path)
-
-
-def _plan(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
+def _number_psets(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
     psets, digests = request.psets, request.digests
     if request.skip_dups:
         psets, digests = plan.without_dups(psets, digests, df)
@@ -282,7 +309,7 @@ def _plan(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -
     return Plan(str(uuid.uuid4()), run_seq, seqs, psets, digests, attempts)
 
 
-def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
+def _first_info(layout: Layout, planned: Plan) -> dict[str, Any]:
     return {
         "run_id": planned.run_id,
         "run_seq": planned.run_seq,
@@ -297,25 +324,25 @@ def _info(layout: Layout, planned: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _taken(layout: Layout, run_id: str) -> Iterator[BaseFileLock]:
-    """Take the lock of a driver, and keep it unless what follows fails."""
-    layout.run_dir(run_id).mkdir(parents=True)
-    lock = layout.driver_lock(run_id)
+def _new_run_dir(layout: Layout, run_id: str) -> Iterator[BaseFileLock]:
+    """Make the folder of a run and take its lock; undo both if the block fails."""
+    layout.run_folder(run_id).path.mkdir(parents=True)
+    lock = layout.run_folder(run_id).driver_lock()
     lock.acquire()
     try:
         yield lock
     except BaseException:
         with suppress(OSError):
-            shutil.rmtree(layout.run_dir(run_id))
+            shutil.rmtree(layout.run_folder(run_id).path)
         lock.release()
         raise
 
 
 def layout_of(options: Options) -> Layout:
-    """Give the study that options name, ready to be written to."""
+    """Return the handle of the study that options name, and make its folders."""
     layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
     if options.simulate:
-        return simulation(layout)
+        return make_simulation_dir(layout)
     if options.needs_folder:
         layout.make_writable()
     return layout

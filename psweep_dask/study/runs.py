@@ -1,4 +1,4 @@
-"""The runs of a study as they are on disk: their stories, and whether their drivers live."""
+"""The runs of a study as they are on disk: what ``run.json`` says, and which drivers live."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +21,21 @@ from filelock import BaseFileLock, Timeout
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import plan
 from psweep_dask.storage.atomic import replace_file
-from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.layout import Layout, RunFolder
 
 log = logging.getLogger("psweep_dask")
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_LOOKS = 10
-"""So often a lock is tried again that somebody who only looks at it may hold for an instant."""
+LOCK_ATTEMPTS = 10
+"""How often to try the lock of a driver, which `StoredRun.is_alive` may hold for an instant."""
 
 
 class NoStudyError(PsweepError):
-    """There is no study where one was looked for."""
+    """There is no study in a folder, or several databases to choose from."""
+
+
+class RunNotFoundError(PsweepError):
+    """No run of a study has the name that was given, or more than one has it."""
 
 
 @dataclass(frozen=True)
@@ -54,44 +58,49 @@ class StoredRun:
         return str(self.info["run_id"])
 
     @property
+    def folder(self) -> RunFolder:
+        """The folder of the run."""
+        return self.layout.run_folder(self.run_id)
+
+    @property
     def journal_path(self) -> Path:
-        """Its journal; there is none once its rows are in the database."""
-        return self.layout.journal_path(self.run_id)
+        """The journal. It is removed when its rows are in the database."""
+        return self.folder.journal_path
 
     @property
     def jobs_path(self) -> Path:
-        """Names its batch jobs; there is none once these are cancelled."""
-        return self.layout.jobs_path(self.run_id)
+        """The file that names the batch jobs. It is removed when these are cancelled."""
+        return self.folder.jobs_path
 
     @property
     def last_seqs(self) -> tuple[int, int]:
-        """The highest ``_run_seq`` and ``_pset_seq`` that it has reserved."""
+        """The highest ``_run_seq`` and ``_pset_seq`` that the run has reserved."""
         return self.info["run_seq"], self.info["first_pset_seq"] + self.info["psets"] - 1
 
     @property
     def ended_early(self) -> bool:
-        """Whether its driver has not run all of its psets, or still is at it."""
+        """Whether not all psets of the run were run: its driver died, was stopped, or is at work."""
         return bool(self.info["ended"] != "done")
 
     @property
     def ending(self) -> str:
-        """How it has ended; "dead" if its driver could not say."""
+        """How the run ended, such as "done"; "dead" if its driver could not say."""
         ended = self.info["ended"]
         return "dead" if ended in (None, "died") else str(ended)
 
     @contextmanager
-    def taken(self) -> Iterator[BaseFileLock | None]:
-        """Hold the lock of its driver; give None if a driver that lives holds it."""
-        lock = self.layout.driver_lock(self.run_id)
-        for _ in range(_LOOKS):
+    def try_lock(self) -> Iterator[BaseFileLock | None]:
+        """Hold the lock of the driver; yield None if a living driver holds it."""
+        lock = self.folder.driver_lock()
+        for _ in range(LOCK_ATTEMPTS):
             try:
                 lock.acquire(timeout=0)
-            except FileNotFoundError:  # discarded by its driver just now
+            except FileNotFoundError:  # its driver has just discarded the run
                 break
             except Timeout:
                 if self.is_alive():
                     break
-                time.sleep(0.01)  # somebody was only looking
+                time.sleep(0.01)  # it was another process in is_alive()
             else:
                 try:
                     yield lock
@@ -101,16 +110,16 @@ class StoredRun:
         yield None
 
     def is_alive(self) -> bool:
-        """Tell whether its driver lives: it holds a lock that its death would free.
+        """Return whether the driver lives. It holds a lock that the system frees when it dies.
 
-        Whoever looks shares the lock, and so disturbs nobody else who looks, and needs no
-        permission to write.
+        This takes a shared lock: several processes can ask at the same time, and none of them
+        needs permission to write.
         """
-        path = Path(self.layout.driver_lock(self.run_id).lock_file)
+        path = Path(self.folder.driver_lock().lock_file)
         try:
             lock = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            return not path.parent.exists()  # discarded by its driver just now
+            return not path.parent.exists()  # its driver has just discarded the run
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,13 +129,13 @@ class StoredRun:
         return False
 
 
-def with_info(before: StoredRun, changes: Mapping[str, Any]) -> StoredRun:
-    """Read the story of a run again, which may have been written meanwhile, and change it."""
-    return StoredRun(before.layout, read_info(before.layout, before.run_id) | dict(changes))
+def with_info(run: StoredRun, changes: Mapping[str, Any]) -> StoredRun:
+    """Return a run with changes to what its ``run.json`` says now; nothing is written."""
+    return StoredRun(run.layout, read_info(run.layout, run.run_id) | dict(changes))
 
 
 def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
-    """Write the call that finishes a run, where it began.
+    """Return the call that finishes a run, on the cluster where it began.
 
     Examples
     --------
@@ -146,7 +155,7 @@ def check_study(layout: Layout) -> None:
     Raises
     ------
     NoStudyError
-        If there is none.
+        If there is none, or its runs write to other databases only.
     """
     if layout.database_path.exists():
         return
@@ -155,7 +164,7 @@ def check_study(layout: Layout) -> None:
             f"there is no study in {layout.calc_dir!r}, seen from {str(Path.cwd())!r}: "
             f"neither {layout.relative_database()} nor runs/"
         )
-    others = other_databases(layout)
+    others = _other_databases(layout)
     if others and not stored_runs(layout):
         raise NoStudyError(
             f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
@@ -163,28 +172,42 @@ def check_study(layout: Layout) -> None:
         )
 
 
-def study_in(
+def find_study(
     calc_dir: str | os.PathLike[str],
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> Layout:
-    """Find a study: with the database that its runs write to, if that is not the one asked for.
+    """Return the handle of an existing study.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+        Folder of the study.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database.
+
+    Returns
+    -------
+    Layout
+        If that database does not exist and all runs write to one other database: with the other.
 
     Raises
     ------
     NoStudyError
-        If there is none, or it has several other databases.
+        If there is no study, or its runs write to several other databases.
 
     Examples
     --------
     >>> import psweep_dask as ps
     >>> _ = ps.run(lambda pset: {}, [{}], cluster="sync", database_basename="other.pk")
-    >>> study_in("calc").database_basename
+    >>> find_study("calc").database_basename
     'other.pk'
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     if layout.runs_dir.exists() and not layout.database_path.exists() and not stored_runs(layout):
-        others = other_databases(layout)
+        others = _other_databases(layout)
         if len(others) == 1:
             path = layout.root / others[0]
             return Layout(calc_dir, path.parent, path.name)
@@ -193,65 +216,103 @@ def study_in(
 
 
 def stored_runs(layout: Layout) -> list[StoredRun]:
-    """Find the runs of a study that write to its database, the oldest first."""
+    """Return the runs of a study that write to this database, the oldest first."""
     database = layout.relative_database()
-    return [past for past in all_runs(layout) if past.info["database"] == database]
+    return [run for run in all_runs(layout) if run.info["database"] == database]
 
 
-def other_databases(layout: Layout) -> list[str]:
-    """Tell to which other databases runs of a study write, as seen from it."""
-    found = {str(one.info["database"]) for one in all_runs(layout)}
-    return sorted(found - {layout.relative_database()})
+def _other_databases(layout: Layout) -> list[str]:
+    databases = {str(run.info["database"]) for run in all_runs(layout)}
+    return sorted(databases - {layout.relative_database()})
 
 
 def all_runs(layout: Layout) -> list[StoredRun]:
-    """Find all runs of a study, the oldest first."""
-    found = []
+    """Return all runs of a study, the oldest first, whichever database they write to."""
+    runs = []
     for folder in layout.runs_dir.glob("*"):
         if not UUID.fullmatch(folder.name) or not folder.is_dir():
-            continue  # of somebody else, such as a file manager
+            continue  # not ours, but of a file manager, for instance
         try:
-            found.append(StoredRun(layout, read_info(layout, folder.name)))
+            runs.append(StoredRun(layout, read_info(layout, folder.name)))
         except (OSError, ValueError, TypeError, KeyError) as err:
-            info = info_from_plan(layout, folder.name)
+            info = _info_from_plan(layout, folder.name)
             if info is not None:
                 log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
-                found.append(StoredRun(layout, info))
-            elif (folder / layout.journal_path("").name).exists():
+                runs.append(StoredRun(layout, info))
+            elif (folder / layout.run_folder("").journal_path.name).exists():
                 log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
-    return sorted(found, key=lambda past: int(past.info["run_seq"]))
+    return sorted(runs, key=lambda run: int(run.info["run_seq"]))
 
 
-def forget(layout: Layout, run_id: str) -> None:
-    """Remove the folder of a run in which nothing has run."""
-    shutil.rmtree(layout.run_dir(run_id))
-    with suppress(OSError):  # other runs have theirs in there
-        layout.runs_dir.rmdir()
+def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
+    """Return the run with this ``_run_seq``, or else the one whose id begins with `name`.
 
-
-_NEEDED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
-
-
-def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
-    """Read ``run.json``.
+    Parameters
+    ----------
+    runs : list of StoredRun
+        The runs to choose from.
+    name : str
+        A number, or the first characters of a ``_run_id``.
 
     Raises
     ------
-    KeyError, ValueError
-        If something in it is missing, or is not what was written.
+    RunNotFoundError
+        If no run has this name, or more than one.
+
+    Examples
+    --------
+    >>> ids = ["bb32aade-6ac9-4ac2-9019-3093c5f00965", "1e8d8bb4-0e16-4f2b-9b3c-b8a5c1e0f2d7"]
+    >>> runs = [StoredRun(Layout("calc"), {"run_id": ids[seq], "run_seq": seq}) for seq in (0, 1)]
+    >>> find_run(runs, "1").run_id[:4], find_run(runs, "bb").run_id[:4]
+    ('1e8d', 'bb32')
+    >>> find_run(runs, "c")
+    Traceback (most recent call last):
+        ...
+    psweep_dask.study.runs.RunNotFoundError: no run has the number 'c' or an id that begins ...
     """
-    info: dict[str, Any] = json.loads(layout.run_info_path(run_id).read_bytes())
-    if missing := _NEEDED - set(info):
+    matches = [run for run in runs if str(run.info["run_seq"]) == name]
+    matches = matches or [run for run in runs if run.run_id.startswith(name)]
+    if len(matches) != 1:
+        known = ", ".join(f"{run.info['run_seq']} ({run.run_id[:8]})" for run in runs) or "no runs"
+        verb = "more than one run has" if matches else "no run has"
+        raise RunNotFoundError(
+            f"{verb} the number {name!r} or an id that begins with it; there are {known}"
+        )
+    return matches[0]
+
+
+def remove_run_dir(layout: Layout, run_id: str) -> None:
+    """Remove the folder of a run in which nothing has run."""
+    shutil.rmtree(layout.run_folder(run_id).path)
+    with suppress(OSError):  # it has the folders of other runs
+        layout.runs_dir.rmdir()
+
+
+_REQUIRED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
+
+
+def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
+    """Return what ``run.json`` says.
+
+    Raises
+    ------
+    KeyError
+        If a field is missing.
+    ValueError
+        If the file was changed after it was written, or is that of another run.
+    """
+    info: dict[str, Any] = json.loads(layout.run_folder(run_id).info_path.read_bytes())
+    if missing := _REQUIRED - set(info):
         raise KeyError(f"run.json lacks {missing}")
-    if info.pop("check", None) not in (None, _check_value(info)) or info["run_id"] != run_id:
+    if info.pop("check", None) not in (None, _checksum(info)) or info["run_id"] != run_id:
         raise ValueError("run.json is not as it was written; after edits by hand, remove its check")
     return info
 
 
-def info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
-    """Tell what is needed of a run whose ``run.json`` cannot be read; None if it has no plan."""
+def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
+    """Return what the plan says about a run without a readable ``run.json``; None without plan."""
     try:
-        with layout.plan_path(run_id).open("rb") as stream:
+        with layout.run_folder(run_id).plan_path.open("rb") as stream:
             planned, _ = plan.load(stream)
     except (OSError, plan.PlanError):
         return None
@@ -266,19 +327,18 @@ def info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
 
 
 def source_of(layout: Layout, run_id: str) -> str | None:
-    """Tell the source that func had in a run; None if that is not known."""
+    """Return the source code that func had in a run; None if it is not known."""
     with suppress(OSError, ValueError, KeyError):
         return read_info(layout, run_id).get("source")
     return None
 
 
 def write_info(layout: Layout, info: dict[str, Any]) -> None:
-    """Write ``run.json``."""
-    text = json.dumps(info | {"check": _check_value(info)}, indent=2)
-    path = layout.run_info_path(info["run_id"])
+    """Write ``run.json``, with a checksum by which `read_info` sees later changes."""
+    text = json.dumps(info | {"check": _checksum(info)}, indent=2)
+    path = layout.run_folder(info["run_id"]).info_path
     replace_file(path, lambda stream: stream.write(text.encode()), last=False)
 
 
-def _check_value(info: Mapping[str, Any]) -> str:
-    """Give what tells that no character of a story has changed."""
+def _checksum(info: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(info, sort_keys=True).encode()):08x}"

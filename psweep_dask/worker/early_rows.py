@@ -34,7 +34,7 @@ def early_path(work: Work, first_seq: int) -> Path | None:
     """Name the file for a slice, by its first pset; None where the driver may see other files."""
     if work.cwd is None or work.simulate:
         return None
-    folder = Layout(Path(work.cwd, work.calc_dir)).early_dir(work.run_id)
+    folder = Layout(Path(work.cwd, work.calc_dir)).run_folder(work.run_id).early_dir
     return folder / f"{first_seq}.slice"
 
 

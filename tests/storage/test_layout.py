@@ -14,9 +14,9 @@ from psweep_dask.storage.layout import Layout, LayoutError
 def test_paths_of_a_study(study_folder):
     layout = Layout("calc")
     assert layout.database_path == study_folder / "calc/database.pk"
-    assert layout.plan_path("r") == study_folder / "calc/runs/r/plan.pk"
-    assert layout.journal_path("r") == study_folder / "calc/runs/r/journal"
-    assert layout.run_info_path("r") == study_folder / "calc/runs/r/run.json"
+    assert layout.run_folder("r").plan_path == study_folder / "calc/runs/r/plan.pk"
+    assert layout.run_folder("r").journal_path == study_folder / "calc/runs/r/journal"
+    assert layout.run_folder("r").info_path == study_folder / "calc/runs/r/run.json"
     assert layout.backup_dir("T", "r") == study_folder / "calc.bak_T_run_id_r"
 
 

@@ -135,7 +135,7 @@ ROWS = [{"_pset_seq": 1, "_status": "ok", "y": [2], "_pset_runtime": 0.1, "_time
 
 
 def test_nothing_is_written_after_the_end_or_where_there_is_no_journal(study_folder):
-    path = Layout("calc").early_dir("run") / "1.slice"
+    path = Layout("calc").run_folder("run").early_dir / "1.slice"
     keeper(ROWS, path).keep()
     assert not Path("calc").exists()
     path.parents[1].mkdir(parents=True)
@@ -151,7 +151,7 @@ def test_nothing_is_written_after_the_end_or_where_there_is_no_journal(study_fol
 
 
 def test_what_is_torn_or_known_or_kept_twice_is_left_out(study_folder):
-    folder = Layout("calc").early_dir("run")
+    folder = Layout("calc").run_folder("run").early_dir
     folder.mkdir(parents=True)
     (folder.parent / "journal").touch()
     for name, seqs in {"1": (1, 2, 3), "2": (3, 4), "5": (5,)}.items():
