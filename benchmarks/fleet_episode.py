@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from common import study_folder
 from fleet_driver import BEGIN, CONTESTANTS, END, JOBS, MACHINE, SLOTS, START
 
@@ -140,7 +139,7 @@ def episode(
             **jobqueue,
         }
         info = {"cluster": "slurm", "jobs": jobs, "jobqueue": settings}
-        (machine_dir / "info.yaml").write_text(yaml.safe_dump(info))
+        (machine_dir / "info.yaml").write_text(json.dumps(info))  # JSON is YAML
         with Path("driver.log").open("wb") as log:
             command = [sys.executable, str(DRIVER_PATH), name]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -1,40 +1,46 @@
-"""YAML in which no key is written twice, as its standard says: PyYAML lets the last one win."""
+"""Reading YAML 1.2, where values are what they look like and no key is written twice."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import yaml
 
+def read_yaml(text: str | bytes) -> Any:
+    r"""Return what a YAML text holds: dicts, lists, numbers, text, dates, True, False, None.
 
-class StrictLoader(yaml.SafeLoader):
-    """Reads what `yaml.SafeLoader` does, but for mappings that have a key twice.
+    The rules are those of YAML 1.2: ``1e-3`` is a number; ``12:00:00``, ``yes`` and ``no`` are
+    text.
+
+    Raises
+    ------
+    ValueError
+        If it is not YAML, or a mapping has a key twice. The message begins with the line.
 
     Examples
     --------
-    >>> yaml.load("{a: 1, b: 2}", Loader=StrictLoader)
-    {'a': 1, 'b': 2}
-    >>> yaml.load("{a: 1, a: 2}", Loader=StrictLoader)
+    >>> read_yaml("{a: 1e-3, b: 12:00:00, c: no}")
+    {'a': 0.001, 'b': '12:00:00', 'c': 'no'}
+    >>> read_yaml("a: 1\na: 2")
     Traceback (most recent call last):
         ...
-    yaml.constructor.ConstructorError: the key 'a' is written twice
-      in "<unicode string>", line 1, column 8:
-        {a: 1, a: 2}
-               ^
+    ValueError: line 2: the key 'a' is written twice
     """
+    from ruamel.yaml import YAML  # here, since its import takes 0.1 s and few calls read YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Make a dict."""
-        if isinstance(node, yaml.MappingNode):
-            self._check_keys(node)
-        return super().construct_mapping(node, deep=deep)
-
-    def _check_keys(self, node: yaml.MappingNode) -> None:
-        seen = set()
-        for key, _ in node.value:  # "<<", which merges another mapping, may come again
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if (key.tag, key.value) in seen:
-                problem = f"the key {key.value!r} is written twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add((key.tag, key.value))
+    try:
+        return YAML(typ="safe", pure=True).load(text)  # the parser in C knows YAML 1.1 only
+    except DuplicateKeyError as err:
+        key = re.sub(
+            r'found duplicate .*?key "(.*?)"( with value .*)?$', r"\1", err.problem, flags=re.S
+        )
+        raise ValueError(
+            f"line {err.problem_mark.line + 1}: the key {key!r} is written twice"
+        ) from err
+    except MarkedYAMLError as err:
+        line = f"line {err.problem_mark.line + 1}: " if err.problem_mark else ""
+        raise ValueError(f"{line}not YAML, {err.problem}") from err
+    except Exception as err:  # no text, a date that no calendar has, `!!int x`, ...
+        raise ValueError(f"not YAML, {err}") from err

@@ -14,9 +14,9 @@ import click
 import dask.config
 import dask_jobqueue  # noqa: F401  (its defaults are what we compare with)
 import pytest
-import yaml
 
 import psweep_dask as ps
+from psweep_dask._yaml import read_yaml
 from psweep_dask.cli import main as main_module
 from psweep_dask.clusters import config
 
@@ -54,7 +54,7 @@ YAML = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.M | re.S)
 @pytest.mark.parametrize("block", YAML.findall((DOCS / "hpc.md").read_text()))
 def test_the_settings_on_the_page_of_clusters_are_taken(block, study_folder):
     text = textwrap.dedent(block)
-    settings = yaml.safe_load(text)
+    settings = read_yaml(text)
     if "cores" in settings.get("jobqueue", {}):
         folder = Path("templates/machines/lab")
         folder.mkdir(parents=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dask.config
-import yaml
 
-from psweep_dask._yaml import StrictLoader
+from psweep_dask._yaml import read_yaml
 from psweep_dask.hpc.machine_schema import (
     CLUSTER_NAMES,
     MachineError,
@@ -213,7 +212,7 @@ def _find(name: str, machines_dir: Path) -> Path:
 
 def _load(info_path: Path) -> dict[Any, Any]:
     try:
-        info = yaml.load(info_path.read_bytes(), Loader=StrictLoader)  # noqa: S506  (it is safe)
+        info = read_yaml(info_path.read_bytes())
     except FileNotFoundError:
         raise MachineError(
             f"{info_path} is missing; create it, with 'cluster: slurm' for live runs "
@@ -221,11 +220,8 @@ def _load(info_path: Path) -> dict[Any, Any]:
         ) from None
     except OSError as err:
         raise MachineError(f"cannot read {info_path}: {err.strerror}") from err
-    except yaml.MarkedYAMLError as err:
-        line = err.problem_mark.line + 1 if err.problem_mark else "unknown"
-        raise MachineError(f"{info_path}, line {line}: not YAML, {err.problem}") from err
-    except (yaml.YAMLError, ValueError) as err:  # not text; a date that no calendar has
-        raise MachineError(f"{info_path}: not YAML, {err}") from err
+    except ValueError as err:
+        raise MachineError(f"{info_path}: {err}") from err
     if info is None:  # an empty file, or comments only
         return {}
     if not isinstance(info, dict):

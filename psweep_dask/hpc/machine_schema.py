@@ -177,7 +177,9 @@ def _is_mapping(value: Any) -> bool:
 
 
 _COUNT = _Kind("a whole number from 1", _is_count)
-_TEXT = _Kind("text (in quotes if it looks like a number, a date, yes or no)", _is_text)
+_TEXT = _Kind(
+    "text (in quotes if it looks like a number or a date, or is true, false or null)", _is_text
+)
 _TEXTS = _Kind('a list of texts, such as ["one", "two"]', _are_texts)
 _MAPPING = _Kind("a mapping, lines of 'key: value' below it", _is_mapping)
 
@@ -199,7 +201,7 @@ _JOBQUEUE_KINDS: Mapping[str, _Kind] = {
     "processes": _COUNT,
     "memory": _Kind("a size with its unit, such as 8GiB", _is_memory),
     "walltime": _Kind(
-        'text in quotes, such as "12:00:00" (without them YAML takes that for a number)', _is_text
+        'text, such as "12:00:00" (in quotes if it is a whole number, such as "90")', _is_text
     ),
     "job_cpu": _COUNT,
     "death_timeout": _Kind(
@@ -225,8 +227,8 @@ _KINDS_OF_CLUSTER: Mapping[str, Mapping[str, _Kind]] = {
     # The time formats are those of sbatch's manual.
     "slurm": {
         "walltime": _Kind(
-            'a time as sbatch takes it, in quotes: "12:00:00", "90" (minutes), "1-12:00:00" '
-            "(a day and a half), UNLIMITED (without quotes YAML takes 12:00:00 for a number)",
+            'a time as sbatch takes it: "12:00:00", "1-12:00:00" (a day and a half), UNLIMITED, '
+            '"90" (minutes; a whole number must stand in quotes)',
             _is_slurm_time,
         )
     },

@@ -5,21 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from psweep_dask._convert import is_nan, of_python
-from psweep_dask._yaml import StrictLoader
+from psweep_dask._yaml import read_yaml
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, check_params
 
-_YAML = "tag:yaml.org,2002:"
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 
 
@@ -70,7 +67,7 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = _read(path, stream)
-    except (ValueError, yaml.YAMLError) as err:
+    except ValueError as err:
         raise ParamsError(f"{os.fspath(path)!r} cannot be read: {err}") from err
     if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
         raise ParamsError(
@@ -86,7 +83,7 @@ def _read(path: Path, stream: Any) -> Any:
     if path.suffix == ".json":
         return json.load(stream, object_pairs_hook=_once)
     if path.suffix in (".yaml", ".yml"):
-        return yaml.load(stream, Loader=_Loader)  # noqa: S506  (it is a SafeLoader)
+        return read_yaml(stream.read())
     raise ParamsError(
         f"{os.fspath(path)!r} ends in {path.suffix!r}; params are read from {', '.join(SUFFIXES)}"
     )
@@ -133,26 +130,3 @@ def _rows(df: pd.DataFrame) -> Iterator[Pset]:
 
 def _gap(value: Any) -> bool:
     return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
-
-
-class _Loader(StrictLoader):
-    """Reads numbers as everybody writes them, where YAML 1.1 has surprises.
-
-    1e-3 is a number; 12:30 and 010 are text, not 750 and 8.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [one for one in known if one[0] not in (f"{_YAML}int", f"{_YAML}float")]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    f"{_YAML}int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    f"{_YAML}float",
-    re.compile(
-        r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)

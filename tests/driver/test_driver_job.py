@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 
 import pytest
-import yaml
 from helpers.fake_commands import command
 
 from psweep_dask.driver.driver_job import DriverJobError, driver_job
@@ -17,7 +17,7 @@ def write_machine(folder, name="big", cluster="slurm", **jobqueue):
     machine_dir = folder / "templates" / "machines" / name
     machine_dir.mkdir(parents=True)
     info = {"cluster": cluster, "jobqueue": {"cores": 4, "memory": "8GiB", **jobqueue}}
-    (machine_dir / "info.yaml").write_text(yaml.safe_dump(info))
+    (machine_dir / "info.yaml").write_text(json.dumps(info))
 
 
 @pytest.fixture

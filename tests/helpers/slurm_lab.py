@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -9,7 +10,6 @@ import subprocess
 import sys
 from contextlib import contextmanager, suppress
 
-import yaml
 from helpers.driver_process import wait_until
 
 import psweep_dask as ps
@@ -91,7 +91,7 @@ def write_machine(folder, name="lab", jobs=2, **jobqueue):
     machine_dir = folder / "templates" / "machines" / name
     machine_dir.mkdir(parents=True)
     info = {"cluster": "slurm", "jobs": jobs, "jobqueue": described}
-    (machine_dir / "info.yaml").write_text(yaml.safe_dump(info))
+    (machine_dir / "info.yaml").write_text(json.dumps(info))
 
 
 def write_script(folder, body="", count=4, options="cluster='lab'", script=SCRIPT):

@@ -114,8 +114,8 @@ def test_what_would_be_nonsense_is_told_and_yaml_reads_as_it_looks(tmp_path):
         ps.read_params(3)
     text = "- {a: 12:30, b: 010, c: 0x10, d: -1_000, e: .5, f: 1., g: .inf, h: 2026, i: yes}\n"
     assert ps.read_params(written(tmp_path, "x.yaml", text)) == [
-        {"a": "12:30", "b": "010", "c": 16, "d": -1000, "e": 0.5, "f": 1.0}
-        | {"g": float("inf"), "h": 2026, "i": True}
+        {"a": "12:30", "b": 10, "c": 16, "d": -1000, "e": 0.5, "f": 1.0}
+        | {"g": float("inf"), "h": 2026, "i": "yes"}
     ]
     rows = ps.read_params(pd.DataFrame({"a": [np.arange(2), np.arange(3)]}))
     assert [one["a"].tolist() for one in rows] == [[0, 1], [0, 1, 2]]
