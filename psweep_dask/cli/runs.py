@@ -82,9 +82,10 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     \b
     psweep-dask stop calc
     """  # noqa: D301  (click wants the character itself)
+    from psweep_dask.study.runs import find_study
     from psweep_dask.study.stop import request_stop
 
-    asked = request_stop(calc_dir, run_id or "", now=now)
+    asked = request_stop(find_study(calc_dir), run_id or "", now=now)
     for one in asked:
         click.echo(f"run {one} is asked to stop")
     if not asked:
@@ -166,11 +167,11 @@ def diff(run: str, other: str, calc_dir: str) -> None:
     \b
     psweep-dask diff 0 1
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study.diff import differences, find_run
-    from psweep_dask.study.runs import find_study
+    from psweep_dask.study.diff import compare_runs
+    from psweep_dask.study.runs import all_runs, find_run, find_study
 
-    found = [find_run(find_study(calc_dir), one) for one in (run, other)]
-    lines = list(differences(*found))
+    known = all_runs(find_study(calc_dir))
+    lines = list(compare_runs(find_run(known, run), find_run(known, other)))
     click.echo("\n".join(lines or ["nothing that is known differed"]))
 
 

@@ -81,25 +81,30 @@ def check(calc_dir: str, fix: bool) -> None:
     psweep-dask check calc
     psweep-dask check calc --fix
     """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study.check import findings
+    from psweep_dask.study.check import inspect_study
+    from psweep_dask.study.runs import find_study
 
-    found = findings(calc_dir)
-    open_ones = 0
-    for one in found:
-        click.echo(f"{one.what}:")
-        for name in one.names[:NAMES_SHOWN]:
+    findings = inspect_study(find_study(calc_dir))
+    still_open = 0
+    for finding in findings:
+        click.echo(f"{finding.what}:")
+        for name in finding.names[:NAMES_SHOWN]:
             click.echo(f"  {name}")
-        if len(one.names) > NAMES_SHOWN:
-            click.echo(f"  and {len(one.names) - NAMES_SHOWN:,} more")
-        if fix and one.mend is not None and click.confirm(f"{one.cure}?", default=not one.loses):
-            one.mend()
+        if len(finding.names) > NAMES_SHOWN:
+            click.echo(f"  and {len(finding.names) - NAMES_SHOWN:,} more")
+        if (
+            fix
+            and finding.fix is not None
+            and click.confirm(f"{finding.advice}?", default=not finding.loses_data)
+        ):
+            finding.fix()
         else:
-            open_ones += 1
-            click.echo(f"  what to do: {one.cure}")
+            still_open += 1
+            click.echo(f"  what to do: {finding.advice}")
         click.echo()
-    if open_ones and not fix and any(one.mend for one in found):
+    if still_open and not fix and any(finding.fix for finding in findings):
         click.echo(f"psweep-dask check {calc_dir} --fix does what it can, and asks before")
-    if not found:
+    if not findings:
         click.echo(f"{calc_dir}: database, folders and runs fit together")
-    if open_ones:
+    if still_open:
         raise SystemExit(1)

@@ -21,7 +21,7 @@ from dask.utils import format_bytes
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.machine import Machine, read_machine
-from psweep_dask.study.stopping import Stopper
+from psweep_dask.study.stop import Stopper
 
 PACKAGES = ("psweep_dask", "dask", "distributed", "cloudpickle", "pandas", "numpy", "tornado")
 """What driver and workers should have in the same version."""

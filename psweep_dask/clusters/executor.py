@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.failures import WalltimeLoss, WorkerExit
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult

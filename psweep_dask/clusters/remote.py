@@ -30,7 +30,7 @@ from psweep_dask.hpc.allocation import Allocation, scheduler_host
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.srun import SrunStep
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 
 log = logging.getLogger("psweep_dask")
 

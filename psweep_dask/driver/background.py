@@ -18,7 +18,7 @@ from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options
 from psweep_dask.storage import frame
 from psweep_dask.study.load import load_from
-from psweep_dask.study.stopping import Stop
+from psweep_dask.study.stop import Stop
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import

@@ -14,7 +14,7 @@ import dask.config
 
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.runs import StoredRun, stored_runs
-from psweep_dask.study.stopping import was_terminated
+from psweep_dask.study.stop import was_terminated
 
 GO_ON = 75
 """Exit code of a script that was stopped before its end: EX_TEMPFAIL, come back later."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from psweep_dask.clusters.executor import Executor, ExecutorError, LostSlice, Slice
 from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.failures import FailedAttempt, FailurePolicy
 from psweep_dask.worker.partial import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.worker.runner import Interrupt
@@ -122,7 +122,7 @@ class Engine:
         return max(0.0, min(TICK, self._deadline - time.monotonic()))
 
     def _obey(self) -> None:
-        asked = self._stopper.look()
+        asked = self._stopper.poll()
         if asked > self._stop:
             self._stop = asked
             if asked == Stop.SOON:

@@ -22,7 +22,7 @@ from psweep_dask.storage.journal import JournalError
 from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
-from psweep_dask.study.stopping import Stopper
+from psweep_dask.study.stop import Stopper
 from psweep_dask.worker.partial import seqs_in, seqs_of
 from psweep_dask.worker.work import Failure, Work
 
@@ -161,7 +161,7 @@ class Execution:
             self._collect(engine)
         except (KeyboardInterrupt, SystemExit):  # the third Ctrl-C: no time to merge
             self.progress.close(with_example=False, remarks=["left in a hurry"])
-            self.run.leave()
+            self.run.release()
             raise
         except JournalError:
             self._finish_after_error(engine)

@@ -15,7 +15,7 @@ from psweep_dask.driver.execute import Destination, Execution
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Request, Run, begin, layout_of
+from psweep_dask.study.run import Request, Run, begin_run, layout_of
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -64,7 +64,7 @@ class PreparedRun:
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
-            provenance.commit_before(self._folder)
+            provenance.commit_local_changes(self._folder)
         name = func_name(func)
         request = Request(
             psets=psets,
@@ -81,7 +81,7 @@ class PreparedRun:
                 **chain.mark(digests),
             },
         )
-        self.run = begin(layout_of(options), request)
+        self.run = begin_run(layout_of(options), request)
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
@@ -94,11 +94,11 @@ class PreparedRun:
             log.info("nothing to run, the database stays as it is")
             return self.run.finish("done", {})
         try:
-            with self.conduct.stopper.listening():
+            with self.conduct.stopper.catch_signals():
                 return self.conduct.go()
         finally:
             if self._git:
-                provenance.commit_after(self._folder, self.run.plan.run_id)
+                provenance.commit_results(self._folder, self.run.plan.run_id)
 
 
 def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:

@@ -22,10 +22,10 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script, dumps
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.load import load_from
-from psweep_dask.study.revisit import RevisitError, load_func, take_up, to_resume
-from psweep_dask.study.run import reopen
+from psweep_dask.study.revisit import RevisitError, load_func, recover_run, choose_runs
+from psweep_dask.study.run import reopen_run
 from psweep_dask.study.runs import StoredRun, check_study
-from psweep_dask.study.stopping import Stop
+from psweep_dask.study.stop import Stop
 from psweep_dask.worker.func import import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -102,7 +102,7 @@ def resume(
     check_study(layout)
     layout.make_writable()
     collected = collect.collect_from(layout)
-    runs = to_resume(layout, run_id)
+    runs = choose_runs(layout, run_id)
     if func is not None and len(runs) > 1:
         ids = ", ".join(past.run_id for past in runs)
         raise RevisitError(
@@ -129,7 +129,7 @@ def _busy(past: StoredRun, number: int) -> str:
 
 
 def _resume(past: StoredRun, changes: dict[str, Any], cluster: object, options: Options) -> Stop:
-    with past.taken() as lock:
+    with past.try_lock() as lock:
         if lock is None:
             log.info("run %s is left alone: its driver lives", past.run_id)
             return Stop.NO
@@ -147,7 +147,7 @@ def _resume_taken(
 
     layout = past.layout
     where = resolve.resolve(cluster)
-    taken_up = take_up(past)
+    taken_up = recover_run(past)
     if taken_up is None:
         return Stop.NO
     planned, left, work = taken_up
@@ -168,12 +168,12 @@ def _resume_taken(
         len(left),
         "the func that was passed" if "func" in changes else "the func of its plan",
     )
-    run = reopen(past, left, lock)
+    run = reopen_run(past, left, lock)
     if not len(left):
         run.finish("done", {"left": 0})
         return Stop.NO
     conduct = Execution(run, work, Destination(where, past.info.get("func", "func")), options)
-    with conduct.stopper.listening():
+    with conduct.stopper.catch_signals():
         conduct.go()
     return conduct.stopper.level
 

@@ -20,7 +20,7 @@ from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import FAILED
 from psweep_dask.study import runs
 from psweep_dask.study.load import load
-from psweep_dask.study.revisit import RevisitError, load_func, planned_psets
+from psweep_dask.study.revisit import RevisitError, load_func, read_psets
 from psweep_dask.worker.work import Func
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -105,7 +105,7 @@ def retry(
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
         return df
-    psets, plans = planned_psets(layout, failed)
+    psets, plans = read_psets(layout, failed)
     latest, work = plans[max(plans, key=lambda one: plans[one][0].run_seq)]
     source = None
     if func is None:
@@ -181,7 +181,7 @@ def reproduce(
             f"{len(rows)} rows in {layout.calc_dir!r} have a _pset_id that begins with "
             f"{pset_id!r}; it takes exactly one"
         )
-    (pset,), plans = planned_psets(layout, rows)
+    (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()
     if func is None:
         func = load_func(work, planned.run_id)

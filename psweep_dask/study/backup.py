@@ -1,4 +1,4 @@
-"""Copies of a study: its backup, and the folder in which a simulation plays."""
+"""Copies of a study: for backup=True, and to try a run with simulate=True."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ class BackupError(PsweepError):
     """A backup that cannot be made as asked."""
 
 
-def simulation(layout: Layout) -> Layout:
-    """Make the folder in which simulate=True plays: empty but for a copy of the database."""
+def make_simulation_dir(layout: Layout) -> Layout:
+    """Make the folder that simulate=True writes to, with nothing but a copy of the database.
+
+    Returns
+    -------
+    Layout
+        Of that folder.
+    """
     simulated = layout.simulated()
     if simulated.root.exists():
         shutil.rmtree(simulated.root)
@@ -25,18 +31,30 @@ def simulation(layout: Layout) -> Layout:
     return simulated
 
 
-def back_up(layout: Layout, df: pd.DataFrame) -> None:
-    """Copy the whole study; the copy gets its name when it is complete."""
+def back_up_study(layout: Layout, df: pd.DataFrame) -> None:
+    """Copy the whole study. The copy gets its name when it is complete.
+
+    Parameters
+    ----------
+    layout : Layout
+    df : DataFrame
+        The database. The copy is named after the latest time and the last run in it.
+
+    Raises
+    ------
+    BackupError
+        If `df` lacks these columns, or there is a copy with this name.
+    """
     if not {"_time_utc", "_run_id"} <= set(df.columns):
         raise BackupError(
-            "backup=True names the copy after _time_utc and _run_id: both are missing"
+            "backup=True names the copy after _time_utc and _run_id; the database lacks one of them"
         )
     stamp = pd.Timestamp(df["_time_utc"].max()).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     target = layout.backup_dir(stamp, df["_run_id"].iloc[-1])
     if target.exists():
         raise BackupError(
-            f"the backup {str(target)!r} exists: there is nothing new in {layout.calc_dir!r} "
-            "since; leave backup=True away, or move that folder"
+            f"the backup {str(target)!r} exists, and {layout.calc_dir!r} has no new rows since; "
+            "leave backup=True away, or move that folder"
         )
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

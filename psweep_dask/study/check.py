@@ -1,4 +1,4 @@
-"""Whether the folder of a study and its database fit together, and what a crash has left."""
+"""What ``check`` finds in a study: rows and folders that do not fit, files that crashes left."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from psweep_dask.params.pset import pset_id
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.study import recovery
-from psweep_dask.study.load import load, load_from
-from psweep_dask.study.runs import UUID, StoredRun, all_runs, stored_runs, study_in
+from psweep_dask.study.load import load_from
+from psweep_dask.study.runs import UUID, StoredRun, all_runs, find_study, stored_runs
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in a study that its owner may want to know of.
+    """Something in a study that its owner should know.
 
     Parameters
     ----------
     what : str
-        For people.
+        What it is, for people.
     names : tuple of str
-        Of folders, psets, runs or files.
-    cure : str
-        What could be done.
-    mend : callable or None
-        Does it; None if that is not for us.
-    loses : bool
-        Whether that removes what nothing else has.
+        The folders, psets, runs or files it is about.
+    advice : str
+        What can be done.
+    fix : callable or None
+        Does that; None if only the owner can.
+    loses_data : bool
+        Whether `fix` removes something of which there is no copy.
     """
 
     what: str
     names: tuple[str, ...]
-    cure: str
-    mend: Callable[[], None] | None = None
-    loses: bool = False
+    advice: str
+    fix: Callable[[], None] | None = None
+    loses_data: bool = False
 
 
 def check_calc_dir(
@@ -50,20 +50,28 @@ def check_calc_dir(
 
     Parameters
     ----------
-    calc_dir : str or PathLike
+    calc_dir : str or PathLike, optional
+        Folder of the study.
     df : DataFrame, optional
-        By default all rows of the study, those of runs at work included.
+        By default all rows of the study, also those of runs that are at work.
 
     Returns
     -------
     dict
-        Under "db_not_disk" the ``_pset_id`` of rows without a folder, which is as it should be
-        where func writes no files, and under "disk_not_db" the folders without a row.
+        Under "db_not_disk" the ``_pset_id`` of rows without a folder: this is normal if func
+        writes no files. Under "disk_not_db" the names of folders without a row.
 
     Raises
     ------
-    PsweepError
+    NoStudyError
         If there is no study.
+    DatabaseError
+        If the database is damaged.
+
+    See Also
+    --------
+    load : The rows of a study.
+    delete : Delete rows, with the folders of their psets if asked.
 
     Examples
     --------
@@ -74,59 +82,56 @@ def check_calc_dir(
     >>> check["db_not_disk"] == {df._pset_id.iloc[1]}, check["disk_not_db"]
     (True, set())
     """
-    layout = Layout(calc_dir)
     if df is None:
-        df = load(calc_dir)
-    known, folders = _ids(df), _pset_folders(layout)
-    return {"db_not_disk": known - folders, "disk_not_db": folders - known}
+        df = load_from(find_study(calc_dir))
+    rows, folders = _pset_ids(df), _pset_folders(Layout(calc_dir))
+    return {"db_not_disk": rows - folders, "disk_not_db": folders - rows}
 
 
-def findings(calc_dir: str | os.PathLike[str]) -> list[Finding]:
-    """Look at all of a study; nothing is changed.
+def inspect_study(layout: Layout) -> list[Finding]:
+    """Return what its owner should know of a study. Nothing is changed.
 
     Raises
     ------
-    PsweepError
-        If there is no study, or its database is damaged.
+    psweep_dask.storage.database.DatabaseError
+        If the database is damaged.
     """
-    layout = study_in(calc_dir)
-    folders = _pset_folders(layout)  # first: a run that makes one later is none of the runs below
+    # The folders are listed first: one that a new run makes later must not be taken for an old one.
+    folders = _pset_folders(layout)
     runs = all_runs(layout)
-    alive = {one.run_id for one in runs if one.is_alive()}
-    dead = [one for one in runs if one.run_id not in alive]
+    alive = {run.run_id for run in runs if run.is_alive()}
+    dead = [run for run in runs if run.run_id not in alive]
     df = load_from(layout)
     return [
-        *_journals(layout, [one for one in stored_runs(layout) if one.run_id not in alive]),
-        *_folders(layout, folders, _ids(df), runs),
-        *_doubled(df),
-        *_leftovers(layout, _ids(df), dead),
-        *_kept(layout),
+        *_check_journals(layout, [run for run in stored_runs(layout) if run.run_id not in alive]),
+        *_check_folders(layout, folders, _pset_ids(df), runs),
+        *_check_ids(df),
+        *_check_leftovers(layout, _pset_ids(df), dead),
+        *_check_aside(layout),
     ]
 
 
-def _ids(df: pd.DataFrame) -> set[str]:
+def _pset_ids(df: pd.DataFrame) -> set[str]:
     return set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
 
 
 def _pset_folders(layout: Layout) -> set[str]:
     with os.scandir(layout.root) as entries:
-        return {one.name for one in entries if UUID.fullmatch(one.name) and one.is_dir()}
+        return {entry.name for entry in entries if UUID.fullmatch(entry.name) and entry.is_dir()}
 
 
-def _journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
-    found = [one for one in dead if one.journal_path.exists()]
-    rows = sum(_rows_in(one.journal_path) for one in found)
+def _check_journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
+    unmerged = [run for run in dead if run.journal_path.exists()]
+    rows = sum(
+        len(columns[0]) for run in unmerged for _, columns in journal.replay(run.journal_path)
+    )
     if rows:
         yield Finding(
             f"{rows} rows of runs that have died are not in {layout.relative_database()} yet",
-            tuple(one.run_id for one in found),
+            tuple(run.run_id for run in unmerged),
             "merge them, as the next run would",
             lambda: _recover(layout),
         )
-
-
-def _rows_in(path: Path) -> int:
-    return sum(len(columns[0]) for _, columns in journal.replay(path))
 
 
 def _recover(layout: Layout) -> None:
@@ -134,26 +139,27 @@ def _recover(layout: Layout) -> None:
         recovery.recover(layout, database.read_or_empty(layout.database_path))
 
 
-def _folders(
+def _check_folders(
     layout: Layout, folders: set[str], known: set[str], runs: list[StoredRun]
 ) -> Iterator[Finding]:
     without_row = folders - known
     ours = stored_runs(layout)
-    for one in runs:  # psets that are at work, or left, may have a folder; others have their rows
-        if without_row and (one.ended_early or one not in ours):
-            first, last = one.info["first_pset_seq"], one.last_seqs[1]
-            without_row -= {pset_id(one.run_id, seq) for seq in range(first, last + 1)}
-    if without_row and layout.database_path.exists():  # else it may be the rows that are gone
+    for run in runs:
+        # Psets that run or are left, and those of other databases, may have a folder without a row.
+        if without_row and (run.ended_early or run not in ours):
+            first, last = run.info["first_pset_seq"], run.last_seqs[1]
+            without_row -= {pset_id(run.run_id, seq) for seq in range(first, last + 1)}
+    if without_row and layout.database_path.exists():  # else it may be the rows that are lost
         paths = [layout.pset_folder(name).path for name in sorted(without_row)]
         yield Finding(
             f"{len(paths)} folders of psets have no row: it was deleted",
             tuple(path.name for path in paths),
             "remove these folders with all that is in them",
             lambda: _remove(paths),
-            loses=True,
+            loses_data=True,
         )
     without_folder = known - folders
-    if folders & known and without_folder:  # else func writes no files, and all is well
+    if folders & known and without_folder:  # else func writes no files
         yield Finding(
             f"{len(without_folder)} rows have no folder, while others do",
             tuple(sorted(without_folder)),
@@ -161,66 +167,66 @@ def _folders(
         )
 
 
-def _doubled(df: pd.DataFrame) -> Iterator[Finding]:
+def _check_ids(df: pd.DataFrame) -> Iterator[Finding]:
     if "_pset_id" in df.columns:
         ids = df["_pset_id"].dropna()
-        if len(doubled := ids[ids.duplicated()]):
+        if len(repeated := ids[ids.duplicated()]):
             yield Finding(
-                f"{len(doubled)} rows have the _pset_id of another row",
-                tuple(doubled),
-                "delete what is superfluous from the database",
+                f"{len(repeated)} rows have the _pset_id of another row",
+                tuple(repeated),
+                "delete the rows that should not be there from the database",
             )
 
 
-def _leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> Iterator[Finding]:
-    torn = recovery.leftovers_of_writing(layout)
-    files = [path for one in dead if (path := layout.stop_path(one.run_id)).exists()]
-    for one in dead:
-        files += layout.run_dir(one.run_id).glob(f"{PRIVATE_PREFIX}*")
-        folder = layout.tmpsave_path(one.run_id, "").parent
+def _check_leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> Iterator[Finding]:
+    partial = recovery.find_partial_databases(layout)
+    useless = [run.folder.stop_path for run in dead if run.folder.stop_path.exists()]
+    for run in dead:
+        useless += run.folder.path.glob(f"{PRIVATE_PREFIX}*")
+        folder = layout.tmpsave_path(run.run_id, "").parent
         if folder.is_dir() and all(path.stem in known for path in folder.glob("*.pk")):
-            files.append(folder)
-    if torn or files:
+            useless.append(folder)
+    if partial or useless:
         yield Finding(
-            f"{len(torn) + len(files)} files or folders are of no use any more",
-            _named(layout, [*torn, *files]),
+            f"{len(partial) + len(useless)} files or folders are of no use any more",
+            _names(layout, [*partial, *useless]),
             "remove them",
-            lambda: _clear(layout, files),
+            lambda: _remove_leftovers(layout, useless),
         )
-    with_jobs = [one for one in dead if one.jobs_path.exists()]
+    with_jobs = [run for run in dead if run.jobs_path.exists()]
     if with_jobs:
         yield Finding(
             f"{len(with_jobs)} dead runs may have left batch jobs",
-            tuple(one.run_id for one in with_jobs),
+            tuple(run.run_id for run in with_jobs),
             "cancel them",
             lambda: _recover(layout),
         )
 
 
-def _kept(layout: Layout) -> Iterator[Finding]:
+def _check_aside(layout: Layout) -> Iterator[Finding]:
     name = layout.database_basename
-    found = [
+    paths = [
         path
-        for why in ("damaged", "replaced")
-        for path in layout.database_dir.glob(f"{name}.{why}-*")
+        for reason in ("damaged", "replaced")
+        for path in layout.database_dir.glob(f"{name}.{reason}-*")
     ]
-    found += layout.runs_dir.glob("*/journal.damaged*")
-    if found:
+    paths += layout.runs_dir.glob("*/journal.damaged*")
+    if paths:
         yield Finding(
-            f"{len(found)} files were moved aside, since they were damaged or replaced",
-            _named(layout, found),
+            f"{len(paths)} files were moved aside, since they were damaged or replaced",
+            _names(layout, paths),
             "look whether something in them is missing, then remove them by hand",
         )
 
 
-def _named(layout: Layout, paths: Iterable[Path]) -> tuple[str, ...]:
+def _names(layout: Layout, paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(os.path.relpath(path, layout.root) for path in paths))
 
 
-def _clear(layout: Layout, files: Iterable[Path]) -> None:
-    with layout.lock():  # nobody is writing the database, so what is torn stays so
-        recovery.remove_leftovers(layout)
-    _remove(files)
+def _remove_leftovers(layout: Layout, paths: Iterable[Path]) -> None:
+    with layout.lock():  # so that no driver is writing the database now
+        recovery.remove_partial_databases(layout)
+    _remove(paths)
 
 
 def _remove(paths: Iterable[Path]) -> None:

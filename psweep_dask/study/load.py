@@ -1,4 +1,4 @@
-"""Rows of a study that meet a condition."""
+"""All rows of a study: ``load`` and ``query``."""
 
 from __future__ import annotations
 
@@ -11,31 +11,40 @@ import pandas as pd
 from psweep_dask import _query
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.recovery import damage, left_by
-from psweep_dask.study.runs import stored_runs, study_in
+from psweep_dask.study.recovery import damage_message, read_rows
+from psweep_dask.study.runs import find_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
 
 
 def query(calc_dir: str | os.PathLike[str], expression: str) -> pd.DataFrame:
-    """Give the rows of a study that meet a condition, those of runs at work included.
+    """Return the rows of a study that meet a condition, those of runs at work included.
 
     Parameters
     ----------
     calc_dir : str or PathLike
+        Folder of the study.
     expression : str
-        Such as ``a > 3 and b == "x"``, as `pandas.DataFrame.query` takes it.
+        The condition, such as ``a > 3 and b == "x"``, as in `pandas.DataFrame.query`.
 
     Returns
     -------
     DataFrame
+        In the order of ``_pset_seq``.
 
     Raises
     ------
     QueryError
         If the expression cannot be understood.
-    PsweepError
+    NoStudyError
         If there is no study.
+    DatabaseError
+        If the database is damaged.
+
+    See Also
+    --------
+    load : All rows.
+    where : The psets, not the rows, that meet a condition.
 
     Examples
     --------
@@ -44,7 +53,7 @@ def query(calc_dir: str | os.PathLike[str], expression: str) -> pd.DataFrame:
     >>> query("calc", "a > 1 and _status == 'ok'").a.tolist()
     [2, 5]
     """
-    df = load(calc_dir)
+    df = load_from(find_study(calc_dir))
     return _query.where(df, expression) if len(df) else df
 
 
@@ -54,16 +63,19 @@ def load(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
-    """Read the database of a study, and all finished psets that are not in there yet.
+    """Read the database of a study, and the finished psets that are not in it yet.
 
-    These are of runs that go on right now, and of those whose driver has died. Nothing is
-    written.
+    These belong to runs that are at work now, or whose driver has died. Nothing is written.
 
     Parameters
     ----------
-    calc_dir, database_dir, database_basename
-        As in `run`. Where there is no such database, the one that runs of the study write to is
-        read, if there is only one.
+    calc_dir : str or PathLike, optional
+        Folder of the study.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database. If it does not exist, and all runs of the study write to one
+        other database, the other one is read.
 
     Returns
     -------
@@ -72,8 +84,16 @@ def load(
 
     Raises
     ------
-    PsweepError
-        If there is no study, or its database is damaged.
+    NoStudyError
+        If there is no study, or its runs write to several other databases.
+    DatabaseError
+        If the database is damaged.
+
+    See Also
+    --------
+    query : Only the rows that meet a condition.
+    status : What the runs of the study are doing.
+    df_read : Read any file that `df_write` has written.
 
     Examples
     --------
@@ -82,20 +102,21 @@ def load(
     >>> ps.load("calc")[["a", "b"]].to_dict("list")
     {'a': [1, 2], 'b': [1, 2]}
     """
-    return load_from(study_in(calc_dir, database_dir, database_basename))
+    return load_from(find_study(calc_dir, database_dir, database_basename))
 
 
 def load_from(layout: Layout) -> pd.DataFrame:
-    """Do the work of `load`."""
-    waiting = []
-    for past in stored_runs(layout):
-        with suppress(FileNotFoundError):  # merged meanwhile
-            waiting.append((past, journal.replay(past.journal_path)))
-    rows = [left_by(past, replayed, pd.DataFrame()) for past, replayed in waiting]
-    for past, replayed in waiting:
-        if replayed.damaged and not past.is_alive():
-            log.warning("%s", damage(past.run_id, replayed))
-    df = database.read_or_empty(layout.database_path)  # after these: none is missed on its way
-    for some in rows:
-        df = frame.append(df, some)
+    """Do what `load` does, for a study whose handle is known."""
+    replays = []
+    for run in stored_runs(layout):
+        with suppress(FileNotFoundError):  # its rows have just been merged into the database
+            replays.append((run, journal.replay(run.journal_path)))
+    frames = [read_rows(run, replay, pd.DataFrame()) for run, replay in replays]
+    for run, replay in replays:
+        if replay.damaged and not run.is_alive():
+            log.warning("%s", damage_message(run.run_id, replay))
+    # The database is read last: rows that move there meanwhile are seen twice, but never missed.
+    df = database.read_or_empty(layout.database_path)
+    for rows in frames:
+        df = frame.append(df, rows)
     return df

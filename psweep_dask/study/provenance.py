@@ -19,7 +19,21 @@ from psweep_dask.errors import PsweepError
 log = logging.getLogger("psweep_dask")
 
 
-def describe(folder: Path) -> tuple[dict[str, Any], str]:
+GIT_TIMEOUT_SECONDS = 60.0  # a huge tree on a slow file system must not hang a run
+
+
+class GitError(PsweepError):
+    """git=True where git cannot do its part."""
+
+
+class TreeState(NamedTuple):
+    """The commit that is checked out, and the changes that are not committed, as a patch."""
+
+    commit: str
+    patch: str
+
+
+def describe_session(folder: Path) -> tuple[dict[str, Any], str]:
     """Describe the session that starts a run.
 
     Parameters
@@ -30,17 +44,17 @@ def describe(folder: Path) -> tuple[dict[str, Any], str]:
     Returns
     -------
     info : dict
-        What goes to ``run.json``.
+        For ``run.json``: user, host, working directory, packages, commit.
     patch : str
-        What is not committed in `folder`, as git shows it; empty when there is nothing.
+        What is not committed in `folder`, as ``git diff`` shows it; empty if there is nothing.
 
     Examples
     --------
-    >>> info, patch = describe(Path.cwd())
+    >>> info, patch = describe_session(Path.cwd())
     >>> info["python"] == platform.python_version()
     True
     """
-    state = tree_state(folder)
+    state = read_tree_state(folder)
     info = {
         "user": _user(),
         "host": socket.gethostname(),
@@ -48,13 +62,13 @@ def describe(folder: Path) -> tuple[dict[str, Any], str]:
         "cwd": str(folder),
         "python": platform.python_version(),
         "git": None if state is None else {"commit": state.commit, "dirty": bool(state.patch)},
-        "packages": dict(installed_packages()),
+        "packages": dict(list_packages()),
     }
     return info, "" if state is None else state.patch
 
 
 def now() -> str:
-    """Tell the time as ISO 8601 in UTC.
+    """Return the time as ISO 8601, in UTC.
 
     Examples
     --------
@@ -65,16 +79,16 @@ def now() -> str:
 
 
 @cache
-def installed_packages() -> tuple[tuple[str, str], ...]:
-    """List the names and versions of all installed packages, sorted.
+def list_packages() -> tuple[tuple[str, str], ...]:
+    """Return the names and versions of all installed packages, sorted.
 
     Examples
     --------
-    >>> "dask" in dict(installed_packages())
+    >>> "dask" in dict(list_packages())
     True
     """
-    found = {dist.name: dist.version for dist in importlib.metadata.distributions() if dist.name}
-    return tuple(sorted(found.items()))
+    packages = importlib.metadata.distributions()
+    return tuple(sorted({dist.name: dist.version for dist in packages if dist.name}.items()))
 
 
 def _user() -> str:
@@ -84,34 +98,20 @@ def _user() -> str:
         return "unknown"
 
 
-GIT_TIMEOUT = 60.0  # seconds; a huge tree on a slow file system must not hang a run
-
-
-class GitError(PsweepError):
-    """git=True where git cannot do its part."""
-
-
-class TreeState(NamedTuple):
-    """What is checked out, and what was changed since."""
-
-    commit: str
-    patch: str
-
-
-def commit_before(folder: Path, init: bool = False) -> None:
-    """Commit what was changed by hand, so that the run stands on a known state.
+def commit_local_changes(folder: Path, init: bool = False) -> None:
+    """Commit what the user has changed, so that the run starts from a known state.
 
     Parameters
     ----------
     folder : Path
-        Everything below it is committed, as far as ``.gitignore`` allows.
+        Everything below it is committed, except what ``.gitignore`` names.
     init : bool, optional
         Make a repository where there is none, instead of raising an error.
 
     Raises
     ------
     GitError
-        If `folder` is in no repository, or git refuses: nothing has been run then.
+        If `folder` is in no repository, or git refuses. Nothing has run then.
     """
     try:
         inside = _git(folder, "rev-parse", "--is-inside-work-tree").returncode == 0
@@ -128,33 +128,33 @@ def commit_before(folder: Path, init: bool = False) -> None:
         log.info("git: committed local changes in %s before the run", folder)
 
 
-def commit_after(folder: Path, run_id: str) -> None:
+def commit_results(folder: Path, run_id: str) -> None:
     """Commit what a run has written.
 
     Raises
     ------
     GitError
-        If git refuses; the results are saved all the same.
+        If git refuses. The results are in the database nevertheless.
     """
     _commit_all(folder, f"psweep: {folder.name}: run_id={run_id}")
 
 
-def tree_state(folder: Path) -> TreeState | None:
-    """Tell the commit of a folder and the patch of what is not committed, None outside git."""
-    if not any((one / ".git").exists() for one in (folder, *folder.parents)):
-        return None  # found out without starting a process: each run asks
+def read_tree_state(folder: Path) -> TreeState | None:
+    """Return the commit of a folder and a patch of what is not committed; None outside git."""
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return None  # without starting a process, since each run asks
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         if commit.returncode != 0:
             return None
         patch = _git(folder, "diff", "HEAD")
-    except (OSError, subprocess.TimeoutExpired):  # git is missing or too slow: not our purpose
+    except (OSError, subprocess.TimeoutExpired):  # without git or in time: a run needs neither
         return None
     return TreeState(commit.stdout.strip(), patch.stdout)
 
 
 def _commit_all(folder: Path, message: str) -> bool:
-    """Commit what there is to commit, and tell whether there was something."""
+    """Commit all changes, and return whether there were any."""
     _checked(folder, "add", "--all", ".")
     changed = _git(folder, "diff", "--cached", "--quiet").returncode != 0
     if changed:
@@ -182,5 +182,5 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         errors="replace",
         check=False,
-        timeout=GIT_TIMEOUT,
+        timeout=GIT_TIMEOUT_SECONDS,
     )

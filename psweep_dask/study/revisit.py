@@ -31,7 +31,7 @@ def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
     RevisitError
         If the plan is gone or damaged.
     """
-    path = layout.plan_path(run_id)
+    path = layout.run_folder(run_id).plan_path
     try:
         with path.open("rb") as stream:
             planned, work = plan.load(stream)
@@ -75,7 +75,7 @@ def read_psets(
         if int(seq) not in places[run_id]:
             raise RevisitError(
                 f"the plan of run {run_id} has no pset {int(seq)}: the database and "
-                f"{str(layout.plan_path(run_id))!r} do not fit together"
+                f"{str(layout.run_folder(run_id).plan_path)!r} do not fit together"
             )
         psets.append(plans[run_id][0].psets[places[run_id][int(seq)]])
     return psets, plans
@@ -150,7 +150,7 @@ def recover_run(run: StoredRun) -> tuple[Plan, Plan, Work] | None:
         recovery.remove_partial_databases(layout)
         df = recovery.merge_run(run, database.read_or_empty(layout.database_path))
         done = recovery.recorded_seqs(df, run.run_id)
-    if not done and not layout.plan_path(run.run_id).exists():
+    if not done and not layout.run_folder(run.run_id).plan_path.exists():
         log.warning("run %s has no plan and no row, there is nothing to resume", run.run_id)
         return None
     planned, work = read_plan(layout, run.run_id)

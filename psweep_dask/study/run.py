@@ -265,16 +265,16 @@ def begin_run(layout: Layout, request: Request) -> Run:
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))
         info = _first_info(layout, planned) | request.info | session
+        folder = layout.run_folder(planned.run_id)
         try:
-            with _new_run_dir(layout, planned.run_id) as lock:
+            with _made_and_locked(folder) as lock:
                 runs.write_info(layout, info)
                 if patch:
-                    layout.run_folder(planned.run_id).patch_path.write_text(patch)
-                journal = Journal(layout.run_folder(planned.run_id).journal_path)
+                    folder.patch_path.write_text(patch)
+                journal = Journal(folder.journal_path)
         except OSError as err:  # mostly a full disk
             raise LayoutError(
-                f"cannot write to {str(layout.run_folder(planned.run_id).path)!r} ({err.strerror}); "
-                "nothing has run"
+                f"cannot write to {str(folder.path)!r} ({err.strerror}); nothing has run"
             ) from err
         return Run(layout, planned, journal, base, lock, info)
 
@@ -290,13 +290,12 @@ def reopen_run(stored: StoredRun, left: Plan, lock: BaseFileLock) -> Run:
     lock : BaseFileLock
         The driver's lock, held.
     """
-    layout = stored.layout
-    layout.run_folder(stored.run_id).stop_path.unlink(missing_ok=True)
+    stored.folder.stop_path.unlink(missing_ok=True)
     resumed = [*stored.info.get("resumed", []), provenance.now()]
     info = stored.info | {"resumed": resumed, "end": None, "ended": None}
-    runs.write_info(layout, info)
-    journal = Journal(layout.run_folder(stored.run_id).journal_path)
-    return Run(layout, left, journal, None, lock, info, resumed=True)
+    runs.write_info(stored.layout, info)
+    journal = Journal(stored.journal_path)
+    return Run(stored.layout, left, journal, None, lock, info, resumed=True)
 
 
 def _number_psets(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
@@ -324,16 +323,16 @@ def _first_info(layout: Layout, planned: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _new_run_dir(layout: Layout, run_id: str) -> Iterator[BaseFileLock]:
+def _made_and_locked(folder: RunFolder) -> Iterator[BaseFileLock]:
     """Make the folder of a run and take its lock; undo both if the block fails."""
-    layout.run_folder(run_id).path.mkdir(parents=True)
-    lock = layout.run_folder(run_id).driver_lock()
+    folder.path.mkdir(parents=True)
+    lock = folder.driver_lock()
     lock.acquire()
     try:
         yield lock
     except BaseException:
         with suppress(OSError):
-            shutil.rmtree(layout.run_folder(run_id).path)
+            shutil.rmtree(folder.path)
         lock.release()
         raise
 

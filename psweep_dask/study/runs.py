@@ -79,7 +79,7 @@ class StoredRun:
 
     @property
     def ended_early(self) -> bool:
-        """Whether not all psets of the run were run: its driver died, was stopped, or is at work."""
+        """Whether psets are left: the driver died, was stopped, or is still at work."""
         return bool(self.info["ended"] != "done")
 
     @property

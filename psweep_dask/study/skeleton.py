@@ -7,51 +7,51 @@ from pathlib import Path
 
 from psweep_dask.errors import PsweepError
 
-_INSTALLED = Path(__file__).with_name("skeleton_files")
-_IN_REPOSITORY = Path(__file__).parents[1] / "templates"
+PACKAGE_DIR = Path(__file__).parents[1]
+INSTALLED_DIR = PACKAGE_DIR / "skeleton_files"
+"""Where the files are in an installed package; in the repository, they are ``templates/``."""
 
 
 class SkeletonError(PsweepError):
-    """A study that cannot be begun there."""
+    """A folder in which no study can begin, since files would be overwritten."""
 
 
-def create(folder: Path) -> list[Path]:
+def create_study(folder: Path) -> list[Path]:
     """Copy the files that a new study begins with.
 
     Parameters
     ----------
     folder : Path
-        Is made where it is missing.
+        Is made if it is missing.
 
     Returns
     -------
     list of Path
-        The files, sorted.
+        The files that were written, sorted.
 
     Raises
     ------
     SkeletonError
-        If one of them is there already: nothing is written then.
+        If one of the files exists. Nothing is written then.
 
     Examples
     --------
-    >>> [path.as_posix() for path in create(Path("mystudy"))][:3]
+    >>> [path.as_posix() for path in create_study(Path("mystudy"))][:3]
     ['mystudy/.gitignore', 'mystudy/10run.py', 'mystudy/20eval.py']
     """
-    source = _INSTALLED if _INSTALLED.is_dir() else _IN_REPOSITORY
-    ignored = ("__pycache__",)
+    source = INSTALLED_DIR if INSTALLED_DIR.is_dir() else PACKAGE_DIR.parent / "templates"
     names = sorted(
         path.relative_to(source)
         for path in source.rglob("*")
-        if path.is_file() and not set(ignored) & set(path.parts)
+        if path.is_file() and "__pycache__" not in path.parts
     )
-    there = [folder / name for name in names]
-    taken = next((path for path in there if path.exists()), None)
-    if taken is not None or (folder.exists() and not folder.is_dir()):
+    paths = [folder / name for name in names]
+    existing = next((path for path in paths if path.exists()), None)
+    if existing is not None or (folder.exists() and not folder.is_dir()):
         raise SkeletonError(
-            f"{str(taken or folder)!r} exists; nothing was written: choose a new folder"
+            f"{str(existing or folder)!r} exists; nothing was written: choose a new folder"
         )
-    for name, path in zip(names, there, strict=True):
+    for name, path in zip(names, paths, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / name, path)
-    return there
+    return paths

@@ -15,7 +15,7 @@ from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
 from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor, LostSlice, Slice
 from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.storage.record import HEADER, dumps, unpack
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.failures import Running
 from psweep_dask.worker.work import Work
 
@@ -268,7 +268,7 @@ def test_ctrl_c_lets_the_pset_finish_and_ends_the_slice():
     stopper = Stopper()
     executor = InlineExecutor(work(func), stopper)
     executor.start([(Slice([0, 1, 2, 3], 9.0), packed(0, 1, 2, 3))])
-    with stopper.listening():
+    with stopper.catch_signals():
         ((_, result),) = executor.finished(0.0)
     assert (result.done, result.interrupted, stopper.level) == (3, False, Stop.SOON)
 
@@ -284,7 +284,7 @@ def test_a_second_ctrl_c_drops_the_pset_and_keeps_what_finished():
     stopper = Stopper()
     executor = InlineExecutor(work(func), stopper)
     executor.start([(Slice([0, 1, 2], 9.0), packed(0, 1, 2))])
-    with stopper.listening():
+    with stopper.catch_signals():
         ((_, result),) = executor.finished(0.0)
     assert (result.done, result.interrupted, stopper.level) == (2, True, Stop.NOW)
 

@@ -19,7 +19,7 @@ import psweep_dask as ps
 from psweep_dask.clusters import local as local_module
 from psweep_dask.clusters import resolve as resolve_module
 from psweep_dask.clusters.resolve import ClusterError, Needs, resolve
-from psweep_dask.study.stopping import Stopper
+from psweep_dask.study.stop import Stopper
 
 
 def script(study_folder, text, **options):

@@ -11,7 +11,7 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.driver import chain as chain_module
-from psweep_dask.study import stopping
+from psweep_dask.study import stop
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def job(monkeypatch):
 
     def become_job(chain="chain-1"):
         monkeypatch.setattr(chain_module, "_calls", type(chain_module._calls)())
-        monkeypatch.setattr(stopping, "_terminated", False)
+        monkeypatch.setattr(stop, "_terminated", False)
         monkeypatch.setitem(dask.config.config, "psweep", {"chain": chain})
 
     become_job()
@@ -83,7 +83,7 @@ def test_another_chain_begins_anew(job):
 
 
 def test_without_a_chain_a_stopped_run_is_left_to_resume(monkeypatch):
-    monkeypatch.setattr(stopping, "_terminated", False)
+    monkeypatch.setattr(stop, "_terminated", False)
     df = ps.run(terminate_at_2, ps.plist("a", range(5)), cluster="sync")
     assert len(df) == 3
     assert "chain" not in ps.resume("calc", cluster="sync").columns

@@ -11,7 +11,7 @@ from psweep_dask.driver.engine import Engine
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack
-from psweep_dask.study.stopping import Stop, Stopper
+from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.failures import LOSSES, Running, WorkerExit
 from psweep_dask.worker.work import SliceResult, Work
 

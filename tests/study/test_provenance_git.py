@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.study.provenance import GitError, commit_after, commit_before, tree_state
+from psweep_dask.study.provenance import GitError, commit_results, commit_local_changes, tree_state
 
 
 def git(*arguments):
@@ -25,9 +25,9 @@ def repository(study_folder, monkeypatch):
 
 def test_local_changes_are_committed_before_and_results_after(repository):
     (repository / "run.py").write_text("1")
-    commit_before(repository)
+    commit_local_changes(repository)
     (repository / "result").write_text("2")
-    commit_after(repository, "some-id")
+    commit_results(repository, "some-id")
     name = repository.name
     assert git("log", "--format=%s").splitlines() == [
         f"psweep: {name}: run_id=some-id",
@@ -38,8 +38,8 @@ def test_local_changes_are_committed_before_and_results_after(repository):
 
 def test_a_clean_tree_gets_no_empty_commit(repository):
     (repository / "run.py").write_text("1")
-    commit_before(repository)
-    commit_before(repository)
+    commit_local_changes(repository)
+    commit_local_changes(repository)
     assert len(git("log", "--format=%h").splitlines()) == 1
 
 
@@ -47,13 +47,13 @@ def test_what_lies_outside_the_folder_is_left_alone(repository):
     (repository / "other").write_text("1")
     (repository / "study").mkdir()
     (repository / "study" / "run.py").write_text("1")
-    commit_before(repository / "study")
+    commit_local_changes(repository / "study")
     assert git("status", "--porcelain") == "?? other"
 
 
 def test_no_repository_is_an_error_that_says_what_to_do(study_folder):
     with pytest.raises(GitError, match="git init"):
-        commit_before(study_folder)
+        commit_local_changes(study_folder)
 
 
 def test_a_commit_that_git_refuses_is_told_with_its_reason(repository):
@@ -63,13 +63,13 @@ def test_a_commit_that_git_refuses_is_told_with_its_reason(repository):
     hook.chmod(0o755)
     (repository / "run.py").write_text("1")
     with pytest.raises(GitError, match="not on Sundays"):
-        commit_before(repository)
+        commit_local_changes(repository)
 
 
 def test_tree_state_tells_commit_and_patch(repository):
     assert tree_state(repository) is None
     (repository / "run.py").write_text("1\n")
-    commit_before(repository)
+    commit_local_changes(repository)
     state = tree_state(repository)
     assert state == (git("rev-parse", "HEAD"), "")
     (repository / "run.py").write_text("2\n")

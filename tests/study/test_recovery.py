@@ -46,7 +46,7 @@ def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
     ]
     assert set(before._pset_id) < set(df._pset_id)
     assert df._pset_seq.iloc[-1] == 2000  # the others belong to the dead run
-    assert not dead.journal_path(run_id).exists()
+    assert not dead.run_folder(run_id).journal_path.exists()
     assert runs.read_info(dead, run_id)["ended"] == "died"
     caplog.clear()
     assert len(ps.run(double, ps.plist("a", [-1]), cluster="sync")) == len(df) + 1
@@ -77,7 +77,7 @@ def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplo
 def test_a_kill_before_the_first_pset_leaves_nothing_that_counts(dead):
     (one,) = runs.stored_runs(dead)
     one.journal_path.write_bytes(b"")
-    dead.plan_path(one.run_id).unlink()
+    dead.run_folder(one.run_id).plan_path.unlink()
     df = ps.run(double, ps.plist("a", [1]), cluster="sync")
     assert len(df) == 1
     assert [found.run_id for found in runs.stored_runs(dead)] == list(df._run_id)
@@ -141,13 +141,13 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
     (study_folder / "calc/tmpsave" / one.run_id / "damaged.pk").write_bytes(b"x")
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert set(df._pset_id) > saved
-    assert json.loads(Layout("calc").run_info_path(one.run_id).read_text())["ended"] == "died"
+    assert json.loads(Layout("calc").run_folder(one.run_id).info_path.read_text())["ended"] == "died"
 
 
 def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
     before = ps.load("calc")
     (one,) = runs.stored_runs(dead)
-    dead.plan_path(one.run_id).unlink()
+    dead.run_folder(one.run_id).plan_path.unlink()
     with pytest.raises(ps.PsweepError, match=r"the plan of run .* is gone: .*plan.pk"):
         ps.resume("calc", cluster="sync")
     assert ps.df_read("calc/database.pk")._pset_id.tolist() == before._pset_id.tolist()
@@ -167,8 +167,8 @@ def test_the_plan_stands_in_for_a_damaged_story_of_a_run(dead, content, caplog):
 
 def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
     (one,) = runs.stored_runs(dead)
-    dead.run_info_path(one.run_id).unlink()
-    dead.plan_path(one.run_id).unlink()
+    dead.run_folder(one.run_id).info_path.unlink()
+    dead.run_folder(one.run_id).plan_path.unlink()
     assert ps.load("calc").empty
     assert "its journal waits" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")

@@ -44,22 +44,22 @@ def layout():
 
 
 def test_the_plan_is_on_disk_before_anything_runs(layout):
-    run = run_module.begin(layout, request(1, 2, 3, info={"func": "f"}))
+    run = run_module.begin_run(layout, request(1, 2, 3, info={"func": "f"}))
     mean_bytes = run.write_plan(b"work")
-    with layout.plan_path(run.plan.run_id).open("rb") as stream:
+    with layout.run_folder(run.plan.run_id).plan_path.open("rb") as stream:
         assert plan.load(stream) == (run.plan, b"work")
-    info = json.loads(layout.run_info_path(run.plan.run_id).read_text())
+    info = json.loads(layout.run_folder(run.plan.run_id).info_path.read_text())
     assert (info["psets"], info["func"], info["end"]) == (3, "f", None)
-    assert layout.journal_path(run.plan.run_id).read_bytes() == b""
+    assert layout.run_folder(run.plan.run_id).journal_path.read_bytes() == b""
     assert not layout.database_path.exists()
     assert mean_bytes > 0
     run.discard()
 
 
 def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
-    run = run_module.begin(layout, request(1, 2, 3))
+    run = run_module.begin_run(layout, request(1, 2, 3))
     run.journal.append(frame_of(run, 1))
-    path = layout.journal_path(run.plan.run_id)
+    path = layout.run_folder(run.plan.run_id).journal_path
     assert [block[1][0] for block in journal.replay(path)] == [[2]]
     assert read_or_empty(layout.database_path).empty
     df = run.finish("done", {"ok": 1})
@@ -69,8 +69,8 @@ def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
 
 
 def test_runs_at_the_same_time_get_numbers_apart(layout):
-    first = run_module.begin(layout, request(1, 2, 3))
-    second = run_module.begin(layout, request(4, 5))
+    first = run_module.begin_run(layout, request(1, 2, 3))
+    second = run_module.begin_run(layout, request(4, 5))
     assert [first.plan.seqs[0], second.plan.seqs[0]] == [0, 3]
     assert [first.plan.run_seq, second.plan.run_seq] == [0, 1]
     second.journal.append(frame_of(second, 1, 0))
@@ -82,18 +82,18 @@ def test_runs_at_the_same_time_get_numbers_apart(layout):
 
 
 def test_a_discarded_run_leaves_nothing_and_frees_its_numbers(layout):
-    run_module.begin(layout, request(1, 2, 3)).discard()
+    run_module.begin_run(layout, request(1, 2, 3)).discard()
     assert not layout.runs_dir.exists()
-    run = run_module.begin(layout, request(1))
+    run = run_module.begin_run(layout, request(1))
     assert run.plan.seqs[0] == 0
     run.discard()
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
 def test_a_damaged_journal_is_kept_but_not_a_torn_end(layout, damage):
-    run = run_module.begin(layout, request(1, 2))
+    run = run_module.begin_run(layout, request(1, 2))
     run.journal.append(frame_of(run, 0))
-    path = layout.journal_path(run.plan.run_id)
+    path = layout.run_folder(run.plan.run_id).journal_path
     last = bytearray(frame_of(run, 1))
     last[-1] ^= 1
     with path.open("ab") as stream:
@@ -119,6 +119,6 @@ def test_backup_takes_a_database_that_lives_elsewhere(study_folder):
         {"_run_id": ["r"], "_time_utc": [pd.Timestamp("2026-01-02")], "_pset_seq": [0]}
     )
     df_write(df, layout.database_path)
-    run_module.begin(layout, request(1, backup=True)).discard()
+    run_module.begin_run(layout, request(1, backup=True)).discard()
     (copy,) = study_folder.glob("calc.bak_2026-01-02T00:00:00.000000Z_run_id_r")
     pd.testing.assert_frame_equal(read_or_empty(copy / "database.pk"), df)

@@ -37,7 +37,7 @@ def test_files_of_others_among_the_runs_disturb_nobody(run):
     [('"database.pk"', '"databasf.pk"'), ('"run_seq": 0', '"run_seq": 1'), ("psets", "qsets")],
 )
 def test_a_character_that_has_changed_hides_no_row(run, caplog, was, became):
-    path = run.layout.run_info_path(run.run_id)
+    path = run.folder.info_path
     text = path.read_text()
     assert was in text
     path.write_text(text.replace(was, became, 1))
@@ -50,13 +50,13 @@ def test_a_character_that_has_changed_hides_no_row(run, caplog, was, became):
 def test_a_story_in_the_folder_of_another_run_is_damage(run, caplog):
     other = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
     Path("calc/runs", other).mkdir()
-    text = run.layout.run_info_path(run.run_id).read_text()
-    run.layout.run_info_path(other).write_text(text)
+    text = run.folder.info_path.read_text()
+    run.layout.run_folder(other).info_path.write_text(text)
     assert [one.run_id for one in runs.all_runs(run.layout)] == [run.run_id]
 
 
 def test_a_story_without_a_check_is_taken_as_it_is(run):
-    path = run.layout.run_info_path(run.run_id)
+    path = run.folder.info_path
     info = json.loads(path.read_text())
     del info["check"]
     path.write_text(json.dumps(info | {"user": "somebody"}))
@@ -64,16 +64,16 @@ def test_a_story_without_a_check_is_taken_as_it_is(run):
 
 
 def test_who_looks_disturbs_neither_onlookers_nor_drivers(run):
-    path = run.layout.driver_lock(run.run_id).lock_file
+    path = run.folder.driver_lock().lock_file
     Path(path).touch()
     looking = os.open(path, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
     assert not run.is_alive()
     os.close(looking)
-    with run.taken() as lock:
+    with run.try_lock() as lock:
         assert lock is not None
         assert run.is_alive()
-        with run.taken() as second:
+        with run.try_lock() as second:
             assert second is None
     assert not run.is_alive()
 

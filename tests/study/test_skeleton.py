@@ -28,13 +28,13 @@ EXPECTED = [["a", "result"], ["1", "15.0"], ["2", "30.0"], ["3", "45.0"]]
 
 
 def test_a_new_study_runs_live():
-    skeleton.create(Path("mystudy"))
+    skeleton.create_study(Path("mystudy"))
     start(sys.executable, "10run.py")
     assert means(start(sys.executable, "20eval.py")) == EXPECTED
 
 
 def test_a_new_study_runs_offline_on_this_machine_and_grows():
-    skeleton.create(Path("mystudy"))
+    skeleton.create_study(Path("mystudy"))
     start(sys.executable, "10run.py", "--offline")
     start("sh", "calc/run_local.sh")
     assert means(start(sys.executable, "20eval.py")) == EXPECTED
@@ -50,7 +50,7 @@ def test_nothing_is_overwritten(taken):
     Path(taken).parent.mkdir(exist_ok=True)
     Path(taken).write_text("mine")
     with pytest.raises(skeleton.SkeletonError, match=f"'{taken}' exists; nothing was written"):
-        skeleton.create(Path("mystudy"))
+        skeleton.create_study(Path("mystudy"))
     assert Path(taken).read_text() == "mine"
     assert not Path("mystudy/10run.py").exists()
 
@@ -66,7 +66,7 @@ def test_the_wheel_carries_all_of_it(tmp_path):
     shutil.unpack_archive(wheel, "wheel", "zip")
     carried = Path("wheel/psweep_dask/skeleton_files")
     names = sorted(path.relative_to(carried) for path in carried.rglob("*") if path.is_file())
-    skeleton.create(Path("mystudy"))
+    skeleton.create_study(Path("mystudy"))
     assert names == sorted(
         path.relative_to("mystudy") for path in Path("mystudy").rglob("*") if path.is_file()
     )

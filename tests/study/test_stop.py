@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from psweep_dask.study import stopping
-from psweep_dask.study.stopping import Stop, Stopper, request_by_file
+from psweep_dask.study import stop
+from psweep_dask.study.stop import Stop, Stopper, write_request
 from psweep_dask.worker.runner import Interrupt
 
 
@@ -18,7 +18,7 @@ def test_the_first_signal_asks_the_second_drops_the_third_leaves(number, error):
     stopper, woken = Stopper(), []
     stopper.wake = lambda: woken.append(stopper.level)
     before = signal.getsignal(number)
-    with stopper.listening():
+    with stopper.catch_signals():
         os.kill(os.getpid(), number)
         assert stopper.level == Stop.SOON
         os.kill(os.getpid(), number)
@@ -32,7 +32,7 @@ def test_the_first_signal_asks_the_second_drops_the_third_leaves(number, error):
 def test_a_func_in_this_process_is_interrupted_by_the_second():
     stopper = Stopper()
     stopper.in_func = True
-    with stopper.listening():
+    with stopper.catch_signals():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Interrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -42,7 +42,7 @@ def test_a_signal_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         stopper = Stopper()
-        with stopper.listening():
+        with stopper.catch_signals():
             os.kill(os.getpid(), signal.SIGINT)
         assert stopper.level == Stop.NO
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -54,7 +54,7 @@ def test_in_another_thread_signals_are_left_alone():
     seen = []
 
     def listen():
-        with Stopper().listening():
+        with Stopper().catch_signals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=listen)
@@ -64,13 +64,13 @@ def test_in_another_thread_signals_are_left_alone():
 
 
 def test_another_process_asks_by_a_file(study_folder, monkeypatch):
-    monkeypatch.setattr(stopping, "INTERVAL", 0.0)
+    monkeypatch.setattr(stop, "REQUEST_POLL_SECONDS", 0.0)
     stopper = Stopper(study_folder / "stop")
-    assert stopper.look() == Stop.NO
-    request_by_file(study_folder / "stop", Stop.SOON)
-    assert stopper.look() == Stop.SOON
-    request_by_file(study_folder / "stop", Stop.NOW)
-    assert stopper.look() == Stop.NOW
+    assert stopper.poll() == Stop.NO
+    write_request(study_folder / "stop", Stop.SOON)
+    assert stopper.poll() == Stop.SOON
+    write_request(study_folder / "stop", Stop.NOW)
+    assert stopper.poll() == Stop.NOW
 
 
 def test_a_request_never_shrinks():

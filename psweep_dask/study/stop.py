@@ -1,0 +1,153 @@
+"""How a run is stopped: by Ctrl-C, SIGTERM, another process, or a call from another thread."""
+
+from __future__ import annotations
+
+import enum
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from psweep_dask.storage.atomic import replace_file
+from psweep_dask.storage.layout import Layout
+from psweep_dask.study.runs import all_runs, find_run
+from psweep_dask.worker.runner import Interrupt
+
+REQUEST_POLL_SECONDS = 1.0
+"""How often the file by which another process asks for a stop is looked at, at most."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_terminated = False
+
+
+class Stop(enum.IntEnum):
+    """How urgently a run is to end."""
+
+    NO = 0
+    SOON = 1
+    """Start nothing new, and let the psets that run finish."""
+    NOW = 2
+    """Drop the psets that run."""
+
+
+class Stopper:
+    """The requests to stop one run. The level of a `Stopper` never falls.
+
+    Parameters
+    ----------
+    request_path : Path, optional
+        The file by which another process can ask.
+
+    Examples
+    --------
+    >>> stopper = Stopper()
+    >>> stopper.request(Stop.SOON)
+    >>> stopper.level
+    <Stop.SOON: 1>
+    """
+
+    def __init__(self, request_path: Path | None = None) -> None:
+        self._request_path = request_path
+        self._polled_at = -REQUEST_POLL_SECONDS
+        self.level = Stop.NO
+        self.wake: Callable[[], object] = lambda: None
+        """Called on each request, from any thread or signal handler."""
+        self.in_func = False
+        """Whether func runs in the main thread of this process, where it can be interrupted."""
+
+    def request(self, level: Stop) -> None:
+        """Ask for a stop."""
+        self.level = max(self.level, level)
+        self.wake()
+
+    def poll(self) -> Stop:
+        """Return the level, and look whether another process has asked for a stop."""
+        now = time.monotonic()
+        if self._request_path is not None and now - self._polled_at >= REQUEST_POLL_SECONDS:
+            self._polled_at = now
+            with suppress(FileNotFoundError):
+                drop = self._request_path.read_text() == Stop.NOW.name
+                self.level = max(self.level, Stop.NOW if drop else Stop.SOON)
+        return self.level
+
+    @contextmanager
+    def catch_signals(self) -> Iterator[None]:
+        """Turn Ctrl-C and SIGTERM into requests.
+
+        The first signal asks for `Stop.SOON`, the second for `Stop.NOW`, the third ends this
+        process. Only the main thread can have signal handlers, so in other threads nothing is
+        caught. If another `Stopper` catches a signal already, since func itself starts a run, it
+        keeps it.
+        """
+        handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        replaced = {number: old for number, old in handlers.items() if not _is_kept(old)}
+        for number in replaced:
+            signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, old in replaced.items():
+                signal.signal(number, old)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.level == Stop.NOW:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        global _terminated
+        _terminated = _terminated or number == signal.SIGTERM
+        drop = self.level == Stop.SOON
+        self.request(Stop.NOW if drop else Stop.SOON)
+        if drop and self.in_func:
+            raise Interrupt
+
+
+def _is_kept(handler: Any) -> bool:
+    if handler in (signal.SIG_IGN, None):  # None: set by C code, Python cannot put it back
+        return True
+    return isinstance(getattr(handler, "__self__", None), Stopper)
+
+
+def was_terminated() -> bool:
+    """Return whether a run of this process was stopped by SIGTERM."""
+    return _terminated
+
+
+def request_stop(layout: Layout, name: str = "", *, now: bool = False) -> list[str]:
+    """Ask the drivers of a study to stop, on whichever machine they are.
+
+    Parameters
+    ----------
+    layout : Layout
+    name : str, optional
+        Only the run with this name, see `find_run`; by default all runs.
+    now : bool, optional
+        Drop the psets that run, instead of letting them finish.
+
+    Returns
+    -------
+    list of str
+        The ids of the runs that were asked: those whose driver lives.
+
+    Raises
+    ------
+    RunNotFoundError
+        If no run has this name, or more than one.
+    """
+    runs = all_runs(layout)
+    if name:
+        runs = [find_run(runs, name)]
+    alive = [run.run_id for run in runs if run.is_alive()]
+    for run_id in alive:
+        write_request(layout.run_folder(run_id).stop_path, Stop.NOW if now else Stop.SOON)
+    return alive
+
+
+def write_request(path: Path, level: Stop) -> None:
+    """Write the file by which a process on any machine asks the driver of a run to stop."""
+    replace_file(path, lambda stream: stream.write(level.name.encode()))
