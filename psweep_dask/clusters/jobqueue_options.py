@@ -17,6 +17,7 @@ from dask.utils import parse_bytes
 
 from psweep_dask.clusters.workers import Resources, slots_of
 from psweep_dask.hpc import slurm
+from psweep_dask.hpc.jobscript import sbatch_quote
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.machine_schema import CLUSTERS, MachineError
 
@@ -133,7 +134,8 @@ def options_of_jobs(
     if machine.cluster == "slurm":
         directives = ["--no-requeue"]
         if machine.setting("log_directory") is None:
-            directives.append(f"--output={_quoted_directive(log_dir / '%j.log')}")
+            folder = str(log_dir).replace("%", "%%")  # a single % begins a pattern of sbatch
+            directives.append(sbatch_quote(f"--output={folder}/%j.log"))
         given = machine.setting("job_extra_directives") or []
         options["job_extra_directives"] = [*directives, *given]
     return options
@@ -173,9 +175,3 @@ def _resources(machine: Machine) -> dict[str, float]:
     given += [word.partition("=")[2] for word in words if word.startswith("--resources=")]
     pairs = given[-1].replace(",", " ").split() if given else []
     return {name: float(number) for name, _, number in (pair.partition("=") for pair in pairs)}
-
-
-def _quoted_directive(path: Path) -> str:
-    """Quote a path for an #SBATCH line, where % begins a pattern."""
-    folder = str(path.parent).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{folder}/{path.name}"'

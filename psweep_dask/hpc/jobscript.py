@@ -188,7 +188,7 @@ def directives(script: str, where: Path) -> Directives:
             else:
                 words.append(value)
         if words:
-            kept.append(" ".join(["#SBATCH", *map(quoted, words)]))
+            kept.append(" ".join(["#SBATCH", *map(sbatch_quote, words)]))
     for name in ("--array", "--chdir"):
         if name in found:
             raise JobscriptError(
@@ -262,13 +262,13 @@ def _named(given: list[str]) -> Iterator[tuple[str, str]]:
             yield "", word
 
 
-def quoted(word: str) -> str:
-    """Quote a word as sbatch reads it: with double quotes, where it needs any.
+def sbatch_quote(word: str) -> str:
+    r"""Return a word as it must stand in an ``#SBATCH`` line: in double quotes, if it needs any.
 
     Examples
     --------
-    >>> quoted("--job-name=my job")
-    '"--job-name=my job"'
+    >>> print(sbatch_quote("--time=5"), sbatch_quote('--job-name=my "job"'))
+    --time=5 "--job-name=my \"job\""
     """
     if re.fullmatch(r"[\w@%+=:,./-]+", word):
         return word

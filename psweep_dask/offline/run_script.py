@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psweep_dask.hpc.jobscript import Directives, quoted
+from psweep_dask.hpc.jobscript import Directives, sbatch_quote
 
 _SUBMISSION = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
 
@@ -267,5 +267,5 @@ def array_script(machine: str, asked: Directives, name: str) -> str:
         Of the array, in the queue.
     """
     ours = [f"--job-name={name}", "--output=/dev/null"]
-    lines = [*asked.kept, *(f"#SBATCH {quoted(one)}" for one in ours)]
+    lines = [*asked.kept, *(f"#SBATCH {sbatch_quote(one)}" for one in ours)]
     return _ARRAY.format(directives="\n".join(lines), jobscript=shlex.quote(f"jobscript_{machine}"))

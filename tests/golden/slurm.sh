@@ -7,7 +7,7 @@
 #SBATCH --mem=20G
 #SBATCH -t 1-12:00:00
 #SBATCH --no-requeue
-#SBATCH --output="LOG_DIR/%j.log"
+#SBATCH --output=LOG_DIR/%j.log
 #SBATCH --gres=gpu:4
 #SBATCH --constraint="a100&ib"
 module load cuda
