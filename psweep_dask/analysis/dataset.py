@@ -13,7 +13,8 @@ from psweep_dask._convert import of_python
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
+from psweep_dask.params.pset import PsetError, pset_sha1
+from psweep_dask.storage.columns import column_roles
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -127,11 +128,13 @@ def params_and_results(df: pd.DataFrame) -> tuple[list[str], list[str]]:
     >>> params_and_results(pd.DataFrame(columns=["a", "_vary", "_run_id", "_pset_seq", "y"]))
     (['a'], ['y'])
     """
-    columns = list(df.columns)
-    first = next((at for at, name in enumerate(columns) if name in SEED_FIELDS), 0)
-    kinds = columns[:first], columns[first:]
-    shown = [[name for name in kind if not str(name).startswith("_")] for kind in kinds]
-    return shown[0], shown[1]
+    roles = column_roles(df.columns)
+    params, results = (roles.params, roles.results) if roles.seed_fields else ([], roles.params)
+    return _without_private(params), _without_private(results)
+
+
+def _without_private(names: list[str]) -> list[str]:
+    return [name for name in names if not str(name).startswith("_")]
 
 
 def _checked(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> list[str]:

@@ -13,7 +13,8 @@ from psweep_dask import _query
 from psweep_dask._convert import is_nan, of_python
 from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError
-from psweep_dask.params.pset import SEED_FIELDS, Pset, PsetError, pset_sha1
+from psweep_dask.params.pset import Pset, PsetError, pset_sha1
+from psweep_dask.storage.columns import column_roles
 
 MOST_AMBIGUOUS = 12
 """Cells of a row that pandas may have changed; of more, not all ways back are tried."""
@@ -53,14 +54,14 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     """
     check_df(df, "ps.to_params(df)")
     columns = list(df.columns)
-    ours = [at for at, name in enumerate(columns) if name in SEED_FIELDS]
-    if not ours or not ours[0]:
+    roles = column_roles(columns)
+    if not roles.params or not roles.seed_fields:
         raise ParamsError(
             "a database is needed, with parameters before its book-keeping; there are the columns "
             f"{', '.join(map(str, columns))}. ps.read_params takes any DataFrame"
         )
-    names = [str(name) for name in columns[: ours[0]]]
-    cells = [list(_cells(df.iloc[:, at])) for at in range(ours[0])]
+    names = [str(name) for name in roles.params]
+    cells = [list(_cells(df[name])) for name in roles.params]
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
     known: Counter[tuple[int, ...]] = Counter()
     return [

@@ -1,4 +1,4 @@
-"""The plot of any column against any other that grows while a run goes on."""
+"""The plot in the dashboard's page: any column against any other, growing while a run goes on."""
 
 from __future__ import annotations
 
@@ -16,82 +16,77 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256
 
-from psweep_dask.monitoring.page_style import WIDGET
-from psweep_dask.monitoring.scatter import NONE, Axes, labels_of, points, scatter
-from psweep_dask.params.pset import RESERVED_FIELDS
+from psweep_dask.monitoring.scatter import NO_COLUMN, Axes, axis_labels, points, scatter
+from psweep_dask.monitoring.style import WIDGET_CSS
+from psweep_dask.storage.columns import ColumnOrder
 from psweep_dask.storage.record import Record
 
 
-class Plot:
-    """The plot with what can be chosen for it."""
+class ResultsPlot:
+    """The plot, and the menus that choose its columns."""
 
     def __init__(self) -> None:
-        sheet = InlineStyleSheet(css=WIDGET)
-        self._x = Select(title="x", options=[], width=180, stylesheets=[sheet])
-        self._y = Select(title="y", options=[], width=180, stylesheets=[sheet])
-        self._by = Select(
-            title="colour", options=[NONE], value=NONE, width=180, stylesheets=[sheet]
+        self._x = _menu("x")
+        self._y = _menu("y")
+        self._by = _menu("colour", options=[NO_COLUMN], value=NO_COLUMN)
+        self._log = CheckboxButtonGroup(
+            labels=["log x", "log y"], stylesheets=[InlineStyleSheet(css=WIDGET_CSS)]
         )
-        self._log = CheckboxButtonGroup(labels=["log x", "log y"], stylesheets=[sheet])
-        empty: dict[str, list[Any]] = {one: [] for one in ("x", "y", "by", "colour", "pset")}
-        self._source = ColumnDataSource(empty, name="results")
+        self._points: dict[str, list[Any]] = {
+            name: [] for name in ("x", "y", "by", "colour", "pset")
+        }
+        self._source = ColumnDataSource(self._points, name="results")
         self._mapper = LinearColorMapper(Cividis256)
         self._rows: Sequence[Record] = ()
-        self._sent: dict[str, list[Any]] = {}
         self._drawn: tuple[Any, ...] = ()
-        for choice in (self._x, self._y, self._by):
-            choice.on_change("value", lambda attr, old, new: self._draw())
+        for menu in (self._x, self._y, self._by):
+            menu.on_change("value", lambda attr, old, new: self._draw())
         self._log.on_change("active", lambda attr, old, new: self._draw())
-        self._place = column(sizing_mode="stretch_width")
-        choices = row(self._x, self._y, self._by, column(self._log, align="end"))
-        self.layout = column(choices, self._place, sizing_mode="stretch_width")
+        self._figure = column(sizing_mode="stretch_width")
+        menus = row(self._x, self._y, self._by, column(self._log, align="end"))
+        self.layout = column(menus, self._figure, sizing_mode="stretch_width")
 
-    def forget(self) -> None:
-        """Begin anew: another run is shown."""
+    def reset(self) -> None:
+        """Drop the choice of columns, since another run is shown now."""
         self._x.value = self._y.value = ""
-        self._by.value = NONE
+        self._by.value = NO_COLUMN
         self._drawn = ()
 
     def update(self, rows: Sequence[Record]) -> None:
-        """Show the rows."""
+        """Draw these rows; columns that are new among them can be chosen."""
         self._rows = rows
         params, results, ours = columns_of(rows)
-        known = [*params, *results, *ours]
-        if not known:
+        names = [*params, *results, *ours]
+        if not names:
             return
-        self._offer(self._x, known, [*_numbers(params, rows), *known])
-        self._offer(self._y, known, [*_numbers(results, rows), "_pset_runtime", *known])
-        self._offer(self._by, [NONE, *known], [NONE])
+        _offer(self._x, names, [*_number_columns(params, rows), *names])
+        _offer(self._y, names, [*_number_columns(results, rows), "_pset_runtime", *names])
+        _offer(self._by, [NO_COLUMN, *names], [NO_COLUMN])
         self._draw()
 
-    def _offer(self, choice: Select, options: list[str], best: Iterable[str]) -> None:
-        if choice.options != options:
-            choice.options = options
-        if choice.value not in options:
-            choice.value = next(one for one in best if one in options)
-
     def _draw(self) -> None:
+        """Send the points that are new, and make another figure where the axes have changed."""
         x, y, by = str(self._x.value), str(self._y.value), str(self._by.value)
         if not x or not y:
             return
-        logs = [one in self._log.active for one in (0, 1)]
+        logs = [index in self._log.active for index in (0, 1)]
         data = points(self._rows, x, y, by, logs)
-        texts = any(isinstance(value, str) for value in data["by"])
-        labels = labels_of(data)
-        if by != NONE and not texts and data["by"]:
+        by_text = any(isinstance(value, str) for value in data["by"])
+        labels = axis_labels(data)
+        if by != NO_COLUMN and not by_text and data["by"]:
             self._mapper.update(low=min(data["by"]), high=max(data["by"]))
-        if data != self._sent:
-            self._sent = data
+        if data != self._points:
+            self._points = data
             self._source.data = compact(data)
-        wanted = (x, y, by, texts, *logs, *map(tuple, labels))
-        if wanted != self._drawn:
-            self._drawn = wanted
-            drawn = scatter(self._source, self._mapper, Axes(x, y, by, logs, labels), texts)
-            self._place.children = [drawn]
+        drawn = (x, y, by, by_text, *logs, *map(tuple, labels))
+        if drawn != self._drawn:
+            self._drawn = drawn
+            axes = Axes(x, y, by, logs, labels)
+            self._figure.children = [scatter(self._source, self._mapper, axes, by_text)]
 
 
 def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
-    """Make arrays of columns of numbers, which bokeh sends in a hundredth of the time.
+    """Turn columns of numbers into arrays: bokeh sends these in a hundredth of the time.
 
     Examples
     --------
@@ -99,38 +94,44 @@ def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
     {'x': array([1. , 2.5]), 'by': ['', '']}
     """
     return {
-        name: values if any(isinstance(one, str) for one in values) else np.array(values, float)
+        name: values if any(isinstance(value, str) for value in values) else np.array(values, float)
         for name, values in data.items()
     }
 
 
 def columns_of(rows: Iterable[Record]) -> tuple[list[str], list[str], list[str]]:
-    """Tell the names of parameters, of results and of book-keeping columns in rows.
+    """Return the names of the parameters, of the results and of the book-keeping columns in rows.
 
     Examples
     --------
     >>> columns_of([{"a": 1, "_pset_seq": 0, "y": 2, "_pset_runtime": 0.1}])
     (['a'], ['y'], ['_pset_seq', '_pset_runtime'])
     """
-    params: dict[str, None] = {}
-    results: dict[str, None] = {}
-    ours: dict[str, None] = {}
-    for one in rows:
-        kind = params
-        for name in one:
-            if name in RESERVED_FIELDS:
-                ours[name] = None
-                kind = results
-            elif name not in params:
-                kind[str(name)] = None
-    ours.pop("_time_utc", None)
-    return list(params), list(results), list(ours)
+    order = ColumnOrder()
+    for record in rows:
+        order.add(tuple(record))
+    roles = order.roles()
+    book_keeping = [name for name in roles.book_keeping if name != "_time_utc"]
+    return list(map(str, roles.params)), list(map(str, roles.results)), book_keeping
 
 
-def _numbers(names: Iterable[str], rows: Iterable[Record]) -> list[str]:
-    """Give the columns that hold numbers, those first that vary."""
-    values = {name: {one[name] for one in rows if name in one} for name in names}
+def _number_columns(names: Iterable[str], rows: Iterable[Record]) -> list[str]:
+    """Return the columns that hold numbers only, first those with more than one value."""
+    values = {name: {record[name] for record in rows if name in record} for name in names}
     numbers = [
-        name for name, some in values.items() if all(isinstance(one, int | float) for one in some)
+        name for name in values if all(isinstance(value, int | float) for value in values[name])
     ]
     return sorted(numbers, key=lambda name: len(values[name]) < 2)
+
+
+def _menu(title: str, options: Sequence[str] = (), value: str = "") -> Select:
+    sheet = InlineStyleSheet(css=WIDGET_CSS)
+    return Select(title=title, options=list(options), value=value, width=180, stylesheets=[sheet])
+
+
+def _offer(menu: Select, names: list[str], preferred: Iterable[str]) -> None:
+    """Set what a menu offers; where its choice is not offered any more, choose the preferred."""
+    if menu.options != names:
+        menu.options = names
+    if menu.value not in names:
+        menu.value = next(name for name in preferred if name in names)

@@ -32,9 +32,6 @@ OUR_FIELDS = ("_status", "_exc_txt", "_exec_host", "_pset_runtime", "_attempt", 
 RESERVED_FIELDS = frozenset(SEED_FIELDS + OUR_FIELDS)
 """Keys that a pset must not have, since each row gets them from us."""
 
-UNFINISHED = frozenset({"prepared", "lost"})
-"""Values of ``_status`` of a row whose batch job has brought nothing yet: the row waits for it."""
-
 DIGEST_SIZE = hashlib.sha1(usedforsecurity=False).digest_size
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,52 @@ MISSING = object()
 """Stands for a value that a row does not have."""
 
 
+class ColumnRoles(NamedTuple):
+    """What the columns of a database are, in the order in which they stand there."""
+
+    params: list[Any]
+    seed_fields: list[Any]
+    results: list[Any]
+    our_fields: list[Any]
+
+    @property
+    def book_keeping(self) -> list[Any]:
+        """The columns that we fill."""
+        return self.seed_fields + self.our_fields
+
+
+def column_roles(names: Iterable[Any]) -> ColumnRoles:
+    """Return which columns are parameters, results and book-keeping.
+
+    Book-keeping is known by its names. Of the others, those before the first column of the seed's
+    book-keeping are parameters, those behind it are results.
+
+    Examples
+    --------
+    >>> roles = column_roles(["a", "_run_id", "_pset_seq", "y", "_status"])
+    >>> roles.params, roles.results
+    (['a'], ['y'])
+    """
+    roles = ColumnRoles([], [], [], [])
+    for name in names:
+        if name in SEED_FIELDS:
+            roles.seed_fields.append(name)
+        elif name in OUR_FIELDS:
+            roles.our_fields.append(name)
+        else:
+            (roles.results if roles.seed_fields else roles.params).append(name)
+    return roles
+
+
 class ColumnOrder:
-    """Gathers names so that they come out as parameters, the seed's fields, results, ours."""
+    """Gathers the columns of several tables or rows, and sorts them by their roles.
+
+    A name that is a parameter in one table and a result in another stays what it was first.
+    """
 
     def __init__(self) -> None:
-        self._kinds: tuple[dict[Any, None], ...] = ({}, {}, {}, {})
+        self._roles = ColumnRoles([], [], [], [])
+        self._known: set[Any] = set()
         self._seen: set[tuple[Any, ...]] = set()
 
     def add(self, names: tuple[Any, ...]) -> None:
@@ -36,20 +78,17 @@ class ColumnOrder:
         if names in self._seen:
             return
         self._seen.add(names)
-        params, seed, results, ours = self._kinds
-        kind = params
-        for name in names:
-            if name in SEED_FIELDS:
-                seed[name] = None
-                kind = results
-            elif name in OUR_FIELDS:
-                ours[name] = None
-            elif not any(name in known for known in self._kinds):
-                kind[name] = None
+        for known, more in zip(self._roles, column_roles(names), strict=True):
+            known += [name for name in more if name not in self._known]
+            self._known.update(more)
+
+    def roles(self) -> ColumnRoles:
+        """Return all of them by role."""
+        return self._roles
 
     def names(self) -> list[Any]:
-        """Give all of them."""
-        return [name for kind in self._kinds for name in kind]
+        """Return all of them: parameters, the seed's fields, results, our fields."""
+        return [name for names in self._roles for name in names]
 
 
 def column(name: str, values: list[Any], length: int) -> pd.Series:

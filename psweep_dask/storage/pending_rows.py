@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS, UNFINISHED
+from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
 from psweep_dask.storage.columns import MISSING, ColumnOrder, column
 from psweep_dask.storage.pickling import Packed
 from psweep_dask.storage.record import Record
+from psweep_dask.storage.status import WAITING
 
 _IN_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
 
@@ -20,7 +21,7 @@ def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame,
     """Take rows that wait for a batch job out of the old ones; the new ones keep their columns."""
     if "_status" not in old.columns:
         return old, new
-    replaced = old["_status"].isin(UNFINISHED) & old["_pset_id"].isin(new["_pset_id"])
+    replaced = old["_status"].isin(WAITING) & old["_pset_id"].isin(new["_pset_id"])
     if not replaced.any():
         return old, new
     columns = ["_pset_id", *(name for name in old.columns if name not in new.columns)]
@@ -51,7 +52,7 @@ def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
     0  1        x  7.0      ok
     1  2        y  NaN      ok
     """
-    waiting = df["_pset_id"].isin(changes) & df["_status"].isin(UNFINISHED)
+    waiting = df["_pset_id"].isin(changes) & df["_status"].isin(WAITING)
     places = np.flatnonzero(waiting.to_numpy())
     news = [_news(changes[pset_id], df) for pset_id in df["_pset_id"].iloc[places]]
     order = ColumnOrder()

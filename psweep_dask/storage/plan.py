@@ -12,9 +12,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.pickling import check_format
-
-FAILED = frozenset({"error", "timeout", "killed", "lost", "simulated"})
-"""Values of ``_status`` that mean: no result yet, so running the pset again is no duplicate."""
+from psweep_dask.storage.status import TO_RUN_AGAIN
 
 PSETS_PER_PICKLE = 1000
 FORMAT = 2
@@ -133,7 +131,7 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
     if "_pset_sha1" not in df.columns:
         return psets, digests
     if "_status" in df.columns:
-        df = df[~df["_status"].isin(FAILED)]
+        df = df[~df["_status"].isin(TO_RUN_AGAIN)]
     done = set(df["_pset_sha1"])
     size = DIGEST_SIZE
     each = [digests[start : start + size] for start in range(0, len(digests), size)]

@@ -8,12 +8,13 @@ import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import starmap, takewhile
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from psweep_dask.params.pset import RESERVED_FIELDS
+from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.record import Record
 
 BINS_PER_DECADE = 5
@@ -137,7 +138,7 @@ def _largest(values: np.ndarray, number: int) -> list[int]:
 
 
 def _slow(one: Record) -> Slow:
-    names = takewhile(lambda name: name not in RESERVED_FIELDS, one)
+    names = column_roles(one).params
     pset = ", ".join(f"{name!r}: {_brief.repr(one[name])}" for name in names)
     seconds = one["_pset_runtime"]
     return Slow(seconds if math.isfinite(seconds) else 0.0, one["_pset_seq"], "{" + pset + "}")
