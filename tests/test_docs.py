@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import entry_points
 from itertools import takewhile
 from pathlib import Path
 
@@ -90,7 +91,7 @@ COMMANDS = sorted(
 @pytest.mark.parametrize("shown", COMMANDS, ids=" ".join)
 def test_the_commands_that_are_shown_are_taken_as_they_stand(shown, study_folder):
     _, program, *words = shown
-    command = getattr(main_module, program.replace("psweep-dask", "main").removeprefix("psweep-"))
+    (command,) = (point.load() for point in entry_points(group="console_scripts", name=program))
     for script in (one for one in words if one.endswith(".py")):
         Path(script).touch()
     context = None
