@@ -15,7 +15,7 @@ from .driver.retry import retry as retry
 from .driver.run import run as run
 from .driver.run import run_local as run_local
 from .errors import PsweepError as PsweepError
-from .monitoring.register import register as register
+from .monitoring.dashboard import register as register
 from .monitoring.status import status as status
 from .offline.collect import collect as collect
 from .offline.prep_batch import prep_batch as prep_batch

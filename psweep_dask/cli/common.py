@@ -1,6 +1,6 @@
-"""What commands of the shell have in common.
+"""What the commands have in common: arguments, options, and errors without a traceback.
 
-Commands import what they need when they are called: nobody waits for pandas to read a help text.
+Commands import what they need when they are called: no help text waits for pandas or dask.
 """
 
 from __future__ import annotations
@@ -18,31 +18,66 @@ if TYPE_CHECKING:  # it takes half a second to import
 
 CALC_DIR = click.argument("calc_dir", default="calc", type=click.Path())
 PSET = click.argument("pset")
-RUN_ID = click.option("--run-id", help="Only this run, by its UUID or the beginning of it.")
+RUN_ID = click.option(
+    "--run-id", help="Only this run: its _run_seq, or the first characters of its _run_id."
+)
 CLUSTER = click.option("--cluster", help="Where to run, as in ps.run.")
 WHERE = click.option(
     "--where", metavar="EXPRESSION", help="Only these rows: 'a > 3 and b == \"x\"'"
 )
-_NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
-HELP = {"help_option_names": ["-h", "--help"]}
+TABLE_FORMAT = click.option(
+    "-f", "tablefmt", default="simple", show_default=True, help="Table format of tabulate."
+)
+
+HELP_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
+"""A full disk and missing permissions: the message says all, a traceback says nothing more."""
 
 
-def check_columns(asked: Iterable[str], df: pd.DataFrame) -> None:
-    """Make sure that a database has the columns that are asked for."""
-    for name in asked:
+def check_columns(names: Iterable[str], df: pd.DataFrame) -> None:
+    """Make sure that a database has these columns.
+
+    Raises
+    ------
+    UsageError
+        If one is missing.
+    """
+    for name in names:
         if name not in df.columns:
             raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
 
 
-def chosen(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    """Give the rows that --where asks for."""
+def load_rows(calc_dir: str, where: str | None) -> pd.DataFrame:
+    """Return the rows of a study that ``--where`` asks for.
+
+    Raises
+    ------
+    NoStudyError
+        If there is no study.
+    QueryError
+        If the expression is wrong.
+    """
+    from psweep_dask.study.load import load
+
+    return filter_rows(load(calc_dir), where)
+
+
+def filter_rows(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
+    """Return the rows of a database that ``--where`` asks for.
+
+    Raises
+    ------
+    QueryError
+        If the expression is wrong.
+    """
     from psweep_dask import _query
 
     return df if where is None or df.empty else _query.where(df, where)
 
 
-class OneLine(click.Command):
-    """Tells our errors in a line, without a traceback."""
+class ShortErrors(click.Command):
+    """A command whose expected errors are a line without a traceback; its exit status is 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command."""
@@ -51,6 +86,6 @@ class OneLine(click.Command):
         except PsweepError as err:
             raise click.ClickException(str(err)) from err
         except OSError as err:
-            if err.errno not in _NOT_WRITTEN:
+            if err.errno not in _WRITE_ERRORS:
                 raise
             raise click.ClickException(str(err)) from err

@@ -1,12 +1,12 @@
-"""The commands of the shell, all together."""
+"""The command `psweep-dask`, also called `dask psweep`: the group of all commands."""
 
 from __future__ import annotations
 
 import click
 
-from psweep_dask.cli.common import HELP, OneLine
+from psweep_dask.cli.common import HELP_SETTINGS, ShortErrors
 from psweep_dask.cli.offline import collect, init, prep_rest, pull, push
-from psweep_dask.cli.rows import db2json, db2table, show, table, tail
+from psweep_dask.cli.rows import show, table, tail
 from psweep_dask.cli.runs import (
     diff,
     doctor,
@@ -21,17 +21,18 @@ from psweep_dask.cli.runs import (
 )
 from psweep_dask.cli.study import check, export, plot
 
-__all__ = ["db2json", "db2table", "main", "pull", "push"]
+
+class _Group(ShortErrors, click.Group):
+    """A group whose commands have short errors."""
 
 
-class _Main(OneLine, click.Group):
-    """The group of all commands."""
-
-
-@click.group("psweep", cls=_Main, context_settings=HELP)
+@click.group("psweep", cls=_Group, context_settings=HELP_SETTINGS)
 @click.version_option(package_name="psweep_dask", prog_name="psweep_dask")
 def main() -> None:
-    """Parameter sweeps on Dask: see to the runs of a study from the shell."""
+    """Look at the runs of a study, finish them, and use their rows.
+
+    The exit status is 0, or 1 after an error, or 2 if the command cannot be understood.
+    """
 
 
 for _command in (

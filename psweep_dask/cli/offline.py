@@ -1,4 +1,4 @@
-"""The commands for studies whose psets run as batch jobs that were prepared before."""
+"""The commands for studies whose psets run in batch jobs that were prepared: init to pull."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from pathlib import Path
 
 import click
 
-from psweep_dask.cli.common import CALC_DIR, RUN_ID, OneLine
+from psweep_dask.cli.common import CALC_DIR, HELP_SETTINGS, RUN_ID, ShortErrors
+
+RSYNC_SETTINGS = HELP_SETTINGS | {
+    "ignore_unknown_options": True,  # options of rsync are not click's to check
+    "allow_interspersed_args": False,
+}
+RSYNC_OPTIONS = click.argument("options", nargs=-1, type=click.UNPROCESSED)
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Start a study in FOLDER: a script that runs, one that evaluates, and machines to fill in.
+    """Write the files of a new study to FOLDER: two scripts, templates and example machines.
 
     \b
     psweep-dask init mystudy
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.study import skeleton
 
     for path in skeleton.create_study(folder):
@@ -25,56 +31,55 @@ def init(folder: Path) -> None:
     click.echo(f"\nnow: cd {shlex.quote(str(folder))}, read 10run.py, python 10run.py")
 
 
-@click.command("prep-rest", cls=OneLine)
+@click.command("prep-rest")
 @CALC_DIR
 @RUN_ID
-@click.option("--array", is_flag=True, help="One job array instead of many jobs.")
+@click.option("--array", is_flag=True, help="Write one job array instead of many jobs.")
 @click.option(
-    "--template-mode", type=click.Choice(["dollar", "jinja"]), help="By default that of the run."
+    "--template-mode",
+    type=click.Choice(["dollar", "jinja"]),
+    help="How placeholders look; by default as in the run.",
 )
 def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str | None) -> None:
-    """Write batch jobs for what runs of CALC_DIR have left, such as jobs that were lost.
+    """Write batch jobs for the psets of CALC_DIR without a result, such as those of lost jobs.
 
     \b
     psweep-dask prep-rest calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
 
     ps.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @click.option(
-    "--ask", metavar="MACHINE", help="Ask its SLURM for the jobs, and pull what they have left."
+    "--ask", metavar="MACHINE", help="Ask the SLURM of MACHINE for the jobs, and pull results."
 )
-@click.option("--over", is_flag=True, help="No job waits or runs: what has left nothing is lost.")
+@click.option(
+    "--over",
+    is_flag=True,
+    help="No job waits or runs: what was submitted and has no result is lost.",
+)
 def collect(calc_dir: str, ask: str | None, over: bool) -> None:
-    """Bring what batch jobs have left in CALC_DIR into the database; at any time, again and again.
+    """Bring the results that batch jobs have left in CALC_DIR into the database.
+
+    This can be done at any time, also while jobs still wait or run.
 
     \b
     psweep-dask collect calc
     psweep-dask collect --ask mycluster
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
 
     ps.collect(calc_dir, ask=ask, over=over)
 
 
-# Everything behind the machine is looked at by us, since rsync has options that click would take.
-OF_RSYNC = {
-    "ignore_unknown_options": True,
-    "allow_interspersed_args": False,
-    "help_option_names": ["-h", "--help"],
-}
-RSYNC = click.argument("options", nargs=-1, type=click.UNPROCESSED)
-
-
-@click.command(cls=OneLine, context_settings=OF_RSYNC)
+@click.command(cls=ShortErrors, context_settings=RSYNC_SETTINGS)
 @click.argument("machine")
-@RSYNC
+@RSYNC_OPTIONS
 def push(machine: str, options: tuple[str, ...]) -> None:
-    """Copy calc/ to a MACHINE by rsync, to the same place below the home folder there.
+    """Copy calc/ to MACHINE by rsync, to the same path below the home folder there.
 
     \b
     --submit       then start run_MACHINE.sh there
@@ -85,19 +90,19 @@ def push(machine: str, options: tuple[str, ...]) -> None:
     psweep-push mycluster --submit
     psweep-push mycluster -n
     psweep-push mycluster -v --bwlimit=1m
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.offline import transfer
 
     submit = "--submit" in options
-    rest, dry_run = _of_rsync(machine, options)
-    transfer.push(machine, rest, dry_run=dry_run, submit=submit)
+    rsync_options, dry_run = _split_options(machine, options)
+    transfer.push(machine, rsync_options, dry_run=dry_run, submit=submit)
 
 
-@click.command(cls=OneLine, context_settings=OF_RSYNC)
+@click.command(cls=ShortErrors, context_settings=RSYNC_SETTINGS)
 @click.argument("machine")
-@RSYNC
+@RSYNC_OPTIONS
 def pull(machine: str, options: tuple[str, ...]) -> None:
-    """Copy calc/ back from a MACHINE by rsync. Nothing here is deleted, nor made older.
+    """Copy calc/ back from MACHINE by rsync. Files here are not deleted, and newer ones stay.
 
     \b
     -n, --dry-run  only show what would be copied
@@ -105,19 +110,19 @@ def pull(machine: str, options: tuple[str, ...]) -> None:
 
     \b
     psweep-pull mycluster
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.offline import transfer
 
     if "--submit" in options:
         raise click.UsageError(f"--submit is for psweep-push {machine}; pull submits nothing")
-    rest, dry_run = _of_rsync(machine, options)
-    transfer.pull(machine, rest, dry_run=dry_run)
+    rsync_options, dry_run = _split_options(machine, options)
+    transfer.pull(machine, rsync_options, dry_run=dry_run)
 
 
-def _of_rsync(machine: str, options: tuple[str, ...]) -> tuple[list[str], bool]:
-    """Take out what is not for rsync, and whether to show only."""
+def _split_options(machine: str, options: tuple[str, ...]) -> tuple[list[str], bool]:
+    """Return the options of rsync, and whether it is a dry run."""
     if machine.startswith("-"):
-        raise click.UsageError(f"name the machine first, then {machine} and what else rsync takes")
-    dry = {"-n", "--dry-run"}
-    rest = [one for one in options if one not in dry | {"--submit"}]
-    return rest, bool(dry & set(options))
+        raise click.UsageError(f"name the machine first, then {machine} and other options")
+    ours = {"-n", "--dry-run", "--submit"}
+    dry_run = "-n" in options or "--dry-run" in options
+    return [option for option in options if option not in ours], dry_run

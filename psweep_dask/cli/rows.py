@@ -11,28 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli.common import CALC_DIR, HELP, PSET, WHERE, OneLine, check_columns, chosen
+from psweep_dask.cli.common import (
+    CALC_DIR,
+    HELP_SETTINGS,
+    PSET,
+    TABLE_FORMAT,
+    WHERE,
+    check_columns,
+    filter_rows,
+    load_rows,
+)
 
 if TYPE_CHECKING:  # it takes half a second to import
     import pandas as pd
 
-if TYPE_CHECKING:  # it takes half a second to import
-    import pandas as pd
+    from psweep_dask.storage.layout import Layout
 
-TAIL_INTERVAL = 0.5
-"""Seconds between two looks for new rows."""
+ROW_POLL_SECONDS = 0.5
+"""Shortest time between two looks of `tail` for new rows."""
 
-LOG_LINES = 20
-"""So many lines of a log are shown."""
+LOG_LINES_SHOWN = 20
+"""How many lines of the log of a pset `show` prints, the last ones."""
+
+VALUE_CHARACTERS = 200
+"""To how many characters `show` cuts a value."""
+
+TAIL_VALUE_CHARACTERS = 40
+"""The same for `tail`, which prints a row on a line."""
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @click.argument("columns", nargs=-1)
 @WHERE
-@click.option("-a", "--all", "all_columns", is_flag=True, help="The book-keeping columns too.")
-@click.option("-n", "last", type=click.IntRange(min=1), help="Only so many rows, the last ones.")
-@click.option("-f", "tablefmt", default="simple", show_default=True, help="A format of tabulate.")
+@click.option("-a", "--all", "all_columns", is_flag=True, help="Show the book-keeping columns too.")
+@click.option("-n", "last", metavar="N", type=click.IntRange(min=1), help="Only the last N rows.")
+@TABLE_FORMAT
 def table(
     calc_dir: str,
     columns: tuple[str, ...],
@@ -41,39 +55,36 @@ def table(
     last: int | None,
     tablefmt: str,
 ) -> None:
-    """Show the rows of CALC_DIR as a table: all but the book-keeping COLUMNS, or those named.
+    """Show the rows of CALC_DIR as a table, with these COLUMNS.
 
-    In a terminal, lines are cut to its width.
+    By default these are all but the book-keeping ones. In a terminal, lines are cut to its width.
 
     \b
     psweep-dask table calc a result --where 'a > 3' -n 20
     psweep-dask table calc _pset_seq _exc_txt --where '_status == "error"' | less -S
-    """  # noqa: D301  (click wants the character itself)
+    """
     from tabulate import tabulate
 
-    from psweep_dask.study.load import load
-
-    df = chosen(load(calc_dir), where)
+    df = load_rows(calc_dir, where)
     check_columns(columns, df)
-    ours = [name for name in df.columns if str(name).startswith("_")]
-    names = list(columns) or [name for name in df.columns if all_columns or name not in ours]
+    names = list(columns) or (list(df.columns) if all_columns else _without_book_keeping(df))
     shown: Any = df[names] if last is None else df[names].iloc[-last:]
     text = tabulate(shown, headers="keys", tablefmt=tablefmt, showindex=False)
     click.echo("\n".join(_cut(text.split("\n"))))
 
 
-@click.command(cls=OneLine)
+@click.command()
 @PSET
 @CALC_DIR
 def show(pset: str, calc_dir: str) -> None:
     """Show all of one pset: its row, its folder, the end of its log, its traceback.
 
-    PSET is its _pset_seq, as messages name it, or the beginning of its _pset_id.
+    PSET is its _pset_seq, as in messages, or the first characters of its _pset_id.
 
     \b
     psweep-dask show 149 calc
     psweep-dask show 2f1ef1ab calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask import _query
     from psweep_dask.storage.layout import Layout
     from psweep_dask.study.load import load
@@ -82,7 +93,7 @@ def show(pset: str, calc_dir: str) -> None:
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
-            click.echo(f"{name!s:>{width}}  {_text(value)}")
+            click.echo(f"{name!s:>{width}}  {_value_text(value)}")
     folder = Layout(calc_dir).pset_folder(row["_pset_id"])
     if folder.path.is_dir():
         click.echo(f"\n{folder.path}:")
@@ -94,13 +105,15 @@ def show(pset: str, calc_dir: str) -> None:
         logs = folder.logs_path.read_text(errors="replace")
     if isinstance(logs, str) and logs:
         lines = logs.rstrip().split("\n")
-        click.echo(f"\nthe last {min(len(lines), LOG_LINES)} of {len(lines)} lines of its log:")
-        click.echo("\n".join(f"  {line}" for line in lines[-LOG_LINES:]))
+        click.echo(
+            f"\nthe last {min(len(lines), LOG_LINES_SHOWN)} of {len(lines)} lines of its log:"
+        )
+        click.echo("\n".join(f"  {line}" for line in lines[-LOG_LINES_SHOWN:]))
     if isinstance(row.get("_exc_txt"), str):
         click.echo(f"\n{row['_exc_txt'].rstrip()}")
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @WHERE
 @click.option(
@@ -109,66 +122,72 @@ def show(pset: str, calc_dir: str) -> None:
     default=10,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Begin with so many rows.",
+    metavar="N",
+    help="Begin with the last N rows.",
 )
 def tail(calc_dir: str, where: str | None, last: int) -> None:
-    """Follow the psets of CALC_DIR as they finish, until no run is at work any more.
+    """Print the rows of CALC_DIR as psets finish, until no run is at work any more.
 
     \b
     psweep-dask tail calc --where '_status != "ok"'
-    """  # noqa: D301  (click wants the character itself)
-    from psweep_dask.study import runs
+    """
+    from psweep_dask.study.runs import find_study
 
-    layout = runs.find_study(calc_dir)
-    shown: set[str] | None = None
-    for df in _growing(layout):
-        first = df.iloc[max(0, len(df) - last) :]
-        new = first if shown is None else df[~df["_pset_id"].isin(shown)]
-        shown = set(df["_pset_id"])
-        for _, row in chosen(new, where).iterrows():
-            click.echo(_cut([_line(row)])[0])
+    printed: set[str] | None = None
+    for df in _growing_rows(find_study(calc_dir)):
+        if printed is None:
+            new = df.iloc[max(0, len(df) - last) :]
+        else:
+            new = df[~df["_pset_id"].isin(printed)]
+        printed = set(df["_pset_id"])
+        for _, row in filter_rows(new, where).iterrows():
+            click.echo(_cut([_row_line(row)])[0])
 
 
-def _growing(layout: Any) -> Iterator[pd.DataFrame]:
-    """Give the rows there are so far, as they came, until all runs have ended."""
-    from psweep_dask.params.pset import UNFINISHED
-    from psweep_dask.study import runs
+def _growing_rows(layout: Layout) -> Iterator[pd.DataFrame]:
+    """Yield the rows that there are so far, in the order of their ends, until no run is at work."""
+    from psweep_dask.storage.status import WAITING
     from psweep_dask.study.load import load_from
+    from psweep_dask.study.runs import stored_runs
 
     while True:
-        begun_at = time.monotonic()
-        alive = any(one.is_alive() for one in runs.stored_runs(layout))
+        started = time.monotonic()
+        alive = any(run.is_alive() for run in stored_runs(layout))
         df = load_from(layout)
         if len(df):
-            df = df[~df["_status"].isin(UNFINISHED)]
+            df = df[~df["_status"].isin(WAITING)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")
             ends = begun + 1e9 * df["_pset_runtime"].fillna(0.0)
             yield df.iloc[ends.argsort(kind="stable").to_numpy()]
         if not alive:
             return
-        took = time.monotonic() - begun_at
-        time.sleep(max(TAIL_INTERVAL, 5 * took))  # a large study is not looked at all the time
+        read_seconds = time.monotonic() - started
+        time.sleep(max(ROW_POLL_SECONDS, 5 * read_seconds))  # reading takes a sixth of the time
 
 
-def _line(row: pd.Series) -> str:
+def _row_line(row: pd.Series) -> str:
     values = {name: value for name, value in row.items() if not str(name).startswith("_")}
-    text = ", ".join(f"{name}={_text(one, 40)}" for name, one in values.items() if not _is_gap(one))
-    why = row["_exc_txt"] if isinstance(row["_exc_txt"], str) else ""
-    text += f"  {why.strip().splitlines()[-1]}" if why.strip() else ""
+    text = ", ".join(
+        f"{name}={_value_text(value, TAIL_VALUE_CHARACTERS)}"
+        for name, value in values.items()
+        if not _is_gap(value)
+    )
+    exc_txt = row["_exc_txt"] if isinstance(row["_exc_txt"], str) else ""
+    text += f"  {exc_txt.strip().splitlines()[-1]}" if exc_txt.strip() else ""
     return f"{row['_pset_seq']:>8}  {row['_status']:<7}  {row['_pset_runtime']:9.3f} s  {text}"
 
 
-def _text(value: Any, limit: int = 200) -> str:
-    """Show a value as one would type it, without the type that NumPy gives it."""
+def _value_text(value: Any, limit: int = VALUE_CHARACTERS) -> str:
+    """Write a value as one would type it, without the type that NumPy gives it."""
     import numpy as np
 
-    from psweep_dask._format import short
+    from psweep_dask._format import short_repr
 
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
         return f"{value:.10g}"
-    return value if isinstance(value, str) and len(value) <= limit else short(value, limit)
+    return value if isinstance(value, str) and len(value) <= limit else short_repr(value, limit)
 
 
 def _is_gap(value: Any) -> bool:
@@ -176,35 +195,37 @@ def _is_gap(value: Any) -> bool:
 
 
 def _cut(lines: list[str]) -> list[str]:
-    """Cut lines to the width of the terminal, if they go to one."""
+    """Cut lines to the width of the terminal, if stdout is one."""
     if sys.stdout is None or not sys.stdout.isatty():
         return lines
     width = shutil.get_terminal_size().columns
     return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
 
 
+def _without_book_keeping(df: pd.DataFrame) -> list[Any]:
+    return [name for name in df.columns if not str(name).startswith("_")]
+
+
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-
-
 ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP_SETTINGS)
 @click.option("-o", "--orient", default="records", show_default=True, type=ORIENTS)
 @FILE
 def db2json(file: Path, orient: str) -> None:
-    """Print a database as JSON, for quick queries with tools such as jq.
+    """Print the database FILE as JSON, for quick queries with tools such as jq.
 
     \b
     psweep-db2json calc/database.pk | jq -r '.[]|[._time_utc,.study]|@tsv'
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.storage.frame import df_to_json
 
     click.echo(df_to_json(_read(file), orient=orient))
 
 
-@click.command(context_settings=HELP)
-@click.option("-f", "tablefmt", default="simple", show_default=True, help="A format of tabulate.")
+@click.command(context_settings=HELP_SETTINGS)
+@TABLE_FORMAT
 @click.option("-a", "all_columns", is_flag=True, help="Print the book-keeping columns too.")
 @click.option("-i", "index", is_flag=True, help="Print the index.")
 @FILE
@@ -212,18 +233,20 @@ def db2json(file: Path, orient: str) -> None:
 def db2table(
     file: Path, columns: tuple[str, ...], tablefmt: str, all_columns: bool, index: bool
 ) -> None:
-    """Print a database as a table: all columns but the book-keeping ones, or those named.
+    """Print the database FILE as a table, with these COLUMNS.
+
+    By default these are all but the book-keeping ones.
 
     \b
     psweep-db2table calc/database.pk a b _run_seq
     psweep-db2table -a calc/database.pk | less -S
-    """  # noqa: D301  (click wants the character itself)
+    """
     from tabulate import tabulate
 
     df = _read(file)
     check_columns(columns, df)
-    shown = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
-    table: Any = df if all_columns else df[shown]  # tabulate takes DataFrames, its stubs do not say
+    names = list(columns) or _without_book_keeping(df)
+    table: Any = df if all_columns else df[names]  # tabulate takes DataFrames, its stubs do not say
     click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))
 
 

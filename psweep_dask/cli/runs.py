@@ -1,4 +1,4 @@
-"""The commands that see to runs, and to the machines on which they go."""
+"""The commands for runs, and for the machines on which they run."""
 
 from __future__ import annotations
 
@@ -10,58 +10,63 @@ from typing import Any
 
 import click
 
-from psweep_dask.cli.common import CALC_DIR, CLUSTER, PSET, RUN_ID, OneLine
+from psweep_dask.cli.common import CALC_DIR, CLUSTER, PSET, RUN_ID
 
-WATCH_INTERVAL = 2.0
-"""Seconds between two looks at a study."""
+STATUS_INTERVAL_SECONDS = 2.0
+"""Time between two updates of `status --watch`."""
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @RUN_ID
 @CLUSTER
 def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
-    """Finish the runs of the study in CALC_DIR that have died or were stopped.
+    """Finish the runs of CALC_DIR that died or were stopped.
 
     \b
     psweep-dask resume calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
 
     ps.resume(calc_dir, run_id=run_id, cluster=cluster)
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @CLUSTER
-@click.option("--kind", multiple=True, help="error, timeout or killed; by default all of them.")
+@click.option(
+    "--kind",
+    multiple=True,
+    metavar="STATUS",
+    help="Only psets with this _status: error, timeout or killed. Can be given several times.",
+)
 def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
-    """Start a new run over the psets of CALC_DIR that failed, with the func that they had.
+    """Run the psets of CALC_DIR that failed in a new run, with the same func.
 
-    To run them with a mended func, call ps.retry("calc", func=func) in Python.
+    To run them with a corrected func, call ps.retry("calc", func=func) in Python.
 
     \b
     psweep-dask retry calc --kind timeout --kind killed
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
     from psweep_dask.driver.retry import RETRIED
 
     ps.retry(calc_dir, kind=kind or RETRIED, cluster=cluster)
 
 
-@click.command(cls=OneLine)
+@click.command()
 @PSET
 @CALC_DIR
 @click.option("--pdb", is_flag=True, help="Stop in the debugger if func raises.")
 def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
-    """Run one pset again, here, and print what func returns.
+    """Run one pset again in this process, and print what func returns.
 
-    PSET is its _pset_seq, or the beginning of its _pset_id.
+    PSET is its _pset_seq, or the first characters of its _pset_id.
 
     \b
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
     from psweep_dask import _query
     from psweep_dask.study.load import load
@@ -72,39 +77,43 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     click.echo(pprint.pformat(ps.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 @RUN_ID
-@click.option("--now", is_flag=True, help="Drop what runs instead of letting it finish.")
+@click.option(
+    "--now", is_flag=True, help="Drop the psets that run, instead of letting them finish."
+)
 def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
-    """Ask the runs of CALC_DIR that are at work to stop, as Ctrl-C there would.
+    """Ask the runs of CALC_DIR that are at work to stop, as Ctrl-C would.
 
     \b
     psweep-dask stop calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.study.runs import find_study
     from psweep_dask.study.stop import request_stop
 
     asked = request_stop(find_study(calc_dir), run_id or "", now=now)
-    for one in asked:
-        click.echo(f"run {one} is asked to stop")
+    for asked_run_id in asked:
+        click.echo(f"run {asked_run_id} is asked to stop")
     if not asked:
         raise click.ClickException(f"no run in {calc_dir!r} is at work")
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
-@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until all has ended.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts, with all numbers.")
+@click.option("--watch", is_flag=True, help="Update every two seconds until all runs have ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON, for scripts.")
 def status(calc_dir: str, watch: bool, as_json: bool) -> None:
-    """Tell how the runs of the study in CALC_DIR stand, from its files alone.
+    """Show how far the runs of CALC_DIR are, and what failed last.
+
+    Only files are read: this works on any machine that sees them.
 
     \b
     psweep-dask status calc --watch
     psweep-dask status calc --json | jq '.[-1].counts'
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.monitoring.run_states import run_states
-    from psweep_dask.monitoring.status import shown
+    from psweep_dask.monitoring.status import status_lines
     from psweep_dask.study.runs import find_study
 
     layout = find_study(calc_dir)
@@ -112,21 +121,23 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
         states = run_states(layout)
         if watch and not as_json:
             click.clear()
-        text = [json.dumps([one.as_dict() for one in states])] if as_json else shown(states)
-        click.echo("\n".join(text))
-        if not watch or all(one.state != "running" for one in states):
+        if as_json:
+            click.echo(json.dumps([state.as_dict() for state in states]))
+        else:
+            click.echo("\n".join(status_lines(states)))
+        if not watch or all(state.state != "running" for state in states):
             return
-        time.sleep(WATCH_INTERVAL)
+        time.sleep(STATUS_INTERVAL_SECONDS)
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
 def runs(calc_dir: str) -> None:
     """List the runs of CALC_DIR: who, when, where, with which code, and how they ended.
 
     \b
     psweep-dask runs calc
-    """  # noqa: D301  (click wants the character itself)
+    """
     from tabulate import tabulate
 
     from psweep_dask.study.runs import all_runs, find_study
@@ -134,16 +145,16 @@ def runs(calc_dir: str) -> None:
     layout = find_study(calc_dir)
     table = [
         (
-            one.run_id[:8],
-            (one.info.get("start") or "")[:19].replace("T", " "),
-            f"{one.info.get('user', '?')}@{one.info.get('host', '?')}",
-            one.info.get("func", ""),
-            one.info["psets"],
-            " ".join(str(value) for value in (one.info.get("cluster") or {}).values()),
-            _commit(one.info.get("git")),
-            "running" if one.is_alive() else one.ending,
+            run.run_id[:8],
+            (run.info.get("start") or "")[:19].replace("T", " "),
+            f"{run.info.get('user', '?')}@{run.info.get('host', '?')}",
+            run.info.get("func", ""),
+            run.info["psets"],
+            " ".join(str(value) for value in (run.info.get("cluster") or {}).values()),
+            _commit(run.info.get("git")),
+            "running" if run.is_alive() else run.ending,
         )
-        for one in all_runs(layout)
+        for run in all_runs(layout)
     ]
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
@@ -155,27 +166,27 @@ def _commit(git: dict[str, Any] | None) -> str:
     return f"{(git['commit'] or 'no commit')[:8]}{' + changes' if git['dirty'] else ''}"
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("run")
 @click.argument("other")
 @CALC_DIR
 def diff(run: str, other: str, calc_dir: str) -> None:
-    """Tell what differed between RUN and OTHER: code, packages, machine, call.
+    """Show what differs between RUN and OTHER: code, packages, machine, call.
 
-    Runs are named by their _run_seq, or by the beginning of their id.
+    A run is named by its _run_seq, or by the first characters of its _run_id.
 
     \b
     psweep-dask diff 0 1
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.study.diff import compare_runs
     from psweep_dask.study.runs import all_runs, find_run, find_study
 
     known = all_runs(find_study(calc_dir))
     lines = list(compare_runs(find_run(known, run), find_run(known, other)))
-    click.echo("\n".join(lines or ["nothing that is known differed"]))
+    click.echo("\n".join(lines or ["no known difference"]))
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("name", required=False)
 def machines(name: str | None) -> None:
     """List the machines in templates/machines, or show the job script of the one called NAME.
@@ -183,7 +194,7 @@ def machines(name: str | None) -> None:
     \b
     psweep-dask machines
     psweep-dask machines mycluster
-    """  # noqa: D301  (click wants the character itself)
+    """
     from tabulate import tabulate
 
     from psweep_dask.hpc.machine import MACHINES_DIR, machine_names, read_machine
@@ -193,43 +204,48 @@ def machines(name: str | None) -> None:
 
         click.echo(jobqueue_options.job_script(read_machine(name)))
         return
-    known = [read_machine(one) for one in machine_names()]
+    known = [read_machine(machine_name) for machine_name in machine_names()]
     if not known:
         raise click.ClickException(
             f"no machine in {MACHINES_DIR!r}: each is a folder there with a file info.yaml"
         )
     table = [
-        (one.name, one.cluster or "", one.jobs if one.cluster else "", one.subcmd or "", one.host)
-        for one in known
+        (
+            machine.name,
+            machine.cluster or "",
+            machine.jobs if machine.cluster else "",
+            machine.subcmd or "",
+            machine.host,
+        )
+        for machine in known
     ]
     click.echo(tabulate(table, headers=["machine", "cluster", "jobs", "subcmd", "host"]))
 
 
-@click.command(cls=OneLine, context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--cluster", required=True, help="The machine on which driver and workers run.")
-@click.option("--walltime", help="Of the driver's job; by default what the machine says.")
-@click.option("--lead", type=int, help="Stop so many seconds before its end (120).")
-@click.option("--followers", type=int, help="Jobs that may follow (20).")
+@click.option("--walltime", help="Walltime of the driver's job; by default that of the machine.")
+@click.option("--lead", type=int, help="Seconds before its end at which the driver stops (120).")
+@click.option("--followers", type=int, help="How many jobs may follow (20).")
 @click.option("--dry-run", is_flag=True, help="Only show the job script.")
 def submit(
     script: str, arguments: tuple[str, ...], dry_run: bool, cluster: str, **options: Any
 ) -> None:
-    """Run SCRIPT, with its ARGUMENTS, as a batch job; its workers run in jobs of their own.
+    """Run SCRIPT with its ARGUMENTS as a batch job; its workers run in jobs of their own.
 
-    When its walltime nears, the driver stops, and a job that follows goes on: it starts SCRIPT
-    again, where each ps.run that is done gives the whole database at once. So compute params from
-    nothing but the rows that they had before.
+    Shortly before its walltime the driver stops, and a job that follows starts SCRIPT again. In
+    there, each ps.run that is done returns the whole database at once. So params that are computed
+    from rows must come from the same rows as before.
 
     \b
     psweep-dask submit --cluster mycluster script.py
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.driver.driver_job import driver_job
 
-    options = {name: value for name, value in options.items() if value is not None}
-
-    job = driver_job(cluster, script, arguments, **options)
+    given = {name: value for name, value in options.items() if value is not None}
+    job = driver_job(cluster, script, arguments, **given)
     if dry_run:
         click.echo(job.job_script())
         return
@@ -238,30 +254,33 @@ def submit(
     click.echo(f"driver submitted as job {job_id}")
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("name")
 def doctor(name: str) -> None:
-    """Submit one small job to the machine called NAME, and tell whether runs can work there.
+    """Submit one small job to the machine called NAME, and show whether runs can work there.
+
+    The exit status is 1 if they cannot.
 
     \b
     psweep-dask doctor mycluster
-    """  # noqa: D301  (click wants the character itself)
+    """
     from tabulate import tabulate
 
     from psweep_dask.clusters.doctor import examine
 
-    said = [""]
+    last_text = ""
 
-    def tell(text: str) -> None:
-        if text not in ("", said[-1]):
-            said.append(text)
+    def show_progress(text: str) -> None:
+        nonlocal last_text
+        if text not in ("", last_text):
+            last_text = text
             click.echo(text, err=True)
 
-    checks = examine(name, tell)
-    table = [("ok" if not one.advice else "!!", one.what, one.found) for one in checks]
+    checks = examine(name, show_progress)
+    table = [("!!" if check.advice else "ok", check.topic, check.finding) for check in checks]
     click.echo(tabulate(table, tablefmt="plain"))
-    for one in checks:
-        if one.advice:
-            click.echo(f"\n{one.what}: {one.advice}")
-    if any(one.advice for one in checks):
+    for check in checks:
+        if check.advice:
+            click.echo(f"\n{check.topic}: {check.advice}")
+    if any(check.advice for check in checks):
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""The commands that look at a study as a whole, and hand it to others."""
+"""The commands for a study as a whole: export its rows, plot them, check its files."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ from pathlib import Path
 
 import click
 
-from psweep_dask.cli.common import CALC_DIR, WHERE, OneLine, chosen
+from psweep_dask.cli.common import CALC_DIR, WHERE, load_rows
 
 NAMES_SHOWN = 5
-"""So many names are shown of a finding."""
+"""How many names of folders, psets or files `check` shows of each finding."""
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @CALC_DIR
 @WHERE
 @click.option("--dims", metavar="A,B", help="For .nc: parameters that become dimensions.")
 def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> None:
-    """Write the rows of CALC_DIR to FILE: .parquet, .csv, .json, or .nc, which is netCDF.
+    """Write the rows of CALC_DIR to FILE: .parquet, .csv, .json, or .nc (netCDF).
 
     \b
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
-    """  # noqa: D301  (click wants the character itself)
+    """
     import psweep_dask as ps
-    from psweep_dask.study.load import load
 
-    df = chosen(load(calc_dir), where)
+    df = load_rows(calc_dir, where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
     ps.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
 
 
-@click.command(cls=OneLine)
+@click.command()
 @click.argument("x")
 @click.argument("y")
 @CALC_DIR
@@ -45,7 +44,7 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A file .png, .pdf, .svg, or .html, in which one can zoom.",
+    help="The file: .png, .pdf, .svg, or .html, which can be zoomed.",
 )
 def plot(
     x: str,
@@ -60,51 +59,49 @@ def plot(
 
     \b
     psweep-dask plot a result calc --by b --log xy -o result.png
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.analysis.plot import save_plot
-    from psweep_dask.study.load import load
 
-    df = chosen(load(calc_dir), where)
-    number = save_plot(df, x, y, output, by=by, log=log or "")
-    click.echo(f"{number:,} of {len(df):,} rows in {output}")
+    df = load_rows(calc_dir, where)
+    count = save_plot(df, x, y, output, by=by, log=log or "")
+    click.echo(f"{count:,} of {len(df):,} rows in {output}")
 
 
-@click.command(cls=OneLine)
+@click.command()
 @CALC_DIR
-@click.option("--fix", is_flag=True, help="Mend what can be mended; asks before each step.")
+@click.option("--fix", is_flag=True, help="Repair what can be repaired; asks before each step.")
 def check(calc_dir: str, fix: bool) -> None:
     """Compare the database of CALC_DIR with its folders, and look for what crashes have left.
 
-    The exit status is 1 if there is something to say.
+    The exit status is 1 if something is left to do.
 
     \b
     psweep-dask check calc
     psweep-dask check calc --fix
-    """  # noqa: D301  (click wants the character itself)
+    """
     from psweep_dask.study.check import inspect_study
     from psweep_dask.study.runs import find_study
 
     findings = inspect_study(find_study(calc_dir))
-    still_open = 0
+    is_left = False
     for finding in findings:
         click.echo(f"{finding.what}:")
         for name in finding.names[:NAMES_SHOWN]:
             click.echo(f"  {name}")
         if len(finding.names) > NAMES_SHOWN:
             click.echo(f"  and {len(finding.names) - NAMES_SHOWN:,} more")
-        if (
-            fix
-            and finding.fix is not None
-            and click.confirm(f"{finding.advice}?", default=not finding.loses_data)
-        ):
+        question = f"{finding.advice}?"
+        if fix and finding.fix and click.confirm(question, default=not finding.loses_data):
             finding.fix()
         else:
-            still_open += 1
+            is_left = True
             click.echo(f"  what to do: {finding.advice}")
         click.echo()
-    if still_open and not fix and any(finding.fix for finding in findings):
-        click.echo(f"psweep-dask check {calc_dir} --fix does what it can, and asks before")
+    if not fix and any(finding.fix for finding in findings):
+        click.echo(
+            f"psweep-dask check {calc_dir} --fix does what it can, and asks before each step"
+        )
     if not findings:
         click.echo(f"{calc_dir}: database, folders and runs fit together")
-    if still_open:
+    if is_left:
         raise SystemExit(1)

@@ -1,1 +1,1 @@
-"""What people see of runs: the bar, the page in the dashboard, the status."""
+"""What people see of runs: the bar, the page in the dashboard, the status table, notebooks."""

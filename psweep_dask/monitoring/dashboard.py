@@ -1,176 +1,176 @@
-"""What psweep_dask adds to dask's dashboard: its page, and the numbers of it for scripts."""
+"""What psweep_dask adds to dask's dashboard: the page `/psweep`, and its numbers as JSON."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
+import socket
 import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dask.config
+from distributed import Client
 from distributed.http.utils import RequestHandler, get_handlers
 
-from psweep_dask.monitoring.dashboard_runs import cluster_numbers, registered
+from psweep_dask.errors import PsweepError
+from psweep_dask.monitoring.dashboard_runs import cluster_counts, report_to, shown_runs
 
 if TYPE_CHECKING:
     from distributed import Scheduler
+    from distributed.deploy import Cluster
 
-SETTING = "distributed.dashboard.link"
+PAGE_PATH = "/psweep"
+STATUS_PATH = "/psweep/status.json"
+JUPYTERLAB_PATH = "/individual-psweep"
+"""Paths that begin so are the panels that JupyterLab's Dask extension offers."""
 
-PAGE = "/psweep"
-"""Our page in the dashboard."""
+LINK_SETTING = "distributed.dashboard.link"
+"""The setting of dask that says how the address of a dashboard is written."""
 
-PLAIN = "{scheme}://{host}:{port}/status"
-"""How dask writes the address unless it is told otherwise."""
+DASK_LINK = "{scheme}://{host}:{port}/status"
+"""Its default."""
 
-STATUS = "/psweep/status.json"
-INDIVIDUAL = "/individual-psweep"
-"""Where JupyterLab's Dask panel finds it."""
-
-_ROUTES = "distributed.scheduler.http.routes"
-
-
-def scheduler_settings() -> dict[str, Any]:
-    """Have the next scheduler of this process carry the page; gives the dask settings for that."""
-    if has_bokeh():
-        from distributed.dashboard.scheduler import applications
-
-        from psweep_dask.monitoring import page
-
-        applications[PAGE] = applications[INDIVIDUAL] = page.document
-    routes = dask.config.get(_ROUTES)
-    return {_ROUTES: [*(one for one in routes if one != __name__), __name__]}
-
-
-def add_to(scheduler: Scheduler) -> None:
-    """Have a scheduler that runs already carry the page."""
-    if scheduler in _carriers:
-        return
-    _carriers.add(scheduler)
-    application = scheduler.http_application
-    application.add_handlers(".*$", get_handlers(scheduler, [__name__]))
-    if has_bokeh():
-        from distributed.dashboard.core import BokehApplication
-        from tornado.ioloop import IOLoop
-
-        from psweep_dask.monitoring import page
-
-        pages = BokehApplication({PAGE: page.document, INDIVIDUAL: page.document}, scheduler)
-        application.add_application(pages)
-        pages.initialize(IOLoop.current())
-        pages.start()
-
-
-_carriers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
-
-
-def has_bokeh() -> bool:
-    """Tell whether dask's dashboard can be had here."""
-    return importlib.util.find_spec("bokeh") is not None
-
-
-def status(scheduler: Scheduler) -> dict[str, Any]:
-    """Give what ``/psweep/status.json`` holds."""
-    return {"cluster": cluster_numbers(scheduler), "runs": [one.as_dict() for one in registered()]}
+ROUTES_SETTING = "distributed.scheduler.http.routes"
+"""The setting of dask that lists the modules whose `routes` a scheduler serves."""
 
 
 class StatusJSON(RequestHandler):
-    """The numbers for scripts."""
+    """Serves ``/psweep/status.json``: the numbers of the cluster and of the runs, for scripts."""
 
     def get(self) -> None:
         """Answer a request."""
         self.set_header("Cache-Control", "no-store")
-        self.write(status(self.server))
+        runs = [run.as_dict() for run in shown_runs()]
+        self.write({"cluster": cluster_counts(self.server), "runs": runs})
 
-
-class PlainPage(RequestHandler):
-    """The numbers for people, where there is no bokeh."""
-
-    def get(self) -> None:
-        """Answer a request."""
-        self.write(_PLAIN_PAGE)
-
-
-_PLAIN_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><link rel="icon" href="data:,"><title>psweep_dask</title>
-<style>
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-th { text-align: left; font-weight: normal; opacity: 0.7; padding-right: 2rem; }
-pre { overflow-x: auto; }
-</style></head>
-<body><h1>psweep_dask</h1><div id="runs">no run yet</div>
-<script>
-const text = (tag, value, to) => {
-  const made = document.createElement(tag);
-  made.textContent = value;
-  return to.appendChild(made);
-};
-async function look() {
-  const open = new Set([...document.querySelectorAll("details[open]")].map(one => one.id));
-  const now = await (await fetch("psweep/status.json")).json();
-  const all = document.createElement("div");
-  for (const run of now.runs) {
-    text("h2", `${run.func} in ${run.study}`, all);
-    const table = all.appendChild(document.createElement("table"));
-    const numbers = {
-      run: run.run_id, psets: `${run.done} of ${run.total}`,
-      ...run.counts, "psets a second": run.psets_per_second.toPrecision(3),
-      "seconds left": run.seconds_left === null ? "?" : run.seconds_left.toFixed(0),
-      workers: now.cluster.workers,
-    };
-    for (const [name, value] of Object.entries(numbers)) {
-      const row = table.appendChild(document.createElement("tr"));
-      text("th", name, row);
-      text("td", value, row);
-    }
-    for (const one of run.failures) {
-      const details = all.appendChild(document.createElement("details"));
-      details.id = `${run.run_id}-${one.pset_seq}`;
-      details.open = open.has(details.id);
-      text("summary", `pset ${one.pset_seq}, ${one.pset}: ${one.kind}`, details);
-      text("pre", one.traceback, details);
-    }
-  }
-  if (now.runs.length) document.getElementById("runs").replaceChildren(all);
-}
-look();
-setInterval(look, 1000);
-</script></body></html>
-"""
 
 routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
-    (STATUS.lstrip("/"), StatusJSON, {}),
-    *([] if has_bokeh() else [(PAGE.lstrip("/"), PlainPage, {})]),
+    (STATUS_PATH.lstrip("/"), StatusJSON, {}),
 ]
-"""What distributed looks for in a module that its setting ``scheduler.http.routes`` names."""
+"""The name is given by dask, which looks for it in the modules of `ROUTES_SETTING`."""
+
+_schedulers_with_page: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
 
-def dashboard_link(of: Any, on_loopback: bool = False, with_page: bool = False) -> str | None:
-    """Tell the address of the dashboard of a Client or a Cluster.
+class RegisterError(PsweepError):
+    """The dashboard of a cluster cannot show runs."""
 
-    The user may have said how it looks, to go through a proxy. If that names a variable that is
-    not set here, where there is no such proxy, it holds as little as if they had not.
+
+def scheduler_settings() -> dict[str, Any]:
+    """Return the dask settings with which the next scheduler of this process has the page."""
+    from distributed.dashboard.scheduler import applications
+
+    applications.update(_bokeh_pages())
+    modules = dask.config.get(ROUTES_SETTING)
+    return {ROUTES_SETTING: [*(name for name in modules if name != __name__), __name__]}
+
+
+def add_page(scheduler: Scheduler) -> None:
+    """Add the page to the dashboard of a scheduler that runs already."""
+    if scheduler in _schedulers_with_page:
+        return
+    from distributed.dashboard.core import BokehApplication
+    from tornado.ioloop import IOLoop
+
+    _schedulers_with_page.add(scheduler)
+    scheduler.http_application.add_handlers(".*$", get_handlers(scheduler, [__name__]))
+    application = BokehApplication(_bokeh_pages(), scheduler)
+    scheduler.http_application.add_application(application)
+    application.initialize(IOLoop.current())
+    application.start()
+
+
+def _bokeh_pages() -> dict[str, Any]:
+    from psweep_dask.monitoring import page  # bokeh takes long to import, and a Client needs none
+
+    return {PAGE_PATH: page.fill_document, JUPYTERLAB_PATH: page.fill_document}
+
+
+def register(client: Client) -> str | None:
+    """Let the dashboard of a cluster show the runs that use it, at ``/psweep``.
+
+    The dashboards of clusters that psweep_dask starts show them anyway.
 
     Parameters
     ----------
-    of : Client or Cluster
+    client : Client
+        A Client of that cluster. Its scheduler must be able to import psweep_dask.
+
+    Returns
+    -------
+    str or None
+        Address of the page; None if the cluster has no dashboard.
+
+    Raises
+    ------
+    RegisterError
+        If `client` is no Client of dask, or its scheduler cannot import psweep_dask.
+
+    See Also
+    --------
+    run : Its argument `cluster` takes the Client.
+    status : The state of all runs of a study, from its files.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> from distributed import Client
+    >>> with Client(processes=False, n_workers=1, dashboard_address="127.0.0.1:0") as client:
+    ...     ps.register(client)
+    'http://.../psweep'
+    """
+    if not isinstance(client, Client) or client.asynchronous:
+        raise RegisterError(f"register({client!r}): pass a dask Client that is not asynchronous")
+    try:
+        scheduler_process = client.run_on_scheduler(_add_page_on_scheduler)
+    except ImportError as err:
+        raise RegisterError(
+            f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
+        ) from err
+    if scheduler_process != _this_process():
+        report_to(client)
+    return dashboard_link(client, with_page=True)
+
+
+def _add_page_on_scheduler(dask_scheduler: Scheduler) -> tuple[str, int]:
+    add_page(dask_scheduler)
+    return _this_process()
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
+
+
+def dashboard_link(
+    cluster: Client | Cluster, on_loopback: bool = False, with_page: bool = False
+) -> str | None:
+    """Return the address of the dashboard of a cluster; None if it has no dashboard.
+
+    Users behind a proxy set the form of the address in dask's configuration. Where that form
+    names an environment variable that is not set here, there is no such proxy, and the default
+    form holds.
+
+    Parameters
+    ----------
+    cluster : Client or Cluster
+        The cluster, or a Client of it.
     on_loopback : bool, optional
-        Whether the dashboard listens on loopback only; dask would name the machine.
+        Whether the dashboard listens on 127.0.0.1 only; dask would write the name of the machine.
     with_page : bool, optional
-        Whether it has our page: then the address is that of the page.
+        Whether the dashboard has our page: then the address is that of the page.
     """
     link: str | None
-    plain = dask.config.get(SETTING) == PLAIN
+    has_default_form = dask.config.get(LINK_SETTING) == DASK_LINK
     try:
-        link = of.dashboard_link
+        link = cluster.dashboard_link
     except KeyError:
-        plain = True
-        with dask.config.set({SETTING: PLAIN}):
-            link = of.dashboard_link
+        has_default_form = True
+        with dask.config.set({LINK_SETTING: DASK_LINK}):
+            link = cluster.dashboard_link
     if not link:
         return None
-    if on_loopback and plain:
+    if on_loopback and has_default_form:
         link = urlsplit(link)._replace(netloc=f"127.0.0.1:{urlsplit(link).port}").geturl()
-    return link.removesuffix("/status") + PAGE if with_page and link.endswith("/status") else link
+    if with_page and link.endswith("/status"):
+        link = link.removesuffix("/status") + PAGE_PATH
+    return link

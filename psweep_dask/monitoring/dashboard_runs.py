@@ -1,119 +1,179 @@
-"""The runs that the dashboard in this process shows: those of its own, and those told to it."""
+"""The runs that a dashboard shows at `/psweep`: of its own process, and reported by other ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from psweep_dask.storage.record import Record
 
-if TYPE_CHECKING:
-    from distributed import Scheduler
+if TYPE_CHECKING:  # it takes half a second to import
+    from distributed import Client, Scheduler
 
-MOST = 20
-"""So many runs are shown, the newest."""
+RUNS_SHOWN = 20
+"""How many runs a dashboard shows: the newest ones."""
+
+REPORT_INTERVAL_SECONDS = 2.0
+"""Time between two reports of a run to a scheduler in another process."""
+
+LAST_REPORT_SECONDS = 5.0
+"""How long a run waits at its end until its last report has arrived."""
 
 
-class Numbers(Protocol):
-    """What is known of a run; `psweep_dask.monitoring.stats.RunStats` is this."""
+class RunStatsLike(Protocol):
+    """What a dashboard reads of a run: its `RunStats`, or a `Snapshot` of them."""
 
-    def numbers(self) -> dict[str, Any]:
-        """Give all that JSON can hold."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts, rates and failures as plain values, ready for JSON."""
 
     def rows(self) -> Sequence[Record]:
-        """Give a few rows."""
+        """Return a sample of the rows."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is known of a run whose driver is another process, as it has told last."""
+    """The stats of a run at one moment; they are sent to the process of the scheduler.
 
-    last_numbers: dict[str, Any]
-    last_rows: Sequence[Record]
+    Parameters
+    ----------
+    numbers : dict
+        As `psweep_dask.monitoring.stats.RunStats.as_dict` returns them.
+    sample : sequence of Record
+        As `psweep_dask.monitoring.stats.RunStats.rows` returns them.
+    """
 
-    @classmethod
-    def of(cls, seen: Numbers) -> Snapshot:
-        """Take one."""
-        return cls(seen.numbers(), seen.rows())
+    numbers: dict[str, Any]
+    sample: Sequence[Record]
 
-    def numbers(self) -> dict[str, Any]:
-        """Give all that JSON can hold."""
-        return self.last_numbers
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts, rates and failures as plain values, ready for JSON."""
+        return self.numbers
 
     def rows(self) -> Sequence[Record]:
-        """Give a few rows."""
-        return self.last_rows
+        """Return a sample of the rows."""
+        return self.sample
 
 
 @dataclass(frozen=True)
-class RegisteredRun:
-    """A run that is shown.
+class DashboardRun:
+    """A run that a dashboard shows.
 
     Parameters
     ----------
     run_id : str
+        Its UUID.
     study : str
         Its ``calc_dir``.
     func : str
         Name of func.
     begun : str
-        When, as ISO 8601.
-    seen : Numbers
+        Time of its begin, UTC, as ISO 8601.
+    stats : RunStatsLike
+        Its numbers and a sample of its rows.
     """
 
     run_id: str
     study: str
     func: str
     begun: str
-    seen: Numbers
-
-    def with_seen(self, seen: Numbers) -> RegisteredRun:
-        """Give the same run with other numbers."""
-        return replace(self, seen=seen)
+    stats: RunStatsLike
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all that JSON can hold."""
-        about = {"run_id": self.run_id, "study": self.study, "func": self.func, "begun": self.begun}
-        return about | self.seen.numbers()
+        """Return all of it but the rows as plain values, ready for JSON."""
+        names = {"run_id": self.run_id, "study": self.study, "func": self.func, "begun": self.begun}
+        return names | self.stats.as_dict()
 
 
-_watched: dict[str, RegisteredRun] = {}
+_runs: dict[str, DashboardRun] = {}
+
+_remote_schedulers: set[str] = set()
+"""Addresses of the schedulers in other processes whose dashboards show runs."""
 
 
-def show(one: RegisteredRun) -> None:
-    """Show a run from now on, or what has become of it.
+def add(run: DashboardRun) -> None:
+    """Show a run in the dashboard of this process, in place of what is known of it so far.
 
     Examples
     --------
     >>> snapshot = Snapshot({"done": 1}, [])
-    >>> show(RegisteredRun("r", "calc", "func", "2026-01-01T00:00:00+00:00", snapshot))
-    >>> registered()[0].as_dict()["done"]
+    >>> add(DashboardRun("r", "calc", "func", "2026-01-01T00:00:00+00:00", snapshot))
+    >>> shown_runs()[0].as_dict()["done"]
     1
     """
-    _watched[one.run_id] = one
-    while len(_watched) > MOST:
-        del _watched[next(iter(_watched))]
+    _runs[run.run_id] = run
+    while len(_runs) > RUNS_SHOWN:
+        del _runs[next(iter(_runs))]
 
 
-def registered() -> list[RegisteredRun]:
-    """Give the runs that are shown, the newest first."""
-    return list(_watched.values())[::-1]
+def shown_runs() -> list[DashboardRun]:
+    """Return the runs that the dashboard of this process shows, the newest first."""
+    return list(_runs.values())[::-1]
 
 
-_IN_A_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
-"""Names of workers in batch jobs of ours: that of the job, and a number if it has several."""
+def report_to(client: Client) -> None:
+    """Report the runs on a cluster to its scheduler, which is another process, from now on."""
+    _remote_schedulers.add(_address(client))
 
 
-def cluster_numbers(scheduler: Scheduler) -> dict[str, int]:
-    """Count what is alive."""
+@contextmanager
+def show_run(client: Client | None, run: DashboardRun) -> Iterator[None]:
+    """Show a run in the dashboard of this process, and in that of its cluster if it is another.
+
+    Parameters
+    ----------
+    client : Client or None
+        The connection to the cluster; None if the run is in this process.
+    run : DashboardRun
+        While the context lasts, its stats are reported every two seconds, and once at the end.
+    """
+    add(run)
+    if client is None or _address(client) not in _remote_schedulers:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_report, args=(client, run, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(LAST_REPORT_SECONDS)
+
+
+def _report(client: Client, run: DashboardRun, ended: threading.Event) -> None:
+    is_last = False
+    while not is_last:
+        is_last = ended.wait(REPORT_INTERVAL_SECONDS)
+        snapshot = Snapshot(run.stats.as_dict(), run.stats.rows())
+        with suppress(OSError):  # the connection is broken: the next report has all numbers again
+            client.run_on_scheduler(_add_on_scheduler, run=replace(run, stats=snapshot))
+
+
+def _add_on_scheduler(dask_scheduler: Scheduler, run: DashboardRun) -> None:
+    add(run)
+
+
+def _address(client: Client) -> str:
+    scheduler = client.scheduler
+    return "" if scheduler is None else str(scheduler.address)
+
+
+_WORKER_IN_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
+"""Names of workers in our batch jobs: the name of the job, and a number if the job has several."""
+
+
+def cluster_counts(scheduler: Scheduler) -> dict[str, int]:
+    """Count the jobs, workers, threads, busy threads and hosts of a cluster, as of now."""
     workers = tuple(scheduler.workers.values())
-    in_jobs = (_IN_A_JOB.fullmatch(str(one.name)) for one in workers)
+    matches = (_WORKER_IN_JOB.fullmatch(str(worker.name)) for worker in workers)
     return {
-        "jobs": len({one[1] for one in in_jobs if one is not None}),
+        "jobs": len({match[1] for match in matches if match is not None}),
         "workers": len(workers),
-        "threads": sum(one.nthreads for one in workers),
-        "busy": sum(min(len(one.processing), one.nthreads) for one in workers),
-        "hosts": len({one.host for one in workers}),
+        "threads": sum(worker.nthreads for worker in workers),
+        "busy": sum(min(len(worker.processing), worker.nthreads) for worker in workers),
+        "hosts": len({worker.host for worker in workers}),
     }

@@ -1,4 +1,4 @@
-"""The page in dask's dashboard that shows runs while they go on; it needs bokeh."""
+"""The page `/psweep` in dask's dashboard, which shows runs while they go on."""
 
 from __future__ import annotations
 
@@ -21,127 +21,143 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from psweep_dask._format import counted, duration, shown_rate
-from psweep_dask.monitoring.colors import colour_of
-from psweep_dask.monitoring.page_plot import Plot
-from psweep_dask.monitoring.page_style import BARS, DOCUMENT, TABLE, TEXT, WIDGET, at_ease
-from psweep_dask.monitoring.dashboard_runs import RegisteredRun, cluster_numbers, registered
+from psweep_dask.monitoring.dashboard_runs import DashboardRun, cluster_counts, shown_runs
+from psweep_dask.monitoring.page_plot import ResultsPlot
+from psweep_dask.monitoring.style import (
+    BAR_STYLE,
+    PAGE_TEMPLATE,
+    TABLE_CSS,
+    TEXT_CSS,
+    WIDGET_CSS,
+    colour_of,
+    style_figure,
+)
 
 if TYPE_CHECKING:
     from bokeh.document import Document
     from distributed import Scheduler
 
-INTERVAL = 1000
-"""Milliseconds between two looks at the numbers."""
+PAGE_UPDATE_MILLISECONDS = 1000
+"""Time between two updates of the page."""
 
-NOTHING = "<p>No run yet in this process: what <code>ps.run</code> does here is shown here.</p>"
-ASK = "Select a failure to see its traceback."
+NO_RUN_HTML = "<p>No run yet in this process: what <code>ps.run</code> does here is shown here.</p>"
+NO_FAILURE_SELECTED = "Select a failure to see its traceback."
 
 
-def document(scheduler: Scheduler, extra: dict[str, Any], doc: Document) -> None:
-    """Fill a document of bokeh, as `distributed.dashboard` asks for one for each visitor."""
+def fill_document(scheduler: Scheduler, extra: dict[str, Any], document: Document) -> None:
+    """Fill a document of bokeh; `distributed.dashboard` calls this for each visitor of the page."""
     page = Page(scheduler)
-    doc.title = "psweep_dask"
-    doc.template = DOCUMENT
-    doc.add_root(page.layout)
+    document.title = "psweep_dask"
+    document.template = PAGE_TEMPLATE
+    document.add_root(page.layout)
     page.update()
-    doc.add_periodic_callback(page.update, INTERVAL)
+    document.add_periodic_callback(page.update, PAGE_UPDATE_MILLISECONDS)
 
 
 class Page:
-    """What one visitor sees.
+    """The page as one visitor sees it.
 
     Parameters
     ----------
     scheduler : Scheduler
+        Of the cluster whose workers and jobs are counted.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._run: RegisteredRun | None = None
-        self._newest = ""
-        self._choice = Select(title="run", options=[], visible=False, stylesheets=_sheets(WIDGET))
-        self._head = _text(NOTHING)
+        self._run_id = ""
+        self._newest_run_id = ""
+        self._run_menu = Select(
+            title="run", options=[], visible=False, stylesheets=_sheets(WIDGET_CSS)
+        )
+        self._head = _text(NO_RUN_HTML)
         self._runtimes = ColumnDataSource({"left": [], "right": [], "top": []})
         self._slowest = ColumnDataSource({"seconds": [], "pset_seq": [], "pset": []})
         self._failures = ColumnDataSource({"kind": [], "pset_seq": [], "pset": []})
         self._tracebacks: list[str] = []
         self._traceback = PreText(
-            text=ASK, sizing_mode="stretch_width", stylesheets=_sheets(TEXT), max_height=400
+            text=NO_FAILURE_SELECTED,
+            sizing_mode="stretch_width",
+            stylesheets=_sheets(TEXT_CSS),
+            max_height=400,
         )
         self._failures.selected.on_change("indices", lambda attr, old, new: self._show_traceback())
-        self._choice.on_change("value", lambda attr, old, new: self.update())
-        self._plot = Plot()
-        kinds = {"kind": ("kind", 160), "pset_seq": ("pset", 70), "pset": ("parameters", 940)}
-        self._failed = _wide(
-            _text("<h2>Failures</h2>"), _table(self._failures, kinds), self._traceback
+        self._run_menu.on_change("value", lambda attr, old, new: self.update())
+        self._plot = ResultsPlot()
+        columns = {"kind": ("kind", 160), "pset_seq": ("pset", 70), "pset": ("parameters", 940)}
+        self._failure_part = _wide(
+            _text("<h2>Failures</h2>"), _table(self._failures, columns), self._traceback
         )
         self._body = self._lay_out()
-        self._failed.visible = self._body.visible = False
-        self.layout = _wide(self._choice, self._head, self._body)
+        self._failure_part.visible = self._body.visible = False
+        self.layout = _wide(self._run_menu, self._head, self._body)
         self.layout.name = "psweep"
 
     def _lay_out(self) -> Column:
-        slow = {
+        columns = {
             "seconds": ("seconds", 90),
             "pset_seq": ("pset", 70),
             "pset": ("parameters", 420),
         }
-        times = row(
+        runtimes = row(
             _wide(_text("<h2>Runtimes</h2>"), self._histogram()),
-            _wide(_text("<h2>Slowest psets</h2>"), _table(self._slowest, slow)),
+            _wide(_text("<h2>Slowest psets</h2>"), _table(self._slowest, columns)),
             sizing_mode="stretch_width",
         )
-        return _wide(times, _text("<h2>Results</h2>"), self._plot.layout, self._failed)
+        return _wide(runtimes, _text("<h2>Results</h2>"), self._plot.layout, self._failure_part)
 
     def update(self) -> None:
-        """Show what is new."""
-        runs = {one.run_id: one for one in registered()}
+        """Show the current numbers of the chosen run, and new runs in the menu."""
+        runs = {run.run_id: run for run in shown_runs()}
         if not runs:
             return
-        options = [(one.run_id, f"{one.begun[11:19]} {one.func}") for one in runs.values()]
-        if options != self._choice.options:
-            follows = self._newest in ("", self._choice.value)
-            self._newest = options[0][0]
-            self._choice.options = options
-            if follows or self._choice.value not in runs:
-                self._choice.value = self._newest
-            self._choice.visible = len(options) > 1
-        chosen = runs.get(self._choice.value) or next(iter(runs.values()))
-        if self._run is None or self._run.run_id != chosen.run_id:
-            self._run = chosen
-            self._plot.forget()
+        options = [(run.run_id, f"{run.begun[11:19]} {run.func}") for run in runs.values()]
+        if options != self._run_menu.options:
+            shows_newest = self._newest_run_id in ("", self._run_menu.value)
+            self._newest_run_id = options[0][0]
+            self._run_menu.options = options
+            if shows_newest or self._run_menu.value not in runs:
+                self._run_menu.value = self._newest_run_id
+            self._run_menu.visible = len(options) > 1
+        run = runs.get(self._run_menu.value) or next(iter(runs.values()))
+        if self._run_id != run.run_id:
+            self._run_id = run.run_id
+            self._plot.reset()
             self._failures.selected.indices = []
-        self._show(chosen)
+        self._show(run)
 
-    def _show(self, run: RegisteredRun) -> None:
+    def _show(self, run: DashboardRun) -> None:
         numbers = run.as_dict()
-        head = _head(numbers, cluster_numbers(self._scheduler))
+        head = _head_html(numbers, cluster_counts(self._scheduler))
         if head != self._head.text:
             self._head.text = head
         bins = numbers["runtimes"]
-        _replace(
+        _set_data(
             self._runtimes,
             {
-                "left": [one["from"] for one in bins],
-                "right": [one["to"] for one in bins],
-                "top": [one["psets"] for one in bins],
+                "left": [bin_["from"] for bin_ in bins],
+                "right": [bin_["to"] for bin_ in bins],
+                "top": [bin_["psets"] for bin_ in bins],
             },
         )
-        _replace(self._slowest, _columns(numbers["slowest"], self._slowest))
+        _set_rows(self._slowest, numbers["slowest"])
         failures = numbers["failures"]
-        self._tracebacks = [one["traceback"] for one in failures]
-        _replace(self._failures, _columns(failures, self._failures))
-        self._failed.visible = bool(failures)
+        self._tracebacks = [failure["traceback"] for failure in failures]
+        _set_rows(self._failures, failures)
+        self._failure_part.visible = bool(failures)
         self._body.visible = numbers["done"] > 0
-        self._plot.update(run.seen.rows())
+        self._plot.update(run.stats.rows())
 
     def _show_traceback(self) -> None:
-        chosen = self._failures.selected.indices
-        known = [one for one in chosen if one < len(self._tracebacks)]
-        self._traceback.text = self._tracebacks[known[0]] if known else ASK
+        selected = [
+            self._tracebacks[index]
+            for index in self._failures.selected.indices
+            if index < len(self._tracebacks)
+        ]
+        self._traceback.text = selected[0] if selected else NO_FAILURE_SELECTED
 
     def _histogram(self) -> Any:
-        plot = figure(
+        histogram = figure(
             height=250,
             sizing_mode="stretch_width",
             x_axis_type="log",
@@ -151,12 +167,14 @@ class Page:
             toolbar_location=None,
             tooltips=[("seconds", "@left to @right"), ("psets", "@top{0,0}")],
         )
-        plot.quad(source=self._runtimes, left="left", right="right", top="top", bottom=0, **BARS)
-        plot.y_range.start = 0
-        return at_ease(plot)
+        histogram.quad(
+            source=self._runtimes, left="left", right="right", top="top", bottom=0, **BAR_STYLE
+        )
+        histogram.y_range.start = 0
+        return style_figure(histogram)
 
 
-def _head(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
+def _head_html(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
     total, counts = numbers["total"], dict(numbers["counts"])
     left = counts.pop("left")
     running = min(cluster["busy"], left) if not numbers["ended"] else 0
@@ -197,13 +215,12 @@ def _head(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
     )
 
 
-def _columns(rows: list[dict[str, Any]], source: ColumnDataSource) -> dict[str, list[Any]]:
-    return {name: [one[name] for one in rows] for name in source.data}
+def _set_rows(source: ColumnDataSource, rows: list[dict[str, Any]]) -> None:
+    _set_data(source, {name: [values[name] for values in rows] for name in source.data})
 
 
-def _replace(source: ColumnDataSource, data: dict[str, list[Any]]) -> None:
-    """Send only what has changed."""
-    if dict(source.data) != data:
+def _set_data(source: ColumnDataSource, data: dict[str, list[Any]]) -> None:
+    if dict(source.data) != data:  # each assignment is sent to the browser
         source.data = data
 
 
@@ -212,10 +229,11 @@ def _wide(*parts: Any) -> Column:
 
 
 def _text(html: str) -> Div:
-    return Div(text=html, sizing_mode="stretch_width", stylesheets=_sheets(TEXT))
+    return Div(text=html, sizing_mode="stretch_width", stylesheets=_sheets(TEXT_CSS))
 
 
-def _table(source: ColumnDataSource, shown: dict[str, tuple[str, int]]) -> DataTable:
+def _table(source: ColumnDataSource, titles: dict[str, tuple[str, int]]) -> DataTable:
+    """Make a table; `titles` has the title and the width in pixels of each column."""
     columns = [
         TableColumn(
             field=name,
@@ -225,7 +243,7 @@ def _table(source: ColumnDataSource, shown: dict[str, tuple[str, int]]) -> DataT
             if name == "seconds"
             else StringFormatter(),
         )
-        for name, (title, width) in shown.items()
+        for name, (title, width) in titles.items()
     ]
     return DataTable(
         source=source,
@@ -235,7 +253,7 @@ def _table(source: ColumnDataSource, shown: dict[str, tuple[str, int]]) -> DataT
         reorderable=False,
         autosize_mode="none",
         sizing_mode="stretch_width",
-        stylesheets=_sheets(TABLE),
+        stylesheets=_sheets(TABLE_CSS),
     )
 
 

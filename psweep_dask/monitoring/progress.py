@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: the bar, the log lines, the summary."""
+"""What a person sees in the terminal while a run goes on: the bar, log lines, the summary."""
 
 from __future__ import annotations
 
@@ -19,112 +19,116 @@ from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 
-QUIET = 60.0
-"""Seconds between two log lines about how far a run is, or what it waits for, without a bar."""
+LOG_INTERVAL_SECONDS = 60.0
+"""Without a bar: time between two log lines that tell how far a run is, or what it waits for."""
 
-SETTLED = 3.0
-"""The same if it waits for something else meanwhile."""
+CHANGE_LOG_INTERVAL_SECONDS = 3.0
+"""Without a bar: time after which a line tells that a run waits for something else now."""
 
-FIRST, LAST, WIDTH = 15, 45, 500
-"""Lines of a traceback that the summary shows, and characters of each; all of it is in the row."""
+TRACEBACK_FIRST_LINES = 15
+TRACEBACK_LAST_LINES = 45
+TRACEBACK_LINE_CHARACTERS = 500
+"""How much of a traceback the summary shows; the row has all of it."""
 
 Verbose = bool | Sequence[str]
 
 
 class Progress:
-    """Counts what is done, shows it, and sums it up.
+    """Counts the psets that are done, and shows the counts.
 
     Parameters
     ----------
     total : int
-        Psets of the run.
+        Number of psets of the run.
     show : bool or None
-        Show a bar on stderr. None: if it is a terminal or a notebook.
+        Whether to show a bar on stderr. None: if stderr is a terminal, or in a notebook.
     verbose : bool or sequence of str, optional
-        Print finished rows, or these columns of them.
-    good : {'ok', 'simulated'}, optional
-        What psets are that did not fail.
+        Whether to print finished rows, or the columns of them to print.
+    ok_status : {'ok', 'simulated'}, optional
+        The ``_status`` of psets that have not failed.
     """
 
     def __init__(
-        self, total: int, show: bool | None = None, verbose: Verbose = False, good: str = "ok"
+        self, total: int, show: bool | None = None, verbose: Verbose = False, ok_status: str = "ok"
     ) -> None:
         show_log_lines()
-        self.overview = RunStats(total, good)
+        self.stats = RunStats(total, ok_status)
         self._verbose = verbose
-        self._bar = _bar(total, _watched() if show is None else show)
-        self._told = ""
-        self._told_at = -QUIET
-        self._counted_at = time.monotonic()
+        self._bar = _make_bar(total, _is_watched() if show is None else show)
+        self._wait_text = ""
+        self._wait_logged_at = -LOG_INTERVAL_SECONDS
+        self._counts_logged_at = time.monotonic()
 
     def begin(self) -> None:
-        """Start the clock: the workers are there."""
-        self.overview.begin()
+        """Start the clock, now that there are workers."""
+        self.stats.begin()
         self._bar.reset()
-        self._counted_at = time.monotonic()
+        self._counts_logged_at = time.monotonic()
 
     def wait_for(self, text: str) -> None:
-        """Show what keeps the run from going on, in the bar or else in the log now and then.
+        """Show what a run waits for: in the bar, or without a bar now and then in the log.
 
         Parameters
         ----------
         text : str
-            Empty when it goes on.
+            Empty when the run goes on.
         """
         if not self._bar.disable:
             if text != (self._bar.desc or ""):
                 self._bar.set_description_str(text)
         elif text:
             now = time.monotonic()
-            pause = QUIET if text == self._told else SETTLED
-            if now - self._told_at >= pause:
-                self._told, self._told_at = text, now
+            is_new = text != self._wait_text
+            interval = CHANGE_LOG_INTERVAL_SECONDS if is_new else LOG_INTERVAL_SECONDS
+            if now - self._wait_logged_at >= interval:
+                self._wait_text, self._wait_logged_at = text, now
                 log.info("%s", text)
 
     def update(self, result: SliceResult) -> None:
-        """Take in a slice that is on disk now."""
-        for failure in self.overview.add(result):
+        """Count a slice whose rows are on disk now, and show what is new."""
+        for failure in self.stats.add(result):
             log.warning("pset %d failed: %s", failure.pset_seq, failure.headline)
         self._bar.update(result.rows)
-        if self.overview.failed:
-            self._bar.set_postfix_str(f"{self.overview.failed.total()} failed", refresh=False)
-        if self._bar.disable and time.monotonic() - self._counted_at >= QUIET:
-            self._counted_at = time.monotonic()
-            log.info("%s", self.overview.line())
+        if self.stats.failed:
+            self._bar.set_postfix_str(f"{self.stats.failed.total()} failed", refresh=False)
+        now = time.monotonic()
+        if self._bar.disable and now - self._counts_logged_at >= LOG_INTERVAL_SECONDS:
+            self._counts_logged_at = now
+            log.info("%s", self.stats.line())
         if self._verbose is not False and result.rows:
             self._print_rows(result)
 
     def close(self, with_example: bool = True, remarks: Sequence[str] = ()) -> None:
-        """Take the bar away and log the summary.
+        """Remove the bar and log the summary.
 
         Parameters
         ----------
         with_example : bool, optional
-            Show the traceback of a failure.
+            Whether the summary shows the traceback of a failure.
         remarks : sequence of str, optional
-            What else is to be told.
+            What else the summary says.
         """
-        self.overview.end()
+        self.stats.end()
         self._bar.close()
-        level = logging.WARNING if self.overview.failed or remarks else logging.INFO
+        level = logging.WARNING if self.stats.failed or remarks else logging.INFO
         log.log(level, "%s", self.summary(with_example, remarks))
 
-    def failed_often(self, limit: int | None) -> bool:
-        """Tell whether as many psets have failed as the user wants to bear."""
-        return limit is not None and self.overview.failed.total() >= limit
+    def too_many_failed(self, limit: int | None) -> bool:
+        """Return whether as many psets have failed as `on_error` allows; None is no limit."""
+        return limit is not None and self.stats.failed.total() >= limit
 
     def summary(self, with_example: bool = True, remarks: Sequence[str] = ()) -> str:
-        """Tell how the run went: counts, failures by kind, and one example of them."""
-        seen = self.overview
-        good = f"{seen.statuses[seen.good]} {seen.good}"
-        text = f"{seen.done} of {seen.total} psets in {seen.seconds():.1f} s: {good}"
-        if seen.failed:
-            kinds = ", ".join(f"{number} {kind}" for kind, number in seen.failed.most_common())
-            text = f"{text}, {seen.failed.total()} failed ({kinds})"
+        """Return the text that ends a run: counts, failures by kind, one of them as an example."""
+        stats = self.stats
+        ok = f"{stats.statuses[stats.ok_status]} {stats.ok_status}"
+        text = f"{stats.done} of {stats.total} psets in {stats.seconds():.1f} s: {ok}"
+        if stats.failed:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in stats.failed.most_common())
+            text = f"{text}, {stats.failed.total()} failed ({kinds})"
         text = "; ".join([text, *remarks])
-        if not seen.failed or not with_example:
+        if not stats.failed or not with_example:
             return text
-        example = seen.failures()[0]
+        example = stats.failures()[0]
         return (
             f"{text}\nfor example pset {example.pset_seq}, {example.pset}:\n"
             f"{_indented(example.exc_txt)}\n"
@@ -142,15 +146,16 @@ class Progress:
         tqdm.write(text.encode(errors="backslashreplace").decode(), file=sys.stdout)
 
 
-def _bar(total: int, show: bool) -> Any:
-    kind: Any = tqdm
+def _make_bar(total: int, show: bool) -> Any:
+    bar_class: Any = tqdm
     if show and _in_notebook() and importlib.util.find_spec("ipywidgets"):
-        from tqdm.notebook import tqdm as kind
+        from tqdm.notebook import tqdm as bar_class
     hidden = not show or sys.stderr is None
-    return kind(total=total, unit="pset", disable=hidden, file=sys.stderr, dynamic_ncols=True)
+    return bar_class(total=total, unit="pset", disable=hidden, file=sys.stderr, dynamic_ncols=True)
 
 
-def _watched() -> bool:
+def _is_watched() -> bool:
+    """Return whether a person looks at stderr."""
     is_terminal = getattr(sys.stderr, "isatty", lambda: False)  # None where it is closed
     return is_terminal() or _in_notebook()
 
@@ -159,10 +164,11 @@ def _in_notebook() -> bool:
     return "ipykernel" in sys.modules
 
 
-def _indented(text: str) -> str:
-    """Indent a traceback; of a very long one the middle is left out, and the ends of lines."""
-    lines = text.rstrip().splitlines()
-    if len(lines) > FIRST + LAST:
-        left_out = f"... {len(lines) - FIRST - LAST} lines are left out ..."
-        lines = [*lines[:FIRST], left_out, *lines[-LAST:]]
-    return "\n".join("    " + short_text(line, WIDTH) for line in lines)
+def _indented(traceback: str) -> str:
+    """Indent a traceback; leave out the middle of a very long one, and the ends of long lines."""
+    lines = traceback.rstrip().splitlines()
+    left_out = len(lines) - TRACEBACK_FIRST_LINES - TRACEBACK_LAST_LINES
+    if left_out > 0:
+        mark = f"... {left_out} lines are left out ..."
+        lines = [*lines[:TRACEBACK_FIRST_LINES], mark, *lines[-TRACEBACK_LAST_LINES:]]
+    return "\n".join("    " + short_text(line, TRACEBACK_LINE_CHARACTERS) for line in lines)

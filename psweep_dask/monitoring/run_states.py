@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask._format import short, shown_commands
+from psweep_dask._format import short_repr, shown_commands
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.layout import Layout
@@ -234,7 +234,7 @@ def _failed_pset(seq: int, status: str, columns: dict[str, list[Any]], index: in
     pset = {name: columns[name][index] for name in column_roles(columns).params}
     lines = str(columns["_exc_txt"][index] or "").strip().split("\n")
     why = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return FailedPset(int(seq), str(status), short(pset), why)
+    return FailedPset(int(seq), str(status), short_repr(pset), why)
 
 
 def _mean_rate(info: dict[str, Any], counts: dict[str, int]) -> float:

@@ -1,4 +1,4 @@
-"""The scatter plot of bokeh, in the page of the dashboard and in files."""
+"""The scatter plot of rows: its points, and its figure for the dashboard's page and for files."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from typing import Any
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
 from bokeh.plotting import figure
 
-from psweep_dask.monitoring.colors import BLUE, PALETTE
-from psweep_dask.monitoring.page_style import QUIET, at_ease
+from psweep_dask.monitoring.style import BLUE, LINE_GREY, PALETTE, style_figure
 from psweep_dask.storage.record import Record
+
+NO_COLUMN = "(none)"
+"""Stands for a column in the menu of the colours: all points have the same colour."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What is drawn along which axis.
+    """What the axes and the colours of a plot stand for.
 
     Parameters
     ----------
-    x, y, by : str
-        Columns; `by` decides on colours, unless it is `psweep_dask.monitoring.scatter.NONE`.
+    x, y : str
+        The columns along the axes.
+    by : str
+        The column that decides on colours; `NO_COLUMN` if none does.
     logs : sequence of bool
         Whether x and y are logarithmic.
     labels : sequence of list of str
-        The names along x and y, as `psweep_dask.monitoring.scatter.labels_of` gives them.
+        The labels along x and y, as `axis_labels` returns them.
     """
 
     x: str
@@ -36,147 +40,162 @@ class Axes:
     labels: Sequence[list[str]]
 
 
-def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, texts: bool) -> Any:
-    """Make the figure.
+def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, by_text: bool) -> Any:
+    """Make the figure of bokeh.
 
     Parameters
     ----------
     source : ColumnDataSource
-        With columns as `psweep_dask.monitoring.scatter.points` gives them.
+        With the columns that `points` returns.
     mapper : LinearColorMapper
-        For colours that stand for numbers.
+        Colours of numbers.
     axes : Axes
-    texts : bool
-        Whether colours stand for texts.
+        Columns, scales and labels.
+    by_text : bool
+        Whether colours stand for text: then there is a legend instead of a colour bar.
     """
-    coloured = axes.by != NONE
-    more: dict[str, Any] = {}
-    for axis, log, known in zip("xy", axes.logs, axes.labels, strict=True):
-        if known:
-            more[f"{axis}_range"] = known
+    has_colours = axes.by != NO_COLUMN
+    axis_options: dict[str, Any] = {}
+    for axis, log, labels in zip("xy", axes.logs, axes.labels, strict=True):
+        if labels:
+            axis_options[f"{axis}_range"] = labels
         elif log:
-            more[f"{axis}_axis_type"] = "log"
+            axis_options[f"{axis}_axis_type"] = "log"
     plot = figure(
         height=380,
         sizing_mode="stretch_width",
         x_axis_label=axes.x,
         y_axis_label=axes.y,
         tools="pan,wheel_zoom,box_zoom,reset,save",
-        **more,
+        **axis_options,
     )
     plot.toolbar.logo = None
     colour: Any = BLUE
-    if coloured:
-        colour = "colour" if texts else {"field": "by", "transform": mapper}
-    drawn = plot.scatter(
+    if has_colours:
+        colour = "colour" if by_text else {"field": "by", "transform": mapper}
+    renderer = plot.scatter(
         "x",
         "y",
         source=source,
         size=7,
         alpha=0.8,
         color=colour,
-        **({"legend_group": "by"} if texts and coloured else {}),
+        **({"legend_group": "by"} if by_text and has_colours else {}),
     )
     tips = [("pset", "@pset"), (axes.x, "@x"), (axes.y, "@y")]
-    tips += [(axes.by, "@by")] if coloured else []
-    plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    if coloured:
-        _explain_colours(plot, mapper, axes.by, texts)
-    return at_ease(plot)
+    tips += [(axes.by, "@by")] if has_colours else []
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips))
+    if has_colours and by_text:
+        _place_legend(plot, axes.by)
+    elif has_colours:
+        _add_colour_bar(plot, axes.by, mapper)
+    return style_figure(plot)
 
 
-def _explain_colours(plot: Any, mapper: LinearColorMapper, by: str, texts: bool) -> None:
-    if texts:
-        plot.add_layout(plot.legend[0], "right")  # where it covers no point
-        plot.legend.title = by
-        plot.legend.background_fill_alpha = 0.0
-        plot.legend.label_text_color = plot.legend.title_text_color = QUIET
-        plot.legend.border_line_color = QUIET
-        return
+def _place_legend(plot: Any, title: str) -> None:
+    plot.add_layout(plot.legend[0], "right")  # where it covers no point
+    plot.legend.title = title
+    plot.legend.background_fill_alpha = 0.0
+    plot.legend.label_text_color = plot.legend.title_text_color = LINE_GREY
+    plot.legend.border_line_color = LINE_GREY
+
+
+def _add_colour_bar(plot: Any, title: str, mapper: LinearColorMapper) -> None:
     bar = ColorBar(
         color_mapper=mapper,
-        title=by,
+        title=title,
         background_fill_color=None,
-        major_label_text_color=QUIET,
-        title_text_color=QUIET,
+        major_label_text_color=LINE_GREY,
+        title_text_color=LINE_GREY,
     )
     plot.add_layout(bar, "right")
-
-
-NONE = "(none)"
-"""Stands for no column, where one can be chosen for the colours."""
 
 
 def points(
     rows: Iterable[Record], x: str, y: str, by: str, logs: Sequence[bool]
 ) -> dict[str, list[Any]]:
-    """Give what is drawn of rows: those that have all, and can be drawn on these axes.
+    """Return the points of the rows that have these columns and a place on these axes.
 
-    Colours stand for names, or for numbers if there are more than `PALETTE` has.
+    A point has the colour of its group: its text in the column `by`, or its number there. Numbers
+    that are more than `PALETTE` has colours are no groups; the figure gives them a colour scale.
+
+    Parameters
+    ----------
+    rows : iterable of Record
+        With their ``_pset_seq``.
+    x, y, by : str
+        Names of columns; `by` may be `NO_COLUMN`.
+    logs : sequence of bool
+        Whether x and y are logarithmic, where only numbers above zero have a place.
+
+    Returns
+    -------
+    dict
+        Of lists: x, y, the group, its colour, and the ``_pset_seq``.
 
     Examples
     --------
     >>> rows = [{"a": 1, "y": 2.0, "_pset_seq": 7}, {"a": 0, "y": 1.0, "_pset_seq": 8}]
-    >>> points(rows, "a", "y", NONE, [True, False])
+    >>> points(rows, "a", "y", NO_COLUMN, [True, False])
     {'x': [1], 'y': [2.0], 'by': [''], 'colour': ['#0072b2'], 'pset': [7]}
     """
-    found = [
-        (one[x], one[y], one.get(by, ""), one["_pset_seq"])
-        for one in rows
-        if x in one and y in one and (by == NONE or by in one)
+    complete = [
+        (row[x], row[y], row.get(by, ""), row["_pset_seq"])
+        for row in rows
+        if x in row and y in row and (by == NO_COLUMN or by in row)
     ]
-    found = [
-        one
-        for one in found
-        if all(_fits(value, log) for value, log in zip(one, (*logs, False), strict=False))
+    drawable = [
+        point
+        for point in complete
+        if all(_has_place(value, log) for value, log in zip(point[:3], (*logs, False), strict=True))
     ]
-    found, known = _grouped(found)
-    colours = {one: PALETTE[min(at, len(PALETTE) - 1)] for at, one in enumerate(known)}
+    grouped, groups = _grouped(drawable)
+    colours = {group: PALETTE[min(i, len(PALETTE) - 1)] for i, group in enumerate(groups)}
     return {
-        "x": [one[0] for one in found],
-        "y": [one[1] for one in found],
-        "by": [one[2] for one in found],
-        "colour": [colours[one[2]] for one in found],
-        "pset": [one[3] for one in found],
+        "x": [point[0] for point in grouped],
+        "y": [point[1] for point in grouped],
+        "by": [point[2] for point in grouped],
+        "colour": [colours[point[2]] for point in grouped],
+        "pset": [point[3] for point in grouped],
     }
 
 
-def _grouped(found: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Give points that have names, or few values, in groups with names; and what groups there are.
+def _grouped(points: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the points with the names of their groups, in the order of these; and the groups.
 
-    On a scale of colours, 1 and 10 look the same beside 1000.
+    Few different numbers are groups too: on a colour scale, 1 and 10 look the same beside 1000.
     """
-    known = {one[2] for one in found}
-    named = any(isinstance(value, str) for value in known)
-    if not named and len(known) > len(PALETTE):
-        return found, sorted(known)
-    order = sorted(known, key=str if named else None)
-    names = {value: value if isinstance(value, str) else f"{value:.6g}" for value in order}
-    place = {value: at for at, value in enumerate(order)}
-    found = sorted(found, key=lambda one: place[one[2]])  # legends stand in the order of points
-    return [(x, y, names[by], pset) for x, y, by, pset in found], list(names.values())
+    values = {by for _, _, by, _ in points}
+    has_text = any(isinstance(value, str) for value in values)
+    if not has_text and len(values) > len(PALETTE):
+        return points, sorted(values)
+    ordered = sorted(values, key=str if has_text else None)
+    names = {value: value if isinstance(value, str) else f"{value:.6g}" for value in ordered}
+    ranks = {value: rank for rank, value in enumerate(ordered)}
+    points = sorted(points, key=lambda point: ranks[point[2]])  # a legend has the order of points
+    return [(x, y, names[by], seq) for x, y, by, seq in points], list(names.values())
 
 
-def _fits(value: Any, log: bool) -> bool:
+def _has_place(value: Any, log: bool) -> bool:
     if isinstance(value, str):
         return not log
     return math.isfinite(value) and (not log or value > 0)
 
 
-def labels_of(data: dict[str, list[Any]]) -> list[list[str]]:
-    """Tell, for x and y, the names that stand along it; none along an axis of numbers.
+def axis_labels(data: dict[str, list[Any]]) -> list[list[str]]:
+    """Return the labels along x and along y: none on an axis of numbers.
 
-    Values among names are made names.
+    Where text and numbers share an axis, the numbers become text, in `data` itself.
 
     Examples
     --------
     >>> data = {"x": [1, "b"], "y": [2, 3]}
-    >>> labels_of(data), data["x"]
+    >>> axis_labels(data), data["x"]
     ([['1', 'b'], []], ['1', 'b'])
     """
     labels: list[list[str]] = []
     for axis in "xy":
-        named = any(isinstance(value, str) for value in data[axis])
-        data[axis] = [str(value) for value in data[axis]] if named else data[axis]
-        labels.append(sorted(set(data[axis])) if named else [])
+        has_text = any(isinstance(value, str) for value in data[axis])
+        data[axis] = [str(value) for value in data[axis]] if has_text else data[axis]
+        labels.append(sorted(set(data[axis])) if has_text else [])
     return labels

@@ -1,4 +1,4 @@
-"""The numbers of a run and a few of its rows, as those who watch it are shown them."""
+"""The numbers of a run and a sample of its rows, for the bar, the page and the summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from itertools import count, zip_longest
+from itertools import chain, count, zip_longest
 from typing import Any
 
 from psweep_dask._format import duration, shown_rate
@@ -15,38 +15,38 @@ from psweep_dask.storage.record import Record
 from psweep_dask.worker.summary import Slow, bin_edge, slowest_of
 from psweep_dask.worker.work import Failure, SliceResult
 
-KINDS = 50
-"""Failures of so many kinds are kept,"""
+FAILURE_KINDS_KEPT = 50
+"""Failures of how many kinds are kept."""
 
-OF_A_KIND = 10
-"""and so many of each."""
+FAILURES_KEPT_PER_KIND = 10
+"""How many failures of each of these kinds are kept."""
 
-ROWS = 2000
-"""So many rows are kept, a fair draw of all."""
+ROWS_KEPT = 2000
+"""How many rows are kept: a random sample of all of them."""
 
-MARKS = 16
-"""The rate is that since the oldest of so many marks,"""
+RATE_MARKS_KEPT = 16
+"""How many marks are kept. A mark is a time, and how many psets were done by then."""
 
-MARKS_A_RUN = 64
-"""of which one is set each time that the run has got older by this fraction."""
+RATE_MARKS_PER_RUN = 64
+"""Marks are a 64th of the run's time so far apart: those kept span its last quarter."""
 
-SOONEST = 0.5
-"""Seconds between two marks at least."""
+MIN_MARK_INTERVAL_SECONDS = 0.5
+"""The shortest time between two marks."""
 
 
 class RunStats:
-    """Counts what is done; its size does not grow with the number of psets.
+    """Counts of a run; their size does not grow with the number of psets.
 
-    One thread may add while others ask.
+    One thread may add slices while others read.
 
     Parameters
     ----------
     total : int
-        Psets of the run.
-    good : {'ok', 'simulated'}, optional
-        What psets are that did not fail.
+        Number of psets of the run.
+    ok_status : {'ok', 'simulated'}, optional
+        The ``_status`` of psets that have not failed.
     clock : callable, optional
-        Gives seconds.
+        Returns the time in seconds.
 
     Examples
     --------
@@ -58,19 +58,19 @@ class RunStats:
     """
 
     def __init__(
-        self, total: int, good: str = "ok", clock: Callable[[], float] = time.monotonic
+        self, total: int, ok_status: str = "ok", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.total = total
-        self.good = good
+        self.ok_status = ok_status
         self.done = 0
         self.statuses: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self._failures: dict[str, list[Failure]] = {}
-        self.runtimes: Counter[int] = Counter()
-        self.slowest: list[Slow] = []
+        self._runtimes: Counter[int] = Counter()
+        self._slowest: list[Slow] = []
         self._clock = clock
-        self._shown: list[tuple[float, int, Record]] = []  # a heap, the first is the next to go
-        self._number = count()
+        self._sample: list[tuple[float, int, Record]] = []  # a heap: the first one leaves first
+        self._number = count()  # orders entries of the heap with the same rank
         self._lock = threading.RLock()
         self.begin()
 
@@ -80,69 +80,70 @@ class RunStats:
         return self.total - self.done
 
     def begin(self) -> None:
-        """Start the clock: the workers are there."""
+        """Start the clock, now that there are workers."""
         self.started = self._clock()
         self._ended: float | None = None
-        self._marks = deque([(self.started, self.done)], MARKS)
+        self._marks = deque([(self.started, self.done)], RATE_MARKS_KEPT)
 
     def end(self) -> None:
         """Stop the clock."""
         self._ended = self._clock()
 
     def add(self, result: SliceResult) -> list[Failure]:
-        """Take in a slice; gives the first failures of kinds that are new."""
+        """Count a slice; return the first failure of each kind that is new."""
         with self._lock:
             return self._add(result)
 
     def _add(self, result: SliceResult) -> list[Failure]:
         new: dict[str, Failure] = {}
-        for one in result.examples:
-            if one.kind not in self.failed:
-                new.setdefault(one.kind, one)
+        for failure in result.examples:
+            if failure.kind not in self.failed:
+                new.setdefault(failure.kind, failure)
+            if failure.kind in self._failures or len(self._failures) < FAILURE_KINDS_KEPT:
+                kept = self._failures.setdefault(failure.kind, [])
+                if len(kept) < FAILURES_KEPT_PER_KIND:
+                    kept.append(failure)
         self.done += result.rows
         self.statuses.update(result.statuses)
         self.failed.update(result.failed)
-        for one in result.examples:
-            if one.kind in self._failures or len(self._failures) < KINDS:
-                known = self._failures.setdefault(one.kind, [])
-                known += [one] if len(known) < OF_A_KIND else []
-        self.runtimes.update(result.summary.runtimes)
-        self.slowest = slowest_of(self.slowest, result.summary.slowest)
+        self._runtimes.update(result.summary.runtimes)
+        self._slowest = slowest_of(self._slowest, result.summary.slowest)
         for rank, row in result.summary.shown:
-            one_more = (-rank, next(self._number), row)
-            if len(self._shown) < ROWS:
-                heapq.heappush(self._shown, one_more)
+            entry = (-rank, next(self._number), row)
+            if len(self._sample) < ROWS_KEPT:
+                heapq.heappush(self._sample, entry)
             else:
-                heapq.heappushpop(self._shown, one_more)
+                heapq.heappushpop(self._sample, entry)
         now = self._clock()
-        if now - self._marks[-1][0] >= max(SOONEST, (now - self.started) / MARKS_A_RUN):
+        interval = max(MIN_MARK_INTERVAL_SECONDS, (now - self.started) / RATE_MARKS_PER_RUN)
+        if now - self._marks[-1][0] >= interval:
             self._marks.append((now, self.done))
         return list(new.values())
 
     def counts(self) -> dict[str, int]:
-        """Give the number of psets by ``_status``, and how many have none yet."""
+        """Return the number of psets by ``_status``, and under "left" how many have none yet."""
         with self._lock:
-            return {self.good: 0, **self.statuses, "left": self.left}
+            return {self.ok_status: 0, **self.statuses, "left": self.left}
 
     def seconds(self) -> float:
-        """Tell how long it has been going on."""
+        """Return how long the run has lasted so far, in seconds."""
         return (self._clock() if self._ended is None else self._ended) - self.started
 
     def rate(self) -> float:
-        """Give psets a second: of the last quarter of the run while it goes on, then of all."""
+        """Return psets per second: over the last quarter of the run; of an ended run, over all."""
         since, done = self._marks[0] if self._ended is None else (self.started, 0)
         seconds = self.seconds() - (since - self.started)
         return (self.done - done) / seconds if seconds > 0 else 0.0
 
     def seconds_left(self) -> float | None:
-        """Estimate how long the rest takes; None while there is nothing to go by."""
+        """Estimate how many seconds the rest takes; None before the first pset is done."""
         if self._ended is not None or not self.left:
             return 0.0
         rate = self.rate()
         return self.left / rate if rate > 0 else None
 
     def line(self) -> str:
-        """Tell it in a line.
+        """Return a line for the log.
 
         Examples
         --------
@@ -162,23 +163,23 @@ class RunStats:
         return ", ".join(parts)
 
     def failures(self) -> list[Failure]:
-        """Give the first failure of each kind, the most frequent kind first, then the second..."""
+        """Return failures in turns: one of each kind (frequent kinds first), another of each, ..."""
         kinds = sorted(self._failures, key=lambda kind: -self.failed[kind])
         rounds = zip_longest(*(self._failures[kind] for kind in kinds))
-        return [one for each in rounds for one in each if one is not None]
+        return [failure for failure in chain.from_iterable(rounds) if failure is not None]
 
     def rows(self) -> list[Record]:
-        """Give rows that are shown, in the order of ``_pset_seq``."""
+        """Return the sample of rows, in the order of ``_pset_seq``."""
         with self._lock:
-            shown = [row for _, _, row in self._shown]
-        return sorted(shown, key=lambda row: int(row["_pset_seq"]))
+            rows = [row for _, _, row in self._sample]
+        return sorted(rows, key=lambda row: int(row["_pset_seq"]))
 
-    def numbers(self) -> dict[str, Any]:
-        """Give all that JSON can hold."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the rows as plain values, ready for JSON."""
         with self._lock:
-            return self._numbers()
+            return self._as_dict()
 
-    def _numbers(self) -> dict[str, Any]:
+    def _as_dict(self) -> dict[str, Any]:
         return {
             "total": self.total,
             "done": self.done,
@@ -189,17 +190,17 @@ class RunStats:
             "seconds_left": self.seconds_left(),
             "ended": self._ended is not None,
             "runtimes": [
-                {"from": bin_edge(one), "to": bin_edge(one + 1), "psets": self.runtimes[one]}
-                for one in sorted(self.runtimes)
+                {"from": bin_edge(bin_), "to": bin_edge(bin_ + 1), "psets": self._runtimes[bin_]}
+                for bin_ in sorted(self._runtimes)
             ],
-            "slowest": [one._asdict() for one in self.slowest],
+            "slowest": [slow._asdict() for slow in self._slowest],
             "failures": [
                 {
-                    "kind": one.kind,
-                    "pset_seq": one.pset_seq,
-                    "pset": one.pset,
-                    "traceback": one.exc_txt,
+                    "kind": failure.kind,
+                    "pset_seq": failure.pset_seq,
+                    "pset": failure.pset,
+                    "traceback": failure.exc_txt,
                 }
-                for one in self.failures()
+                for failure in self.failures()
             ],
         }

@@ -1,9 +1,9 @@
-"""How the runs of a study stand, told to people."""
+"""`ps.status`, and the table that it shows to people."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from tabulate import tabulate
 
@@ -14,12 +14,12 @@ from psweep_dask.study.runs import find_study
 
 
 class StudyState:
-    """How a study stood when it was looked at; a notebook shows it as a table.
+    """The states of the runs of a study at one moment; a notebook shows it as a table.
 
     Parameters
     ----------
     runs : list of RunState
-        The oldest first.
+        The oldest run first.
 
     Examples
     --------
@@ -31,18 +31,21 @@ class StudyState:
         self.runs = runs
 
     def __repr__(self) -> str:
-        return "\n".join(shown(self.runs)) if self.runs else "no run yet"
+        return "\n".join(status_lines(self.runs)) if self.runs else "no run yet"
 
     def _repr_html_(self) -> str:
         return notebook.table_html(_table(self.runs), list(_notes(self.runs)))
 
 
 def status(calc_dir: str | os.PathLike[str] = "calc") -> StudyState:
-    """Tell how the runs of a study stand, from its files alone, while they go on or afterwards.
+    """Return the states of the runs of a study, while they go on or afterwards.
+
+    Only files are read, so this works in any process and on any machine that sees them.
 
     Parameters
     ----------
     calc_dir : str or PathLike
+        Folder of the study.
 
     Returns
     -------
@@ -51,49 +54,54 @@ def status(calc_dir: str | os.PathLike[str] = "calc") -> StudyState:
 
     Raises
     ------
-    PsweepError
+    NoStudyError
         If there is no study.
+
+    See Also
+    --------
+    load : The rows that there are so far.
+    resume : Finishes the runs that died or were stopped.
+    register : Lets the dashboard of a cluster show the runs that use it.
 
     Examples
     --------
     >>> import psweep_dask as ps
     >>> _ = ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync")
-    >>> [(one.state, one.done) for one in status("calc").runs]
+    >>> [(run.state, run.done) for run in ps.status("calc").runs]
     [('done', 2)]
     """
     return StudyState(run_states(find_study(calc_dir)))
 
 
-def shown(states: Iterable[RunState]) -> Iterator[str]:
-    """Tell it to people, line by line."""
-    states = list(states)
-    right = ("left", "left", "left", "left", "right", "right", "right", "right")
-    yield tabulate(_table(states), headers="keys", tablefmt="simple", colalign=right)
-    for note in _notes(states):
+def status_lines(runs: list[RunState]) -> Iterator[str]:
+    """Yield the table, and below it what can be done and what has failed, line by line."""
+    alignment = ("left", "left", "left", "left", "right", "right", "right", "right")
+    yield tabulate(_table(runs), headers="keys", tablefmt="simple", colalign=alignment)
+    for note in _notes(runs):
         yield note if note.startswith("  ") else f"\n{note}"
 
 
-def _table(states: list[RunState]) -> list[dict[str, str]]:
+def _table(runs: list[RunState]) -> list[dict[str, str]]:
     return [
         {
-            "run": one.run_id[:8],
-            "begun": (one.begun or "")[:19].replace("T", " "),
-            "func": one.func,
-            "state": one.state,
-            "done": f"{one.done:,} of {one.total:,}",
-            "failed": f"{one.failed:,}",
-            "rate": shown_rate(one.rate) if one.rate else "",
-            "left": "" if one.seconds_left is None else duration(one.seconds_left),
+            "run": run.run_id[:8],
+            "begun": (run.begun or "")[:19].replace("T", " "),
+            "func": run.func,
+            "state": run.state,
+            "done": f"{run.done:,} of {run.total:,}",
+            "failed": f"{run.failed:,}",
+            "rate": shown_rate(run.rate) if run.rate else "",
+            "left": "" if run.seconds_left is None else duration(run.seconds_left),
         }
-        for one in states
+        for run in runs
     ]
 
 
-def _notes(states: list[RunState]) -> Iterator[str]:
-    for one in states:
-        if one.advice and one.left:
-            yield f"run {one.run_id[:8]} has {counted(one.left, 'pset')} left: {one.advice}"
-        if one.last_failures:
-            yield f"last failures of run {one.run_id[:8]}:"
-            for failed in one.last_failures:
+def _notes(runs: list[RunState]) -> Iterator[str]:
+    for run in runs:
+        if run.advice and run.left:
+            yield f"run {run.run_id[:8]} has {counted(run.left, 'pset')} left: {run.advice}"
+        if run.last_failures:
+            yield f"last failures of run {run.run_id[:8]}:"
+            for failed in run.last_failures:
                 yield f"  pset {failed.pset_seq}, {failed.pset}: {failed.status}: {failed.why}"

@@ -1,21 +1,38 @@
-"""How the page in the dashboard looks, by day and in dark mode."""
+"""Colours and styles: of the dashboard's page, of plots, and of what a notebook shows."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bokeh.core.templates import FILE
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#d55e00",
+    "#cc79a7",
+    "#888888",
+)
+"""Colours by Okabe and Ito: colour-blind people can tell them apart, on white and on black."""
 
-from psweep_dask.monitoring.colors import BLUE
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56b4e9", "#b8ac00", GREY)
+"""Colours of groups without an order; where there are more groups, they share the last colour."""
 
-BARS: dict[str, Any] = {"fill_color": BLUE, "line_color": None}
-"""How bars are drawn."""
+LINE_GREY = "#8a8a8a"
+"""Colour of lines and text in plots: it can be read on white and on black."""
 
-QUIET = "#8a8a8a"
-"""Lines and text of plots: to be read on white and on black."""
+_STATUS_COLOURS = {
+    "ok": BLUE,
+    "simulated": BLUE,
+    "prepared": GREEN,
+    "error": RED,
+    "timeout": ORANGE,
+    "killed": PURPLE,
+}
 
-DOCUMENT = FILE.environment.from_string("""{% extends base %}
-{% block inner_head %}
+BAR_STYLE: dict[str, Any] = {"fill_color": BLUE, "line_color": None}
+"""How a histogram draws its bars."""
+
+PAGE_TEMPLATE = """{% block inner_head %}
 {{ super() }}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
@@ -28,10 +45,10 @@ body { background: var(--ground); color: var(--text); margin: 1rem auto; max-wid
        padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; }
 </style>
 {% endblock %}
-""")
-"""The document around all."""
+"""
+"""The HTML page around the elements of bokeh: a template that extends its own one."""
 
-TEXT = """
+TEXT_CSS = """
 :host { color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 .bk-clearfix { display: block; width: 100%; }
 h1 { font-size: 1.5rem; margin: 0; } h1 small { font-weight: normal; color: var(--soft); }
@@ -47,9 +64,9 @@ h2 { font-size: 1.1rem; margin: 1.2rem 0 0; } p { margin: 0 0 0.6rem; color: var
 pre { font: 13px/1.45 ui-monospace, monospace; background: var(--raised); padding: 0.6rem;
       overflow: auto; color: var(--text); margin: 0.4rem 0; }
 """
-"""Text, in the shadow of its element, which knows no style of the document but its variables."""
+"""Of text. The elements of bokeh see no style of the page but its variables, such as --text."""
 
-TABLE = """
+TABLE_CSS = """
 :host, .slick-header-column.ui-state-default, .slick-cell { color: var(--text) !important; }
 .slick-header-column.ui-state-default { background: var(--raised) !important; }
 .slick-row, .slick-row.odd, .slick-viewport { background: var(--ground) !important; }
@@ -57,25 +74,36 @@ TABLE = """
 .slick-cell.selected { background: var(--line) !important; }
 :host { border: 1px solid var(--line); }
 """
-"""Tables."""
+"""Of tables."""
 
-WIDGET = """
+WIDGET_CSS = """
 :host { color: var(--soft); }
 .bk-input { background-color: var(--ground); color: var(--text); border-color: var(--line); }
 .bk-btn { background: var(--ground); color: var(--text); border-color: var(--line); }
 .bk-btn.bk-active { background: var(--line); }
 """
-"""What can be chosen."""
+"""Of menus and buttons."""
 
 
-def at_ease(plot: Any) -> Any:
-    """Let a plot be read on the ground of the page, be it light or dark."""
-    plot.background_fill_color = plot.border_fill_color = None
-    plot.outline_line_color = QUIET
-    plot.grid.grid_line_color = QUIET
-    plot.grid.grid_line_alpha = 0.25
-    for axis in plot.axis:
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = QUIET
-        axis.axis_label_text_color = axis.major_label_text_color = QUIET
+def colour_of(status: str) -> str:
+    """Return the colour of a ``_status``.
+
+    Examples
+    --------
+    >>> colour_of("ok") == colour_of("simulated") != colour_of("error")
+    True
+    """
+    return _STATUS_COLOURS.get(status, GREY)
+
+
+def style_figure(figure: Any) -> Any:
+    """Give a figure of bokeh colours that can be read on a light and on a dark page; return it."""
+    figure.background_fill_color = figure.border_fill_color = None
+    figure.outline_line_color = LINE_GREY
+    figure.grid.grid_line_color = LINE_GREY
+    figure.grid.grid_line_alpha = 0.25
+    for axis in figure.axis:
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = LINE_GREY
+        axis.axis_label_text_color = axis.major_label_text_color = LINE_GREY
         axis.axis_label_text_font_style = "normal"
-    return plot
+    return figure
