@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 import shlex
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def counted(number: int, what: str) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Name the type of a value, with its article.
+    """Return the name of the type of a value, with its article.
 
     Examples
     --------
@@ -58,32 +60,67 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def shown(value: Any) -> str:
-    """Show the beginning of a value, and its type.
+class _Repr(reprlib.Repr):
+    """Writes only the beginning of lists and dicts, of which a whole ``repr`` may take minutes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = 20
+        self.maxstring = self.maxother = 100
+
+    def repr1(self, x: Any, level: int) -> str:
+        """Return the text; an error in a ``__repr__`` becomes part of it."""
+        try:
+            return super().repr1(x, level)
+        except Exception as err:
+            return f"<{type(x).__name__} whose repr fails: {err!r}>"
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """Keep the order of the keys, which reprlib would sort."""
+        if level <= 0:
+            return "{...}"
+        parts = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        ]
+        if len(x) > self.maxdict:
+            parts.append("...")
+        return "{" + ", ".join(parts) + "}"
+
+
+_repr = _Repr().repr
+
+
+def short_repr(value: Any, limit: int = 200) -> str:
+    """Return the ``repr`` of a value for a message: not longer than `limit`, and without an error.
 
     Examples
     --------
-    >>> shown("abc"), shown(10**5000)[:30]
-    ("a str: 'abc'", 'an int: <int whose repr fails:')
+    >>> short_repr({"b": range(10**6), "a": list(range(10**6))})
+    "{'b': range(0, 1000000), 'a': [0, 1, 2, 3, 4, 5, ...]}"
+    >>> short_repr(10**5000, 30)
+    '<int whose repr fails: Valu...'
     """
-    return f"{kind_of(value)}: {short(value, 60)}"
+    return short_text(_repr(value), limit)
 
 
-def short(value: Any, limit: int = 200) -> str:
-    """Show a value for reading, whatever its ``repr`` does."""
-    try:
-        text = repr(value)
-    except Exception as err:  # a foreign __repr__ must not cost the message
-        text = f"<{type(value).__name__} whose repr fails: {err!r}>"
-    return short_text(text, limit)
+def typed_repr(value: Any) -> str:
+    """Return the type of a value and the beginning of its ``repr``, for a message.
+
+    Examples
+    --------
+    >>> typed_repr("abc")
+    "a str: 'abc'"
+    """
+    return f"{kind_of(value)}: {short_repr(value, 60)}"
 
 
 def short_text(text: str, limit: int = 200) -> str:
-    """Cut a text for reading.
+    """Return a text that is cut after `limit` characters.
 
     Examples
     --------
-    >>> short_text("a long story", 9)
+    >>> short_text("a long sentence", 9)
     'a long...'
     """
     return text if len(text) <= limit else text[: limit - 3] + "..."

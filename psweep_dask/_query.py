@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from psweep_dask._format import kind_of
 from psweep_dask.errors import PsweepError
 
 
@@ -84,6 +85,8 @@ def place_of(df: pd.DataFrame, beginning: str) -> int:
     QueryError
         If there is none, or more than one.
     """
+    if not isinstance(beginning, str) or not beginning:
+        raise QueryError(f"a _pset_id or the beginning of one is needed, not {beginning!r}")
     if "_pset_id" not in df.columns:
         raise QueryError("the database has no column _pset_id, so its rows cannot be found")
     ids = df["_pset_id"].astype(str)
@@ -114,5 +117,5 @@ def check_df(df: object, call: str) -> None:
     psweep_dask._query.NoDataFrameError: ps.refine takes a DataFrame, not 'calc'; ...
     """
     if not isinstance(df, pd.DataFrame):
-        shown = repr(df) if isinstance(df, str) else f"a {type(df).__name__}"
+        shown = repr(df) if isinstance(df, str) else kind_of(df)
         raise NoDataFrameError(f'{call} takes a DataFrame, not {shown}; ps.load("calc") gives one')

@@ -11,6 +11,7 @@ import pandas as pd
 
 from psweep_dask import _query
 from psweep_dask._convert import is_nan, of_python
+from psweep_dask._format import short_repr
 from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, PsetError, pset_sha1
@@ -172,7 +173,7 @@ def _pset(
             known[choice] += 1
             return pset
     raise ParamsError(
-        f"the row with the values {_shown(names, row)!r} does not give its "
+        f"the row with the values {short_repr(_shown(names, row))} does not give its "
         f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
         "columns changed? Without the column _pset_sha1, values are taken as they are"
     )

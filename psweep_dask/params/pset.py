@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask._format import kind_of, shown
+from psweep_dask._format import kind_of, typed_repr
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.hashing import canonical_json
 
@@ -121,7 +121,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
-            f"params must be a list of dicts, not {shown(params)}; for a single pset write [pset]"
+            f"params must be a list of dicts, not {typed_repr(params)}; for a single pset write [pset]"
         )
     psets: list[Pset] = []
     digests = bytearray()
@@ -129,7 +129,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     for number, pset in enumerate(params):
         if not isinstance(pset, dict):
             raise PsetError(
-                f"params[{number}] must be a dict, not {shown(pset)}; "
+                f"params[{number}] must be a dict, not {typed_repr(pset)}; "
                 "ps.plist and ps.pgrid make lists of dicts, df.to_dict('records') of a DataFrame"
             )
         keys = tuple(pset)
@@ -194,7 +194,7 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     """
     if "_pset_id" not in pset:
         raise PsetError(
-            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {shown(dict(pset))}"
+            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {typed_repr(dict(pset))}"
         )
     return np.random.default_rng(uuid.UUID(pset["_pset_id"]).int)
 
@@ -260,7 +260,7 @@ def _unhashable(part: Mapping[str, Any], number: int | str) -> PsetError:
             canonical_json(value)
         except (TypeError, ValueError, RecursionError) as err:
             return PsetError(
-                f"{where}: the value of key {key!r}, {shown(value)}, has no reproducible hash "
+                f"{where}: the value of key {key!r}, {typed_repr(value)}, has no reproducible hash "
                 f"({err}); use numbers, strings, lists, dicts, arrays, dates, paths, enums or "
                 f"dataclasses, or call the key '_{key}' to leave it out of the hash"
             )

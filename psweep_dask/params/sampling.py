@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from psweep_dask._convert import of_python
-from psweep_dask._format import shown
+from psweep_dask._format import typed_repr
 from psweep_dask._imports import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
@@ -62,7 +62,7 @@ def sample(
     if method not in METHODS:
         raise ParamsError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if not is_whole(n) or not 1 <= n < MOST_EXACT:
-        raise ParamsError(f"n must be a whole number above zero, not {shown(n)}")
+        raise ParamsError(f"n must be a whole number above zero, not {typed_repr(n)}")
     if not isinstance(space, Mapping) or not space:
         raise ParamsError(f"space must be a dict of parameters and their ranges, not {space!r}")
     if seed is not None and (not is_whole(seed) or seed < 0):
@@ -116,7 +116,7 @@ def _range(name: str, given: Any) -> _Range:
 def _number(name: str, bound: Any, given: Any) -> Any:
     bound = of_python(bound)
     if isinstance(bound, int) and abs(bound) >= MOST_EXACT:
-        raise ParamsError(f"{name!r}: a bound is not below 2**53: {shown(bound)}")
+        raise ParamsError(f"{name!r}: a bound is not below 2**53: {typed_repr(bound)}")
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
         raise ParamsError(f"{name!r}: {bound!r} is no number that can be a bound, in {given!r}")
     if abs(bound) > sys.float_info.max / 4:

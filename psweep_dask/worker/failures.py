@@ -1,7 +1,27 @@
-"""Who is to blame when a worker is lost: a pure policy, fed with what its nanny has seen.
+"""What a lost worker means for the psets of its slice: a pure policy, without clock or network.
 
-A pset is guilty only of the death of a process whose nanny lived on. A worker that is gone with
-its nanny, job or node costs no pset an attempt.
+A pset is the cause only if its worker process ended while the nanny of that process lived on. A
+worker that is gone together with its nanny, job or node uses up no attempt of any pset. The
+policy is fed with what the nanny reports (`WorkerExit`) and with the walltime (`WalltimeLoss`).
+
+A slice of psets 4, 5 and 6, and a segmentation fault in pset 5:
+
+- 0.0 s: pset 4 begins; the worker notes it in its activity file, as it does for each pset.
+- 0.2 s: pset 4 is done, pset 5 begins.
+- 0.3 s: the process ends by signal 11. Its nanny reads the activity file: pset 5 was running.
+- 0.3 s: the driver is told that the slice is lost, and asks `FailurePolicy.decide`: pset 5 has
+  failed, psets 4 and 6 are handed out again. (Had pset 4 been kept on disk, its row would be
+  taken from there, see `psweep_dask.worker.early_rows`.)
+- If pset 5 has attempts left, it is run again; else it becomes a row with `_status` "killed".
+
+| what the driver learns of the lost worker | decision |
+| --- | --- |
+| the walltime of its job ended it | all run again, alone; a pset that filled the walltime fails |
+| nothing: the nanny is gone, too | all run again; after 3 times alone; after 10 times it fails |
+| it ended because it was told to | the same |
+| a pset was over its timeout | that pset fails |
+| one pset was running | that pset fails |
+| psets of several threads were running | the pset fails when this has happened 3 times |
 """
 
 from __future__ import annotations
@@ -11,29 +31,29 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psweep_dask._format import short
+from psweep_dask._format import short_repr
 from psweep_dask.params.pset import Pset
 from psweep_dask.worker.work import Failure, SliceResult, Work, our_fields, result_of
 
-SUSPICIONS = 3
-"""So many deaths are one too many for a pset that each time was one of several suspects."""
+SHARED_EXITS = 3
+"""A pset fails when so many processes have ended in which it ran together with other psets."""
 
-LOSSES = 10
-"""So often a pset may lose its worker to the infrastructure before that becomes its result."""
+LOST_WORKERS = 10
+"""A pset fails when it has lost so many workers together with their nannies, jobs or nodes."""
 
 ALONE_AFTER = 3
-"""After so many losses a pset travels alone, so that it can be told from its neighbours."""
+"""After so many lost workers a pset gets a slice of its own: its neighbours may be the cause."""
 
-WHOLE_LIFE = 0.8
-"""A pset that ran for this part of its worker's life until the walltime does not fit into it."""
+WHOLE_LIFETIME_SHARE = 0.8
+"""A pset does not fit into the walltime if it ran for this share of its worker's lifetime."""
 
-PATIENCE_GROWS = 1.5
-"""A pset that was cut off goes to a worker that has so many times longer to live than it ran."""
+LIFETIME_FACTOR = 1.5
+"""A pset that the walltime ended goes to a worker that has so many times longer to live."""
 
 
 @dataclass(frozen=True)
-class Running:
-    """A pset that a worker was running when it died.
+class RunningPset:
+    """A pset that was running when its worker process ended.
 
     Parameters
     ----------
@@ -60,10 +80,10 @@ class WorkerExit:
     exitcode : int
         Negative: the signal that killed it.
     closing : bool
-        It was told to end.
-    running : tuple of Running
-    condemned : Running or None
-        The pset that was over its timeout, for which the nanny ended the process.
+        Whether it was told to end.
+    running : tuple of RunningPset
+    over_timeout : RunningPset or None
+        The pset that was over its timeout, so that the nanny ended the process.
     stack : str
         Where func was, as lines of a traceback; empty if unknown.
     memory : tuple of (int, int) or None
@@ -74,22 +94,22 @@ class WorkerExit:
     host: str
     exitcode: int
     closing: bool = False
-    running: tuple[Running, ...] = ()
-    condemned: Running | None = None
+    running: tuple[RunningPset, ...] = ()
+    over_timeout: RunningPset | None = None
     stack: str = ""
     memory: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class WalltimeLoss:
-    """The end of a worker by the walltime of its job.
+    """The loss of a slice because the walltime of the worker's job was over.
 
     Parameters
     ----------
     ran : float
-        Seconds that it had worked on its slice.
+        Seconds that the worker had worked on the slice.
     life : float
-        Seconds that it was there at all.
+        Seconds from the start of the worker to its end.
     walltime : float
         Of the job, in seconds.
     """
@@ -101,7 +121,7 @@ class WalltimeLoss:
 
 @dataclass(frozen=True)
 class FailedAttempt:
-    """What a pset is found guilty of.
+    """An attempt at a pset that ended with its worker process.
 
     Parameters
     ----------
@@ -124,7 +144,7 @@ class FailedAttempt:
     final: bool = False
 
     def result(self, work: Work, pset: Pset, sha1: str, attempt: int) -> SliceResult:
-        """Make the record of the pset, which has ended its process and so could make none.
+        """Return the result of the pset: its process has ended, and could make none.
 
         Parameters
         ----------
@@ -140,25 +160,30 @@ class FailedAttempt:
         fields["_time_utc"] -= int(self.seconds * 1e9)
         ours = our_fields(self.status, self.text, self.host, self.seconds, attempt)
         headline = self.text.strip().splitlines()[0]
-        failure = Failure(self.status, self.pset_seq, short(pset), self.text, headline)
+        failure = Failure(self.status, self.pset_seq, short_repr(pset), self.text, headline)
         return result_of({**pset, **fields, **ours}, failure)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a lost slice means: at most one charge, and which psets must travel alone from now on.
+    """What happens to the psets of a lost slice: at most one has failed, the others run again.
 
-    All psets of the slice that are not charged are handed out again; those alone to a worker that
-    has at least so many seconds to live.
+    Parameters
+    ----------
+    failed : FailedAttempt or None
+    alone : frozenset of int
+        Psets that get slices of their own from now on.
+    life : float
+        Seconds before its walltime that a worker must have for these.
     """
 
-    charge: FailedAttempt | None = None
+    failed: FailedAttempt | None = None
     alone: frozenset[int] = frozenset()
     life: float = 0.0
 
 
 class FailurePolicy:
-    """Remembers what each pset was involved in during one run.
+    """Decides what the loss of a slice means, and remembers the earlier losses of its run.
 
     Parameters
     ----------
@@ -168,121 +193,137 @@ class FailurePolicy:
 
     Examples
     --------
-    >>> judge = FailurePolicy("r")
-    >>> death = WorkerExit("tcp://w", "node1", exitcode=-11, running=(Running("r", 5, 0.1),))
-    >>> verdict = judge.verdict([4, 5, 6], death)
-    >>> verdict.charge.pset_seq, verdict.charge.text
+    >>> policy = FailurePolicy("r")
+    >>> running = (RunningPset("r", 5, 0.1),)
+    >>> worker_exit = WorkerExit("tcp://w", "node1", exitcode=-11, running=running)
+    >>> decision = policy.decide([4, 5, 6], worker_exit)
+    >>> decision.failed.pset_seq, decision.failed.text
     (5, 'the worker process was killed by signal 11 (SIGSEGV) on node1 while it ran this pset')
-    >>> judge.verdict([4, 5, 6], None)
-    Verdict(charge=None, alone=frozenset(), life=0.0)
+    >>> policy.decide([4, 5, 6], None)
+    Decision(failed=None, alone=frozenset(), life=0.0)
     """
 
     def __init__(self, run_id: str, timeout: float | None = None) -> None:
         self._run_id = run_id
         self._timeout = timeout
-        self._suspicions: Counter[int] = Counter()
-        self._losses: Counter[int] = Counter()
+        self._shared_exits: Counter[int] = Counter()
+        self._lost_workers: Counter[int] = Counter()
 
-    def verdict(
-        self, seqs: Sequence[int], death: WorkerExit | None, cut: WalltimeLoss | None = None
+    def decide(
+        self,
+        seqs: Sequence[int],
+        worker_exit: WorkerExit | None,
+        walltime_loss: WalltimeLoss | None = None,
     ) -> Decision:
-        """Judge the loss of a slice.
+        """Decide what the loss of a slice means for its psets.
 
         Parameters
         ----------
         seqs : sequence of int
             The psets of the slice.
-        death : Death or None
-            None if no nanny has told: the worker vanished with it.
-        cut : Cut or None
+        worker_exit : WorkerExit or None
+            None if no nanny has reported it: the nanny is gone, too.
+        walltime_loss : WalltimeLoss or None
             The walltime that ended the worker, if it was that.
         """
-        if cut is not None:
-            return self._cut_off(seqs, cut)
-        if death is None or death.closing or _was_asked_to_leave(death):
+        if walltime_loss is not None:
+            return self._ended_by_walltime(seqs, walltime_loss)
+        if worker_exit is None or worker_exit.closing or _was_asked_to_leave(worker_exit):
             return self._lost(seqs)
-        if death.condemned is not None:
-            return self._timed_out(seqs, death, death.condemned)
-        running = [one for one in death.running if one.run_id == self._run_id]
-        suspect = next((one for one in running if one.pset_seq in seqs), None)
-        if suspect is None:
+        if worker_exit.over_timeout is not None:
+            return self._timed_out(seqs, worker_exit, worker_exit.over_timeout)
+        running = [one for one in worker_exit.running if one.run_id == self._run_id]
+        running_pset = next((one for one in running if one.pset_seq in seqs), None)
+        if running_pset is None:
             return self._lost(seqs)
-        if len(death.running) > 1:
-            self._suspicions[suspect.pset_seq] += 1
-            if self._suspicions[suspect.pset_seq] < SUSPICIONS:
+        if len(worker_exit.running) > 1:
+            self._shared_exits[running_pset.pset_seq] += 1
+            if self._shared_exits[running_pset.pset_seq] < SHARED_EXITS:
                 return Decision()
         return Decision(
             FailedAttempt(
-                suspect.pset_seq, "killed", _why_killed(death), death.host, suspect.seconds
+                running_pset.pset_seq,
+                "killed",
+                _why_killed(worker_exit),
+                worker_exit.host,
+                running_pset.seconds,
             )
         )
 
-    def _timed_out(self, seqs: Sequence[int], death: WorkerExit, condemned: Running) -> Decision:
-        if condemned.run_id != self._run_id or condemned.pset_seq not in seqs:
-            return Decision()  # its neighbour in the process was over its time, not this one
+    def _timed_out(
+        self, seqs: Sequence[int], worker_exit: WorkerExit, over_timeout: RunningPset
+    ) -> Decision:
+        if over_timeout.run_id != self._run_id or over_timeout.pset_seq not in seqs:
+            return Decision()  # a pset of another slice in the same process was over its time
         text = (
-            f"the pset was ended after {condemned.seconds:.1f} s on {death.host}: "
+            f"the pset was ended after {over_timeout.seconds:.1f} s on {worker_exit.host}: "
             f"it ran longer than timeout={self._timeout} allows"
         )
-        charge = FailedAttempt(
-            condemned.pset_seq, "timeout", _with_stack(text, death), death.host, condemned.seconds
+        failed = FailedAttempt(
+            over_timeout.pset_seq,
+            "timeout",
+            _with_stack(text, worker_exit),
+            worker_exit.host,
+            over_timeout.seconds,
         )
-        return Decision(charge)
+        return Decision(failed)
 
-    def _cut_off(self, seqs: Sequence[int], cut: WalltimeLoss) -> Decision:
-        if len(seqs) > 1 or cut.ran < WHOLE_LIFE * cut.life:
-            life = PATIENCE_GROWS * cut.ran if len(seqs) == 1 else 0.0
+    def _ended_by_walltime(self, seqs: Sequence[int], loss: WalltimeLoss) -> Decision:
+        if len(seqs) > 1 or loss.ran < WHOLE_LIFETIME_SHARE * loss.life:
+            life = LIFETIME_FACTOR * loss.ran if len(seqs) == 1 else 0.0
             return Decision(alone=frozenset(seqs), life=life)
         text = (
-            f"the walltime of its job, {cut.walltime:.0f} s, ended the pset after {cut.ran:.0f} s, "
-            "though its worker ran little else: it does not fit; ask for a longer walltime (in "
+            f"the walltime of its job, {loss.walltime:.0f} s, ended the pset after {loss.ran:.0f} "
+            "s, though its worker ran little else: it does not fit; ask for a longer walltime (in "
             "info.yaml), then ps.retry(..., kind='killed', cluster=...) runs it again"
         )
-        return Decision(FailedAttempt(seqs[0], "killed", text, seconds=cut.ran, final=True))
+        return Decision(FailedAttempt(seqs[0], "killed", text, seconds=loss.ran, final=True))
 
     def _lost(self, seqs: Sequence[int]) -> Decision:
-        self._losses.update(seqs)
-        if len(seqs) == 1 and self._losses[seqs[0]] >= LOSSES:
+        self._lost_workers.update(seqs)
+        if len(seqs) == 1 and self._lost_workers[seqs[0]] >= LOST_WORKERS:
             text = (
-                f"the worker of this pset vanished {LOSSES} times in the middle of it, each time "
-                "with its nanny, job or node: the walltime of the jobs may be shorter than this "
-                "pset takes, or its memory more than a job is allowed"
+                f"the worker of this pset vanished {LOST_WORKERS} times in the middle of it, each "
+                "time with its nanny, job or node: the walltime of the jobs may be shorter than "
+                "this pset takes, or its memory more than a job is allowed"
             )
             return Decision(FailedAttempt(seqs[0], "killed", text, final=True))
-        return Decision(alone=frozenset(seq for seq in seqs if self._losses[seq] >= ALONE_AFTER))
+        lost = self._lost_workers
+        return Decision(alone=frozenset(seq for seq in seqs if lost[seq] >= ALONE_AFTER))
 
 
-def _was_asked_to_leave(death: WorkerExit) -> bool:
-    """Tell a process that a batch system ends from one that its nanny ends for its memory."""
-    return death.exitcode == -signal.SIGTERM and death.memory is None
+def _was_asked_to_leave(worker_exit: WorkerExit) -> bool:
+    """Return whether a batch system has ended the process, and not its nanny for its memory."""
+    return worker_exit.exitcode == -signal.SIGTERM and worker_exit.memory is None
 
 
-def _why_killed(death: WorkerExit) -> str:
-    if death.memory is not None:
-        held, limit = (f"{size / 2**30:.2f} GiB" for size in death.memory)
+def _why_killed(worker_exit: WorkerExit) -> str:
+    host, exitcode = worker_exit.host, worker_exit.exitcode
+    if worker_exit.memory is not None:
+        held, limit = (f"{size / 2**30:.2f} GiB" for size in worker_exit.memory)
         text = (
-            f"the worker process was ended on {death.host} while it ran this pset: it held {held} "
+            f"the worker process was ended on {host} while it ran this pset: it held {held} "
             f"of memory and its limit is {limit}; give workers more, or have func hold less"
         )
-    elif death.exitcode < 0:
+    elif exitcode < 0:
         text = (
-            f"the worker process was killed by signal {-death.exitcode} "
-            f"({_signal_name(-death.exitcode)}) on {death.host} while it ran this pset"
+            f"the worker process was killed by signal {-exitcode} ({_signal_name(-exitcode)}) "
+            f"on {host} while it ran this pset"
         )
-        if death.exitcode == -signal.SIGKILL:
+        if exitcode == -signal.SIGKILL:
             text += "; that is what the kernel does when memory runs out"
     else:
         text = (
-            f"the worker process ended with exit status {death.exitcode} on {death.host} while it "
-            "ran this pset: func, or a library that it calls, has left without an exception"
+            f"the worker process ended with exit status {exitcode} on {host} while it ran this "
+            "pset: func, or a library that it calls, has left without an exception"
         )
-    return _with_stack(text, death)
+    return _with_stack(text, worker_exit)
 
 
-def _with_stack(text: str, death: WorkerExit) -> str:
-    if not death.stack:
+def _with_stack(text: str, worker_exit: WorkerExit) -> str:
+    if not worker_exit.stack:
         return text
-    return f"{text}\nIt was here (most recent call last):\n{death.stack.rstrip()}"
+    return f"{text}\nIt was here (most recent call last):\n{worker_exit.stack.rstrip()}"
 
 
 def _signal_name(number: int) -> str:

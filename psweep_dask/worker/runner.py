@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from psweep_dask._format import short, short_text
+from psweep_dask._format import short_repr, short_text
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_text
 from psweep_dask.storage import frame, pickling
@@ -30,7 +30,7 @@ from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
 from psweep_dask.worker.work import Failure, Func, Work, our_fields
 
-own_note: ActivityFile | None = None
+own_activity: ActivityFile | None = None
 """Where this process tells what it is running, if somebody watches over it."""
 
 MAX_RESULT_BYTES = 3 * 2**30
@@ -87,13 +87,13 @@ class Runner:
 
         The record holds the pset as it was before func got its copy of it.
         """
-        if own_note is None:
+        if own_activity is None:
             return self._run_pset(pset, seq, sha1, attempt)
-        own_note.begin(self._run, seq, self.work.timeout)
+        own_activity.begin(self._run, seq, self.work.timeout)
         try:
             return self._run_pset(pset, seq, sha1, attempt)
         finally:
-            own_note.end()
+            own_activity.end()
 
     def save_row(self, one: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
@@ -148,7 +148,7 @@ class Runner:
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
-                f"func must return a dict, not {type(result).__name__}: {short(result)}"
+                f"func must return a dict, not {type(result).__name__}: {short_repr(result)}"
             )
         size = 0
         for key, value in result.items():
@@ -189,7 +189,7 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
     The record must not share objects that func goes on to change for later psets.
     """
     if not isinstance(key, str | int):
-        raise BadResultError(f"a key of the result is {short(key)}; keys must be str")
+        raise BadResultError(f"a key of the result is {short_repr(key)}; keys must be str")
     if isinstance(key, str) and not is_text(key):
         raise BadResultError(f"the key {key!r} of the result cannot be written as UTF-8; rename it")
     if type(value) in (str, bytes):
@@ -203,7 +203,7 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
         pickle.loads(data)  # some exceptions and others pickle, but cannot be restored
     except Exception as err:  # __reduce__ of any class may raise anything
         raise BadResultError(
-            f"the value of key {key!r} of the result, {short(value)} "
+            f"the value of key {key!r} of the result, {short_repr(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
         ) from None
     return pickling.Packed(data), len(data)
@@ -228,7 +228,7 @@ def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
     except BaseException:  # one that cannot travel is told by its traceback alone
         exception = b""
     text = "".join(traceback.format_exception(error))
-    return Failure(type(error).__name__, seq, short(pset), text, _headline(error), exception)
+    return Failure(type(error).__name__, seq, short_repr(pset), text, _headline(error), exception)
 
 
 def _headline(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from psweep_dask._format import short_repr, short_text
 from psweep_dask.params.pset import RESERVED_FIELDS
 from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.record import Record
@@ -34,9 +34,6 @@ COLUMNS = 60
 
 TEXT = 100
 """Text is cut to so many characters."""
-
-_brief = reprlib.Repr()  # a million numbers would take a while to write
-_brief.maxother = _brief.maxstring = TEXT
 
 _OURS_SHOWN = frozenset(
     {"_pset_seq", "_time_utc", "_status", "_pset_runtime", "_attempt", "_exec_host"}
@@ -138,10 +135,9 @@ def _largest(values: np.ndarray, number: int) -> list[int]:
 
 
 def _slow(one: Record) -> Slow:
-    names = column_roles(one).params
-    pset = ", ".join(f"{name!r}: {_brief.repr(one[name])}" for name in names)
+    pset = {name: one[name] for name in column_roles(one).params}
     seconds = one["_pset_runtime"]
-    return Slow(seconds if math.isfinite(seconds) else 0.0, one["_pset_seq"], "{" + pset + "}")
+    return Slow(seconds if math.isfinite(seconds) else 0.0, one["_pset_seq"], short_repr(pset))
 
 
 def _shown(one: Record) -> Record:
@@ -151,7 +147,7 @@ def _shown(one: Record) -> Record:
             continue
         plain = value.item() if isinstance(value, np.generic) else value
         if isinstance(plain, str):
-            row[name] = plain[:TEXT]
+            row[name] = short_text(plain, TEXT)
         elif isinstance(plain, bool | int | float):
             row[name] = plain
         if len(row) == COLUMNS:
