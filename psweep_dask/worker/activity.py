@@ -1,8 +1,8 @@
-"""What a worker process is doing right now, written where it outlives the process.
+"""The activity file of a worker process: which psets it runs right now.
 
-The note is a small file that the worker keeps mapped into its memory: telling which pset begins
-costs a microsecond, and whoever watches the process can read it after a segfault as well. Behind
-the note, in the same file, `faulthandler` leaves the traceback of a crash.
+The process keeps this small file mapped into its memory. To note that a pset begins costs a
+microsecond, and the monitor of the process can read the file also after a segmentation fault. In
+the same file, behind the entries, `faulthandler` leaves the traceback of a crash.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-NOTE_SIZE = 4096
-MAX_TRACE = 2**20
+ENTRIES_BYTES = 4096
+MAX_TRACE_BYTES = 2**20
 TRACE_SIGNAL = signal.SIGUSR2
-"""On this signal the process writes the traceback of all its threads behind the note."""
+"""On this signal the process writes the traceback of all its threads into the file."""
 
 _HEAD = struct.Struct("<q256s")  # 1 once the worker is closing on purpose; its address
 _ENTRY = struct.Struct("<16sqdd")  # run id, pset_seq, started, deadline
-_ENTRIES = (NOTE_SIZE - _HEAD.size) // _ENTRY.size
+_ENTRIES = (ENTRIES_BYTES - _HEAD.size) // _ENTRY.size
 _IDLE = _ENTRY.pack(bytes(16), -1, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One pset that is being run.
+    """A pset that is being run.
 
     Parameters
     ----------
@@ -51,52 +51,52 @@ class Entry:
 
 
 class ActivityFile:
-    """The note of one process, open in the process itself or in the one that watches it.
+    """The activity file of a process, open in the process itself or in its monitor.
 
     Parameters
     ----------
     descriptor : int
-        Of a file of at least `NOTE_SIZE` bytes, open for reading and writing. It is closed with
-        the note, or when nobody uses that any more.
+        Of a file of at least `ENTRIES_BYTES` bytes, open for reading and writing. It is closed by
+        `close`, or when this object is not used any more.
 
     Examples
     --------
-    >>> note = ActivityFile.blank(tempfile.mkstemp()[0])
-    >>> note.begin(uuid.UUID(int=7).bytes, pset_seq=3)
-    >>> [(entry.pset_seq, entry.deadline) for entry in note.entries()]
+    >>> activity = ActivityFile.blank(tempfile.mkstemp()[0])
+    >>> activity.begin(uuid.UUID(int=7).bytes, pset_seq=3)
+    >>> [(entry.pset_seq, entry.deadline) for entry in activity.entries()]
     [(3, 0.0)]
-    >>> note.end()
-    >>> note.entries()
+    >>> activity.end()
+    >>> activity.entries()
     []
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.close = weakref.finalize(self, os.close, descriptor)
-        self._map = mmap.mmap(descriptor, NOTE_SIZE)
-        self._places: dict[int, int] = {}
+        self._map = mmap.mmap(descriptor, ENTRIES_BYTES)
+        self._offsets: dict[int, int] = {}
         self._lock = threading.Lock()
 
     @classmethod
     def blank(cls, descriptor: int, address: str = "") -> ActivityFile:
-        """Start a note in an empty file, with the address under which dask knows the process."""
+        """Write an empty activity file, with the address under which dask knows the process."""
         head = _HEAD.pack(0, address.encode())
-        os.write(descriptor, (head + _IDLE * _ENTRIES).ljust(NOTE_SIZE, b"\0"))
+        os.write(descriptor, (head + _IDLE * _ENTRIES).ljust(ENTRIES_BYTES, b"\0"))
         return cls(descriptor)
 
     def begin(self, run: bytes, pset_seq: int, timeout: float | None = None) -> None:
-        """Note that this thread begins a pset of a run, and when it must be through."""
+        """Note that this thread begins a pset of a run, and when it must be done."""
         now = time.monotonic()
         deadline = 0.0 if timeout is None else now + timeout
-        _ENTRY.pack_into(self._map, self._place(), run, pset_seq, now, deadline)
+        _ENTRY.pack_into(self._map, self._offset(), run, pset_seq, now, deadline)
 
     def end(self) -> None:
         """Note that this thread is idle."""
-        place = self._place()
-        self._map[place : place + _ENTRY.size] = _IDLE
+        offset = self._offset()
+        self._map[offset : offset + _ENTRY.size] = _IDLE
 
-    def close_on_purpose(self) -> None:
-        """Note that the process ends because it was told to: nobody's fault."""
+    def note_closing(self) -> None:
+        """Note that the process ends because it was told to, so that no pset is the cause."""
         _HEAD.pack_into(self._map, 0, 1, self.address.encode())
 
     @property
@@ -111,7 +111,7 @@ class ActivityFile:
         return bool(_HEAD.unpack_from(self._map)[0])
 
     def entries(self) -> list[Entry]:
-        """Tell what the threads of the process are running."""
+        """Return what the threads of the process are running."""
         raw = _ENTRY.iter_unpack(self._map[_HEAD.size : _HEAD.size + _ENTRIES * _ENTRY.size])
         return [
             Entry(str(uuid.UUID(bytes=run)), seq, started, deadline)
@@ -120,47 +120,47 @@ class ActivityFile:
         ]
 
     def trace(self) -> str:
-        """Read the tracebacks that `faulthandler` has left."""
-        return os.pread(self._descriptor, MAX_TRACE, NOTE_SIZE).decode(errors="replace")
+        """Return the tracebacks that `faulthandler` has left."""
+        return os.pread(self._descriptor, MAX_TRACE_BYTES, ENTRIES_BYTES).decode(errors="replace")
 
     def catch_traces(self) -> None:
-        """Have tracebacks of this process written behind the note, on a crash and on request."""
-        os.lseek(self._descriptor, NOTE_SIZE, os.SEEK_SET)
+        """Have tracebacks of this process written into the file, on a crash and on request."""
+        os.lseek(self._descriptor, ENTRIES_BYTES, os.SEEK_SET)
         faulthandler.enable(self._descriptor)
         faulthandler.register(TRACE_SIGNAL, self._descriptor, all_threads=True)
 
-    def _place(self) -> int:
+    def _offset(self) -> int:
         thread = threading.get_ident()
-        place = self._places.get(thread)
-        if place is None:
+        offset = self._offsets.get(thread)
+        if offset is None:
             with self._lock:  # more threads than entries share the last one
-                number = min(len(self._places), _ENTRIES - 1)
-                place = self._places[thread] = _HEAD.size + number * _ENTRY.size
-        return place
+                number = min(len(self._offsets), _ENTRIES - 1)
+                offset = self._offsets[thread] = _HEAD.size + number * _ENTRY.size
+        return offset
 
 
-def note_path(watcher: str, pid: int) -> Path:
-    """Tell where the note of a process is; the process and its watcher work it out alike.
+def activity_path(monitor: str, pid: int) -> Path:
+    """Return the path of an activity file; the process and its monitor compute the same.
 
     Parameters
     ----------
-    watcher : str
-        Address of the nanny.
+    monitor : str
+        Address of the nanny, or another name of the monitor.
     pid : int
         Of the worker process.
     """
     folder = Path(tempfile.gettempdir(), f"psweep_dask-{os.getuid()}")
-    name = hashlib.blake2b(watcher.encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(monitor.encode(), digest_size=8).hexdigest()
     return folder / f"{name}-{pid}"
 
 
 def create(path: Path, address: str = "") -> ActivityFile:
-    """Start the note of this process, which dask knows under an address.
+    """Create the activity file of this process, which dask knows under an address.
 
     Raises
     ------
     OSError
-        If it cannot be written, or if somebody else made the folder to read it.
+        If it cannot be written, or if its folder belongs to another user, who could read it.
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.parent.stat().st_uid != os.getuid():
@@ -170,9 +170,9 @@ def create(path: Path, address: str = "") -> ActivityFile:
 
 
 def take_over(path: Path) -> ActivityFile | None:
-    """Open the note of another process and remove its name, so that no file is left behind."""
+    """Open the activity file of another process and remove its name: no file is left behind."""
     try:
-        if path.stat().st_size < NOTE_SIZE:  # just being made
+        if path.stat().st_size < ENTRIES_BYTES:  # just being made
             return None
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -182,13 +182,13 @@ def take_over(path: Path) -> ActivityFile | None:
 
 
 def func_stack(trace: str, caller: str) -> str:
-    r"""Find where func was in what `faulthandler` wrote, the innermost call last.
+    r"""Return where func was, from the text of `faulthandler`, the innermost call last.
 
     Parameters
     ----------
     trace : str
     caller : str
-        The file whose code calls func: the frames below are ours and dask's.
+        The file whose code calls func: the frames below belong to us and to dask.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def func_stack(trace: str, caller: str) -> str:
     """
     for block in reversed(trace.split("\n\n")):
         frames = [line for line in block.splitlines() if line.startswith("  File ")]
-        ours = [place for place, line in enumerate(frames) if f'"{caller}"' in line]
+        ours = [index for index, line in enumerate(frames) if f'"{caller}"' in line]
         if ours:
             return "".join(line + "\n" for line in reversed(frames[: ours[0]]))
     return ""

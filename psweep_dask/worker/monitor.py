@@ -1,4 +1,4 @@
-"""Watching a process that runs psets: what is over its time is ended, and a death is explained."""
+"""A monitor of a process that runs psets: it ends a pset over its timeout, and reports the exit."""
 
 from __future__ import annotations
 
@@ -13,100 +13,106 @@ import psutil
 
 from psweep_dask.worker import activity, runner
 from psweep_dask.worker.activity import ActivityFile, Entry
-from psweep_dask.worker.failures import Running, WorkerExit
+from psweep_dask.worker.failures import RunningPset, WorkerExit
 
-INTERVAL = 0.2
-"""Seconds between two looks at a process: how late a timeout may be."""
+INTERVAL_SECONDS = 0.2
+"""Between two looks at a process: a timeout may be late by so much."""
 
 
 class ProcessMonitor:
-    """Looks at a process now and then, by the note that it keeps.
+    """Looks at a process now and then, by the activity file that it keeps.
 
     Parameters
     ----------
     pid : int
         Of the process.
-    watcher : str
-        The name by which process and watcher find the file, see
-        `psweep_dask.worker.activity.note_path`.
+    monitor : str
+        The name by which process and monitor find the file, see
+        `psweep_dask.worker.activity.activity_path`.
     """
 
-    def __init__(self, pid: int, watcher: str) -> None:
+    def __init__(self, pid: int, monitor: str) -> None:
         self.pid = pid
-        self._path = activity.note_path(watcher, pid)
-        self._note: ActivityFile | None = None
-        self._condemned: Entry | None = None
+        self._path = activity.activity_path(monitor, pid)
+        self._activity: ActivityFile | None = None
+        self._over_timeout: Entry | None = None
         self._ended = False
 
     def look(self) -> None:
-        """Ask who is late for a traceback, and end it the next time."""
-        if self._note is None:
-            self._note = activity.take_over(self._path)
-        if self._note is None:
+        """Ask a process that is over its time for a traceback, and end it at the next look."""
+        if self._activity is None:
+            self._activity = activity.take_over(self._path)
+        if self._activity is None:
             return
         now = time.monotonic()
-        late = [entry for entry in self._note.entries() if 0 < entry.deadline < now]
-        if self._condemned is not None and self._condemned in late:
+        late = [entry for entry in self._activity.entries() if 0 < entry.deadline < now]
+        if self._over_timeout is not None and self._over_timeout in late:
             self._ended = True
             kill_with_children(self.pid)
         elif late:
-            self._condemned = late[0]
+            self._over_timeout = late[0]
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, activity.TRACE_SIGNAL)
 
-    def autopsy(self) -> dict[str, Any]:
-        """Tell what the process was doing when it ended, as plain data: it may have to travel."""
-        found: dict[str, Any] = {"closing": False, "running": [], "condemned": None, "stack": ""}
-        its_note = self._note or activity.take_over(self._path)
-        if its_note is None:
-            return found
+    def report(self) -> dict[str, Any]:
+        """Return what the process was doing when it ended, as plain data for the scheduler."""
+        report: dict[str, Any] = {
+            "closing": False,
+            "running": [],
+            "over_timeout": None,
+            "stack": "",
+        }
+        activity_file = self._activity or activity.take_over(self._path)
+        if activity_file is None:
+            return report
         now = time.monotonic()
-        entries = its_note.entries()
-        in_time = self._ended and self._condemned not in entries  # through in the last moment
-        found["worker"] = its_note.address
-        found["closing"] = its_note.closing or in_time
-        found["running"] = [_told(entry, now) for entry in entries]
-        if self._ended and self._condemned is not None:
-            found["condemned"] = _told(self._condemned, now)
-        found["stack"] = activity.func_stack(its_note.trace(), runner.__file__)
-        its_note.close()
-        return found
+        entries = activity_file.entries()
+        in_time = self._ended and self._over_timeout not in entries  # through in the last moment
+        report["worker"] = activity_file.address
+        report["closing"] = activity_file.closing or in_time
+        report["running"] = [_as_list(entry, now) for entry in entries]
+        if self._ended and self._over_timeout is not None:
+            report["over_timeout"] = _as_list(self._over_timeout, now)
+        report["stack"] = activity.func_stack(activity_file.trace(), runner.__file__)
+        activity_file.close()
+        return report
 
 
-def death(found: Mapping[str, Any], held: int | None = None) -> WorkerExit:
-    """Make a report of what `ProcessMonitor.autopsy` has found, completed by whoever has watched.
+def worker_exit(report: Mapping[str, Any], held: int | None = None) -> WorkerExit:
+    """Return the exit of a worker process.
 
     Parameters
     ----------
-    found : Mapping
-        Also tells ``worker``, ``host`` and ``exitcode``, and ``memory_limit`` with `held`.
+    report : Mapping
+        Of `ProcessMonitor.report`, with the ``worker``, ``host`` and ``exitcode``; and with the
+        ``memory_limit`` if `held` is given.
     held : int, optional
-        Bytes of memory for which the process was ended.
+        Bytes of memory that the process held when it was ended for that.
     """
-    condemned = found["condemned"]
+    over_timeout = report["over_timeout"]
     return WorkerExit(
-        worker=found["worker"],
-        host=found["host"],
-        exitcode=found["exitcode"],
-        closing=found["closing"],
-        running=tuple(Running(*one) for one in found["running"]),
-        condemned=Running(*condemned) if condemned else None,
-        stack=found["stack"],
-        memory=None if held is None else (held, found["memory_limit"]),
+        worker=report["worker"],
+        host=report["host"],
+        exitcode=report["exitcode"],
+        closing=report["closing"],
+        running=tuple(RunningPset(*pset) for pset in report["running"]),
+        over_timeout=RunningPset(*over_timeout) if over_timeout else None,
+        stack=report["stack"],
+        memory=None if held is None else (held, report["memory_limit"]),
     )
 
 
 def kill_with_children(pid: int) -> None:
-    """End a process and all that it has started, at once."""
+    """Kill a process and all processes that it has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         process.suspend()  # so that it starts no others meanwhile
-        for one in [*process.children(recursive=True), process]:
+        for member in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                member.kill()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # what has lost its parent; only if the group is its own
 
 
-def _told(entry: Entry, now: float) -> list[Any]:
+def _as_list(entry: Entry, now: float) -> list[Any]:
     return [entry.run_id, entry.pset_seq, now - entry.started]

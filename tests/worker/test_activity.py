@@ -85,7 +85,7 @@ def test_many_threads_do_not_write_beyond_the_note(path):
         thread = threading.Thread(target=own.begin, args=(RUN.bytes, seq))
         thread.start()
         thread.join()
-    assert path.stat().st_size == activity.NOTE_SIZE
+    assert path.stat().st_size == activity.ENTRIES_BYTES
     assert len(own.entries()) < 102
 
 
@@ -93,7 +93,7 @@ def test_closing_on_purpose_is_told(path):
     own = activity.create(path, "tls://127.0.0.1:1234")
     taken = activity.take_over(path)
     assert not taken.closing
-    own.close_on_purpose()
+    own.note_closing()
     assert taken.closing
     assert taken.address == "tls://127.0.0.1:1234"
 
@@ -119,7 +119,7 @@ def test_a_note_of_an_old_process_with_the_same_pid_is_replaced(path):
 
 def test_processes_under_different_watchers_have_different_notes():
     paths = {
-        activity.note_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)
+        activity.activity_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)
     }
     assert len(paths) == 4
 

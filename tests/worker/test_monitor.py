@@ -35,27 +35,31 @@ def start(how):
 
 def test_what_is_over_its_time_is_ended_and_named():
     with start("slow") as process:
-        its_watch = ProcessMonitor(process.pid, "test")
+        process_monitor = ProcessMonitor(process.pid, "test")
         begun = time.monotonic()
         while process.poll() is None:
-            its_watch.look()
+            process_monitor.look()
             time.sleep(0.05)
         assert 0.1 < time.monotonic() - begun < 30
-    found = its_watch.autopsy()
-    death = monitor.death({**found, "host": "n1", "exitcode": process.returncode})
-    assert (death.worker, death.condemned.pset_seq, death.exitcode) == ("tcp://here", 3, -9)
+    found = process_monitor.report()
+    worker_exit = monitor.worker_exit({**found, "host": "n1", "exitcode": process.returncode})
+    assert (worker_exit.worker, worker_exit.over_timeout.pset_seq, worker_exit.exitcode) == (
+        "tcp://here",
+        3,
+        -9,
+    )
 
 
 def test_a_death_that_nobody_has_looked_at_is_explained_from_the_note():
     with start("dies") as process:
         process.wait()
-    found = ProcessMonitor(process.pid, "test").autopsy()
+    found = ProcessMonitor(process.pid, "test").report()
     assert [seq for _, seq, _ in found["running"]] == [4]
-    assert found["condemned"] is None
+    assert found["over_timeout"] is None
 
 
 def test_without_a_note_nothing_is_known():
-    assert ProcessMonitor(2**22 + 1, "nobody").autopsy()["running"] == []
+    assert ProcessMonitor(2**22 + 1, "nobody").report()["running"] == []
 
 
 def test_children_are_ended_with_their_parent():
