@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,14 +15,17 @@ from psweep_dask.errors import PsweepError
 
 SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 
+TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+"""Exit code of a job that was asked to end (walltime, scancel): no failure of its pset."""
+
 _NOTE = """\
 # Three lines of psweep_dask, by which ps.collect knows how this ends:
 psweep_dir=$PWD; [ -e JOBSCRIPT ] || psweep_dir=${SLURM_SUBMIT_DIR:-${PBS_O_WORKDIR:-$PWD}}
-psweep_begun=$(date +%s); trap 'trap - EXIT; exit 143' TERM
+psweep_begun=$(date +%s); trap 'trap - EXIT; exit EXIT_CODE' TERM
 trap 'echo "exit_code=$? begun=$psweep_begun ended=$(date +%s) host=$(uname -n)" \
 >"$psweep_dir/ended"' EXIT
 
-"""
+""".replace("EXIT_CODE", str(TERMINATED_EXIT_CODE))
 """Leaves the file that `PsetFolder.ended_path` tells, beside the job script. Some jobs start
 elsewhere: with ``--chdir``, or on PBS, in the home folder. A shell that is asked to leave
 (walltime, scancel) would run the trap on EXIT as if all was well."""

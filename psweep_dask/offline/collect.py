@@ -1,4 +1,4 @@
-"""``collect``: what batch jobs have left in the folders of their psets comes into the database."""
+"""`collect`: put the results of batch jobs into the database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,16 +21,16 @@ from psweep_dask.offline.job_status import (
     MAY_STILL_RUN,
     JobStatus,
     SlurmQueue,
-    ask_queue,
+    read_queue,
     status_of_jobs,
 )
-from psweep_dask.offline.outcome import Outcome, pending_row_status, read_outcome
+from psweep_dask.offline.outcome import JobOutcome, pending_row_status, read_outcome
 from psweep_dask.offline.submissions import jobs_of
-from psweep_dask.options import OptionError, Options
-from psweep_dask.params.pset import UNFINISHED
+from psweep_dask.options import OptionError, Options, takes_options
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record, RecordError
+from psweep_dask.storage.status import WAITING
 from psweep_dask.study import recovery, runs
 from psweep_dask.study.load import load_from
 from psweep_dask.study.provenance import now
@@ -38,14 +38,15 @@ from psweep_dask.study.runs import StoredRun, check_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
 
-COLUMNS = ("_run_id", "_pset_id", "_pset_seq", "_status")
-"""What a row that waits is found by."""
+PENDING_ROW_COLUMNS = ("_run_id", "_pset_id", "_pset_seq", "_status")
+"""Columns without which pending rows cannot be found; the fields of `PendingRow`."""
 
 
 class CollectError(PsweepError):
-    """Nothing can be collected as asked."""
+    """A database, or a SLURM, from which nothing can be collected."""
 
 
+@takes_options()
 def collect(
     calc_dir: str | os.PathLike[str] = "calc",
     *,
@@ -54,27 +55,27 @@ def collect(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
-    """Bring what batch jobs have left in the folders of their psets into the database.
+    """Put the results that batch jobs have left in the folders of their psets into the database.
 
-    Each row that waits for a job is looked at: it becomes "ok", "error", "timeout" or "killed"
-    when its job has left a ``record.pk`` (jobs with a func), a ``result.json`` (what it holds
-    becomes columns) or has noted how it ended (job scripts for a shell do); "lost" when SLURM
-    says that the job is over, and it has left nothing; else it stays "prepared". All other rows
-    stay as they are. This may be done at any time and as often as one likes.
+    Only rows whose ``_status`` is "prepared" or "lost" change. Such a row becomes
+
+    - "ok", "error", "timeout" or "killed" if the job has left a ``record.pk`` (jobs with a func),
+      a ``result.json`` (its entries become columns), or the file ``ended``, which job scripts for
+      a shell write at their end;
+    - "lost" if the job has ended and has left nothing, as far as SLURM or `over` says;
+    - "prepared" otherwise.
+
+    Call it at any time, and as often as you like.
 
     Parameters
     ----------
-    calc_dir : str or PathLike, optional
-        Folder of the study.
     ask : str, optional
-        Name of a machine whose SLURM is asked for the jobs, through the remote shell that rsync
-        uses; then what they have left there is pulled, as by `pull`. By default the SLURM here
-        is asked, if there is one.
+        Name of a machine. The state of the jobs is read from its SLURM, through the remote shell
+        that rsync uses, and the files of the jobs are copied from there, as by `pull`. By default,
+        the SLURM of this machine is asked, if there is one.
     over : bool, optional
-        Say that no job waits or runs any more, where nobody can be asked: what was submitted and
-        has left nothing is lost.
-    database_dir, database_basename
-        As in `run`.
+        Say that no job is pending or running any more, where no SLURM can be asked: jobs that were
+        submitted and have left nothing are lost.
 
     Returns
     -------
@@ -83,18 +84,30 @@ def collect(
 
     Raises
     ------
-    PsweepError
-        If there is no study, or the machine that is to be asked does not answer.
+    NoStudyError
+        If there is no study.
+    CollectError
+        If the database lacks a column that is needed, or the SLURM of `ask` does not answer.
+    MachineError
+        If there is no machine `ask`.
+    TransferError
+        If the files of `ask` cannot be copied.
+    OptionError
+        If an option has a value that is not allowed.
+
+    See Also
+    --------
+    prep_batch : Prepare the jobs.
+    prep_rest : Prepare lost jobs again.
+    pull : Copy the files of jobs from another machine.
 
     Examples
     --------
-    >>> import json
     >>> import psweep_dask as ps
     >>> from pathlib import Path
-    >>> for name, text in {"subcmd": "subcmd: sh", "script": "#!/bin/sh"}.items():
-    ...     folder = Path("templates/machines/local")
-    ...     folder.mkdir(parents=True, exist_ok=True)
-    ...     path = folder / ("info.yaml" if name == "subcmd" else "jobscript")
+    >>> for name, text in {"info.yaml": "subcmd: sh", "jobscript": "#!/bin/sh"}.items():
+    ...     path = Path("templates/machines/local", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
     ...     size = path.write_text(text)
     >>> df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {})
     >>> ps.collect("calc")._status.tolist()
@@ -116,7 +129,7 @@ def collect(
 
 
 class PendingRow(NamedTuple):
-    """A row that waits for its job."""
+    """A row whose job may still bring its result."""
 
     run_id: str
     pset_id: str
@@ -126,58 +139,63 @@ class PendingRow(NamedTuple):
 
 @dataclass
 class CollectResult:
-    """What was found.
+    """The database, and counts of the rows that were pending.
 
     Parameters
     ----------
     df : DataFrame
         The whole database.
-    found : Counter
-        Rows that do not wait any more, by ``_status``.
-    waiting : Counter
-        Rows that wait, by what their job does.
+    collected : Counter
+        Rows that are final now, by ``_status``.
+    left : Counter
+        Rows that are still pending: "lost", or the state of their job.
     busy : dict
-        Numbers of the psets whose job waits or runs, by run.
-    failed : int or None
-        Number of the first pset that has failed or is lost.
+        ``_pset_seq`` of psets whose job may still run, by run.
+    first_failed : int or None
+        ``_pset_seq`` of the first pset that has failed or is lost.
     """
 
     df: pd.DataFrame
-    found: Counter[str] = field(default_factory=Counter)
-    waiting: Counter[str] = field(default_factory=Counter)
+    collected: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
     busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    failed: int | None = None
+    first_failed: int | None = None
 
-    def count(self, row: PendingRow, status: str, standing: JobStatus) -> None:
-        """Take into account what has become of a row that was waiting."""
-        if self.failed is None and status not in ("ok", "prepared"):
-            self.failed = int(row.pset_seq)
-        if status not in UNFINISHED:
-            self.found[status] += 1
+    def count(self, row: PendingRow, status: str, job: JobStatus) -> None:
+        """Count a row that was pending, by its new status and its job."""
+        seq = int(row.pset_seq)
+        if self.first_failed is None and status not in ("ok", "prepared"):
+            self.first_failed = seq
+        if status not in WAITING:
+            self.collected[status] += 1
         elif status == "lost":
-            self.waiting["lost"] += 1
+            self.left["lost"] += 1
         else:
-            self.waiting[standing.doing] += 1
-            if standing.doing in MAY_STILL_RUN:
-                self.busy[row.run_id].add(int(row.pset_seq))
+            self.left[job.state] += 1
+            if job.state in MAY_STILL_RUN:
+                self.busy[row.run_id].add(seq)
 
     def busy_seqs(self, run_id: str) -> set[int]:
-        """Tell which psets of a run have a job that waits or runs."""
+        """Return the ``_pset_seq`` of the psets of a run whose job may still run."""
         return self.busy[run_id]
 
     def summary(self, calc_dir: str) -> str:
-        """Tell it to people."""
+        """Return one line for people."""
         folder = shlex.quote(calc_dir)
-        new = ", ".join(f"{number} {status}" for status, number in self.found.most_common())
-        text = f"collected {counted(self.found.total(), 'pset')}" + (f": {new}" if new else "")
-        if self.waiting:
-            left = ", ".join(f"{number} {state}" for state, number in self.waiting.most_common())
-            text += f"; {counted(self.waiting.total(), 'pset')} left: {left}"
-        if self.failed is not None:
-            text += f"; psweep-dask show {self.failed} {folder} tells why"
-        if self.waiting["lost"]:
+        text = f"collected {counted(self.collected.total(), 'pset')}"
+        if self.collected:
+            text += f": {_shown_counts(self.collected)}"
+        if self.left:
+            text += f"; {counted(self.left.total(), 'pset')} left: {_shown_counts(self.left)}"
+        if self.first_failed is not None:
+            text += f"; psweep-dask show {self.first_failed} {folder} tells why"
+        if self.left["lost"]:
             text += f", psweep-dask prep-rest {folder} prepares the lost ones again"
         return text
+
+
+def _shown_counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common())
 
 
 def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> CollectResult:
@@ -187,61 +205,62 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     ----------
     layout : Layout
     ask : str, optional
-        The machine whose SLURM is asked, and where the files are.
+        The machine where the jobs are.
     over : bool, optional
-        No job waits or runs any more.
+        Whether the user says that no job is pending or running.
     """
-    offline = {one.run_id: one for one in stored_runs(layout) if "offline" in one.info}
+    offline = _offline_runs(layout)
     if not offline:
         return CollectResult(load_from(layout))
-    with layout.lock():  # of a preparation that was killed
+    with layout.lock():  # a preparation may have been killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)
-    if ask is not None:  # what was submitted over there is noted there
-        transfer.pull(ask, calc_dir=layout.root)
-        df = database.read_or_empty(layout.database_path)
-    waiting = list(_waiting_rows(df, offline))
-    jobs = jobs_of(layout, ((row.run_id, row.pset_id) for row in waiting))
-    # Jobs, SLURM, folders, in this order: what is submitted or ends meanwhile is seen.
-    queue = None if over else _queue(ask)
+    if ask is not None:  # run scripts note their submissions where they run
+        df = _pull(ask, layout)
+    pending = list(_pending_rows(df, offline))
+    # Submissions, queue, folders: in this order, a job that is submitted or ends meanwhile is seen.
+    jobs = jobs_of(layout, ((row.run_id, row.pset_id) for row in pending))
+    queue = None if over else _read_queue(ask)
     if ask is not None:
-        transfer.pull(ask, calc_dir=layout.root)
-        df = database.read_or_empty(layout.database_path)  # which may have got rows
-    collected = CollectResult(df)
+        df = _pull(ask, layout)
+    result = CollectResult(df)
     changes: dict[str, Record] = {}
-    for row in waiting:
-        standing = status_of_jobs(jobs[row.pset_id], queue, over)
-        with_func = offline[row.run_id].info["offline"]["func"]
-        left = _outcome(layout, row, with_func)
-        become = pending_row_status(row.status, left, standing, layout.pset_folder(row.pset_id))
-        collected.count(row, become["_status"], standing)
-        if become["_status"] != row.status:
-            changes[row.pset_id] = become
+    for row in pending:
+        folder = layout.pset_folder(row.pset_id)
+        job = status_of_jobs(jobs[row.pset_id], queue, over)
+        outcome = _read_outcome(layout, row, offline[row.run_id].info["offline"]["func"])
+        change = pending_row_status(row.status, outcome, job, folder)
+        result.count(row, change["_status"], job)
+        if change["_status"] != row.status:
+            changes[row.pset_id] = change
     if changes:
         with layout.lock():
             df = database.read_or_empty(layout.database_path)
             df = frame.in_order(pending_rows.complete(df, changes))
-            collected.df = database.replace(layout.database_path, df)
-    for one in offline.values():
-        _note_end(one, collected.df)
-    return collected
+            result.df = database.replace(layout.database_path, df)
+    for run in offline.values():
+        _write_end(run, result.df)
+    return result
 
 
 def count_unsubmitted(layout: Layout) -> int:
-    """Count the rows that wait for a job of which nobody knows here that it was submitted."""
-    offline = {one.run_id for one in stored_runs(layout) if "offline" in one.info}
+    """Count the prepared rows whose job is not known to be submitted."""
+    offline = _offline_runs(layout)
     if not offline:
         return 0
-    waiting = _waiting_rows(database.read_or_empty(layout.database_path), offline)
-    prepared = ((row.run_id, row.pset_id) for row in waiting if row.status == "prepared")
-    return sum(not one for one in jobs_of(layout, prepared).values())
+    rows = _pending_rows(database.read_or_empty(layout.database_path), offline)
+    prepared = ((row.run_id, row.pset_id) for row in rows if row.status == "prepared")
+    return sum(not jobs for jobs in jobs_of(layout, prepared).values())
+
+
+def _offline_runs(layout: Layout) -> Mapping[str, StoredRun]:
+    return {run.run_id: run for run in stored_runs(layout) if "offline" in run.info}
 
 
 def _check(df: pd.DataFrame, layout: Layout) -> None:
-    """Make sure that rows that wait can be found, and taken away."""
     name = str(layout.database_path)
     database.check(df, name)
-    missing = [one for one in COLUMNS if one not in df.columns]
+    missing = [column for column in PENDING_ROW_COLUMNS if column not in df.columns]
     if len(df) and missing:
         raise CollectError(
             f"{name}: the column {missing[0]!r} is gone, by which rows that wait for a job are "
@@ -249,18 +268,24 @@ def _check(df: pd.DataFrame, layout: Layout) -> None:
         )
 
 
-def _waiting_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[PendingRow]:
-    if not set(COLUMNS) <= set(df.columns):
+def _pull(ask: str, layout: Layout) -> pd.DataFrame:
+    """Copy the study from a machine, and return the database, which may have got rows."""
+    transfer.pull(ask, calc_dir=layout.root)
+    return database.read_or_empty(layout.database_path)
+
+
+def _pending_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[PendingRow]:
+    if not set(PENDING_ROW_COLUMNS) <= set(df.columns):
         return
-    rows = df.loc[df["_status"].isin(UNFINISHED), list(COLUMNS)]
+    rows = df.loc[df["_status"].isin(WAITING), list(PENDING_ROW_COLUMNS)]
     for row in map(PendingRow._make, rows.itertuples(index=False, name=None)):
         if row.run_id in run_ids:
             yield row
 
 
-def _queue(ask: str | None) -> SlurmQueue | None:
+def _read_queue(ask: str | None) -> SlurmQueue | None:
     shell = () if ask is None else shell_to(ask)
-    queue = ask_queue(shell)
+    queue = read_queue(shell)
     if queue is None and ask is not None:
         raise CollectError(
             f"squeue does not answer by {shlex.join(shell)!r}; nothing was collected"
@@ -268,22 +293,22 @@ def _queue(ask: str | None) -> SlurmQueue | None:
     return queue
 
 
-def _outcome(layout: Layout, row: PendingRow, with_func: bool) -> Outcome | None:
+def _read_outcome(layout: Layout, row: PendingRow, with_func: bool) -> JobOutcome | None:
     folder = layout.pset_folder(row.pset_id)
     try:
         return read_outcome(folder, with_func)
-    except (OSError, RecordError) as err:  # of one pset: the others do not wait for it
+    except (OSError, RecordError) as err:  # of one pset: the others are collected all the same
         log.warning("%s is not collected: %s", folder.path, err)
         return None
 
 
-def _note_end(offline: StoredRun, df: pd.DataFrame) -> None:
-    """Note that a run is done when none of its rows waits any more."""
-    if offline.info["ended"] not in ("prepared", "died") or not len(df):
+def _write_end(run: StoredRun, df: pd.DataFrame) -> None:
+    """Write to ``run.json`` that a run is done, when none of its rows is pending any more."""
+    if run.info["ended"] not in ("prepared", "died") or not len(df):
         return
-    statuses = df.loc[df["_run_id"] == offline.run_id, "_status"]
-    complete = offline.info["ended"] == "prepared" or len(statuses) == offline.info["psets"]
-    if complete and not statuses.isin(UNFINISHED).any():
+    statuses = df.loc[df["_run_id"] == run.run_id, "_status"]
+    complete = run.info["ended"] == "prepared" or len(statuses) == run.info["psets"]
+    if complete and not statuses.isin(WAITING).any():
         counts = {str(status): int(number) for status, number in statuses.value_counts().items()}
         done = {"ended": "done", "end": now(), "counts": {**counts, "left": 0}}
-        runs.write_info(offline.layout, offline.info | done)
+        runs.write_info(run.layout, run.info | done)

@@ -1,4 +1,4 @@
-"""How the batch job of a pset stands: submitted or not, waiting, running, or over."""
+"""The state of a pset's batch jobs, as the batch system sees it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ RUNNING = "running"
 ENDED = "ended"
 
 MAY_STILL_RUN = (PENDING, RUNNING, SUBMITTED)
-"""What a job does that may still bring a result."""
+"""States in which a job may still bring a result."""
 
 
 @dataclass(frozen=True)
 class SlurmQueue:
-    """What a SLURM says of the jobs of this user.
+    """The jobs of this user in a SLURM.
 
     Parameters
     ----------
     slurm : str
-        Its name.
+        The name of the SLURM.
     states : Mapping
-        By job id; an element of an array is ``<id>_<index>``.
+        States by job id; the id of an array element is ``<id>_<index>``.
     """
 
     slurm: str
@@ -37,33 +37,37 @@ class SlurmQueue:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What is known of the jobs of a pset.
+    """The state of all jobs of a pset, taken together.
 
     Parameters
     ----------
-    doing : str
-        One of the words above; "submitted" if nobody can be asked.
-    completed : bool
-        SLURM says that a job has ended, and with exit code 0.
-    failed : bool
-        SLURM says that a job has ended with another one.
+    state : str
+        "not known to be submitted", "submitted" (the batch system cannot be asked), "pending",
+        "running" or "ended".
+    succeeded : bool or None
+        What SLURM says of an ended job: True if the exit code was 0, False if it was another one,
+        None if SLURM does not say.
     detail : str
-        How they have ended, as far as is known.
+        What is known of the end of the jobs, for people.
     """
 
-    doing: str
-    completed: bool = False
-    failed: bool = False
+    state: str
+    succeeded: bool | None = None
     detail: str = ""
 
 
-def ask_queue(shell: Sequence[str] = ()) -> SlurmQueue | None:
-    """Ask a SLURM for the jobs of this user; None if there is none, or if it does not answer.
+def read_queue(shell: Sequence[str] = ()) -> SlurmQueue | None:
+    """Ask a SLURM for the jobs of this user.
 
     Parameters
     ----------
     shell : sequence of str, optional
-        The remote shell by which it is reached, if it is elsewhere.
+        The remote shell that leads to the SLURM, if it is on another machine.
+
+    Returns
+    -------
+    SlurmQueue or None
+        None if there is no SLURM, or if it does not answer.
     """
     name = slurm.name(shell)
     states = None if name is None else slurm.jobs_of_user(shell)
@@ -73,45 +77,44 @@ def ask_queue(shell: Sequence[str] = ()) -> SlurmQueue | None:
 def status_of_jobs(
     jobs: Sequence[SubmittedJob], queue: SlurmQueue | None, over: bool = False
 ) -> JobStatus:
-    """Tell how the jobs of a pset stand.
+    """Return the common state of the jobs of a pset.
 
     Parameters
     ----------
     jobs : sequence of SubmittedJob
-        All that were submitted for it.
-    queue : Queue or None
-        None if nobody can be asked. Asked after `jobs` were found: it knows them all.
+        All jobs that were submitted for the pset.
+    queue : SlurmQueue or None
+        Must be read after `jobs`, so that it contains them all. None if SLURM cannot be asked.
     over : bool, optional
-        The user says that no job waits or runs any more.
+        The user says that no job is pending or running any more.
 
     Examples
     --------
     >>> queue = SlurmQueue("lab", {"7": JobState("CANCELLED")})
     >>> status_of_jobs([SubmittedJob("lab", "7")], queue).detail
     'SLURM says that 7 is CANCELLED'
-    >>> status_of_jobs([SubmittedJob("other", "7")], queue).doing
+    >>> status_of_jobs([SubmittedJob("other", "7")], queue).state
     'submitted'
     """
     if not jobs:
         return JobStatus(NOT_SUBMITTED)
     if over:
-        return JobStatus(ENDED, detail="that is what was said")
+        return JobStatus(ENDED, detail="the user says that no job is pending or running")
     if queue is None:
         return JobStatus(SUBMITTED)
-    asked = [one for one in jobs if one.slurm and one.slurm == queue.slurm]
-    states = [queue.states[one.job_id] for one in asked if one.job_id in queue.states]
-    # While a job is completing, its processes may still be there.
-    if any(one.runs or one.state == "COMPLETING" for one in states):
+    known = {job.job_id: queue.states.get(job.job_id) for job in jobs if job.slurm == queue.slurm}
+    states = [state for state in known.values() if state is not None]
+    # While a job is COMPLETING, its processes may still be there.
+    if any(state.runs or state.state == "COMPLETING" for state in states):
         return JobStatus(RUNNING)
-    if any(one.waits for one in states):
+    if any(state.waits for state in states):
         return JobStatus(PENDING)
-    if len(asked) < len(jobs):
+    if any(job.slurm != queue.slurm for job in jobs):
         return JobStatus(SUBMITTED)
-    ends = {one.state for one in states}
-    known = {one.job_id: queue.states.get(one.job_id) for one in asked}
-    told = (
-        f"{job_id} is {'unknown' if one is None else one.state}" for job_id, one in known.items()
+    ends = {state.state for state in states}
+    succeeded = True if "COMPLETED" in ends else False if "FAILED" in ends else None
+    detail = ", ".join(
+        f"{job_id} is {'unknown' if state is None else state.state}"
+        for job_id, state in known.items()
     )
-    return JobStatus(
-        ENDED, "COMPLETED" in ends, "FAILED" in ends, f"SLURM says that {', '.join(told)}"
-    )
+    return JobStatus(ENDED, succeeded, f"SLURM says that {detail}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.runs import all_runs, find_run
@@ -98,7 +99,7 @@ class Stopper:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.level == Stop.NOW:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED_EXIT_CODE)
         global _terminated
         _terminated = _terminated or number == signal.SIGTERM
         drop = self.level == Stop.SOON

@@ -105,7 +105,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
     wait_until(lambda: "prepared" not in set(ps.collect()._status))  # jobs are COMPLETING first
     df = ps.load()
     assert df._status.tolist() == ["ok"] + ["lost"] * 5
-    assert "nothing here tells how it ended: SLURM says that " in df._exc_txt.iloc[1]
+    assert "no file here says how: SLURM says that " in df._exc_txt.iloc[1]
     assert "CANCELLED" in df._exc_txt.iloc[1]
 
     # The lost ones once more, this time to their end.

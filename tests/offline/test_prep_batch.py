@@ -247,7 +247,7 @@ def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog)
     assert before != after
     known = ps.collect(over=True)
     assert known._status.tolist() == ["lost", "prepared"]
-    assert "nothing here tells how it ended: that is what was said" in known._exc_txt.iloc[0]
+    assert "no file here says how: the user says that no job is pending" in known._exc_txt.iloc[0]
     assert ps.prep_rest()._status.tolist() == ["prepared", "prepared"]
     submit()
     assert ps.collect()._status.tolist() == ["ok", "ok"]
