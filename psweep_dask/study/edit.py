@@ -20,16 +20,16 @@ from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import check_study
+from psweep_dask.study.runs import find_study
 
 log = logging.getLogger("psweep_dask")
 
 _LISTS = (list, tuple, range, np.ndarray, pd.Series, pd.Index, ExtensionArray, Iterator, ValuesView)
-"""What holds a value for each row, in their order."""
+"""Types that hold a value for each row, in their order. All others are one value for all rows."""
 
 
 class EditError(PsweepError):
-    """A change that cannot be made as asked; nothing was changed."""
+    """A change that cannot be made as asked. Nothing was changed."""
 
 
 def df_update(
@@ -40,32 +40,45 @@ def df_update(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
-    """Set columns of the database on disk, such as "study", while its lock is held.
+    """Set columns of the database on disk, such as "study".
+
+    This is safe while runs are at work: they are not disturbed, and add their rows later.
 
     Parameters
     ----------
     calc_dir : str or PathLike
+        Folder of the study.
     values : Mapping
-        By the name of a column, new or old: one value for all rows; a list, array, Series or
-        generator with one for each, in their order; or a function that is given the rows, as a
-        DataFrame, and gives such a list.
+        Names of columns, new or old, and what they get: one value for all rows; a list, array,
+        Series or generator with one value for each row, in their order; or a function that takes
+        the rows as a DataFrame and returns such a list.
     where : str, optional
-        Only rows that meet this expression, as in `where`; a new column has gaps elsewhere.
-    database_dir, database_basename
-        As in `run`.
+        Change only the rows that meet this condition, such as ``a > 3 and b == "x"``. In other
+        rows, a new column has gaps.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database.
 
     Returns
     -------
     DataFrame
-        The whole database. Runs that go on are not disturbed; their rows come later.
+        The whole database.
 
     Raises
     ------
     EditError
-        If a column is book-keeping or its name no UTF-8, a list has another length than there are
-        rows, or a DataFrame stands where a column belongs.
-    PsweepError
+        If a column is book-keeping, its name cannot be written as UTF-8, or a value does not fit
+        the number of rows.
+    QueryError
+        If `where` cannot be understood.
+    NoStudyError
         If there is no study.
+
+    See Also
+    --------
+    delete : Delete rows.
+    load : Read the rows.
 
     Examples
     --------
@@ -82,14 +95,14 @@ def df_update(
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
     if broken := [name for name in values if not is_text(name)]:
         raise EditError(f"the name {broken[0]!r} cannot be written as UTF-8; choose another")
-    layout = Layout(calc_dir, database_dir, database_basename)
-    with _opened(layout) as df:
-        places = np.arange(len(df)) if where is None else _places(df, where)
-        chosen = df.iloc[places]
+    layout = find_study(calc_dir, database_dir, database_basename)
+    with _locked_database(layout) as df:
+        places = np.arange(len(df)) if where is None else _matching_places(df, where)
+        rows = df.iloc[places]
         new = df.copy(deep=False)
         for name, value in values.items():
-            changed = _changed(df, name, places, value(chosen) if callable(value) else value)
-            new[name] = changed.array
+            column = _set_cells(df, name, places, value(rows) if callable(value) else value)
+            new[name] = column.array
         return database.replace(layout.database_path, new)
 
 
@@ -101,30 +114,38 @@ def delete(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
-    """Delete rows of the database on disk; a copy of it as it was is kept beside it.
+    """Delete rows of the database on disk, and keep a copy of the database beside it.
 
     Parameters
     ----------
     calc_dir : str or PathLike
+        Folder of the study.
     where : str
-        Which rows: an expression as in `where`.
+        Delete the rows that meet this condition, such as ``a > 3 and b == "x"``.
     folders : bool, optional
-        Delete the folders of these psets as well, of which there is no copy. They are named in
-        any case.
-    database_dir, database_basename
-        As in `run`.
+        Also delete the folders of these psets, of which no copy is kept. A warning names the
+        folders, whether they are deleted or not.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database.
 
     Returns
     -------
     DataFrame
-        The whole database.
+        The rows that are left.
 
     Raises
     ------
     QueryError
-        If the expression cannot be understood.
-    PsweepError
+        If `where` cannot be understood.
+    NoStudyError
         If there is no study.
+
+    See Also
+    --------
+    query : Look at the rows that meet a condition.
+    df_update : Change rows.
 
     Examples
     --------
@@ -135,41 +156,40 @@ def delete(
     >>> len(list(Layout("calc").root.glob("database.pk.deleted-*")))
     1
     """
-    layout = Layout(calc_dir, database_dir, database_basename)
-    with _opened(layout) as df:
-        places = _places(df, where)
-        gone = df.iloc[places]
-        if gone.empty:
+    layout = find_study(calc_dir, database_dir, database_basename)
+    with _locked_database(layout) as df:
+        places = _matching_places(df, where)
+        deleted = df.iloc[places]
+        if deleted.empty:
             log.warning("no row meets %r; nothing was deleted", where)
             return df
         copy = database.aside_path(layout.database_path, "deleted")
         shutil.copy2(layout.database_path, copy)
-        kept = df.iloc[np.setdiff1d(np.arange(len(df)), places)]
-        left = database.replace(layout.database_path, kept)
-        log.warning("deleted %d rows; the database as it was is %s", len(gone), copy)
-        _see_to_folders(layout, gone, folders)
+        left = df.iloc[np.setdiff1d(np.arange(len(df)), places)]
+        left = database.replace(layout.database_path, left)
+        log.warning("deleted %d rows; the database as it was is %s", len(deleted), copy)
+        _report_folders(layout, deleted, folders)
         return left
 
 
 @contextmanager
-def _opened(layout: Layout) -> Iterator[pd.DataFrame]:
-    """Give the database, its lock held and dead runs merged."""
+def _locked_database(layout: Layout) -> Iterator[pd.DataFrame]:
+    """Yield the database with the rows of dead runs, and hold its lock."""
     show_log_lines()
-    check_study(layout)
     with layout.lock():
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
         database.check(df, str(layout.database_path))
         yield df
 
 
-def _places(df: pd.DataFrame, where: str) -> np.ndarray:
-    """Tell which rows meet an expression, whatever index their owner gave them."""
+def _matching_places(df: pd.DataFrame, where: str) -> np.ndarray:
+    """Return the positions of the rows that meet a condition, whatever index the user has set."""
     numbered = df.reset_index(drop=True)
     return (_query.where(numbered, where) if len(df) else numbered).index.to_numpy()
 
 
-def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
-    """Give a column with values in some of its places."""
+def _set_cells(df: pd.DataFrame, name: str, places: np.ndarray, value: Any) -> pd.Series:
+    """Return a column of a DataFrame, old or new, with `value` at some places."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, pd.DataFrame):
@@ -190,17 +210,17 @@ def _changed(df: pd.DataFrame, name: str, places: Any, value: Any) -> pd.Series:
             columns.MISSING if gap and df[name].dtype != object else cell
             for cell, gap in zip(df[name].tolist(), gaps, strict=True)
         ]
-    for place, one in zip(places, values, strict=True):
-        cells[place] = one
+    for place, cell in zip(places, values, strict=True):
+        cells[place] = cell
     return columns.column(name, cells, len(df))
 
 
-def _see_to_folders(layout: Layout, gone: pd.DataFrame, remove: bool) -> None:
-    ids = gone["_pset_id"].dropna() if "_pset_id" in gone.columns else ()
-    found = [folder for one in ids if (folder := layout.pset_folder(one).path).is_dir()]
-    for folder in found:
-        if remove:
-            shutil.rmtree(folder)
-    if found:
+def _report_folders(layout: Layout, rows: pd.DataFrame, remove: bool) -> None:
+    ids = rows["_pset_id"].dropna() if "_pset_id" in rows.columns else ()
+    paths = [path for pset_id in ids if (path := layout.pset_folder(pset_id).path).is_dir()]
+    if remove:
+        for path in paths:
+            shutil.rmtree(path)
+    if paths:
         verb = "deleted" if remove else "these stay; folders=True deletes them"
-        log.warning("folders of these psets: %s (%s)", ", ".join(map(str, found)), verb)
+        log.warning("folders of these psets: %s (%s)", ", ".join(map(str, paths)), verb)

@@ -1,4 +1,4 @@
-"""Databases of the package psweep, from 0.5 to 0.16."""
+"""Import studies of the package psweep, versions 0.5 to 0.16."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from psweep_dask.study.merge import add_rows, copy_folders
 
 log = logging.getLogger("psweep_dask")
 
-_NEEDED = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq")
-_HASH = "_pset_hash"
-"""The hash of newer versions, made in another way than ours."""
+_REQUIRED = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq")
+_PSWEEP_HASH = "_pset_hash"
+"""The hash of newer versions of psweep, which is made in another way than ours."""
 
 
 class PsweepImportError(PsweepError):
-    """What is to be imported is no database of psweep; nothing was changed."""
+    """A file that cannot be imported as a database of psweep. Nothing was changed."""
 
 
 def import_psweep(
@@ -36,32 +36,37 @@ def import_psweep(
     params: Sequence[str] | None = None,
     database_basename: str = "database.pk",
 ) -> pd.DataFrame:
-    """Bring a study of psweep into one of ours, with the folders of its psets.
+    """Copy the rows of a study of psweep, and the folders of its psets, into a study of ours.
 
     Parameters
     ----------
     old_calc_dir : str or PathLike
-        Stays as it is.
+        Folder of the study of psweep. Nothing in it is changed.
     calc_dir : str or PathLike, optional
-        The study that gets the rows; it may be new.
+        Folder of the study that gets the rows. It is made if it does not exist.
     params : list of str, optional
-        The columns that are parameters, all others are results. By default those that stand
-        before the book-keeping, and where names of results end with an underscore, as psweep
-        0.13 and later ask for, all columns whose names do not. What was taken for what is logged.
+        The columns that are parameters; all others are results. By default these are the columns
+        before the book-keeping. If names of results end with an underscore, as psweep 0.13 and
+        later ask for, all columns behind it without one are parameters, too. A log message names
+        the parameters.
     database_basename : str, optional
-        Of the old database.
+        File name of the old database.
 
     Returns
     -------
     DataFrame
-        The whole database of `calc_dir`. Columns of objects, as psweep 0.15 and later write them,
-        have types again. ``_status`` is "ok", as psweep keeps no rows of psets that failed.
+        The whole database of `calc_dir`. Columns that psweep 0.15 and later write as objects have
+        types such as int again. ``_status`` is "ok", since psweep keeps no rows of failed psets.
 
     Raises
     ------
-    PsweepError
-        If there is no database, or it is none of psweep, `params` names a column that it does not
-        have, or both folders are the same.
+    PsweepImportError
+        If there is no database, or it is not one of psweep, or `params` names a column that it
+        does not have, or both folders are the same.
+
+    See Also
+    --------
+    merge_studies : Merge studies of this package.
 
     Examples
     --------
@@ -83,7 +88,7 @@ def import_psweep(
     names = _params(old, params, path)
     show_log_lines()
     log.info("parameters: %s; all else are results or book-keeping", ", ".join(names) or "none")
-    rows = _converted(old, names, os.fspath(calc_dir), path)
+    rows = _convert(old, names, os.fspath(calc_dir), path)
     target.make_writable()
     with target.lock():
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
@@ -95,33 +100,33 @@ def import_psweep(
 def _read(path: Path) -> pd.DataFrame:
     try:
         df = database.df_read(path)
-    except Exception as err:  # what is no pickle, or a damaged one, raises almost anything
+    except Exception as err:  # unpickling a damaged file can raise almost anything
         raise PsweepImportError(f"{os.fspath(path)!r} cannot be read: {err!r}") from err
-    if not isinstance(df, pd.DataFrame) or not set(_NEEDED) <= set(df.columns):
+    if not isinstance(df, pd.DataFrame) or not set(_REQUIRED) <= set(df.columns):
         raise PsweepImportError(
             f"{os.fspath(path)!r} is no database of psweep 0.5 or later: it needs the columns "
-            f"{', '.join(_NEEDED)}"
+            f"{', '.join(_REQUIRED)}"
         )
     return df
 
 
 def _params(old: pd.DataFrame, asked: Sequence[str] | None, path: Path) -> list[str]:
-    """Tell which columns are parameters; later runs of psweep put theirs behind the results."""
+    """Return the parameters; those that come with a later run stand behind the results."""
     names = [str(name) for name in old.columns]
     if asked is not None:
         if missing := [name for name in asked if name not in names]:
             raise PsweepImportError(f"{os.fspath(path)!r} has no column {missing[0]!r}, in params=")
         return list(asked)
-    ours = {*_NEEDED, *SEED_FIELDS, _HASH}
+    ours = {*_REQUIRED, *SEED_FIELDS, _PSWEEP_HASH}
     first = min(at for at, name in enumerate(names) if name in ours)
     before, behind = names[:first], [name for name in names[first:] if not name.startswith("_")]
-    if _HASH in names and any(name.endswith("_") for name in behind):
+    if _PSWEEP_HASH in names and any(name.endswith("_") for name in behind):
         before += [name for name in behind if not name.endswith("_")]
     return before
 
 
-def _converted(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) -> pd.DataFrame:
-    cells = {str(name): _cells(old[name]) for name in old.columns if name != _HASH}
+def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) -> pd.DataFrame:
+    cells = {str(name): _cells(old[name]) for name in old.columns if name != _PSWEEP_HASH}
     cells["_calc_dir"] = [calc_dir] * len(old)
     if "_pset_sha1" not in cells:
         rows = zip(*(cells[name] for name in params), strict=True)
@@ -130,7 +135,7 @@ def _converted(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) 
             if params
             else [pset_sha1({})] * len(old)
         )
-    cells["_time_utc"] = [pd.Timestamp(one).value for one in cells["_time_utc"]]
+    cells["_time_utc"] = [pd.Timestamp(time).value for time in cells["_time_utc"]]
     for name, value in (("_status", "ok"), ("_exc_txt", None), ("_attempt", 1)):
         cells.setdefault(name, [value] * len(old))
     order = columns.ColumnOrder()
@@ -143,7 +148,7 @@ def _converted(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) 
 
 
 def _cells(column: pd.Series) -> list[Any]:
-    """Give the values of a column; of gaps, None where an object stands there."""
+    """Return the values of a column. Gaps are marked, but None is a value."""
     gaps = column.isna().tolist()
     return [
         value if value is None or not gap else columns.MISSING
@@ -156,5 +161,5 @@ def _hash(pset: dict[str, Any]) -> str | None:
         return pset_sha1(
             {name: value for name, value in pset.items() if value is not columns.MISSING}
         )
-    except PsetError:  # psweep can hash more than has the same hash everywhere
+    except PsetError:  # psweep hashes values that do not have the same hash on each machine
         return None

@@ -1,4 +1,4 @@
-"""Studies made on several machines become one."""
+"""Merge studies, such as those of several machines, into one."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ log = logging.getLogger("psweep_dask")
 
 
 class MergeError(PsweepError):
-    """Studies that cannot be merged yet; nothing was changed."""
+    """Studies that cannot be merged. Nothing was changed."""
 
 
 def merge_studies(
     calc_dir: str | os.PathLike[str], *sources: str | os.PathLike[str]
 ) -> pd.DataFrame:
-    """Bring the rows, the folders and the runs of other studies into one.
+    """Copy the rows, folders and runs of other studies into one study.
 
     Parameters
     ----------
     calc_dir : str or PathLike
-        The study that gets them; it may be new.
+        Folder of the study that gets them. It is made if it does not exist.
     *sources : str or PathLike
-        The studies that they come from. These stay as they are.
+        Folders of the studies to copy from. Nothing in them is changed.
 
     Returns
     -------
@@ -48,14 +48,21 @@ def merge_studies(
     Raises
     ------
     MergeError
-        If a run of a source goes on, or was not finished.
-    PsweepError
+        If a run of a source is not finished, or `calc_dir` is one of the sources.
+    NoStudyError
         If a source is no study.
+    DatabaseError
+        If a database is damaged.
+
+    See Also
+    --------
+    push, pull : Copy a study to another machine and back.
+    import_psweep : Copy a study of the package psweep.
 
     Notes
     -----
-    Rows that are there already, by their ``_pset_id``, are left out, so that merging twice is as
-    good as once. Runs whose ``_run_seq`` or ``_pset_seq`` are taken get the next free ones.
+    Rows that the study has already, by their ``_pset_id``, are left out: merging twice does no
+    harm. Runs get new numbers if their ``_run_seq`` or ``_pset_seq`` are in use.
 
     Examples
     --------
@@ -70,38 +77,41 @@ def merge_studies(
         raise MergeError("name the studies to merge: ps.merge_studies('all', 'one', 'other')")
     target = Layout(calc_dir)
     show_log_lines()
-    layouts = [Layout(one) for one in sources]
-    others = list({one.root.resolve(): one for one in layouts}.values())
-    for one in others:
-        check_study(one)
-        if one.root.resolve() == target.root.resolve():
-            raise MergeError(f"{one.calc_dir!r} cannot be merged into itself")
-        _check_finished(one)
+    layouts = [Layout(folder) for folder in sources]
+    different = list({source.root.resolve(): source for source in layouts}.values())
+    for source in different:
+        check_study(source)
+        if source.root.resolve() == target.root.resolve():
+            raise MergeError(f"{source.calc_dir!r} cannot be merged into itself")
+        _check_finished(source)
     target.make_writable()
     with target.lock():
         df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
-        for one in others:
-            df = _merged(df, load_from(one), reserved, one, target)
+        for source in different:
+            df = _copy_study(source, target, df, reserved)
         return database.replace(target.database_path, df)
 
 
 def add_rows(
     df: pd.DataFrame, rows: pd.DataFrame, reserved: list[tuple[int, int]]
 ) -> tuple[pd.DataFrame, dict[str, tuple[int, int]]]:
-    """Append rows of other studies, with numbers that are free.
+    """Append the rows of another study, with numbers that are not in use.
 
     Parameters
     ----------
-    df, rows : DataFrame
+    df : DataFrame
+        The database.
+    rows : DataFrame
+        Those that `df` has already, by their ``_pset_id``, are left out.
     reserved : list of (int, int)
-        The last numbers of runs that are not finished.
+        The highest ``_run_seq`` and ``_pset_seq`` of runs that `df` may not know.
 
     Returns
     -------
     df : DataFrame
     moved : dict
-        By the id of each run that is new, its ``_run_seq`` and what was added to its
-        ``_pset_seq``.
+        For the id of each run that is new: its ``_run_seq``, and how much was added to the
+        ``_pset_seq`` of its psets.
 
     Examples
     --------
@@ -118,9 +128,9 @@ def add_rows(
     seqs, run_seqs = rows["_pset_seq"].to_numpy().copy(), rows["_run_seq"].to_numpy().copy()
     taken = [*reserved, plan.last_seqs(df)]
     of_run = rows.groupby("_run_id", sort=False).indices
-    for run_id in sorted(of_run, key=lambda one: run_seqs[of_run[one]].min()):
+    for run_id in sorted(of_run, key=lambda run_id: run_seqs[of_run[run_id]].min()):
         if run_id in known:
-            continue  # a study that was copied, and went on in both places
+            continue  # the folder of the study was copied, and both copies went on
         places = of_run[run_id]
         run_seq, first = plan.next_seqs(taken)
         shift = max(0, first - int(seqs[places].min()))
@@ -134,7 +144,7 @@ def add_rows(
 
 
 def copy_folders(names: Iterable[str], source: Path, target: Path) -> None:
-    """Copy the folders of psets that the target lacks."""
+    """Copy the folders of psets that `target` does not have. Each gets its name when complete."""
     for name in names:
         if (source / name).is_dir() and not (target / name).exists():
             partial = target / f".{name}.partial"
@@ -144,60 +154,56 @@ def copy_folders(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def _check_finished(layout: Layout) -> None:
-    for one in stored_runs(layout):
-        if one.ended_early:
-            state = "goes on" if one.is_alive() else "is not finished"
+    for run in stored_runs(layout):
+        if run.ended_early:
+            state = "goes on" if run.is_alive() else "is not finished"
             raise MergeError(
-                f"run {one.run_id} of {layout.calc_dir!r} {state}; merge when it is, so that its "
+                f"run {run.run_id} of {layout.calc_dir!r} {state}; merge when it is, so that its "
                 f"numbers can change: ps.resume({layout.calc_dir!r}) finishes it"
             )
 
 
-def _merged(
-    df: pd.DataFrame,
-    rows: pd.DataFrame,
-    reserved: list[tuple[int, int]],
-    source: Layout,
-    target: Layout,
+def _copy_study(
+    source: Layout, target: Layout, df: pd.DataFrame, reserved: list[tuple[int, int]]
 ) -> pd.DataFrame:
+    """Copy folders, rows and runs, and return the database with the new rows."""
+    rows = load_from(source)
     if rows.empty:
         return df
-    ids = rows["_pset_id"].tolist()
-    before = len(df)
-    copy_folders(ids, source.root, target.root)
+    copy_folders(rows["_pset_id"].tolist(), source.root, target.root)
+    old_length = len(df)
     df, moved = add_rows(df, rows.assign(_calc_dir=target.calc_dir), reserved)
     _copy_runs(source, target, moved)
-    log.info("%d of %d rows of %s are new", len(df) - before, len(rows), source.calc_dir)
+    log.info("%d of %d rows of %s are new", len(df) - old_length, len(rows), source.calc_dir)
     return df
 
 
 def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]) -> None:
-    """Take the stories of runs along, and their plans, for `retry` and `reproduce`."""
-    for one in all_runs(source):
-        if one.run_id not in moved:
-            continue  # a story that is there of a run that is new is of a merge that was cut off
-        run_seq, shift = moved[one.run_id]
-        changed: dict[str, Any] = {
+    """Copy ``run.json`` and the plan of each new run, for `retry` and `reproduce`.
+
+    The target may have the files of a run that is new to its database: of a merge that was cut
+    off. They are replaced.
+    """
+    for run in all_runs(source):
+        if run.run_id not in moved:
+            continue
+        run_seq, shift = moved[run.run_id]
+        changes: dict[str, Any] = {
             "run_seq": run_seq,
-            "first_pset_seq": one.info["first_pset_seq"] + shift,
+            "first_pset_seq": run.info["first_pset_seq"] + shift,
             "database": target.relative_database(),
             "merged_from": source.calc_dir,
         }
-        target.run_folder(one.run_id).path.mkdir(parents=True, exist_ok=True)
-        if source.run_folder(one.run_id).patch_path.exists():
-            shutil.copy2(
-                source.run_folder(one.run_id).patch_path, target.run_folder(one.run_id).patch_path
-            )
-        _copy_plan(
-            source.run_folder(one.run_id).plan_path,
-            target.run_folder(one.run_id).plan_path,
-            run_seq,
-            shift,
-        )
-        write_info(target, one.info | changed)
+        folder = target.run_folder(run.run_id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if run.folder.patch_path.exists():
+            shutil.copy2(run.folder.patch_path, folder.patch_path)
+        _copy_plan(run.folder.plan_path, folder.plan_path, run_seq, shift)
+        write_info(target, run.info | changes)
 
 
 def _copy_plan(path: Path, target: Path, run_seq: int, shift: int) -> None:
+    """Copy a plan, with another ``_run_seq`` and with `shift` added to each ``_pset_seq``."""
     if not path.exists():
         return
     with path.open("rb") as stream:

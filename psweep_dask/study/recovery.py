@@ -12,11 +12,11 @@ import pandas as pd
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
-from psweep_dask.params.pset import UNFINISHED
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.journal import Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import RecordError
+from psweep_dask.storage.status import WAITING
 from psweep_dask.study import provenance
 from psweep_dask.study.runs import (
     StoredRun,
@@ -164,7 +164,7 @@ def recorded_seqs(df: pd.DataFrame, run_id: str, pending: bool = False) -> set[i
         return set()
     rows = df[df["_run_id"] == run_id]
     if "_status" in rows.columns and not pending:
-        rows = rows[~rows["_status"].isin(UNFINISHED)]
+        rows = rows[~rows["_status"].isin(WAITING)]
     return set(rows["_pset_seq"].dropna().astype(int))
 
 

@@ -74,4 +74,4 @@ def test_diff_shows_what_git_had_not_committed(study_folder):
 def test_diff_command_says_if_nothing_differed():
     ps.run(func, [{"a": 1}], cluster="sync")
     done = subprocess.run([COMMAND, "diff", "0", "0"], capture_output=True, text=True, check=True)
-    assert done.stdout == "nothing that is known differed\n"
+    assert done.stdout == "no known difference\n"

@@ -29,18 +29,18 @@ def old(study_folder):
 
 
 @pytest.mark.parametrize("version", sorted(path.stem for path in DATABASES.iterdir()))
-def test_each_version(version, old):
-    before = old(version)
+def test_import_psweep_of_each_version(version, old):
+    was = old(version)
     df = ps.import_psweep("old")
-    assert df.a.tolist() == before.a.tolist()
+    assert df.a.tolist() == was.a.tolist()
     assert df.a.dtype == df._pset_seq.dtype == df._run_seq.dtype == int
     assert df.result_.dtype.kind in "if"
-    assert df.result_.tolist() == before.result_.tolist()
-    assert df._pset_id.tolist() == before._pset_id.tolist()
-    assert df._time_utc.tolist() == before._time_utc.tolist()
+    assert df.result_.tolist() == was.result_.tolist()
+    assert df._pset_id.tolist() == was._pset_id.tolist()
+    assert df._time_utc.tolist() == was._time_utc.tolist()
     assert df._time_utc.dtype == "datetime64[ns]"
     assert df._pset_sha1.tolist() == [
-        ps.pset_sha1({"a": int(a), "b": b}) for a, b in zip(before.a, before.b, strict=True)
+        ps.pset_sha1({"a": int(a), "b": b}) for a, b in zip(was.a, was.b, strict=True)
     ]
     assert set(df._status) == {"ok"}
     assert Path("calc", df._pset_id.iloc[0], "out").read_text() == "x"
@@ -52,11 +52,11 @@ def test_each_version(version, old):
         skip_dups=True,
         cluster="sync",
     )
-    assert df.a.tolist() == [*before.a, 9]
-    assert df._run_seq.iloc[-1] == before._run_seq.max() + 1
+    assert df.a.tolist() == [*was.a, 9]
+    assert df._run_seq.iloc[-1] == was._run_seq.max() + 1
 
 
-def test_two_imports_into_one_study_and_the_same_twice(old):
+def test_import_psweep_of_two_studies_and_of_one_twice(old):
     first = old("0.5.1")
     ps.import_psweep("old")
     ps.import_psweep("old")
@@ -67,7 +67,7 @@ def test_two_imports_into_one_study_and_the_same_twice(old):
     assert df._pset_seq.is_unique
 
 
-def test_gaps_of_newer_versions_and_values_without_a_hash(old):
+def test_import_psweep_gaps_and_values_without_a_hash(old):
     df = old("0.16.0").astype(object)
     df["c"] = [pd.NA, 1, 2]
     df["odd"] = [len, None, np.arange(2)]
@@ -81,7 +81,7 @@ def test_gaps_of_newer_versions_and_values_without_a_hash(old):
     assert df._pset_sha1.notna().tolist() == [False, True, True]
 
 
-def test_what_is_no_database_of_psweep_is_told(study_folder):
+def test_import_psweep_of_another_file_is_an_error(study_folder):
     with pytest.raises(PsweepImportError, match="there is no database 'old/database.pk'"):
         ps.import_psweep("old")
     Path("old").mkdir()
@@ -112,7 +112,7 @@ def write_old(folder, rows):
     ps.df_write(df, f"{folder}/database.pk")
 
 
-def test_parameters_that_came_later_are_parameters(study_folder, caplog):
+def test_import_psweep_params_that_came_with_a_later_run(study_folder, caplog):
     caplog.set_level("INFO", "psweep_dask")
     write_old("old", [(1, float("nan")), (4, 0.1), (4, 0.2)])
     df = ps.import_psweep("old")
@@ -125,7 +125,7 @@ def test_parameters_that_came_later_are_parameters(study_folder, caplog):
         ps.import_psweep("old", "new", params=["b"])
 
 
-def test_a_study_is_not_imported_into_itself(study_folder):
+def test_import_psweep_into_itself_is_an_error(study_folder):
     write_old("calc", [(1, 2)])
     with pytest.raises(ps.PsweepError, match="name another folder"):
         ps.import_psweep("calc")

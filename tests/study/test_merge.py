@@ -34,28 +34,28 @@ def check_whole(df, values, calc_dir):
     assert df._pset_seq.is_monotonic_increasing
     assert df.groupby("_run_id")._run_seq.nunique().eq(1).all()
     assert df.groupby("_run_seq")._run_id.nunique().eq(1).all()
-    assert all(Path(calc_dir, one, "out").exists() for one in df._pset_id)
+    assert all(Path(calc_dir, pset_id, "out").exists() for pset_id in df._pset_id)
 
 
-def test_two_halves_and_again(study_folder):
+def test_merge_two_studies_and_again(study_folder):
     study("one", [1, 2, 3])
     study("one", [4])
     study("other", [5, 6])
-    before = ps.load("other")
+    other = ps.load("other")
     df = ps.merge_studies("all", "one", "other")
     check_whole(df, range(1, 7), "all")
     assert df.a.tolist() == [1, 2, 3, 4, 5, 6]
     assert set(df._calc_dir) == {"all"}
     again = ps.merge_studies("all", "other", "one")
     pd.testing.assert_frame_equal(again, df)
-    pd.testing.assert_frame_equal(ps.load("other"), before)
-    assert [one.done for one in ps.status("all").runs] == [3, 1, 2]
+    pd.testing.assert_frame_equal(ps.load("other"), other)
+    assert [run.done for run in ps.status("all").runs] == [3, 1, 2]
     df = study("all", [7])
     assert df._pset_seq.tolist() == list(range(7))
     assert df._run_seq.max() == 3
 
 
-def test_failed_psets_of_both_are_retried_and_reproduced(study_folder):
+def test_merge_keeps_plans_for_retry_and_reproduce(study_folder):
     def fails(pset):
         if pset["a"] % 2:
             raise ValueError(f"odd: {ps.rng(pset).random()}")
@@ -73,7 +73,7 @@ def test_failed_psets_of_both_are_retried_and_reproduced(study_folder):
     assert df._pset_seq.tolist() == list(range(6))
 
 
-def test_a_copy_that_went_on_elsewhere(study_folder):
+def test_merge_a_copy_that_went_on_elsewhere(study_folder):
     study("one", [1, 2])
     shutil.copytree("one", "other")
     study("one", [3])
@@ -82,7 +82,7 @@ def test_a_copy_that_went_on_elsewhere(study_folder):
     check_whole(df, [1, 2, 3, 4], "one")
 
 
-def test_sources_that_are_not_finished_or_no_study(study_folder):
+def test_merge_refuses_runs_that_are_not_finished_and_what_is_no_study(study_folder):
     with start(study_folder, count=500) as driver:
         wait_for_journal(study_folder)
         with pytest.raises(MergeError, match="goes on"):
@@ -100,11 +100,11 @@ def test_sources_that_are_not_finished_or_no_study(study_folder):
     assert not Path("all").exists()
 
 
-def rows(run, first, count, run_seq):
+def rows_of(run_id, first, count, run_seq):
     return pd.DataFrame(
         {
-            "_run_id": run,
-            "_pset_id": [f"{run}{first + one}" for one in range(count)],
+            "_run_id": run_id,
+            "_pset_id": [f"{run_id}{seq}" for seq in range(first, first + count)],
             "_pset_seq": range(first, first + count),
             "_run_seq": run_seq,
         }
@@ -114,22 +114,20 @@ def rows(run, first, count, run_seq):
 sizes = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
 
-def made(names, counts):
+def database(run_ids, counts):
     """A study whose runs have so many psets each."""
-    firsts = [sum(counts[:at]) for at in range(len(counts))]
-    some = zip(names, firsts, counts, range(len(counts)), strict=False)
-    return pd.concat([rows(*one) for one in some], ignore_index=True)
+    firsts = [sum(counts[:run_seq]) for run_seq in range(len(counts))]
+    runs = zip(run_ids, firsts, counts, range(len(counts)), strict=False)
+    return pd.concat([rows_of(*run) for run in runs], ignore_index=True)
 
 
 @settings(max_examples=200, deadline=None)
 @given(sizes, sizes, sizes, st.integers(0, 20))
-def test_no_number_is_shared_and_nothing_doubled(one, other, third, reserved):
-    df = made("abcd", one)
-    whole = len(df)
-    for some in (made("efgh", other), made("ijkl", third), made("efgh", other)):
-        df, _ = add_rows(df, some, [(reserved, reserved)])
-    whole += sum(other) + sum(third)
-    assert len(df) == whole
+def test_merge_gives_no_number_and_no_row_twice(first, second, third, reserved):
+    df = database("abcd", first)
+    for rows in (database("efgh", second), database("ijkl", third), database("efgh", second)):
+        df, _ = add_rows(df, rows, [(reserved, reserved)])
+    assert len(df) == sum(first) + sum(second) + sum(third)
     assert df._pset_id.is_unique
     assert df._pset_seq.is_unique
     assert df.groupby("_run_seq")._run_id.nunique().eq(1).all()
@@ -138,7 +136,7 @@ def test_no_number_is_shared_and_nothing_doubled(one, other, third, reserved):
     assert (new._run_seq > reserved).all()
 
 
-def test_a_merge_that_was_cut_off_and_done_again_later_keeps_psets_and_rows_together(study_folder):
+def test_merge_that_was_cut_off_and_done_again_keeps_psets_and_rows_together(study_folder):
     def func(pset):
         if pset["a"] % 2:
             raise ValueError("odd")
@@ -147,9 +145,9 @@ def test_a_merge_that_was_cut_off_and_done_again_later_keeps_psets_and_rows_toge
     ps.run(func, ps.plist("a", range(10, 16)), calc_dir="src", cluster="sync")
     ps.run(func, ps.plist("a", [0, 2, 4]), calc_dir="all", cluster="sync")
     target = Path("all/database.pk")
-    before = target.read_bytes()
+    content = target.read_bytes()
     ps.merge_studies("all", "src")
-    target.write_bytes(before)  # as if it had died before its last step
+    target.write_bytes(content)  # as if the merge had died before its last step
     ps.run(func, ps.plist("a", [6, 8]), calc_dir="all", cluster="sync")
     df = ps.merge_studies("all", "src")
     seen = []

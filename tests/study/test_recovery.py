@@ -1,16 +1,22 @@
-"""What is left of a run whose driver was killed: seen, merged, and told apart from one alive."""
+"""Runs whose driver was killed; tests/integration has them with a real SLURM."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.driver_process import calls, start, wait_for_journal, wait_until
+from helpers.fake_commands import command
 
 import psweep_dask as ps
 from psweep_dask.storage import database
-from psweep_dask.storage.layout import Layout
-from psweep_dask.study import runs
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.storage.record import to_frame
+from psweep_dask.study import recovery, runs
+from psweep_dask.study.runs import StoredRun
+
+RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
 
 def double(pset):
@@ -26,7 +32,7 @@ def dead(study_folder):
     return Layout("calc")
 
 
-def test_load_shows_every_record_of_a_dead_driver_at_once(dead, study_folder):
+def test_load_shows_each_record_of_a_dead_driver_at_once(dead, study_folder):
     done = calls(study_folder)
     df = ps.load("calc")
     assert len(df) >= 10
@@ -36,15 +42,15 @@ def test_load_shows_every_record_of_a_dead_driver_at_once(dead, study_folder):
     assert not dead.database_path.exists()  # it only looks
 
 
-def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
-    before = ps.load("calc")
-    run_id = before._run_id.iloc[0]
+def test_recover_by_the_next_run_logs_one_line(dead, caplog):
+    rows = ps.load("calc")
+    run_id = rows._run_id.iloc[0]
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     told = [line for line in caplog.messages if "recovered" in line]
     assert told == [
-        f"recovered {len(before)} of 2000 psets of run {run_id}; ps.resume('calc') finishes it"
+        f"recovered {len(rows)} of 2000 psets of run {run_id}; ps.resume('calc') finishes it"
     ]
-    assert set(before._pset_id) < set(df._pset_id)
+    assert set(rows._pset_id) < set(df._pset_id)
     assert df._pset_seq.iloc[-1] == 2000  # the others belong to the dead run
     assert not dead.run_folder(run_id).journal_path.exists()
     assert runs.read_info(dead, run_id)["ended"] == "died"
@@ -53,141 +59,136 @@ def test_the_next_run_merges_them_and_says_so_in_one_line(dead, caplog):
     assert "recovered" not in caplog.text
 
 
-def test_a_row_that_its_owner_deletes_after_the_merge_stays_deleted(dead):
+def test_recover_does_not_bring_back_rows_that_the_user_has_deleted(dead):
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     ps.df_write(df[df._pset_seq > 3], "calc/database.pk")
     assert ps.load("calc")._pset_seq.min() == 4
     assert ps.run(double, ps.plist("a", [-1]), cluster="sync")._pset_seq.min() == 4
 
 
-def test_a_run_is_dead_or_alive_by_a_lock_and_not_by_a_guess(study_folder, caplog):
+def test_lock_says_whether_a_driver_lives(study_folder, caplog):
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (one,) = runs.stored_runs(Layout("calc"))
-        assert one.is_alive()
+        (run,) = runs.stored_runs(Layout("calc"))
+        assert run.is_alive()
         growing = len(ps.load("calc"))
         df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
         assert df._pset_seq.tolist() == [2000]
         assert "recovered" not in caplog.text
         wait_until(lambda: len(ps.load("calc")) > growing + 1)
         driver.kill()
-    assert not one.is_alive()
+    assert not run.is_alive()
 
 
-def test_a_kill_before_the_first_pset_leaves_nothing_that_counts(dead):
-    (one,) = runs.stored_runs(dead)
-    one.journal_path.write_bytes(b"")
-    dead.run_folder(one.run_id).plan_path.unlink()
+def test_recover_after_a_kill_before_the_first_pset_removes_the_run(dead):
+    (run,) = runs.stored_runs(dead)
+    run.journal_path.write_bytes(b"")
+    dead.run_folder(run.run_id).plan_path.unlink()
     df = ps.run(double, ps.plist("a", [1]), cluster="sync")
     assert len(df) == 1
-    assert [found.run_id for found in runs.stored_runs(dead)] == list(df._run_id)
+    assert [run.run_id for run in runs.stored_runs(dead)] == list(df._run_id)
 
 
-def test_a_kill_between_the_merge_and_the_end_of_the_journal_doubles_nothing(dead, caplog):
-    before = ps.load("calc")
-    database.merge(dead.database_path, before)
-    assert len(ps.load("calc")) == len(before)
+def test_recover_after_a_kill_between_merge_and_end_of_journal_adds_no_row_twice(dead, caplog):
+    rows = ps.load("calc")
+    database.merge(dead.database_path, rows)
+    assert len(ps.load("calc")) == len(rows)
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert len(df) == len(before) + 1
+    assert len(df) == len(rows) + 1
     assert df._pset_id.is_unique
 
 
-def test_a_file_left_by_a_kill_while_the_database_was_written_is_removed(dead):
+def test_recover_removes_a_database_that_was_not_written_to_its_end(dead):
     leftover = dead.database_dir / f".{dead.database_basename}.0123.tmp"
     leftover.write_bytes(b"half")
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert not leftover.exists()
 
 
-def test_a_journal_that_cannot_be_restored_here_waits_and_blocks_nobody(dead, caplog):
-    (one,) = runs.stored_runs(dead)
-    from psweep_dask.storage.record import to_frame
-
-    with one.journal_path.open("ab") as stream:
+def test_recover_leaves_a_journal_that_cannot_be_read_here(dead, caplog):
+    (run,) = runs.stored_runs(dead)
+    with run.journal_path.open("ab") as stream:
         stream.write(to_frame(b"cno_such_module\nthing\n."))
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert df._pset_seq.tolist() == [2000]
     assert "no_such_module" in caplog.text
-    assert one.journal_path.exists()
+    assert run.journal_path.exists()
 
 
-def test_a_study_may_be_moved_before_it_is_recovered(dead, study_folder):
-    before = ps.load("calc")
+def test_recover_after_the_study_was_moved(dead, study_folder):
+    rows = ps.load("calc")
     dead.root.rename(study_folder / "elsewhere")
-    assert ps.load("elsewhere")._pset_id.tolist() == before._pset_id.tolist()
-    assert len(ps.run(double, [{"a": 1}], cluster="sync", calc_dir="elsewhere")) == len(before) + 1
+    assert ps.load("elsewhere")._pset_id.tolist() == rows._pset_id.tolist()
+    assert len(ps.run(double, [{"a": 1}], cluster="sync", calc_dir="elsewhere")) == len(rows) + 1
 
 
-def test_a_damaged_story_of_a_run_hides_no_other(dead, study_folder):
+def test_run_json_that_is_damaged_hides_no_other_run(dead, study_folder):
     broken = study_folder / "calc" / "runs" / "broken"
     broken.mkdir()
     (broken / "run.json").write_text("{")
     assert len(ps.load("calc")) >= 10
 
 
-def test_load_of_nothing_is_an_error_that_says_where_it_looked(study_folder):
-    with pytest.raises(ps.PsweepError, match=r"no study in 'calc', seen from .*database.pk"):
-        ps.load("calc")
-
-
-def test_tmpsave_rows_that_never_reached_the_journal_are_taken(study_folder):
+def test_tmpsave_rows_that_never_reached_the_journal_are_merged(study_folder):
     with start(study_folder, nap=0.1, options="cluster='sync', tmpsave=True") as driver:
         wait_until(lambda: len(list(study_folder.glob("calc/tmpsave/*/*.pk"))) > 8)
         driver.kill()
-    (one,) = runs.stored_runs(Layout("calc"))
+    (run,) = runs.stored_runs(Layout("calc"))
     saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
-    one.journal_path.write_bytes(b"")
+    run.journal_path.write_bytes(b"")
     assert set(ps.load("calc")._pset_id) == saved
-    (study_folder / "calc/tmpsave" / one.run_id / "damaged.pk").write_bytes(b"x")
+    (study_folder / "calc/tmpsave" / run.run_id / "damaged.pk").write_bytes(b"x")
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert set(df._pset_id) > saved
-    assert json.loads(Layout("calc").run_folder(one.run_id).info_path.read_text())["ended"] == "died"
+    assert (
+        json.loads(Layout("calc").run_folder(run.run_id).info_path.read_text())["ended"] == "died"
+    )
 
 
-def test_a_plan_that_is_gone_costs_no_record(dead, caplog):
-    before = ps.load("calc")
-    (one,) = runs.stored_runs(dead)
-    dead.run_folder(one.run_id).plan_path.unlink()
+def test_plan_that_is_gone_costs_no_record(dead, caplog):
+    rows = ps.load("calc")
+    (run,) = runs.stored_runs(dead)
+    dead.run_folder(run.run_id).plan_path.unlink()
     with pytest.raises(ps.PsweepError, match=r"the plan of run .* is gone: .*plan.pk"):
         ps.resume("calc", cluster="sync")
-    assert ps.df_read("calc/database.pk")._pset_id.tolist() == before._pset_id.tolist()
+    assert ps.df_read("calc/database.pk")._pset_id.tolist() == rows._pset_id.tolist()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 50, b"\xff\xfe", b"[]", b"{}", None])
-def test_the_plan_stands_in_for_a_damaged_story_of_a_run(dead, content, caplog):
-    before = ps.load("calc")
+def test_run_json_that_is_damaged_is_replaced_by_the_plan(dead, content, caplog):
+    rows = ps.load("calc")
     (path,) = dead.runs_dir.glob("*/run.json")
     path.unlink() if content is None else path.write_bytes(content)
-    assert ps.load("calc")._pset_id.tolist() == before._pset_id.tolist()
+    assert ps.load("calc")._pset_id.tolist() == rows._pset_id.tolist()
     assert "its plan is read instead" in caplog.text
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert len(df) == len(before) + 1
+    assert len(df) == len(rows) + 1
     assert df._pset_seq.iloc[-1] == 2000
 
 
-def test_with_neither_story_nor_plan_the_journal_waits(dead, caplog):
-    (one,) = runs.stored_runs(dead)
-    dead.run_folder(one.run_id).info_path.unlink()
-    dead.run_folder(one.run_id).plan_path.unlink()
+def test_journal_without_run_json_and_plan_stays(dead, caplog):
+    (run,) = runs.stored_runs(dead)
+    dead.run_folder(run.run_id).info_path.unlink()
+    dead.run_folder(run.run_id).plan_path.unlink()
     assert ps.load("calc").empty
     assert "its journal waits" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert one.journal_path.exists()
+    assert run.journal_path.exists()
 
 
-def test_a_damaged_journal_is_told_by_load_and_kept_by_the_next_run(dead, caplog):
-    (one,) = runs.stored_runs(dead)
-    content = bytearray(one.journal_path.read_bytes())
+def test_journal_that_is_damaged_is_reported_by_load_and_kept_by_the_next_run(dead, caplog):
+    (run,) = runs.stored_runs(dead)
+    content = bytearray(run.journal_path.read_bytes())
     content[-3] ^= 1
-    one.journal_path.write_bytes(content)
+    run.journal_path.write_bytes(content)
     assert len(ps.load("calc")) > 0
-    assert f"bytes of the journal of run {one.run_id} are damaged" in caplog.text
+    assert f"bytes of the journal of run {run.run_id} are damaged" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    (kept,) = one.journal_path.parent.glob("journal.damaged-*")
+    (kept,) = run.journal_path.parent.glob("journal.damaged-*")
     assert kept.read_bytes() == content
 
 
-def test_tmpsave_finds_its_place_wherever_func_goes(study_folder):
+def test_tmpsave_writes_to_the_study_also_if_func_changes_the_directory(study_folder):
     def func(pset):
         import os
 
@@ -197,3 +198,70 @@ def test_tmpsave_finds_its_place_wherever_func_goes(study_folder):
     df = ps.run(func, ps.plist("a", range(3)), tmpsave=True)
     saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
     assert saved == set(df._pset_id)
+
+
+@pytest.fixture
+def run():
+    """A dead run that has nothing but a folder."""
+    run = StoredRun(Layout("calc"), {"run_id": RUN_ID})
+    run.folder.path.mkdir(parents=True)
+    return run
+
+
+@pytest.fixture
+def bin_dir(tmp_path, monkeypatch):
+    """The only folder in which commands are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("bin_dir")
+def test_clean_up_of_a_run_that_has_left_nothing_logs_nothing(run, caplog):
+    recovery.clean_up_run(run)
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("bin_dir")
+def test_clean_up_removes_credentials_and_nothing_else(run):
+    run_dir = run.folder.path
+    private = run_dir / f"{PRIVATE_PREFIX}x1y2"
+    private.mkdir(mode=0o700)
+    (private / "key.pem").write_text("secret")
+    (run_dir / "logs").mkdir()
+    (run_dir / "plan.pk").touch()
+    recovery.clean_up_run(run)
+    assert sorted(path.name for path in run_dir.iterdir()) == ["logs", "plan.pk"]
+
+
+@pytest.mark.usefixtures("bin_dir")
+def test_clean_up_without_slurm_warns_and_keeps_the_list_of_jobs(run, caplog):
+    run.jobs_path.write_text("17 psweep-bb32aade\n")
+    recovery.clean_up_run(run)
+    assert caplog.messages == [
+        f"run {RUN_ID} has left jobs that cannot be cancelled from here, see {run.jobs_path}"
+    ]
+    assert run.jobs_path.read_text() == "17 psweep-bb32aade\n"
+
+
+def test_clean_up_keeps_the_list_of_jobs_if_scancel_fails(run, bin_dir, caplog):
+    command(bin_dir, "squeue", "exit 0")
+    command(bin_dir, "scancel", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    run.jobs_path.write_text("17 psweep-bb32aade\n18 psweep-bb32aade\n")
+    recovery.clean_up_run(run)
+    assert caplog.messages == [
+        f"the jobs psweep-bb32aade that run {RUN_ID} has left stay: "
+        "Unable to contact slurm controller"
+    ]
+    assert run.jobs_path.exists()
+
+
+def test_clean_up_ignores_a_line_that_was_not_written_to_its_end(run, bin_dir):
+    command(bin_dir, "squeue", "exit 0")
+    command(bin_dir, "scancel", 'echo "$@" >> cancelled')
+    run.jobs_path.write_text("17 psweep-bb32aade\n18")
+    recovery.clean_up_run(run)
+    (line,) = Path("cancelled").read_text().splitlines()
+    assert line.split()[-1] == "--name=psweep-bb32aade"
+    assert not run.jobs_path.exists()

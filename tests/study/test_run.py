@@ -1,20 +1,19 @@
-"""A run on disk, without a cluster: what is there at which moment."""
+"""What is on disk of a run at which moment, without a cluster."""
 
 from __future__ import annotations
 
 import json
 
-import pandas as pd
 import pytest
 
+from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage import journal, plan
-from psweep_dask.storage.database import df_write, read_or_empty
-from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.database import read_or_empty
+from psweep_dask.storage.layout import Layout, LayoutError
 from psweep_dask.storage.record import pack
-from psweep_dask.study import backup
-from psweep_dask.study import run as run_module
-from psweep_dask.study.run import Request
+from psweep_dask.study.run import Request, begin_run, layout_of, reopen_run
+from psweep_dask.study.runs import stored_runs
 
 
 def request(*values, **options):
@@ -27,7 +26,7 @@ def frame_of(run, *places):
         {
             **run.plan.psets[place],
             "_run_id": run.plan.run_id,
-            "_pset_id": f"{run.plan.run_id}-{place}",
+            "_pset_id": f"{run.plan.run_id}-{run.plan.seqs[place]}",
             "_time_utc": place,
             "_pset_seq": run.plan.seqs[place],
             "_run_seq": run.plan.run_seq,
@@ -43,8 +42,8 @@ def layout():
     return layout
 
 
-def test_the_plan_is_on_disk_before_anything_runs(layout):
-    run = run_module.begin_run(layout, request(1, 2, 3, info={"func": "f"}))
+def test_plan_is_on_disk_before_anything_runs(layout):
+    run = begin_run(layout, request(1, 2, 3, info={"func": "f"}))
     mean_bytes = run.write_plan(b"work")
     with layout.run_folder(run.plan.run_id).plan_path.open("rb") as stream:
         assert plan.load(stream) == (run.plan, b"work")
@@ -56,8 +55,8 @@ def test_the_plan_is_on_disk_before_anything_runs(layout):
     run.discard()
 
 
-def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
-    run = run_module.begin_run(layout, request(1, 2, 3))
+def test_journal_has_a_record_before_the_database(layout):
+    run = begin_run(layout, request(1, 2, 3))
     run.journal.append(frame_of(run, 1))
     path = layout.run_folder(run.plan.run_id).journal_path
     assert [block[1][0] for block in journal.replay(path)] == [[2]]
@@ -68,9 +67,9 @@ def test_a_record_is_in_the_journal_before_it_is_in_the_database(layout):
     assert not path.exists()
 
 
-def test_runs_at_the_same_time_get_numbers_apart(layout):
-    first = run_module.begin_run(layout, request(1, 2, 3))
-    second = run_module.begin_run(layout, request(4, 5))
+def test_seqs_of_runs_at_the_same_time_differ(layout):
+    first = begin_run(layout, request(1, 2, 3))
+    second = begin_run(layout, request(4, 5))
     assert [first.plan.seqs[0], second.plan.seqs[0]] == [0, 3]
     assert [first.plan.run_seq, second.plan.run_seq] == [0, 1]
     second.journal.append(frame_of(second, 1, 0))
@@ -81,17 +80,17 @@ def test_runs_at_the_same_time_get_numbers_apart(layout):
     assert df["_pset_seq"].tolist() == list(range(5))
 
 
-def test_a_discarded_run_leaves_nothing_and_frees_its_numbers(layout):
-    run_module.begin_run(layout, request(1, 2, 3)).discard()
+def test_discard_leaves_nothing_and_frees_the_numbers(layout):
+    begin_run(layout, request(1, 2, 3)).discard()
     assert not layout.runs_dir.exists()
-    run = run_module.begin_run(layout, request(1))
+    run = begin_run(layout, request(1))
     assert run.plan.seqs[0] == 0
     run.discard()
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
-def test_a_damaged_journal_is_kept_but_not_a_torn_end(layout, damage):
-    run = run_module.begin_run(layout, request(1, 2))
+def test_journal_that_is_damaged_is_kept_but_not_a_torn_tail(layout, damage):
+    run = begin_run(layout, request(1, 2))
     run.journal.append(frame_of(run, 0))
     path = layout.run_folder(run.plan.run_id).journal_path
     last = bytearray(frame_of(run, 1))
@@ -103,22 +102,46 @@ def test_a_damaged_journal_is_kept_but_not_a_torn_end(layout, damage):
     assert len(list(path.parent.glob("journal.damaged-*"))) == (damage == "flipped")
 
 
-def test_simulation_starts_from_a_copy_each_time(layout, study_folder):
-    df_write(pd.DataFrame({"a": [1]}), layout.database_path)
-    (study_folder / "calc.simulate").mkdir()
-    (study_folder / "calc.simulate" / "old").touch()
-    simulated = backup.simulation(layout)
-    assert [path.name for path in simulated.root.iterdir()] == ["database.pk"]
-    assert simulated.database_path.read_bytes() == layout.database_path.read_bytes()
+def test_reopen_run_goes_on_with_what_is_left(layout):
+    run = begin_run(layout, request(1, 2, 3))
+    run.write_plan(b"work")
+    run.journal.append(frame_of(run, 0))
+    run.finish("stopped", {"ok": 1, "left": 2})
+    (stored,) = stored_runs(layout)
+    assert stored.ended_early
+    stored.folder.stop_path.write_text("SOON")
+    with stored.try_lock() as lock:
+        again = reopen_run(stored, run.plan.without({0}), lock)
+        assert not stored.folder.stop_path.exists()
+        plan_on_disk = stored.folder.plan_path.read_bytes()
+        again.write_plan(b"work")
+        assert stored.folder.plan_path.read_bytes() == plan_on_disk  # with all of its psets
+        again.journal.append(frame_of(again, 0, 1))
+        assert again.finish("done", {"ok": 2})["a"].tolist() == [1, 2, 3]
+    (stored,) = stored_runs(layout)
+    assert (stored.info["ended"], len(stored.info["resumed"])) == ("done", 1)
+    assert stored.info["counts"]["left"] == 0
 
 
-def test_backup_takes_a_database_that_lives_elsewhere(study_folder):
-    layout = Layout("calc", "data")
-    layout.make_writable()
-    df = pd.DataFrame(
-        {"_run_id": ["r"], "_time_utc": [pd.Timestamp("2026-01-02")], "_pset_seq": [0]}
-    )
-    df_write(df, layout.database_path)
-    run_module.begin_run(layout, request(1, backup=True)).discard()
-    (copy,) = study_folder.glob("calc.bak_2026-01-02T00:00:00.000000Z_run_id_r")
-    pd.testing.assert_frame_equal(read_or_empty(copy / "database.pk"), df)
+def test_release_lets_other_processes_take_the_run(layout):
+    run = begin_run(layout, request(1))
+    (stored,) = stored_runs(layout)
+    assert stored.is_alive()
+    run.release()
+    assert not stored.is_alive()
+
+
+def test_begin_run_that_fails_leaves_no_folder(layout, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("psweep_dask.study.run.Journal", full)
+    with pytest.raises(LayoutError, match="No space left on device.; nothing has run"):
+        begin_run(layout, request(1))
+    assert list(layout.runs_dir.iterdir()) == []
+
+
+def test_layout_of_makes_folders_only_if_they_are_needed(study_folder):
+    assert not layout_of(Options(save=False)).root.exists()
+    assert layout_of(Options()).root.exists()
+    assert layout_of(Options(simulate=True)).calc_dir == "calc.simulate"

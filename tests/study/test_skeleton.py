@@ -1,3 +1,5 @@
+"""``psweep-dask init``: the files that a new study begins with."""
+
 from __future__ import annotations
 
 import os
@@ -27,13 +29,13 @@ def means(output):
 EXPECTED = [["a", "result"], ["1", "15.0"], ["2", "30.0"], ["3", "45.0"]]
 
 
-def test_a_new_study_runs_live():
+def test_init_makes_a_study_that_runs_live():
     skeleton.create_study(Path("mystudy"))
     start(sys.executable, "10run.py")
     assert means(start(sys.executable, "20eval.py")) == EXPECTED
 
 
-def test_a_new_study_runs_offline_on_this_machine_and_grows():
+def test_init_makes_a_study_that_runs_offline_and_grows():
     skeleton.create_study(Path("mystudy"))
     start(sys.executable, "10run.py", "--offline")
     start("sh", "calc/run_local.sh")
@@ -46,7 +48,7 @@ def test_a_new_study_runs_offline_on_this_machine_and_grows():
 
 
 @pytest.mark.parametrize("taken", ["mystudy/20eval.py", "mystudy"])
-def test_nothing_is_overwritten(taken):
+def test_init_overwrites_nothing(taken):
     Path(taken).parent.mkdir(exist_ok=True)
     Path(taken).write_text("mine")
     with pytest.raises(skeleton.SkeletonError, match=f"'{taken}' exists; nothing was written"):
@@ -55,7 +57,7 @@ def test_nothing_is_overwritten(taken):
     assert not Path("mystudy/10run.py").exists()
 
 
-def test_the_wheel_carries_all_of_it(tmp_path):
+def test_init_files_are_in_the_wheel(tmp_path):
     root = Path(__file__).parents[2]
     copy = shutil.copytree(
         root, tmp_path / "copy", ignore=shutil.ignore_patterns(".venv", ".git", "calc", ".*_cache")
@@ -64,8 +66,8 @@ def test_the_wheel_carries_all_of_it(tmp_path):
     subprocess.run(pip, check=True, capture_output=True)
     (wheel,) = Path("dist").glob("*.whl")
     shutil.unpack_archive(wheel, "wheel", "zip")
-    carried = Path("wheel/psweep_dask/skeleton_files")
-    names = sorted(path.relative_to(carried) for path in carried.rglob("*") if path.is_file())
+    installed = Path("wheel/psweep_dask/skeleton_files")
+    names = sorted(path.relative_to(installed) for path in installed.rglob("*") if path.is_file())
     skeleton.create_study(Path("mystudy"))
     assert names == sorted(
         path.relative_to("mystudy") for path in Path("mystudy").rglob("*") if path.is_file()

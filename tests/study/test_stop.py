@@ -1,3 +1,5 @@
+"""Requests to stop a run, from signals and from files."""
+
 from __future__ import annotations
 
 import os
@@ -5,19 +7,23 @@ import signal
 import threading
 
 import pytest
+from helpers.driver_process import start, wait_for_journal
 
+import psweep_dask as ps
+from psweep_dask.storage.layout import Layout
 from psweep_dask.study import stop
-from psweep_dask.study.stop import Stop, Stopper, write_request
+from psweep_dask.study.runs import RunNotFoundError, all_runs
+from psweep_dask.study.stop import Stop, Stopper, request_stop, write_request
 from psweep_dask.worker.runner import Interrupt
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
-def test_the_first_signal_asks_the_second_drops_the_third_leaves(number, error):
+def test_signals_ask_then_drop_then_end_the_process(number, error):
     stopper, woken = Stopper(), []
     stopper.wake = lambda: woken.append(stopper.level)
-    before = signal.getsignal(number)
+    handler = signal.getsignal(number)
     with stopper.catch_signals():
         os.kill(os.getpid(), number)
         assert stopper.level == Stop.SOON
@@ -26,10 +32,10 @@ def test_the_first_signal_asks_the_second_drops_the_third_leaves(number, error):
         with pytest.raises(error):
             os.kill(os.getpid(), number)
     assert woken == [Stop.SOON, Stop.NOW]
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is handler
 
 
-def test_a_func_in_this_process_is_interrupted_by_the_second():
+def test_signals_interrupt_func_at_the_second_one():
     stopper = Stopper()
     stopper.in_func = True
     with stopper.catch_signals():
@@ -38,8 +44,8 @@ def test_a_func_in_this_process_is_interrupted_by_the_second():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_signal_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def test_signals_that_are_ignored_stay_so():
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         stopper = Stopper()
         with stopper.catch_signals():
@@ -47,10 +53,10 @@ def test_a_signal_that_is_ignored_stays_so():
         assert stopper.level == Stop.NO
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
 
 
-def test_in_another_thread_signals_are_left_alone():
+def test_signals_are_left_alone_in_another_thread():
     seen = []
 
     def listen():
@@ -63,7 +69,7 @@ def test_in_another_thread_signals_are_left_alone():
     assert seen == [signal.getsignal(signal.SIGINT)]
 
 
-def test_another_process_asks_by_a_file(study_folder, monkeypatch):
+def test_poll_sees_the_request_of_another_process(study_folder, monkeypatch):
     monkeypatch.setattr(stop, "REQUEST_POLL_SECONDS", 0.0)
     stopper = Stopper(study_folder / "stop")
     assert stopper.poll() == Stop.NO
@@ -73,8 +79,40 @@ def test_another_process_asks_by_a_file(study_folder, monkeypatch):
     assert stopper.poll() == Stop.NOW
 
 
-def test_a_request_never_shrinks():
+def test_request_never_lowers_the_level():
     stopper = Stopper()
     stopper.request(Stop.NOW)
     stopper.request(Stop.SOON)
     assert stopper.level == Stop.NOW
+
+
+def test_signals_are_kept_by_the_run_that_caught_them_first():
+    outer, inner = Stopper(), Stopper()
+    with outer.catch_signals(), inner.catch_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert (outer.level, inner.level) == (Stop.SOON, Stop.NO)
+
+
+def test_was_terminated_after_sigterm_but_not_after_ctrl_c(monkeypatch):
+    monkeypatch.setattr(stop, "_terminated", False)
+    for number, terminated in ((signal.SIGINT, False), (signal.SIGTERM, True)):
+        with Stopper().catch_signals():
+            os.kill(os.getpid(), number)
+        assert stop.was_terminated() == terminated
+
+
+def test_request_stop_asks_runs_at_work_and_no_others(study_folder):
+    ps.run(lambda pset: {}, [{"a": 1}], cluster="sync")
+    layout = Layout("calc")
+    assert request_stop(layout) == []
+    with start(study_folder) as driver:
+        wait_for_journal(study_folder)
+        done, at_work = all_runs(layout)
+        with pytest.raises(RunNotFoundError, match="no run has the number 'zz'"):
+            request_stop(layout, "zz")
+        assert request_stop(layout, done.run_id[:8]) == []
+        assert request_stop(layout, at_work.run_id[:8]) == [at_work.run_id]
+        assert at_work.folder.stop_path.read_text() == "SOON"
+        driver.wait(60)
+    assert 1 < len(ps.load("calc")) < 2001
+    assert not at_work.folder.stop_path.exists()
