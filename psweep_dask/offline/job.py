@@ -25,7 +25,7 @@ from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.worker import activity, monitor, runner
 from psweep_dask.worker.failures import FailurePolicy
 from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
-from psweep_dask.worker.task import Load, run_slice
+from psweep_dask.worker.task import SlicePayload, run_slice
 from psweep_dask.worker.work import SliceResult, Work, WorkError
 
 LEFT = 128 + signal.SIGTERM
@@ -106,7 +106,7 @@ def _work_here(folder: Path, run_id: str) -> Work:
     """Load the work of the run, and have relative paths of func start where the study is here."""
     root = folder.parent
     try:
-        work = Work.unpack(_read(Layout(root).work_path(run_id)))
+        work = Work.unpack(_read(Layout(root).run_folder(run_id).work_path))
         work.check_python()
     except WorkError as err:
         raise JobError(str(err)) from err
@@ -123,25 +123,25 @@ def _run(work: Work, given: Pset) -> SliceResult | None:
     """Run the attempts that the pset has; None if the job was asked to leave."""
     pset = {name: value for name, value in given.items() if name not in RESERVED_FIELDS}
     seq, sha1 = given["_pset_seq"], given["_pset_sha1"]
-    judge = FailurePolicy(work.run_id, work.timeout)
+    policy = FailurePolicy(work.run_id, work.timeout)
     for attempt in range(1, work.retries + 2):
         last = attempt > work.retries
         spare = frozenset() if last else frozenset({0})
-        load = Load([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
+        load = SlicePayload([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
         result, exitcode, found = _attempt(work, load)
         if result is not None and not result.again:
             return result
         if result is None:
-            death = monitor.death({**found, "exitcode": exitcode})
-            charge = judge.verdict([seq], death).charge
-            if charge is None:
+            worker_exit = monitor.worker_exit({**found, "exitcode": exitcode})
+            failed = policy.decide([seq], worker_exit).failed
+            if failed is None:
                 return None
             if last:
-                return charge.result(work, pset, sha1, attempt)
+                return failed.result(work, pset, sha1, attempt)
     raise AssertionError("the last attempt has no spare one, so its result is final")
 
 
-def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str, Any]]:
+def _attempt(work: Work, load: SlicePayload) -> tuple[SliceResult | None, int, dict[str, Any]]:
     """Run the pset once in a process of its own, and watch over that.
 
     Returns
@@ -157,22 +157,20 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
     with tempfile.TemporaryDirectory(prefix="psweep_dask-") as scratch:
         result_path = Path(scratch, "result")
         context: Any = multiprocessing.get_context(how)
-        process = context.Process(
-            target=_in_child, args=(work.pack(), load.pack(), result_path)
-        )
+        process = context.Process(target=_in_child, args=(work.pack(), load.pack(), result_path))
         before = signal.signal(signal.SIGTERM, _leave)
         process.start()
         try:
-            its_watch = ProcessMonitor(process.pid or 0, WATCHER)
+            process_monitor = ProcessMonitor(process.pid or 0, WATCHER)
             while process.exitcode is None:
-                its_watch.look()
-                process.join(monitor.INTERVAL)
+                process_monitor.check()
+                process.join(monitor.CHECK_INTERVAL_SECONDS)
         except BaseException:
             kill_with_children(process.pid or 0)
             raise
         finally:
             signal.signal(signal.SIGTERM, before)
-        found = {"worker": "", "host": socket.gethostname()} | its_watch.autopsy()
+        found = {"worker": "", "host": socket.gethostname()} | process_monitor.report()
         if not result_path.exists():
             return None, process.exitcode, found
         return SliceResult.unpack(result_path.read_bytes()), process.exitcode, found
@@ -181,9 +179,9 @@ def _attempt(work: Work, load: Load) -> tuple[SliceResult | None, int, dict[str,
 def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the parent ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    own = activity.create(activity.note_path(WATCHER, os.getpid()))
+    own = activity.create(activity.activity_path(WATCHER, os.getpid()))
     own.catch_traces()
-    runner.own_note = own
+    runner.activity_file = own
     result = run_slice(work, "", packed, budget=0.0)
     replace_file(result_path, lambda stream: stream.write(result.pack()))
 

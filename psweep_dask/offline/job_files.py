@@ -291,6 +291,6 @@ def _slurm_share(machine: Machine) -> list[tuple[str, object]]:
 
 def values_for(work: Work, pset: Pset, seq: int, sha1: str) -> tuple[dict[str, Any], int]:
     """Give what placeholders are filled with, and the time in nanoseconds since 1970."""
-    fields = work.seed_fields(seq, sha1)
+    fields = work.fields_at_start(seq, sha1)
     stamp: int = fields["_time_utc"]
     return {**pset, **fields, "_time_utc": pd.Timestamp(stamp)}, stamp

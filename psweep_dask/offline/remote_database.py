@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask.params.pset import OUR_FIELDS, UNFINISHED
+from psweep_dask.params.pset import OUR_FIELDS
 from psweep_dask.storage import database, frame, pending_rows
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
+from psweep_dask.storage.status import WAITING
 from psweep_dask.study.runs import all_runs
 
 log = logging.getLogger("psweep_dask")
@@ -88,8 +89,8 @@ def merged_with(df: pd.DataFrame, theirs: pd.DataFrame, done: Collection[str]) -
 
 def _changes(df: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Record]:
     """Find rows that wait here, and are done over there."""
-    waiting = set(df.loc[df["_status"].isin(UNFINISHED), "_pset_id"])
-    through = theirs["_pset_id"].isin(waiting) & ~theirs["_status"].isin(UNFINISHED)
+    waiting = set(df.loc[df["_status"].isin(WAITING), "_pset_id"])
+    through = theirs["_pset_id"].isin(waiting) & ~theirs["_status"].isin(WAITING)
     ours = df.drop_duplicates("_pset_id").set_index("_pset_id")
     rows = theirs[through].to_dict("records")
     return {row["_pset_id"]: _change(row, ours.loc[row["_pset_id"]]) for row in rows}

@@ -1,4 +1,7 @@
-"""The shell scripts that submit what was prepared: ``calc/run_<machine>.sh``, and job arrays."""
+"""The shell scripts that submit prepared jobs: ``calc/run_<machine>.sh``, and job arrays.
+
+Their text is in ``run_script.sh.j2`` and ``array_script.sh.j2``, beside this module.
+"""
 
 from __future__ import annotations
 
@@ -6,213 +9,24 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from psweep_dask.hpc.jobscript import Directives, sbatch_quote
+from psweep_dask.offline.templates import jinja_environment
 
-_SUBMISSION = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
-
-_HEAD = """\
-#!/bin/sh
-# Written by psweep_dask. Submits the jobs of this study to the machine {title}.
-# Those that were submitted before are passed over: started again, it goes on where it was stopped.
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
-lock=$here/{lock}
-if ! mkdir "$lock" 2>/dev/null; then
-    read -r pid host <"$lock/owner"
-    if [ "$host" != "$(uname -n)" ] || kill -0 "$pid" 2>/dev/null; then
-        printf '%s\\n' "$0: process $pid on $host is at it already; if not, remove $lock" >&2
-        exit 1
-    fi
-fi
-printf '%s\\n' "$$ $(uname -n)" >"$lock/owner"
-trap 'rm -rf "$lock"' EXIT
-trap 'exit 130' HUP INT TERM
-
-# Names the SLURM that takes the jobs, so that no other one is asked for them.
-slurm=$(scontrol show config 2>/dev/null | sed -n 's/^ClusterName *= *//p')
-new=0
-before=0
-failed=0
-refused=0
-in_a_row=0
-elsewhere=0
-
-refuse() {{ # refuse WHAT: tell what did not work, and give up after three in a row
-    printf '%s\\n' "$0: $1; start this again to go on" >&2
-    refused=$((refused + 1))
-    in_a_row=$((in_a_row + 1))
-    [ "$in_a_row" -lt 3 ] || exit 1
-}}
-
-in_other_arrays() {{ # which psets are in job arrays of other machines
-    for note in "$here"/runs/*/array_*.submitted; do
-        array=${{note##*/array_}}
-        [ -s "$note" ] || continue
-        [ "${{array%_*}}" != {word} ] || continue
-        sed -n 's/^first=\\([0-9]*\\) count=\\([0-9]*\\) .*/\\1 \\2/p' "$note" |
-            while read -r first count; do
-                sed -n "$((first + 1)),$((first + count))p" "${{note%.submitted}}.psets"
-            done
-    done | cut -f 1 | grep -vx -- -
-}}
-others=
-for one in "$here"/run_*.sh; do
-    [ "${{one##*/}}" = {script} ] || others=yes
-done
-others_have=
-[ -z "$others" ] || others_have=$(in_other_arrays)
-
-is_elsewhere() {{ # is_elsewhere PSET_ID: whether its job was submitted to another machine
-    case $others_have in *"$1"*) return 0 ;; esac
-    is_noted "$1"
-}}
-
-is_noted() {{ # is_noted PSET_ID: whether its job was submitted as one of its own
-    [ -n "$others" ] || return 1
-    for note in "$here/$1"/submitted_*; do
-        [ ! -s "$note" ] || return 0
-    done
-    return 1
-}}
-"""
-
-_SUBMIT = """
-submit() {{ # submit PSET_ID
-    cd -- "$here/$1" || {{
-        refused=$((refused + 1))
-        return 0
-    }}
-    if [ -s {submitted} ]; then
-        before=$((before + 1))
-        return 0
-    fi
-    if is_elsewhere "$1"; then
-        elsewhere=$((elsewhere + 1))
-        return 0
-    fi
-    code=0
-    answer=$({subcmd} {jobscript} </dev/null) || code=$?
-    # A job that runs at once and fails was submitted all the same: it has left how it ended.
-    if [ "$code" -eq 0 ] || [ -s ended ]; then
-        printf '%s\\n' {subcmd_word} "slurm=$slurm" "$answer" >{submitted}
-        [ -z "$answer" ] || printf '%s\\n' "$answer"
-        in_a_row=0
-        new=$((new + 1))
-        [ "$code" -eq 0 ] || failed=$((failed + 1))
-    else
-        refuse {subcmd_word}" failed in $PWD"
-    fi
-}}
-"""
-
-_SUBMIT_ARRAY = """
-submit_array() {{ # submit_array RUN_ID ARRAY: in parts, where the site allows no larger ones
-    cd -- "$here/runs/$1" || exit 1
-    most=$(scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')
-    count=$(($(wc -l <"$2.psets")))
-    first=$(sed -n 's/^first=\\([0-9]*\\) count=\\([0-9]*\\) .*/\\1 + \\2/p' "$2.submitted" \\
-        2>/dev/null | tail -n 1)
-    first=$((${{first:-0}}))
-    before=$((before + first))
-    while [ "$first" -lt "$count" ]; do
-        part=$((count - first))
-        [ "$part" -le "${{most:-1001}}" ] || part=${{most:-1001}}
-        free=$(free_elements "$2.psets" "$first" "$part")
-        number=$(printf '%s' "$free" | grep -c .)
-        elsewhere=$((elsewhere + $(listed "$2.psets" "$first" "$part" | wc -l) - number))
-        if [ "$number" -eq 0 ]; then
-            first=$((first + part))
-            continue
-        fi
-        elements=$(printf '%s\\n' "$free" | ranges)
-        if answer=$({subcmd} "--array=$elements" "$2" "$here" "$PWD/$2.psets" "$first"); then
-            printf '%s\\n' "$answer"
-            answer=$(printf '%s\\n' "$answer" | tail -n 1)
-            printf '%s\\n' "first=$first count=$part slurm=$slurm $answer" >>"$2.submitted"
-            first=$((first + part))
-            in_a_row=0
-            new=$((new + number))
-        else
-            refuse {subcmd_word}" failed in $PWD"
-            return 0
-        fi
-    done
-}}
-
-listed() {{ # listed LIST FIRST COUNT: numbers and psets of elements; - was prepared anew since
-    sed -n "$(($2 + 1)),$(($2 + $3))p" "$1" | awk '$1 != "-" {{ print NR - 1, $1 }}'
-}}
-
-free_elements() {{ # free_elements LIST FIRST COUNT: the numbers of those that are not elsewhere
-    {{
-        printf '%s\\n.\\n' "$others_have"
-        listed "$@"
-    }} | awk 'all {{ if (!($2 in taken)) print }} $1 == "." {{ all = 1 }} !all {{ taken[$1] }}' |
-        while read -r index pset_id; do
-            is_noted "$pset_id" || printf '%s\\n' "$index"
-        done
-}}
-
-ranges() {{ # numbers as --array takes them, such as 0-2,5-5
-    awk 'NR > 1 && $1 != last + 1 {{ printf "%d-%d,", first, last; first = $1 }}
-        NR == 1 {{ first = $1 }}
-        {{ last = $1 }}
-        END {{ printf "%d-%d", first, last }}'
-}}
-"""
-
-_TAIL = """
-if [ "$elsewhere" -ne 0 ]; then
-    printf '%s\\n' "$0: $elsewhere jobs were submitted to another machine before, and were left out"
-fi
-if [ "$failed" -ne 0 ]; then
-    printf '%s\\n' "$0: $failed of $new jobs have run and failed; psweep-dask collect tells why"
-fi
-if [ "$new$refused$elsewhere" = 000 ]; then
-    printf '%s\\n' "$0: nothing to submit; $before jobs were submitted before"
-fi
-if [ "$refused" -ne 0 ]; then
-    printf '%s\\n' "$0: not all was submitted ($refused failed); start this again to go on" >&2
-    exit 1
-fi
-"""
-
-_ARRAY = """\
-#!/bin/sh
-{directives}
-# One element of a job array for each pset; written by psweep_dask. An element runs the job script
-# of its pset in that pset's folder, as a job of its own would.
-number=$(($3 + SLURM_ARRAY_TASK_ID + 1))
-IFS='\t' read -r pset_id input output error <<PSET || exit 1
-$(sed -n "${{number}}p" "$2")
-PSET
-cd -- "$1/$pset_id" || exit 1
-SLURM_SUBMIT_DIR=$PWD
-fill_in() {{ # fill_in PATTERN: what sbatch makes of a file name, where %% is a percent sign
-    node=${{SLURMD_NODENAME:-$(uname -n)}}
-    printf '%s\\n' "$1" | sed "s/%%/\t/g; s/%[0-9]*[jA]/$SLURM_JOB_ID/g; s/%N/$node/g
-        s/%u/$USER/g; s/\t/%/g"
-}}
-exec <"$(fill_in "$input")" >"$(fill_in "$output")" || exit 1
-if [ "$error" != "$output" ]; then
-    exec 2>"$(fill_in "$error")" || exit 1
-else
-    exec 2>&1
-fi
-exec ./{jobscript}
-"""
+_SUBMIT_LINE = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
 
 
 @dataclass(frozen=True)
 class SubmitLine:
-    """One line of a run script.
+    """A line of a run script that submits a job or a job array.
 
     Parameters
     ----------
     words : tuple of str
         ``submit PSET_ID``, or ``submit_array RUN_ID ARRAY``.
     comment : str
-        For people.
+        Follows the command, for people.
     """
 
     words: tuple[str, ...]
@@ -222,50 +36,51 @@ class SubmitLine:
         return f"{shlex.join(self.words)}  # {self.comment}"
 
 
-def run_script(machine: str, subcmd: str, old: str, submissions: Iterable[SubmitLine]) -> str:
-    """Write the script for a machine.
+def run_script(machine: str, subcmd: str, old: str, lines: Iterable[SubmitLine]) -> str:
+    """Return the text of the script that submits the jobs of a study to a machine.
 
     Parameters
     ----------
     machine : str
-        Its name.
+        The name of the machine.
     subcmd : str
         The command that submits a job script, a piece of shell.
     old : str
-        The script that this one replaces: its submissions stay as comments. Empty if there is none.
-    submissions : iterable of Submission
-        The new ones.
+        The text of the script that is replaced: its submit lines stay as comments. Empty if there
+        was none.
+    lines : iterable of SubmitLine
+        The new submit lines.
     """
-    matches = map(_SUBMISSION.fullmatch, old.split("\n"))
-    earlier = [f"# {match[1]}" for match in matches if match is not None]
-    now = [str(one) for one in submissions]
-    names = {
-        "title": repr(machine),
-        "word": shlex.quote(machine),
-        "script": shlex.quote(f"run_{machine}.sh"),
-        "lock": shlex.quote(f".run_{machine}.lock"),
-        "subcmd": subcmd,
-        "subcmd_word": shlex.quote(subcmd),
-        "jobscript": shlex.quote(f"jobscript_{machine}"),
-        "submitted": shlex.quote(f"submitted_{machine}"),
-    }
-    used = {line.split()[0] for line in now}
-    text = _HEAD + (_SUBMIT if "submit" in used else "")
-    text += _SUBMIT_ARRAY if "submit_array" in used else ""
-    return text.format_map(names) + "\n" + "\n".join([*earlier, *now]) + "\n" + _TAIL
+    lines = list(lines)
+    matches = map(_SUBMIT_LINE.fullmatch, old.split("\n"))
+    comments = [f"# {match[1]}" for match in matches if match is not None]
+    commands = {line.words[0] for line in lines}
+    return _fill(
+        "run_script.sh.j2",
+        machine=machine,
+        subcmd=subcmd,
+        lines=[*comments, *lines],
+        has_jobs="submit" in commands,
+        has_arrays="submit_array" in commands,
+    )
 
 
-def array_script(machine: str, asked: Directives, name: str) -> str:
-    """Write the job script of an array.
+def array_script(machine: str, directives: Directives, name: str) -> str:
+    """Return the text of the job script of a job array.
 
     Parameters
     ----------
     machine : str
-    asked : Directives
-        What each of the job scripts of its psets asks for.
+        The name of the machine.
+    directives : Directives
+        What the job scripts of all psets of the array ask SLURM for.
     name : str
-        Of the array, in the queue.
+        The job name of the array.
     """
-    ours = [f"--job-name={name}", "--output=/dev/null"]
-    lines = [*asked.kept, *(f"#SBATCH {sbatch_quote(one)}" for one in ours)]
-    return _ARRAY.format(directives="\n".join(lines), jobscript=shlex.quote(f"jobscript_{machine}"))
+    own = [f"--job-name={name}", "--output=/dev/null"]
+    lines = [*directives.kept, *(f"#SBATCH {sbatch_quote(option)}" for option in own)]
+    return _fill("array_script.sh.j2", machine=machine, directives=lines)
+
+
+def _fill(template: str, **values: object) -> str:
+    return jinja_environment(Path(__file__).parent).get_template(template).render(values)

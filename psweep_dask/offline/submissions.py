@@ -91,11 +91,11 @@ class RunScriptBuilder:
             names = {one.asked.name for one in members}
             job_name = names.pop() if len(names) == 1 else None
             job_name = job_name or f"psweep-{str(run_id)[:8]}"
-            path = layout.array_path(str(run_id), name, number)
+            path = layout.run_folder(str(run_id)).array_path(name, number)
             path.write_text(array_script(name, members[0].asked, job_name))
             path.chmod(0o755)
             rows = "".join(one.line() for one in members)
-            layout.array_list_path(str(run_id), name, number).write_text(rows)
+            layout.run_folder(str(run_id)).array_list_path(name, number).write_text(rows)
             seqs = f"pset_seq={members[0].seq}..{members[-1].seq}"
             comment = f"run_seq={run_seq} {seqs} jobs={len(members)}"
             yield SubmitLine(("submit_array", str(run_id), path.name), comment)
@@ -144,7 +144,7 @@ def array_jobs(layout: Layout, run_id: str) -> dict[str, list[SubmittedJob]]:
     The id of such a job is that of the array and its index, such as ``7_0``.
     """
     found: defaultdict[str, list[SubmittedJob]] = defaultdict(list)
-    for path in layout.arrays_submitted(run_id):
+    for path in layout.run_folder(run_id).arrays_submitted():
         psets = path.with_suffix(".psets").read_text().split("\n")
         for line in path.read_text().split("\n"):
             part = _PART.fullmatch(line)
@@ -189,7 +189,7 @@ def clear_submissions(layout: Layout, plan: Plan, with_func: bool) -> None:
     machine, they take the place of what is there.
     """
     pset_ids = {pset_id(plan.run_id, seq) for seq in plan.seqs}
-    for path in layout.run_dir(plan.run_id).glob("array_*.psets"):
+    for path in layout.run_folder(plan.run_id).path.glob("array_*.psets"):
         rows = path.read_text().split("\n")
         kept = [_REPLACED if _id(row) in pset_ids else row for row in rows]
         if kept != rows:
@@ -210,6 +210,7 @@ def _id(row: str) -> str:
 
 def _next_number(layout: Layout, run_id: str, machine: str) -> int:
     found = [
-        _ARRAY_FILE.fullmatch(one.name) for one in layout.run_dir(run_id).glob("array_*.psets")
+        _ARRAY_FILE.fullmatch(one.name)
+        for one in layout.run_folder(run_id).path.glob("array_*.psets")
     ]
     return 1 + max((int(one[2]) for one in found if one and one[1] == machine), default=-1)

@@ -10,9 +10,12 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psweep_dask.errors import PsweepError
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATE_MODES = ("dollar", "jinja")
 """What `template_mode` may be."""
@@ -186,8 +189,9 @@ def _dollar(path: Path, text: str) -> Filler:
     return fill
 
 
-def _jinja(path: Path, text: str, folder: Path) -> Filler:
-    import jinja2  # takes 50 ms, and few need it
+def jinja_environment(folder: Path) -> jinja2.Environment:
+    """Return the environment of jinja for a folder, with the filters ``quote`` and ``repr``."""
+    import jinja2  # takes 50 ms, and few commands need it
 
     environment = jinja2.Environment(  # noqa: S701  (what is filled are programs, not web pages)
         undefined=jinja2.StrictUndefined,
@@ -195,6 +199,13 @@ def _jinja(path: Path, text: str, folder: Path) -> Filler:
         keep_trailing_newline=True,
     )
     environment.filters |= {"quote": lambda value: shlex.quote(str(value)), "repr": repr}
+    return environment
+
+
+def _jinja(path: Path, text: str, folder: Path) -> Filler:
+    import jinja2
+
+    environment = jinja_environment(folder)
     try:
         template = environment.from_string(text)
     except jinja2.TemplateSyntaxError as err:

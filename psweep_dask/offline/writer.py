@@ -16,12 +16,12 @@ from psweep_dask.monitoring.progress import Progress
 from psweep_dask.offline.job_files import JobTemplates, values_for
 from psweep_dask.offline.submissions import RunScriptBuilder
 from psweep_dask.options import Options
-from psweep_dask.storage import pickling, record
+from psweep_dask.storage import record
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.record import Record
 from psweep_dask.study.run import Run
 from psweep_dask.study.stop import Stop, Stopper
-from psweep_dask.worker.work import SliceResult, Work, our_fields
+from psweep_dask.worker.work import SliceResult, Work, fields_at_end
 
 log = logging.getLogger("psweep_dask")
 
@@ -50,8 +50,10 @@ class JobWriter:
         self._work = work
         self._files = files
         self._good = "simulated" if options.simulate else "prepared"
-        self._stopper = Stopper(run.layout.stop_path(run.plan.run_id))
-        self._progress = Progress(len(run.plan), options.progress, options.verbose, good=self._good)
+        self._stopper = Stopper(run.folder.stop_path)
+        self._progress = Progress(
+            len(run.plan), options.progress, options.verbose, ok_status=self._good
+        )
 
     def go(self, submissions: Mapping[str, RunScriptBuilder]) -> pd.DataFrame:
         """Write all of it, and give the whole database.
@@ -71,7 +73,7 @@ class JobWriter:
             packed = self._work.pack()
             run.write_plan(packed)
             if self._work.func:
-                path = run.layout.work_path(run.plan.run_id)
+                path = run.folder.work_path
                 replace_file(path, lambda stream: stream.write(packed))
         except BaseException:
             run.discard()
@@ -103,7 +105,7 @@ class JobWriter:
             scripts = self._files.write(layout.pset_folder(values["_pset_id"]), values)
             for name, script in scripts.items():
                 submissions[name].add(plan, seq, script)
-            ours = our_fields(self._good, None, None, math.nan, 1)
+            ours = fields_at_end(self._good, None, None, math.nan, 1)
             records.append({**values, "_time_utc": stamp, **ours})
             if len(records) == PSETS_PER_FRAME or time.monotonic() - told > 1.0:
                 self._keep(records)

@@ -10,7 +10,7 @@ IFS='	' read -r pset_id input output error <<PSET || exit 1
 $(sed -n "${number}p" "$2")
 PSET
 cd -- "$1/$pset_id" || exit 1
-SLURM_SUBMIT_DIR=$PWD
+export SLURM_SUBMIT_DIR="$PWD"
 fill_in() { # fill_in PATTERN: what sbatch makes of a file name, where %% is a percent sign
     node=${SLURMD_NODENAME:-$(uname -n)}
     printf '%s\n' "$1" | sed "s/%%/	/g; s/%[0-9]*[jA]/$SLURM_JOB_ID/g; s/%N/$node/g

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Written by psweep_dask. Submits the jobs of this study to the machine 'cluster'.
 # Those that were submitted before are passed over: started again, it goes on where it was stopped.
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 lock=$here/.run_cluster.lock
 if ! mkdir "$lock" 2>/dev/null; then
     read -r pid host <"$lock/owner"

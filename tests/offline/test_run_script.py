@@ -20,27 +20,43 @@ OLD = "#!/bin/sh\nsubmit one  # run_seq=0\n# submit two  # run_seq=0\nsubmit_arr
 
 
 def same_as(golden, text):
-    """Compare with what was looked at; PSWEEP_GOLDEN=write writes it anew."""
+    """Compare with a script that people have read; PSWEEP_GOLDEN=write writes it again."""
     path = GOLDEN / golden
     if os.environ.get("PSWEEP_GOLDEN") == "write":
         path.write_text(text)
     return path.read_text() == text
 
 
-def test_the_script_for_single_jobs():
+def test_run_script_for_single_jobs_is_as_the_golden_one():
     assert same_as("run_cluster.sh", run_script("cluster", "sbatch --parsable", OLD, [SINGLE]))
 
 
-def test_the_script_for_arrays_of_a_machine_with_a_hostile_name():
+def test_run_script_for_arrays_of_a_machine_with_a_hostile_name():
     assert same_as("run_hostile.sh", run_script(HOSTILE, "sbatch", "", [ARRAY]))
 
 
-def test_the_script_of_an_array():
+def test_array_script_is_as_the_golden_one():
     asked = Directives(("#SBATCH --time=5", '#SBATCH "--comment=a b"'))
     assert same_as("array.sh", array_script("cluster", asked, "psweep-6ba7b810"))
 
 
-def test_old_submissions_are_comments_once_and_all_else_is_written_anew():
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, as .ci/run has")
+@pytest.mark.parametrize(
+    ("golden", "options"),
+    [
+        ("run_cluster.sh", []),
+        ("array.sh", []),
+        ("run_hostile.sh", ["--exclude=SC2016,SC2089,SC2090"]),  # its quotes and dollars are meant
+    ],
+)
+def test_shellcheck_has_no_remark(golden, options):
+    done = subprocess.run(
+        ["shellcheck", *options, GOLDEN / golden], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_run_script_keeps_old_submit_lines_as_comments_once():
     lines = run_script("cluster", "sbatch", OLD, [SINGLE]).splitlines()
     again = run_script("cluster", "sbatch", "\n".join(lines), []).splitlines()
     assert [line for line in lines if "# run_seq=0" in line or "# x" in line] == [
@@ -77,7 +93,7 @@ def start(code=0):
     return done
 
 
-def test_each_job_is_submitted_once_from_its_folder(study):
+def test_submit_runs_once_for_each_job_in_its_folder(study):
     assert start().stdout == 5 * "Submitted batch job 7\n"
     assert start().stdout.endswith("nothing to submit; 5 jobs were submitted before\n")
     calls = Path("calls").read_text().splitlines()
@@ -88,7 +104,7 @@ def test_each_job_is_submitted_once_from_its_folder(study):
     assert slurm.startswith("slurm=")
 
 
-def test_after_three_refusals_in_a_row_it_gives_up_and_goes_on_later(study):
+def test_submit_gives_up_after_three_refusals_in_a_row_and_goes_on_later(study):
     write({"refuse": ""})
     said = start(code=1).stderr.splitlines()
     assert len(said) == 3
@@ -99,20 +115,20 @@ def test_after_three_refusals_in_a_row_it_gives_up_and_goes_on_later(study):
     assert len(Path("calls").read_text().splitlines()) == 5
 
 
-def test_one_refusal_is_told_at_the_end(study):
+def test_submit_counts_refusals_at_the_end(study):
     write({"refuse": "", "calc/a/ended": "exit_code=1", "calc/c/ended": "exit_code=1"})
     write({f"calc/{name}/ended": "exit_code=1" for name in "de"})
     said = start(code=1).stderr.splitlines()
     assert said[-1].endswith("not all was submitted (1 failed); start this again to go on")
 
 
-def test_a_folder_that_is_gone_keeps_no_other_from_being_submitted(study):
+def test_submit_goes_on_after_a_folder_that_is_gone(study):
     shutil.rmtree("calc/b")
     assert "calc/b" in start(code=1).stderr
     assert len(Path("calls").read_text().splitlines()) == 4
 
 
-def test_two_at_once_submit_each_job_once(study):
+def test_lock_of_a_run_script_lets_one_process_submit(study):
     write({"fake.sh": "#!/bin/sh\necho >>../../calls\nsleep 0.3\n"})
     command = ["sh", f"calc/run_{HOSTILE}.sh"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -124,7 +140,7 @@ def test_two_at_once_submit_each_job_once(study):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_one_that_was_killed_can_be_started_again(study, number):
+def test_lock_of_a_killed_run_script_is_taken_over(study, number):
     write({"fake.sh": "#!/bin/sh\necho >>../../calls\nsleep 0.3\n"})
     command = ["sh", f"calc/run_{HOSTILE}.sh"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -136,7 +152,7 @@ def test_one_that_was_killed_can_be_started_again(study, number):
     assert not Path("calc", f".run_{HOSTILE}.lock").exists()
 
 
-def test_a_job_that_runs_at_once_and_fails_was_submitted(study):
+def test_submit_counts_a_job_that_runs_at_once_and_fails_as_submitted(study):
     write({"refuse": ""})
     write({f"calc/{name}/ended": "exit_code=1" for name in "abcde"})
     done = start()
@@ -164,7 +180,7 @@ def arrays(machine):
     )
 
 
-def test_what_another_machine_has_is_left_out_of_an_array_and_what_is_in_one_is_not_submitted(
+def test_submit_leaves_out_what_another_machine_has_in_arrays_and_as_jobs(
     study,
 ):
     write({f"calc/{name}/submitted_other": "sbatch\nslurm=\n7\n" for name in "bc"})
@@ -179,7 +195,7 @@ def test_what_another_machine_has_is_left_out_of_an_array_and_what_is_in_one_is_
     assert not Path("calls").exists()
 
 
-def test_an_array_of_which_another_machine_has_all_is_not_submitted(study):
+def test_array_of_which_another_machine_has_all_is_not_submitted(study):
     arrays("big")
     arrays("big_1")
     assert "Submitted" in subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
@@ -192,7 +208,7 @@ def test_an_array_of_which_another_machine_has_all_is_not_submitted(study):
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_psets_that_were_prepared_anew_since_are_no_elements(others, study):
+def test_array_has_no_element_for_psets_that_were_prepared_again(others, study):
     arrays("big")
     path = Path("calc/runs/r/array_big_0.psets")
     path.write_text(path.read_text().replace("a\t", "-\t").replace("d\t", "-\t"))
