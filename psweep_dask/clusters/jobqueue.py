@@ -53,7 +53,7 @@ class JobQueue:
         self.job_name = job_name(run_id)
         environment = {
             **as_environment({**cluster_settings(), **credentials.worker_settings()}),
-            slurm.WORKER_MARK: "1",
+            slurm.WORKER_VARIABLE: "1",
         }
         found = cluster_class(machine)
         self._options = options_of_jobs(machine, self.job_name, environment, log_dir)
@@ -69,7 +69,7 @@ class JobQueue:
         except (ValueError, RuntimeError) as err:
             raise MachineError(f"{machine.info_path}: {err}") from err
         self._jobs: dict[str, QueueJob] = {}
-        self._leaking = slurm.inherited(os.environ)
+        self._leaking = slurm.allocation_variables(os.environ)
 
     @property
     def walltime(self) -> float | None:

@@ -25,10 +25,8 @@ from psweep_dask.clusters.scaling_policy import ScalingPolicy
 from psweep_dask.clusters.tls import temporary_credentials
 from psweep_dask.clusters.walltime import JobLifetime, WalltimePlugin, WalltimePool
 from psweep_dask.clusters.workers import Resources, WorkerPool
-from psweep_dask.hpc import slurm
-from psweep_dask.hpc.allocation import Allocation, scheduler_host
+from psweep_dask.hpc.allocation import Allocation, WorkerStep
 from psweep_dask.hpc.machine import Machine
-from psweep_dask.hpc.srun import SrunStep
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.study.stop import Stop, Stopper
 
@@ -123,7 +121,7 @@ def allocation_workers(
         with dask.config.set({**settings, **scheduler_settings()}):
             cluster = LocalCluster(
                 n_workers=0,
-                host=scheduler_host() or get_ip(),
+                host=allocation.scheduler_host() or get_ip(),
                 dashboard_address="127.0.0.1:0",
                 security=credentials.security,
             )
@@ -131,19 +129,20 @@ def allocation_workers(
         log_dir.mkdir(exist_ok=True)
         with _closing(cluster), _connected(cluster) as client:
             log.info(
-                "SLURM allocation %s: %s on %s, %s for each pset "
+                "%s allocation %s: %s on %s, %s for each pset "
                 "(cluster='local' stays on this machine), dashboard: %s",
+                allocation.batch_system,
                 allocation.job_id,
-                counted(allocation.tasks, "worker"),
+                counted(allocation.workers, "worker"),
                 counted(allocation.nodes, "node"),
-                counted(allocation.cpus, "CPU"),
+                counted(allocation.cpus_per_worker, "CPU"),
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = WalltimePlugin(resources, timeout)
             lifetimes.watch(cluster, context.stopper.wake)
             environment = as_environment({**settings, **credentials.worker_settings()})
             log_path = log_dir / f"{allocation.job_id}.log"
-            step = SrunStep(allocation, cluster.scheduler_address, log_path, environment)
+            step = allocation.start_workers(cluster.scheduler_address, log_path, environment)
             try:
                 yield (
                     client,
@@ -173,21 +172,21 @@ class AllocationPool(WalltimePool):
     def __init__(
         self,
         allocation: Allocation,
-        step: SrunStep,
+        step: WorkerStep,
         lifetimes: WalltimePlugin,
         context: RunContext,
         address: str,
     ) -> None:
         super().__init__(lifetimes)
-        self.slots_hoped = allocation.tasks
+        self.slots_hoped = allocation.workers
         self._step = step
         self._context = context
         self._address = address
         self._began = time.monotonic()
         self._came = False
-        state = slurm.time_left(allocation.job_id)
-        if state is not None and state.left is not None:
-            life = JobLifetime(self._began + state.left, state.limit or state.left)
+        if (time_left := allocation.time_left()) is not None:
+            left, walltime = time_left
+            life = JobLifetime(self._began + left, walltime)
             lifetimes.jobs[""] = life
 
     def slots(self, left: int) -> int:
@@ -207,7 +206,7 @@ class AllocationPool(WalltimePool):
                 log.warning("the allocation is nearly over: no pset that is left would fit in")
                 self._context.stopper.request(Stop.SOON)
             return
-        ended = self._step.ended()
+        ended = self._step.end_message()
         if ended is not None:
             raise ExecutorError(f"the workers in the allocation are gone: {ended}")
         if self._came:

@@ -18,7 +18,7 @@ from psweep_dask.clusters.local import Local, local_cluster
 from psweep_dask.clusters.remote import RunContext, allocation_workers, machine_workers
 from psweep_dask.clusters.workers import ExternalPool, Resources, WorkerPool
 from psweep_dask.errors import PsweepError
-from psweep_dask.hpc.allocation import Allocation, inside
+from psweep_dask.hpc.allocation import Allocation, current_allocation
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
 from psweep_dask.monitoring.dashboard import dashboard_link
 
@@ -64,7 +64,7 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
         config.check()
         cluster = _default_client() or dask.config.get("psweep.cluster", None)
     if cluster is None:
-        return inside() or "local"
+        return current_allocation() or "local"
     if isinstance(cluster, Client | Cluster):
         if cluster.asynchronous:
             raise ClusterError(
@@ -72,7 +72,7 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
             )
         return cluster
     if cluster == "allocation":
-        found = inside()
+        found = current_allocation()
         if found is None:
             raise ClusterError(
                 "cluster='allocation', but this process is not in a SLURM allocation; start it "

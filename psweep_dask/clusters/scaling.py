@@ -17,7 +17,7 @@ from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.clusters.jobqueue import JobQueue
 from psweep_dask.clusters.scaling_policy import Present, ScalingPolicy, WorkerJob
 from psweep_dask.clusters.walltime import JobLifetime, WalltimePlugin, WalltimePool
-from psweep_dask.hpc.slurm import JobState, advice_on
+from psweep_dask.hpc.slurm import JobState, remedy_for
 
 log = logging.getLogger("psweep_dask")
 
@@ -215,13 +215,13 @@ class JobPool(WalltimePool):
                 "jobs wait with the reason %s, and will do so until somebody changes them: "
                 "Ctrl-C ends the run, then %s",
                 reason,
-                advice_on(reason),
+                remedy_for(reason),
             )
 
     def _why_given_up(self) -> str:
         if self._policy.refusals:
             said = self._policy.refusals[-1]
-            return f"the batch system takes no job: {said}; {advice_on(said)}"
+            return f"the batch system takes no job: {said}; {remedy_for(said)}"
         job = self._policy.without_workers[-1]
         failed = len(self._policy.without_workers)
         text = f"{failed} jobs in a row have ended without a worker of theirs"

@@ -136,7 +136,7 @@ class DriverJob:
         command = ["sbatch", "--parsable"]
         if after is not None:
             command += [f"--dependency=afternotok:{after}", "--kill-on-invalid-dep=yes"]
-        leaking = slurm.inherited(os.environ)
+        leaking = slurm.allocation_variables(os.environ)
         environment = {name: value for name, value in os.environ.items() if name not in leaking}
         try:
             done = subprocess.run(
@@ -213,7 +213,7 @@ class _Watch:
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         """Tell the script to stop; a job that is cancelled long before its end has no follower."""
-        state = slurm.time_left(self._job_id)
+        state = slurm.job_state(self._job_id)
         if state is None or state.left is None or state.left > self._job.lead + EARLY:
             self._given_up = True
             self._dismiss_follower()

@@ -1,146 +1,243 @@
-"""The SLURM allocation that this process sits in: how many workers it holds, and where."""
+"""The allocation of a batch system that this process runs in, and how workers start there.
+
+`Allocation` is what a run needs to know of it, and `SlurmAllocation` is one of SLURM. For another
+batch system, write a subclass of `Allocation` and add it to `ALLOCATION_CLASSES`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.hpc.slurm import WORKER_MARK
+from psweep_dask.hpc import slurm
+from psweep_dask.hpc.srun import SrunStep, srun_command, step_environment
 
-_WHOLE_JOB_STEPS = {"4294967290", "4294967291"}  # salloc's interactive step, a batch script
-_ASK_TIMEOUT = 10.0  # seconds; scontrol answers in 0.01 unless the controller is in trouble
+_SCONTROL_TIMEOUT_SECONDS = 10.0  # it answers in 0.01 s unless the controller is in trouble
+_WHOLE_JOB_STEPS = {"4294967290", "4294967291"}  # the shell of salloc, a batch script
 
 
 class AllocationError(PsweepError):
-    """A SLURM allocation that cannot be used as it is."""
+    """An allocation that cannot be used as it is."""
+
+
+class WorkerStep(Protocol):
+    """The command that runs all workers of an allocation, such as srun."""
+
+    log_path: Path
+
+    def end_message(self) -> str | None:
+        """Return how the command has ended, as a sentence; None while it runs."""
+
+    def close(self, patience: float) -> int:
+        """Wait so many seconds for its end, then end it; return its exit code."""
 
 
 @dataclass(frozen=True)
-class Allocation:
-    """What SLURM gave.
+class Allocation(ABC):
+    """Nodes that a batch system has given to the job in which this process runs.
 
     Parameters
     ----------
     job_id : str
+        Id of the job.
     nodes : int
         Number of nodes.
-    tasks : int
-        Number of workers.
-    cpus : int
-        Number of CPUs for the pset of each worker.
-    memory_per_task : int or None
-        Bytes; None if SLURM does not say.
-    explicit_tasks : bool
-        Whether the number of tasks was asked for, with ``-n`` or ``--ntasks-per-node``.
+    workers : int
+        Number of workers on all nodes together. Each runs one pset at a time.
+    cpus_per_worker : int
+        Number of CPUs for each worker.
+    memory_per_worker : int or None
+        Bytes for each worker; None if they are not known.
     """
+
+    batch_system: ClassVar[str]
+    """Name of the batch system, for messages."""
 
     job_id: str
     nodes: int
-    tasks: int
-    cpus: int
-    memory_per_task: int | None
-    explicit_tasks: bool
+    workers: int
+    cpus_per_worker: int
+    memory_per_worker: int | None
+
+    @classmethod
+    @abstractmethod
+    def around(cls, environ: Mapping[str, str]) -> Self | None:
+        """Return the allocation of a process with these environment variables.
+
+        None if the process runs in none, or is itself one of our workers.
+
+        Raises
+        ------
+        AllocationError
+            If there is an allocation that cannot be used.
+        """
+
+    @abstractmethod
+    def time_left(self) -> tuple[float, float] | None:
+        """Return the seconds until the end of the allocation, and its whole walltime in seconds.
+
+        None if it has no walltime, or if that is not known.
+        """
+
+    @abstractmethod
+    def scheduler_host(self) -> str | None:
+        """Return the address under which the nodes reach this machine; None if not known."""
+
+    @abstractmethod
+    def start_workers(
+        self, scheduler_address: str, log_path: Path, settings: Mapping[str, str]
+    ) -> WorkerStep:
+        """Start all workers.
+
+        Parameters
+        ----------
+        scheduler_address : str
+            To which they connect.
+        log_path : Path
+            File for the output of the command and of all workers.
+        settings : mapping
+            Environment variables for the workers.
+
+        Raises
+        ------
+        AllocationError
+            If they cannot be started.
+        """
 
 
-def inside(environ: Mapping[str, str] = os.environ) -> Allocation | None:
-    """Look whether this process sits in a SLURM allocation that it may fill with workers.
+class SlurmAllocation(Allocation):
+    """An allocation of SLURM, by salloc or sbatch. A worker is a task of one job step of srun.
 
-    Tasks that were asked for are workers, and the CPUs of ``-c`` belong to each. Without ``-n``
-    there are as many workers as fit: one a CPU, or one for each ``-c`` CPUs. In a task of srun (a
-    shell by ``srun --pty``) the environment is about that step, and SLURM alone does not tell
-    whether one task a node was asked for or is its default: that counts as the default there.
+    Tasks that were asked for, with ``-n`` or ``--ntasks-per-node``, are workers, and the CPUs of
+    ``-c`` belong to each. Else there are as many workers as fit: one for each CPU, or for each
+    ``-c`` CPUs. In a task of srun (a shell by ``srun --pty``), SLURM does not say whether one task
+    for each node was asked for or is the default: there it counts as the default.
+    """
+
+    batch_system = "SLURM"
+
+    @classmethod
+    def around(cls, environ: Mapping[str, str]) -> Self | None:
+        """Return the allocation of a process with these environment variables."""
+        if "SLURM_JOB_ID" not in environ or slurm.WORKER_VARIABLE in environ:
+            return None
+        _check_started_once(environ)
+        job = _SlurmJob(environ)
+        cpus_on_nodes = job.cpus_on_nodes()
+        cpus = job.cpus_per_task()
+        tasks = job.tasks() or max(1, sum(number // cpus for number in cpus_on_nodes))
+        tasks_on_nodes = _tasks_on_nodes(tasks, cpus, cpus_on_nodes)
+        memory_on_nodes = job.memory_on_nodes(cpus_on_nodes)
+        shares = zip(memory_on_nodes, tasks_on_nodes, strict=True)
+        return cls(
+            job_id=environ["SLURM_JOB_ID"],
+            nodes=len(cpus_on_nodes),
+            workers=tasks,
+            cpus_per_worker=cpus,
+            memory_per_worker=min(memory // number for memory, number in shares) or None,
+        )
+
+    def time_left(self) -> tuple[float, float] | None:
+        """Return the seconds until the end of the job, and its walltime, as squeue knows them."""
+        state = slurm.job_state(self.job_id)
+        if state is None or state.left is None:
+            return None
+        return state.left, state.limit or state.left
+
+    def scheduler_host(self, environ: Mapping[str, str] = os.environ) -> str | None:
+        """Return the address from which this machine reaches the addresses of the nodes in SLURM.
+
+        A machine with several networks has several addresses. SLURM itself needs the way back from
+        the nodes to srun, so this one works.
+        """
+        output = _scontrol_show("node", environ.get("SLURM_JOB_NODELIST", ""), environ)
+        addresses = dict(re.findall(r"NodeName=(\S+).*?NodeAddr=(\S+)", output))
+        this_node = addresses.pop(environ.get("SLURMD_NODENAME"), None)
+        for address in (*addresses.values(), this_node):
+            if address is None:
+                continue
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect((address, 9))  # of UDP: sends nothing, only chooses the way
+                except OSError:
+                    continue
+                return str(probe.getsockname()[0])
+        return None
+
+    def start_workers(
+        self, scheduler_address: str, log_path: Path, settings: Mapping[str, str]
+    ) -> SrunStep:
+        """Start srun, which starts the workers on the nodes."""
+        command = srun_command(
+            scheduler_address,
+            self.nodes,
+            self.workers,
+            self.cpus_per_worker,
+            self.memory_per_worker,
+        )
+        try:
+            return SrunStep(command, step_environment(self.cpus_per_worker, settings), log_path)
+        except OSError as err:
+            raise AllocationError(
+                f"SLURM_JOB_ID={self.job_id} is set, but srun cannot be started ({err}); "
+                "put it on the PATH, or use cluster='local'"
+            ) from err
+
+
+ALLOCATION_CLASSES: tuple[type[Allocation], ...] = (SlurmAllocation,)
+
+
+def current_allocation(environ: Mapping[str, str] = os.environ) -> Allocation | None:
+    """Return the allocation in which this process runs and which it may fill with workers.
 
     Parameters
     ----------
-    environ : mapping
-        The environment of the process.
+    environ : mapping, optional
+        The environment variables of the process.
 
     Returns
     -------
     Allocation or None
-        None outside of SLURM, and in workers that we started.
+        None outside of allocations, and in workers that we started.
 
     Raises
     ------
     AllocationError
-        If srun started the script several times, or SLURM does not say what there is.
+        If srun started the script several times, or SLURM does not say what the job has.
 
     Examples
     --------
-    >>> inside({}) is None
+    >>> current_allocation({}) is None
     True
     """
-    if "SLURM_JOB_ID" not in environ or WORKER_MARK in environ:
-        return None
-    _check_started_once(environ)
-    job = _Job(environ, _ask_slurm(environ, "job", environ["SLURM_JOB_ID"]))
-    cpus_on_nodes = job.cpus_on_nodes()
-    wanted, cpus = job.tasks(), job.cpus_per_task()
-    tasks = wanted or max(1, sum(number // cpus for number in cpus_on_nodes))
-    tasks_on_nodes = _spread(tasks, cpus, cpus_on_nodes)
-    memory_on_nodes = job.memory_on_nodes(cpus_on_nodes)
-    return Allocation(
-        job_id=environ["SLURM_JOB_ID"],
-        nodes=len(cpus_on_nodes),
-        tasks=tasks,
-        cpus=cpus,
-        memory_per_task=_smallest_share(memory_on_nodes, tasks_on_nodes),
-        explicit_tasks=wanted is not None,
-    )
+    allocations = (kind.around(environ) for kind in ALLOCATION_CLASSES)
+    return next(filter(None, allocations), None)
 
 
-def scheduler_host(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Find the address of this machine under which the nodes of the allocation reach it.
+class _SlurmJob:
+    """What scontrol and the environment say about a job.
 
-    A machine with several networks has several addresses. The right one is that from which it
-    reaches the nodes' addresses in SLURM, since SLURM itself needs that way back to srun.
-
-    Parameters
-    ----------
-    environ : mapping
-        The environment of a process inside the allocation.
-
-    Returns
-    -------
-    str or None
-        None if SLURM does not tell the nodes' addresses, or they mean nothing here.
-    """
-    told = _ask_slurm(environ, "node", environ.get("SLURM_JOB_NODELIST", ""))
-    addresses = dict(re.findall(r"NodeName=(\S+).*?NodeAddr=(\S+)", told))
-    here = addresses.pop(environ.get("SLURMD_NODENAME"), None)
-    for address in (*addresses.values(), here):
-        if address is None:
-            continue
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((address, 9))  # of UDP: sends nothing, only chooses the way
-            except OSError:
-                continue
-            return str(probe.getsockname()[0])
-    return None
-
-
-class _Job:
-    """What SLURM and the environment say about a job.
-
-    SLURM comes first, and the environment where SLURM does not answer, for it is about the step in
-    a task of srun, lacks what salloc takes from the defaults of a partition, and in a batch script
-    may be what sbatch took over from the shell of another job. Only the environment tells whether
-    tasks were asked for.
+    scontrol is asked first. The environment counts where scontrol does not answer: in a task of
+    srun, it describes that step only; it lacks what salloc takes from the defaults of a partition;
+    and in a batch script, it may hold what sbatch took over from the shell of another job. But
+    only the environment says whether tasks were asked for.
     """
 
-    def __init__(self, environ: Mapping[str, str], told: str) -> None:
-        self._fields = dict(re.findall(r"(\S+?)=(\S+)", told))
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        output = _scontrol_show("job", environ["SLURM_JOB_ID"], environ)
+        self._fields = dict(re.findall(r"(\S+?)=(\S+)", output))
         self._environ = environ
         self._whole_job = not _in_task(environ) and "SLURM_JOB_CPUS_PER_NODE" in environ
 
     def cpus_on_nodes(self) -> list[int]:
-        """Give the number of CPUs on each node."""
+        """Return the number of CPUs on each node."""
         packed = self._environ.get("SLURM_JOB_CPUS_PER_NODE")
         if packed:
             return _unpack(packed)
@@ -153,37 +250,38 @@ class _Job:
         return [cpus // nodes] * nodes
 
     def tasks(self) -> int | None:
-        """Give the number of tasks that were asked for."""
-        given, told = self._variable("SLURM_NTASKS"), self._count("NumTasks")
-        if self._whole_job and (not told or given in (0, told)):
-            return given or None
-        return told if told != self._count("NumNodes") else None
+        """Return the number of tasks that were asked for, None if none were."""
+        in_environment, in_scontrol = self._variable("SLURM_NTASKS"), self._count("NumTasks")
+        if self._whole_job and (not in_scontrol or in_environment in (0, in_scontrol)):
+            return in_environment or None
+        return in_scontrol if in_scontrol != self._count("NumNodes") else None
 
     def cpus_per_task(self) -> int:
-        """Give what ``-c`` says."""
+        """Return the number of CPUs for each task (``-c``)."""
         return self._count("CPUs/Task") or self._variable("SLURM_CPUS_PER_TASK") or 1
 
     def memory_on_nodes(self, cpus_on_nodes: list[int]) -> list[int]:
-        """Give the bytes that the job may use on each node, 0 if that is not known."""
-        of_cpu = self._memory("MinMemoryCPU", "SLURM_MEM_PER_CPU")
-        if of_cpu:
-            return [number * of_cpu for number in cpus_on_nodes]
-        of_node = self._memory("MinMemoryNode", "SLURM_MEM_PER_NODE")
-        if not of_node:  # --mem=0 asks for all, and how much that is stands in the sum only
-            of_all = re.search(r"\bmem=([^,]+)", self._fields.get("TRES", ""))
-            of_node = _size(of_all[1]) // len(cpus_on_nodes) if of_all else 0
-        return [of_node] * len(cpus_on_nodes)
+        """Return the bytes that the job may use on each node, 0 if they are not known."""
+        per_cpu = self._memory("MinMemoryCPU", "SLURM_MEM_PER_CPU")
+        if per_cpu:
+            return [number * per_cpu for number in cpus_on_nodes]
+        per_node = self._memory("MinMemoryNode", "SLURM_MEM_PER_NODE")
+        if not per_node:  # --mem=0 asks for all memory; how much that is stands in the sum only
+            total = re.search(r"\bmem=([^,]+)", self._fields.get("TRES", ""))
+            per_node = _bytes(total[1]) // len(cpus_on_nodes) if total else 0
+        return [per_node] * len(cpus_on_nodes)
 
     def _count(self, field: str) -> int:
-        told = self._fields.get(field, "")
-        return int(told) if told.isdecimal() else 0
+        text = self._fields.get(field, "")
+        return int(text) if text.isdecimal() else 0
 
     def _variable(self, name: str) -> int:
         return int(self._environ.get(name, 0)) if self._whole_job else 0
 
     def _memory(self, field: str, variable: str) -> int:
-        told = self._fields if self._fields else {field: self._environ.get(variable, "")}
-        return _size(told.get(field, ""))
+        if self._fields:
+            return _bytes(self._fields.get(field, ""))
+        return _bytes(self._environ.get(variable, ""))
 
 
 def _in_task(environ: Mapping[str, str]) -> bool:
@@ -195,7 +293,7 @@ def _check_started_once(environ: Mapping[str, str]) -> None:
     if not _in_task(environ) or number == 1:
         return
     if "SLURM_PTY_PORT" in environ and environ.get("SLURM_PROCID") == "0":
-        return  # `srun -n4 --pty bash`: only this shell has the terminal, the others are gone
+        return  # `srun -n4 --pty bash`: only this shell has the terminal, the others have ended
     raise AllocationError(
         f"srun has started this script {number} times; start it once: 'python script.py' in the "
         "allocation or in the batch script, or 'srun -n1 python script.py'; psweep_dask starts "
@@ -203,44 +301,28 @@ def _check_started_once(environ: Mapping[str, str]) -> None:
     )
 
 
-def _ask_slurm(environ: Mapping[str, str], kind: str, name: str) -> str:
-    try:
-        done = subprocess.run(
-            ["scontrol", "show", kind, name, "--oneliner"],
-            env=dict(environ),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_ASK_TIMEOUT,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+def _scontrol_show(kind: str, name: str, environ: Mapping[str, str]) -> str:
+    command = ["scontrol", "show", kind, name, "--oneliner"]
+    return slurm.output_of(command, environ, _SCONTROL_TIMEOUT_SECONDS) or ""
 
 
 def _unpack(packed: str) -> list[int]:
-    """Read SLURM's short form of numbers for each node: '3,1', '4(x2)'."""
-    found = re.findall(r"(\d+)(?:\(x(\d+)\))?", packed)
-    return [int(number) for number, times in found for _ in range(int(times or 1))]
+    """Return the numbers for each node from SLURM's short form: '3,1', '4(x2)'."""
+    groups = re.findall(r"(\d+)(?:\(x(\d+)\))?", packed)
+    return [int(number) for number, times in groups for _ in range(int(times or 1))]
 
 
-def _smallest_share(memory_on_nodes: list[int], tasks_on_nodes: list[int]) -> int | None:
-    shares = zip(memory_on_nodes, tasks_on_nodes, strict=True)
-    return min(memory // tasks for memory, tasks in shares) or None
-
-
-def _spread(tasks: int, cpus: int, cpus_on_nodes: list[int]) -> list[int]:
-    """Tell how many tasks SLURM puts on each node, at most."""
-    full = [number // cpus for number in cpus_on_nodes]
-    if sum(full) == tasks:
-        return [max(1, number) for number in full]
+def _tasks_on_nodes(tasks: int, cpus: int, cpus_on_nodes: list[int]) -> list[int]:
+    """Return the largest number of tasks that SLURM may put on each node."""
+    fitting = [number // cpus for number in cpus_on_nodes]
+    if sum(fitting) == tasks:
+        return [max(1, number) for number in fitting]
     return [-(-tasks // len(cpus_on_nodes))] * len(cpus_on_nodes)
 
 
-def _size(text: str) -> int:
-    """Read bytes as SLURM writes them: '1G', '1.50G', and '300' or '300M' for MB."""
-    found = re.fullmatch(r"([\d.]+)([KMGTP]?)", text)
-    if not found:
+def _bytes(text: str) -> int:
+    """Return the bytes in SLURM's text: '1G', '1.50G', and '300' or '300M' for MB; else 0."""
+    match = re.fullmatch(r"([\d.]+)([KMGTP]?)", text)
+    if match is None:
         return 0
-    return int(float(found[1]) * 1024 ** (1 + "KMGTP".index(found[2] or "M")))
+    return int(float(match[1]) * 1024 ** (1 + "KMGTP".index(match[2] or "M")))

@@ -1,4 +1,4 @@
-"""What SLURM tells of our jobs, and how they are cancelled: its commands and their output."""
+"""SLURM's commands: what they print about jobs, times and memory, and how jobs are cancelled."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-WORKER_MARK = "PSWEEP_DASK_WORKER"
-"""Environment variable that is set in workers that we started in jobs and steps."""
+WORKER_VARIABLE = "PSWEEP_DASK_WORKER"
+"""Environment variable of the workers that we start in jobs and in job steps."""
 
 MIB = 2**20
 
 UNLIMITED = ("UNLIMITED", "INFINITE")
-"""How SLURM writes that there is no walltime."""
+"""What SLURM writes where a job has no walltime."""
 
-_SLURM_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
+COMMAND_TIMEOUT_SECONDS = 30.0
+"""Time that a command of SLURM gets: under load, its controller answers slowly."""
+
+WAITING_STATES = frozenset(
+    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
+)
+"""States of a job that has not begun."""
+
+RUNNING_STATES = frozenset(
+    {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+)
+"""States of a job whose processes exist."""
+
+_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 
 _JOB_OF_USER = re.compile(r"(\d+)\|(N/A|\d+)\|([A-Z_]+)\|(.*)")
 
-PATIENCE = 30.0
-"""Seconds that a command gets: a controller under load takes its time."""
-
-WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
-"""States of a job that has not begun."""
-
-RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
-"""States of a job whose processes are there."""
-
-_KEYS = {
+_KEY_BY_WORD = {
     "partition": "queue",
     "account": "account",
     "time": "walltime",
@@ -42,21 +46,21 @@ _KEYS = {
     "qos": "job_extra_directives",
     "constraints": "job_extra_directives",
 }
-"""By what SLURM speaks of when it refuses a job: the keyword argument of dask-jobqueue."""
+"""Words in messages with which SLURM refuses a job, and the key below ``jobqueue:`` to correct."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What the queue tells of a job.
+    """The state of a job in the queue.
 
     Parameters
     ----------
     state : str
-        In SLURM's words: PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, NODE_FAIL...
+        As SLURM calls it: PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, NODE_FAIL, ...
     reason : str, optional
-        Why it waits, or why it has failed.
+        Why the job waits, or why it has failed.
     left : float, optional
-        Seconds until its walltime is over; None if it has none.
+        Seconds until the end of its walltime; None if it has no walltime.
     limit : float, optional
         Its walltime in seconds.
     """
@@ -68,36 +72,36 @@ class JobState:
 
     @property
     def waits(self) -> bool:
-        """Whether it has not begun."""
-        return self.state in WAITING
+        """Whether the job has not begun."""
+        return self.state in WAITING_STATES
 
     @property
     def runs(self) -> bool:
-        """Whether its processes are there."""
-        return self.state in RUNNING
+        """Whether the processes of the job exist."""
+        return self.state in RUNNING_STATES
 
 
 ENDED = JobState("ENDED")
-"""A job that the queue has forgotten."""
+"""State of a job that the queue does not list any more."""
 
 
-def advice_on(said: str) -> str:
-    """Tell what to change when SLURM takes no job, or keeps it waiting for ever.
+def remedy_for(message: str) -> str:
+    """Return what to change in ``info.yaml``, by the message with which SLURM refuses a job.
 
     Examples
     --------
-    >>> advice_on("JobQueue job submission failed: Invalid partition name specified")
+    >>> remedy_for("JobQueue job submission failed: Invalid partition name specified")
     'correct queue: below jobqueue: in info.yaml'
-    >>> advice_on("PartitionTimeLimit")
+    >>> remedy_for("PartitionTimeLimit")
     'correct queue: or walltime: below jobqueue: in info.yaml'
     """
-    keys = dict.fromkeys(key for word, key in _KEYS.items() if word in said.lower())
-    shown = " or ".join(f"{key}:" for key in keys)
-    return f"correct {shown} below jobqueue: in info.yaml" if keys else "correct info.yaml"
+    keys = dict.fromkeys(key for word, key in _KEY_BY_WORD.items() if word in message.lower())
+    choices = " or ".join(f"{key}:" for key in keys)
+    return f"correct {choices} below jobqueue: in info.yaml" if keys else "correct info.yaml"
 
 
 def job_states(job_name: str) -> dict[str, JobState] | None:
-    """Ask for the jobs of a name, those that ended in the last minutes too.
+    """Return the states of the jobs with a name, by job id.
 
     Parameters
     ----------
@@ -106,16 +110,22 @@ def job_states(job_name: str) -> dict[str, JobState] | None:
     Returns
     -------
     dict or None
-        States by job id. None if the controller does not answer, which tells nothing about
-        the jobs.
+        Jobs that ended in the last minutes are included. None if SLURM does not answer: then
+        nothing is known about the jobs.
     """
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--name={job_name}"]
-    answer = _ask([*command, "--format=%A|%T|%r|%L|%l"])
-    return None if answer is None else parse_states(answer)
+    squeue = ["squeue", "--noheader", "--array", "--states=all", f"--name={job_name}"]
+    output = output_of([*squeue, "--format=%A|%T|%r|%L|%l"])
+    return None if output is None else parse_states(output)
 
 
-def parse_states(text: str) -> dict[str, JobState]:
-    """Read what squeue prints in our format.
+def job_state(job_id: str) -> JobState | None:
+    """Return the state of a job; None if SLURM does not answer, or does not know the job."""
+    output = output_of(["squeue", "--noheader", f"--jobs={job_id}", "--format=%A|%T|%r|%L|%l"])
+    return next(iter(parse_states(output).values()), None) if output else None
+
+
+def parse_states(output: str) -> dict[str, JobState]:
+    """Read lines of squeue: job id, state, reason, time left, walltime.
 
     Examples
     --------
@@ -123,9 +133,9 @@ def parse_states(text: str) -> dict[str, JobState]:
     {'7': JobState(state='PENDING', reason='Resources', left=3600.0, limit=3600.0)}
     """
     states = {}
-    for line in text.splitlines():
+    for line in output.splitlines():
         job_id, state, rest = line.split("|", 2)
-        reason, left, limit = rest.rsplit("|", 2)
+        reason, left, limit = rest.rsplit("|", 2)  # a reason may have a | itself
         states[job_id] = JobState(
             state,
             "" if reason in ("None", "(null)") else reason,
@@ -136,43 +146,43 @@ def parse_states(text: str) -> dict[str, JobState]:
 
 
 def jobs_of_user(shell: Sequence[str] = ()) -> dict[str, JobState] | None:
-    """Ask for all jobs of this user, those that ended in the last minutes too.
+    """Return the states of all jobs of this user, by job id.
 
     Parameters
     ----------
     shell : sequence of str, optional
-        What takes a command to another machine, such as ``["ssh", "login"]``.
+        Words that run a command on another machine, such as ``["ssh", "login"]``.
 
     Returns
     -------
     dict or None
-        States by job id; an element of a job array has ``<id of the array>_<index>``. None if
-        there is no SLURM, or its controller does not answer.
+        Jobs that ended in the last minutes are included. The element of a job array is called
+        ``<id of the array>_<index>``. None if there is no SLURM, or it does not answer.
     """
-    command = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%F|%K|%T|%r"]
-    answer = _ask(_on(shell, command))
-    if answer is None:
+    squeue = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%F|%K|%T|%r"]
+    output = output_of(_through(shell, squeue))
+    if output is None:
         return None
-    matches = filter(None, map(_JOB_OF_USER.fullmatch, answer.splitlines()))  # or of a login banner
+    matches = filter(None, map(_JOB_OF_USER.fullmatch, output.splitlines()))  # or a login banner
     return {
-        job if index == "N/A" else f"{job}_{index}": JobState(state, reason)
-        for job, index, state, reason in (match.groups() for match in matches)
+        job_id if index == "N/A" else f"{job_id}_{index}": JobState(state, reason)
+        for job_id, index, state, reason in (match.groups() for match in matches)
     }
 
 
-def name(shell: Sequence[str] = ()) -> str | None:
-    """Ask for the name of the SLURM, here or where a shell leads to; None if there is none."""
-    answer = _ask(_on(shell, ["scontrol", "show", "config"])) or ""
-    match = re.search(r"^ClusterName *= *(\S+)", answer, re.MULTILINE)
+def cluster_name(shell: Sequence[str] = ()) -> str | None:
+    """Return the name of the SLURM cluster, here or behind `shell`; None if there is no SLURM."""
+    output = output_of(_through(shell, ["scontrol", "show", "config"])) or ""
+    match = re.search(r"^ClusterName *= *(\S+)", output, re.MULTILINE)
     return match[1] if match is not None else None
 
 
-def _on(shell: Sequence[str], command: list[str]) -> list[str]:
+def _through(shell: Sequence[str], command: list[str]) -> list[str]:
     return [*shell, shlex.join(command)] if shell else command
 
 
 def walltime_seconds(text: str) -> float | None:
-    """Translate a time as SLURM writes it, in a job script or in what squeue prints.
+    """Return the seconds of a time as SLURM writes it, in a job script or in the output of squeue.
 
     Parameters
     ----------
@@ -183,8 +193,8 @@ def walltime_seconds(text: str) -> float | None:
     Returns
     -------
     float or None
-        Seconds; None for no limit (``UNLIMITED``) and for what is no time (``NOT_SET``). Zero is
-        0.0, although SLURM takes it for no limit where somebody asks for it as a limit.
+        None for no limit (``UNLIMITED``), and for what is not a time (``NOT_SET``). Zero is 0.0,
+        although sbatch takes a walltime of zero for no limit.
 
     Examples
     --------
@@ -193,75 +203,71 @@ def walltime_seconds(text: str) -> float | None:
     >>> walltime_seconds("UNLIMITED") is None
     True
     """
-    match = _SLURM_TIME.fullmatch(text.strip())
+    match = _TIME.fullmatch(text.strip())
     if match is None:
         return None
     days, *rest = match.groups()
-    parts = [int(part) for part in rest if part is not None]
-    # What is left out is at the end after days, and hours are the first to be left out without.
-    if days is None and len(parts) < 3:
-        parts.insert(0, 0)
-    hours, minutes, seconds = (*parts, 0, 0)[:3]
+    numbers = [int(number) for number in rest if number is not None]
+    if days is None and len(numbers) < 3:  # without days, the first number is minutes
+        numbers.insert(0, 0)
+    hours, minutes, seconds = (*numbers, 0, 0)[:3]
     return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
-def time_left(job_id: str) -> JobState | None:
-    """Ask for the state of one job; None if the controller does not answer, or not know it."""
-    answer = _ask(["squeue", "--noheader", f"--jobs={job_id}", "--format=%A|%T|%r|%L|%l"])
-    return next(iter(parse_states(answer).values()), None) if answer else None
-
-
 def cancel(job_ids: Iterable[str]) -> str | None:
-    """Cancel jobs; those that have ended already do no harm.
+    """Cancel jobs, which may have ended already.
 
     Returns
     -------
     str or None
-        What went wrong.
+        The error message of scancel, if there is one.
     """
-    return _order(["scancel", "--quiet", *job_ids])
+    return _error_of(["scancel", "--quiet", *job_ids])
 
 
 def cancel_by_name(job_name: str) -> str | None:
-    """Cancel the jobs of a name that this user has in the queue.
+    """Cancel all jobs of this user that have a name.
 
     Returns
     -------
     str or None
-        What went wrong.
+        The error message of scancel, if there is one.
     """
-    return _order(["scancel", "--quiet", f"--user={os.getuid()}", f"--name={job_name}"])
+    return _error_of(["scancel", "--quiet", f"--user={os.getuid()}", f"--name={job_name}"])
 
 
-def is_here() -> bool:
-    """Whether this machine has SLURM's commands."""
+def is_installed() -> bool:
+    """Return whether this machine has SLURM's commands."""
     return shutil.which("squeue") is not None
 
 
-def inherited(environ: Mapping[str, str]) -> list[str]:
-    """Name the variables that describe the allocation around us, and not a job we would submit.
+def allocation_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that describe the job in which this process runs.
 
-    ``SBATCH_...`` are the wishes of the user and stay, as does where SLURM's configuration is.
+    A job that it submits must not inherit these. ``SBATCH_...`` are wishes of the user for new
+    jobs, and ``SLURM_CONF`` names SLURM's configuration: they are not among them.
 
     Examples
     --------
-    >>> inherited({"SLURM_MEM_PER_CPU": "100", "SLURM_CONF": "/etc/slurm.conf", "HOME": "/root"})
+    >>> environ = {"SLURM_MEM_PER_CPU": "100", "SLURM_CONF": "/etc/slurm.conf", "HOME": "/root"}
+    >>> allocation_variables(environ)
     ['SLURM_MEM_PER_CPU']
     """
-    ours = ("SLURM_", "SLURMD_", "SRUN_")
-    return sorted(name for name in environ if name.startswith(ours) and name != "SLURM_CONF")
+    prefixes = ("SLURM_", "SLURMD_", "SRUN_")
+    return sorted(name for name in environ if name.startswith(prefixes) and name != "SLURM_CONF")
 
 
 def worker_memory(bytes_: int, processes: int = 1) -> int:
-    """Give the memory limit of a worker, so that its nanny ends it before SLURM ends the job.
+    """Return the memory limit of a worker in bytes.
 
-    Nannies and the interpreter need some as well: 256 MiB or 5 % are left to them, at most a
-    quarter.
+    It is a little less than the memory of the job, so that a worker which needs too much is ended
+    by its nanny, before SLURM ends the whole job. Nannies and interpreters keep 256 MiB or 5 %,
+    but at most a quarter.
 
     Parameters
     ----------
     bytes_ : int
-        What SLURM gives to all the processes together.
+        Memory that SLURM gives to all processes of the job together.
     processes : int
         Number of workers that share it.
 
@@ -276,21 +282,47 @@ def worker_memory(bytes_: int, processes: int = 1) -> int:
     return max(left, bytes_ * 3 // 4) // processes
 
 
-def _ask(command: list[str]) -> str | None:
+def output_of(
+    command: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> str | None:
+    """Return what a command prints; None if it fails, is missing or takes too long.
+
+    Parameters
+    ----------
+    command : sequence of str
+    environ : mapping, optional
+        Its environment, if not that of this process.
+    timeout : float, optional
+        Seconds; by default `COMMAND_TIMEOUT_SECONDS`.
+    """
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        done = _run(command, environ, timeout)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
 
 
-def _order(command: list[str]) -> str | None:
+def _error_of(command: Sequence[str]) -> str | None:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        done = _run(command)
     except (OSError, subprocess.TimeoutExpired) as err:
         return str(err)
     return done.stderr.strip() or None
+
+
+def _run(
+    command: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=environ,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout or COMMAND_TIMEOUT_SECONDS,
+        check=False,
+    )

@@ -1,4 +1,4 @@
-"""The workers that srun starts in an allocation, one for each of its tasks."""
+"""The job step of srun in which the workers of a SLURM allocation run, one in each task."""
 
 from __future__ import annotations
 
@@ -6,54 +6,63 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from psweep_dask.hpc.allocation import Allocation, AllocationError
-from psweep_dask.hpc.slurm import WORKER_MARK, worker_memory
+from psweep_dask.hpc.slurm import WORKER_VARIABLE, worker_memory
 
-_TERM_PATIENCE = 10.0  # seconds; srun takes 0.1 to 3 to kill its tasks
-_TAIL = 4096  # bytes of the log that are read
+_TERMINATE_TIMEOUT_SECONDS = 10.0  # srun takes 0.1 to 3 s to kill its tasks
+_LOG_BYTES = 4096  # that are read from the end of the log
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_THREADS_GIVEN = frozenset(_THREADS) & frozenset(os.environ)
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SET_BY_USER = frozenset(_THREAD_VARIABLES) & frozenset(os.environ)
 
-# What srun would take over as its own options. Seen in the lab: the mask of a `srun --exact --pty`
-# shell puts all workers on that shell's CPU, a distribution without its plane size puts tasks where
-# there are no CPUs for them, --ntasks-per-node of the shell is warned about. By its manual, srun
-# refuses two kinds of memory limits at a time.
-_DISTURBING = re.compile(
+# Variables that srun would take for its own options. Seen in the lab: the CPU mask of a shell by
+# `srun --exact --pty` puts all workers on the CPU of that shell, a distribution without its plane
+# size puts tasks where there are no CPUs for them, and srun warns about --ntasks-per-node of the
+# shell. By its manual, srun refuses two kinds of memory limits at a time.
+_SRUN_OPTIONS = re.compile(
     r"SLURM_(CPU_BIND\w*|MEM_BIND\w*|MEM_PER_\w+|DISTRIBUTION|DIST_\w+|NTASKS_PER_\w+)"
 )
 
 
-def srun_command(allocation: Allocation, address: str, python: str = sys.executable) -> list[str]:
-    """Write the command that starts the workers of an allocation.
+def srun_command(
+    address: str,
+    nodes: int,
+    workers: int,
+    cpus_per_worker: int,
+    memory_per_worker: int | None,
+    python: str = sys.executable,
+) -> list[str]:
+    """Return the command that starts the workers of an allocation.
 
-    ``--overlap`` shares the CPUs with a step in which the driver itself may sit, ``--mem=0`` gives
-    the step all the memory of the job, and ``--export=ALL`` undoes ``sbatch --export=NONE``. How
-    tasks are bound to CPUs is left to the site. ``--immediate`` makes an error of a step that never
-    fits, for which srun would wait for ever.
+    ``--overlap`` shares the CPUs with the step in which the driver itself may run. ``--mem=0``
+    gives the workers all memory of the job. ``--export=ALL`` undoes ``sbatch --export=NONE``.
+    ``--immediate`` makes an error of a step that never fits, which srun would wait for without
+    end. How tasks are bound to CPUs is left to the site.
 
     Parameters
     ----------
-    allocation : Allocation
     address : str
-        Of the scheduler.
-    python : str
-        The interpreter, the same on all nodes.
+        Address of the scheduler.
+    nodes, workers : int
+        Number of nodes, and of workers on all of them.
+    cpus_per_worker : int
+        Number of CPUs for each worker.
+    memory_per_worker : int or None
+        Bytes for each worker; None if they are not known.
+    python : str, optional
+        The interpreter on all nodes.
 
     Examples
     --------
-    >>> allocation = Allocation("7", 2, 4, 1, None, True)
-    >>> " ".join(srun_command(allocation, "tls://10.0.0.1:8786", "python"))
+    >>> " ".join(srun_command("tls://10.0.0.1:8786", 2, 4, 1, None, "python"))
     'srun --overlap --nodes=2 --ntasks=4 --cpus-per-task=1 --mem=0 --export=ALL ...
     python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --nthreads 1 --nworkers 1 ...'
     """
     srun = [
-        *("srun", "--overlap"),
-        *(f"--nodes={allocation.nodes}", f"--ntasks={allocation.tasks}"),
-        *(f"--cpus-per-task={allocation.cpus}", "--mem=0", "--export=ALL"),
+        *("srun", "--overlap", f"--nodes={nodes}", f"--ntasks={workers}"),
+        *(f"--cpus-per-task={cpus_per_worker}", "--mem=0", "--export=ALL"),
         *("--job-name=psweep_dask", "--kill-on-bad-exit=0", "--wait=0"),
         *("--input=none", "--mpi=none", "--immediate=600"),
     ]
@@ -62,80 +71,72 @@ def srun_command(allocation: Allocation, address: str, python: str = sys.executa
         *("--nthreads", "1", "--nworkers", "1", "--nanny"),
         *("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--death-timeout", "60"),
     ]
-    if allocation.memory_per_task is not None:
-        worker += ["--memory-limit", str(worker_memory(allocation.memory_per_task))]
+    if memory_per_worker is not None:
+        worker += ["--memory-limit", str(worker_memory(memory_per_worker))]
     return srun + worker
 
 
 def step_environment(
-    allocation: Allocation, settings: Mapping[str, str], environ: Mapping[str, str] = os.environ
+    cpus_per_worker: int, settings: Mapping[str, str], environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Make the environment of srun and the workers.
+    """Return the environment variables for srun and the workers.
 
     Parameters
     ----------
-    allocation : Allocation
+    cpus_per_worker : int
+        A library such as OpenMP uses so many threads in a worker, unless the user has set another
+        number.
     settings : mapping
-        Variables for the workers; these win.
-    environ : mapping
-        What there is already. Variables for the number of threads are kept.
+        Variables for the workers. They replace those in `environ`.
+    environ : mapping, optional
+        The variables of this process.
 
     Examples
     --------
-    >>> allocation = Allocation("7", 1, 2, 4, None, True)
-    >>> made = step_environment(allocation, {}, {"SLURM_CPU_BIND": "0x1", "HOME": "/home/me"})
-    >>> made["HOME"], made["OMP_NUM_THREADS"], "SLURM_CPU_BIND" in made
+    >>> variables = step_environment(4, {}, {"SLURM_CPU_BIND": "0x1", "HOME": "/home/me"})
+    >>> variables["HOME"], variables["OMP_NUM_THREADS"], "SLURM_CPU_BIND" in variables
     ('/home/me', '4', False)
     """
-    kept = {name: value for name, value in environ.items() if not _DISTURBING.fullmatch(name)}
-    for name in _THREADS:
-        # dask's nannies leave a 1 in the driver's environment, which the user did not ask for
-        if name not in _THREADS_GIVEN and kept.get(name, "1") == "1":
-            kept[name] = str(allocation.cpus)
-    return {**kept, WORKER_MARK: "1", **settings}
+    kept = {name: value for name, value in environ.items() if not _SRUN_OPTIONS.fullmatch(name)}
+    for name in _THREAD_VARIABLES:
+        # A nanny of dask writes 1 into the environment of the driver; the user did not ask for it.
+        if name not in _SET_BY_USER and kept.get(name, "1") == "1":
+            kept[name] = str(cpus_per_worker)
+    return {**kept, WORKER_VARIABLE: "1", **settings}
 
 
 class SrunStep:
-    """The job step in which the workers of an allocation run.
+    """A running srun.
 
     Parameters
     ----------
-    allocation : Allocation
-    address : str
-        Of the scheduler.
+    command : sequence of str
+        As `srun_command` returns it.
+    environ : mapping
+        Its environment variables.
     log_path : Path
-        Where the output of srun and of all workers goes.
-    settings : mapping
-        Environment variables for the workers.
+        File for the output of srun and of all workers.
 
     Raises
     ------
-    AllocationError
+    OSError
         If there is no srun.
     """
 
-    def __init__(
-        self, allocation: Allocation, address: str, log_path: Path, settings: Mapping[str, str]
-    ) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log_path: Path) -> None:
         self.log_path = log_path
         with log_path.open("wb") as log:
-            try:
-                self._process = subprocess.Popen(
-                    srun_command(allocation, address),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=step_environment(allocation, settings),
-                    start_new_session=True,  # Ctrl-C is for the driver
-                )
-            except OSError as err:
-                raise AllocationError(
-                    f"SLURM_JOB_ID={allocation.job_id} is set, but srun cannot be started ({err}); "
-                    "put it on the PATH, or use cluster='local'"
-                ) from err
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environ,
+                start_new_session=True,  # Ctrl-C is for the driver
+            )
 
-    def ended(self) -> str | None:
-        """Tell in a sentence how srun ended, None while it runs."""
+    def end_message(self) -> str | None:
+        """Return how srun has ended, as a sentence; None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
@@ -143,31 +144,31 @@ class SrunStep:
         return f"srun ended with exit code {code}" + (f": {' | '.join(lines)}" if lines else "")
 
     def close(self, patience: float = 20.0) -> int:
-        """Wait for the end of the step, or end it; returns the exit code of srun.
+        """Wait for the end of srun, or end it; return its exit code.
 
         Parameters
         ----------
-        patience : float
+        patience : float, optional
             Seconds to wait for workers that the scheduler has told to end.
         """
         try:
             return self._process.wait(patience)
         except subprocess.TimeoutExpired:
             return self._terminate()
-        finally:  # after a second Ctrl-C, say; SLURM ends a step that has lost its srun
+        finally:  # after a second Ctrl-C, for instance; SLURM ends a step that has lost its srun
             self._process.kill()
 
     def _terminate(self) -> int:
-        self._process.terminate()  # srun kills the tasks then, and exits with 137
+        self._process.terminate()  # then srun kills its tasks, and exits with 137
         try:
-            return self._process.wait(_TERM_PATIENCE)
+            return self._process.wait(_TERMINATE_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 
     def _last_lines(self) -> list[str]:
         with self.log_path.open("rb") as log:
-            log.seek(max(0, self.log_path.stat().st_size - _TAIL))
+            log.seek(max(0, self.log_path.stat().st_size - _LOG_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
-        by_slurm = [line for line in lines if line.startswith(("srun: ", "slurmstepd"))]
-        return (by_slurm or lines)[-3:]
+        lines_of_slurm = [line for line in lines if line.startswith(("srun: ", "slurmstepd"))]
+        return (lines_of_slurm or lines)[-3:]

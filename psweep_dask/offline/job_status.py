@@ -69,7 +69,7 @@ def read_queue(shell: Sequence[str] = ()) -> SlurmQueue | None:
     SlurmQueue or None
         None if there is no SLURM, or if it does not answer.
     """
-    name = slurm.name(shell)
+    name = slurm.cluster_name(shell)
     states = None if name is None else slurm.jobs_of_user(shell)
     return None if name is None or states is None else SlurmQueue(name, states)
 

@@ -224,7 +224,7 @@ def clean_up_run(run: StoredRun) -> None:
     except FileNotFoundError:
         return
     names = {line.split()[1] for line in lines if len(line.split()) == 2}
-    if not slurm.is_here():
+    if not slurm.is_installed():
         log.warning(
             "run %s has left jobs that cannot be cancelled from here, see %s", run.run_id, path
         )

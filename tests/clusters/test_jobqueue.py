@@ -64,7 +64,7 @@ def test_what_is_submitted_names_the_worker_and_holds_no_secret(make, bin_dir, t
     assert one.cluster.scheduler_address in script
     assert "#SBATCH -J psweep-bb32aade\n" in script
     assert "export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True\n" in script
-    assert f"export {slurm.WORKER_MARK}=1\n" in script
+    assert f"export {slurm.WORKER_VARIABLE}=1\n" in script
     assert "PRIVATE KEY" not in script
 
 

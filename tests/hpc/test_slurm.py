@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psweep_dask.hpc import slurm
-from psweep_dask.hpc.slurm import JobState, inherited, parse_states
+from psweep_dask.hpc.slurm import JobState, allocation_variables, parse_states
 
 # Of squeue: id, state, reason, time that is left, time limit.
 ANSWER = """\
@@ -60,11 +60,11 @@ def test_a_reason_may_hold_any_character(reason):
 
 
 @pytest.mark.parametrize(
-    "state", sorted(slurm.WAITING | slurm.RUNNING | {"COMPLETED", "NODE_FAIL"})
+    "state", sorted(slurm.WAITING_STATES | slurm.RUNNING_STATES | {"COMPLETED", "NODE_FAIL"})
 )
 def test_a_job_waits_or_runs_or_neither(state):
     one = JobState(state)
-    assert (one.waits, one.runs) == (state in slurm.WAITING, state in slurm.RUNNING)
+    assert (one.waits, one.runs) == (state in slurm.WAITING_STATES, state in slurm.RUNNING_STATES)
     assert not (one.waits and one.runs)
 
 
@@ -74,20 +74,20 @@ def test_a_job_that_the_queue_has_forgotten_has_ended():
 
 
 def test_a_queue_that_cannot_be_asked_tells_nothing(bin_dir):
-    assert not slurm.is_here()
+    assert not slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
-    assert slurm.time_left("7") is None
+    assert slurm.job_state("7") is None
 
 
 def test_a_controller_that_does_not_answer_tells_nothing(bin_dir):
     command(bin_dir, "squeue", "echo 17\\|RUNNING\\|None\\|1:00\\|1:00; exit 1")
-    assert slurm.is_here()
+    assert slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
-    assert slurm.time_left("17") is None
+    assert slurm.job_state("17") is None
 
 
 def test_a_controller_that_is_too_slow_tells_nothing(bin_dir, monkeypatch):
-    monkeypatch.setattr(slurm, "PATIENCE", 0.1)
+    monkeypatch.setattr(slurm, "COMMAND_TIMEOUT_SECONDS", 0.1)
     command(bin_dir, "squeue", "exec /bin/sleep 60")
     command(bin_dir, "scancel", "exec /bin/sleep 60")
     assert slurm.job_states("psweep-12345678") is None
@@ -97,7 +97,7 @@ def test_a_controller_that_is_too_slow_tells_nothing(bin_dir, monkeypatch):
 def test_an_empty_queue_is_no_silence(bin_dir):
     command(bin_dir, "squeue", "exit 0")
     assert slurm.job_states("psweep-12345678") == {}
-    assert slurm.time_left("17") is None
+    assert slurm.job_state("17") is None
 
 
 def test_what_keeps_jobs_from_being_cancelled_is_told(bin_dir):
@@ -113,7 +113,7 @@ def test_variables_of_an_allocation_are_told_from_wishes_of_the_user():
     leaking = {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CPU_BIND", "SLURMD_NODENAME"}
     leaking |= {"SRUN_DEBUG", "SLURM_TRES_PER_TASK", "SLURM_CONF_SERVER"}
     kept = {"SLURM_CONF", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "HOME", "MY_SLURM_X", "slurm_x"}
-    assert inherited(dict.fromkeys(leaking | kept, "1")) == sorted(leaking)
+    assert allocation_variables(dict.fromkeys(leaking | kept, "1")) == sorted(leaking)
 
 
 @given(st.integers(2**26, 2**45), st.integers(1, 128))
