@@ -36,7 +36,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_file_that_may_grow_no_more_ends_the_run_and_resume_goes_on(study_folder):
+def test_disk_limit_of_file_size_ends_the_run_and_resume_goes_on(study_folder):
     (study_folder / "script.py").write_text(FULL)
     done = subprocess.run(
         [sys.executable, "script.py"], capture_output=True, text=True, check=False
@@ -44,12 +44,12 @@ def test_a_file_that_may_grow_no_more_ends_the_run_and_resume_goes_on(study_fold
     assert done.returncode == 1
     assert "JournalError: cannot write to" in done.stderr.splitlines()[-1]
     assert "File too large" in done.stderr
-    before = ps.load("calc")
-    assert 0 < len(before) < 60
+    rows = ps.load("calc")
+    assert 0 < len(rows) < 60
     df = ps.resume("calc", large, cluster="sync")
     assert [y[-1] for y in df.y] == list(range(60))
     assert df._pset_id.is_unique
-    assert set(before._pset_id) <= set(df._pset_id)
+    assert set(rows._pset_id) <= set(df._pset_id)
 
 
 @pytest.fixture
@@ -64,20 +64,20 @@ def small_disk(study_folder):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run_and_resume_goes_on_when_there_is_space(small_disk):
+def test_disk_full_ends_the_run_and_resume_goes_on_when_there_is_space(small_disk):
     calc = small_disk / "calc"
     with pytest.raises(ps.PsweepError, match=r"cannot write to .*journal.*No space left"):
         ps.run(large, ps.plist("a", range(30)), calc_dir=calc)
-    before = ps.load(calc)
-    assert 0 < len(before) < 30
+    rows = ps.load(calc)
+    assert 0 < len(rows) < 30
     shutil.move(calc, small_disk.parent / "calc")
     calc.mkdir()
     df = ps.resume("calc")
     assert [y[-1] for y in df.y] == list(range(30))
-    assert set(before._pset_id) <= set(df._pset_id)
+    assert set(rows._pset_id) <= set(df._pset_id)
 
 
-def test_rows_whose_database_cannot_be_written_stay_in_the_journal(small_disk):
+def test_disk_full_for_the_database_leaves_rows_in_the_journal(small_disk):
     calc = small_disk / "calc"
     with pytest.raises(ps.PsweepError, match=r"No space left.*4 finished rows are kept in"):
         ps.run(large, ps.plist("a", range(4)), calc_dir=calc)
@@ -87,7 +87,7 @@ def test_rows_whose_database_cannot_be_written_stay_in_the_journal(small_disk):
     assert not list(calc.glob("runs/*/journal"))
 
 
-def test_a_study_on_a_read_only_disk_can_be_looked_at_and_no_more(small_disk):
+def test_disk_read_only_lets_load_work_and_nothing_else(small_disk):
     calc = small_disk / "calc"
     ps.run(lambda pset: {"y": 1}, ps.plist("a", range(3)), calc_dir=calc, cluster="sync")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -97,14 +97,14 @@ def test_a_study_on_a_read_only_disk_can_be_looked_at_and_no_more(small_disk):
             change()
 
 
-def test_tmpsave_on_a_full_disk_ends_the_run_with_the_reason(small_disk, study_folder):
+def test_disk_full_with_tmpsave_ends_the_run_with_the_reason(small_disk, study_folder):
     calc = small_disk / "calc"
     with pytest.raises(ps.PsweepError, match="No space left"):
         ps.run(large, ps.plist("a", range(30)), calc_dir=calc, tmpsave=True)
     assert 0 < len(ps.load(calc)) < 30
 
 
-def test_jobs_on_a_full_disk_are_prepared_when_there_is_space(small_disk):
+def test_disk_full_in_prep_batch_and_prep_rest_goes_on_when_there_is_space(small_disk):
     write_study()
     write({"templates/calc/large": bytes(60_000)})
     calc = small_disk / "calc"
@@ -113,16 +113,16 @@ def test_jobs_on_a_full_disk_are_prepared_when_there_is_space(small_disk):
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     df = ps.prep_rest(calc)
     assert df._status.tolist() == ["prepared"] * 300
-    assert all((calc / one / "large").stat().st_size == 60_000 for one in df._pset_id)
+    assert all((calc / pset_id / "large").stat().st_size == 60_000 for pset_id in df._pset_id)
 
 
-def test_a_result_of_200_mb_comes_home():
+def test_large_result_of_200_mb_is_returned():
     df = ps.run(lambda pset: {"y": np.full(25_000_000, 7.0)}, [{"a": 1}])
     assert df.y.iloc[0].nbytes == 200_000_000
     assert df._status.tolist() == ["ok"]
 
 
-def test_a_study_that_is_removed_while_it_runs_ends_with_the_reason(study_folder):
+def test_study_that_is_removed_while_it_runs_ends_with_the_reason(study_folder):
     def func(pset):
         if pset["a"] == 50:
             shutil.rmtree("calc", ignore_errors=True)
@@ -132,7 +132,7 @@ def test_a_study_that_is_removed_while_it_runs_ends_with_the_reason(study_folder
         ps.run(func, ps.plist("a", range(100)), cluster="sync")
 
 
-def test_a_database_edited_while_a_run_goes_on_keeps_the_edits(study_folder):
+def test_database_edited_while_a_run_goes_on_keeps_the_edits(study_folder):
     ps.run(lambda pset: {"y": 1}, ps.plist("a", [7]), cluster="sync")
     with start(study_folder, count=100) as driver:
         wait_for_journal(study_folder)

@@ -52,7 +52,7 @@ SCALARS = {
     "float32": st.floats(width=32, allow_nan=False).map(np.float32),
     "str or None": st.none() | text,
     "enum": st.sampled_from(Colour),
-    "path": text.map(lambda one: PurePosixPath("a", one.replace("/", ""))),
+    "path": text.map(lambda name: PurePosixPath("a", name.replace("/", ""))),
 }
 CONTAINERS = {
     "list": st.lists(ints | text, max_size=3),
@@ -60,8 +60,12 @@ CONTAINERS = {
     "tuple": st.tuples(ints, text),
     "set": st.sets(ints, max_size=3),
     "dataclass": st.builds(Point, st.floats(allow_nan=False)),
-    "float array": st.lists(floats, max_size=3).map(np.array).map(lambda one: one.astype(float)),
-    "int array": st.lists(st.integers(0, 9), max_size=3).map(lambda one: np.array(one, np.int16)),
+    "float array": st.lists(floats, max_size=3)
+    .map(np.array)
+    .map(lambda array: array.astype(float)),
+    "int array": st.lists(st.integers(0, 9), max_size=3).map(
+        lambda numbers: np.array(numbers, np.int16)
+    ),
 }
 KINDS = SCALARS | CONTAINERS
 
@@ -82,7 +86,7 @@ def values(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_through_journal_and_database_as_parameter_and_as_result(kind, study_folder):
+def test_round_trip_through_journal_and_database(kind, study_folder):
     @settings(max_examples=12, deadline=None)
     @given(values(kind))
     def check(given_values):
@@ -99,7 +103,7 @@ def test_through_journal_and_database_as_parameter_and_as_result(kind, study_fol
         for column in (df.a, df.y, loaded.a, loaded.y):
             assert not isinstance(given_values[0], np.generic) or column.dtype == kind
             assert all(map(same, given_values, column)), (given_values, list(column))
-        assert [ps.pset_sha1(one) for one in params] == loaded._pset_sha1.tolist()
+        assert [ps.pset_sha1(pset) for pset in params] == loaded._pset_sha1.tolist()
 
     check()
 
@@ -119,7 +123,7 @@ def test_through_journal_and_database_as_parameter_and_as_result(kind, study_fol
         "float array",
     ],
 )
-def test_through_parquet(kind, tmp_path):
+def test_round_trip_through_parquet(kind, tmp_path):
     @settings(max_examples=15, deadline=None)
     @given(values(kind))
     def check(given_values):
@@ -134,12 +138,12 @@ def test_through_parquet(kind, tmp_path):
 @pytest.mark.parametrize(
     "kind", ["int", "large int", "float", "bool", "str", "None", "list", "dict"]
 )
-def test_through_json(kind, tmp_path):
+def test_round_trip_through_json(kind, tmp_path):
     @settings(max_examples=15, deadline=None)
     @given(values(kind))
     def check(given_values):
         ps.export(frame(given_values), tmp_path / "x.json")
-        back = [one["a"] for one in json.loads((tmp_path / "x.json").read_text())]
+        back = [row["a"] for row in json.loads((tmp_path / "x.json").read_text())]
         for was, now in zip(given_values, back, strict=True):
             finite = not isinstance(was, float) or math.isfinite(was)
             assert same(was, now) if finite else now is None
@@ -148,7 +152,7 @@ def test_through_json(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "bool"])
-def test_through_csv(kind, tmp_path):
+def test_round_trip_through_csv(kind, tmp_path):
     @settings(max_examples=15, deadline=None)
     @given(values(kind))
     def check(given_values):
@@ -162,7 +166,7 @@ def test_through_csv(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", export._FORMATS)
-def test_nothing_that_the_database_holds_stops_an_export(kind, suffix, tmp_path):
+def test_round_trip_no_value_of_the_database_stops_an_export(kind, suffix, tmp_path):
     @settings(max_examples=5, deadline=None)
     @given(values(kind))
     def check(given_values):
@@ -194,8 +198,8 @@ def read_parquet(path):
 
 
 def read_netcdf(path):
-    with xr.open_dataset(path, engine="h5netcdf") as made:
-        return list(map(str, made.variables)), next(iter(made.sizes.values()))
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        return list(map(str, dataset.variables)), next(iter(dataset.sizes.values()))
 
 
 READ = {".csv": read_csv, ".json": read_json, ".parquet": read_parquet, ".nc": read_netcdf}

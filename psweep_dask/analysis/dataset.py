@@ -1,4 +1,4 @@
-"""Databases as labelled arrays of many dimensions."""
+"""``to_xarray``: a database becomes an `xarray.Dataset` whose dimensions are parameters."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import PsetError, pset_sha1
 from psweep_dask.storage.columns import column_roles
+from psweep_dask.storage.status import FAILED, FINAL
 
 if TYPE_CHECKING:
     import xarray as xr
 
-REPEAT = "repeat"
-"""The dimension of psets that are repeated."""
+REPEAT_DIM = "repeat"
+"""The dimension of rows that are equal in all other dimensions."""
 
-MOST_CELLS = 10_000_000
-"""So many may be nearly all gaps."""
-
-_WITH_RESULT = {"ok", "simulated"}
+MAX_CELLS = 10_000_000
+"""Up to this size, an array may consist of gaps nearly everywhere."""
 
 
 class LabelError(PsweepError):
-    """Rows that do not make the array that was asked for."""
+    """Rows from which the array that was asked for cannot be made."""
 
 
 def to_xarray(
@@ -44,31 +43,39 @@ def to_xarray(
     Parameters
     ----------
     df : DataFrame
-        Rows that have failed are gaps.
+        A database. Psets that have failed become gaps.
     dims : list of str
-        The parameters that become dimensions. All others must have one value throughout, which
-        becomes an attribute of the dataset; choose rows before, if they do not.
+        The parameters that become dimensions. Each other parameter must have the same value in
+        all rows, and becomes an attribute of the dataset. If it has several values, choose rows
+        first.
     values : list of str, optional
-        The columns that become arrays; by default all results. Where each cell of a column holds
-        an array or a list of numbers of one shape, that has dimensions of its own, named
-        ``y_0``, ``y_1``.
+        The columns that become arrays; by default all results. If all cells of a column ``y``
+        hold arrays or lists of numbers of the same shape, these get dimensions of their own,
+        named ``y_0``, ``y_1`` and so on.
     repeats : {'dim', 'mean'}, optional
-        What to do with rows that are equal in all of `dims`: 'dim' gives a dimension "repeat",
-        if there are any, and 'mean' their average.
+        What to do with rows that are equal in all of `dims`: 'dim' adds a dimension "repeat" if
+        there are such rows, 'mean' takes their average.
 
     Returns
     -------
     xarray.Dataset
-        Coordinates are sorted and keep their type. Where there is no row, there is NaN (or NaT),
-        which makes floats of ints.
+        Coordinates are sorted and keep their type. A cell without a row is NaN, or NaT in times;
+        integers become floats then.
 
     Raises
     ------
     LabelError
-        If a column is missing or cannot be a dimension, another parameter varies, what is to be
-        averaged is no number, or a column is called as a dimension that must be made.
+        If a column is missing or cannot be a dimension, another parameter varies, a column to be
+        averaged does not hold numbers, or a dimension would have the name of a column.
+    NoDataFrameError
+        If `df` is no DataFrame.
     MissingPackageError
         If xarray is not installed.
+
+    See Also
+    --------
+    export : Write a database to netCDF and other formats.
+    query : Choose rows of a study.
 
     Examples
     --------
@@ -85,7 +92,7 @@ def to_xarray(
         import xarray as xr
 
     check_df(df, "ps.to_xarray(df, dims)")
-    dims = _checked(df, dims, repeats)
+    _check_dims(df, dims, repeats)
     params, results = params_and_results(df)
     attrs = {
         name: only_value(df, name, "make it a dimension, or ")
@@ -93,33 +100,32 @@ def to_xarray(
         if name not in dims
     }
     names = list(results if values is None else values)
-    for name in names:
-        if name not in df.columns:
-            raise LabelError(f"no column {name!r}; there are {', '.join(map(str, df.columns))}")
-    labels = [_codes(df, name) for name in dims]
-    good = _with_result(df)
-    df = df[good]
-    places = [codes[good] for codes, _ in labels]
-    shape = [len(known) for _, known in labels]
+    check_columns(df, names, LabelError)
+    axes = [_axis(df, name) for name in dims]
+    has_result = _has_result(df)
+    df = df[has_result]
+    places = [places[has_result] for places, _ in axes]
+    shape = [len(coordinates) for _, coordinates in axes]
     _check_size(shape, len(df))
-    number = _repeat_of(places, len(df))
-    along = list(dims)
-    if number.any():
-        _check_free([REPEAT], [*dims, *names])
-        places, shape, along = [*places, number], [*shape, int(number.max()) + 1], [*dims, REPEAT]
+    repeat = _count_repeats(places, len(df))
+    array_dims = list(dims)
+    if repeat.any():
+        _check_unused([REPEAT_DIM], [*dims, *names])
+        places, shape = [*places, repeat], [*shape, int(repeat.max()) + 1]
+        array_dims.append(REPEAT_DIM)
     arrays = {}
     for name in names:
         cells = _cells(df[name])
-        more = [f"{name}_{axis}" for axis in range(cells.ndim - 1)]
-        _check_free(more, [*along, *names])
-        arrays[name] = ([*along, *more], _spread(cells, places, shape))
-    coords = {name: known for name, (_, known) in zip(dims, labels, strict=True)}
-    made = xr.Dataset(arrays, coords=coords, attrs=attrs)
-    return _averaged(made) if repeats == "mean" and REPEAT in made.dims else made
+        cell_dims = [f"{name}_{axis}" for axis in range(cells.ndim - 1)]
+        _check_unused(cell_dims, [*array_dims, *names])
+        arrays[name] = ([*array_dims, *cell_dims], _spread(cells, places, shape))
+    coords = {name: coordinates for name, (_, coordinates) in zip(dims, axes, strict=True)}
+    dataset = xr.Dataset(arrays, coords=coords, attrs=attrs)
+    return _average(dataset) if repeats == "mean" and REPEAT_DIM in dataset.dims else dataset
 
 
 def params_and_results(df: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Tell parameters from results by where they stand: before and behind the book-keeping.
+    """Return the names of parameters and of results: the columns before and behind book-keeping.
 
     Names that begin with an underscore are neither. Without book-keeping, all are results.
 
@@ -137,7 +143,14 @@ def _without_private(names: list[str]) -> list[str]:
     return [name for name in names if not str(name).startswith("_")]
 
 
-def _checked(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> list[str]:
+def check_columns(df: pd.DataFrame, names: Sequence[str], error: type[PsweepError]) -> None:
+    """Make sure that a DataFrame has these columns; else raise an error of this class."""
+    for name in names:
+        if name not in df.columns:
+            raise error(f"no column {name!r}; there are {', '.join(map(str, df.columns))}")
+
+
+def _check_dims(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> None:
     if isinstance(dims, str) or not isinstance(dims, Sequence):
         names = str(dims).split(",")
         raise LabelError(f"dims must be a list of columns, not {dims!r}; write {names!r}")
@@ -145,137 +158,136 @@ def _checked(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> list[str]:
         raise LabelError(f"repeats must be 'dim' or 'mean', not {repeats!r}")
     if not dims or len(set(dims)) < len(dims):
         raise LabelError(f"dims must name columns, each once, not {list(dims)!r}")
-    for name in dims:
-        if name not in df.columns:
-            raise LabelError(f"no column {name!r}; there are {', '.join(map(str, df.columns))}")
-    return list(dims)
+    check_columns(df, dims, LabelError)
 
 
 def _check_size(shape: list[int], rows: int) -> None:
     cells = math.prod(shape)
-    if cells > max(MOST_CELLS, 100 * rows):
+    if cells > max(MAX_CELLS, 100 * rows):
         raise LabelError(
             f"{' x '.join(map(str, shape))} cells are needed for {rows} rows: these parameters "
             "make no grid, as those of ps.sample do not; keep the DataFrame, or fewer dims"
         )
 
 
-def _check_free(ours: Sequence[str], taken: Sequence[str]) -> None:
-    """Make sure that dimensions which we name ourselves have no name of a column."""
-    for name in ours:
-        if name in taken:
+def _check_unused(new: Sequence[str], used: Sequence[str]) -> None:
+    """Make sure that dimensions which get their name from us do not have that of a column."""
+    for name in new:
+        if name in used:
             raise LabelError(
                 f"there is a column {name!r}, and a dimension must be made that is called so; "
                 f"rename the column: df.rename(columns={{{name!r}: ...}})"
             )
 
 
-def _with_result(df: pd.DataFrame) -> np.ndarray:
+def _has_result(df: pd.DataFrame) -> np.ndarray:
+    """Return, for each row, whether its pset has not failed."""
     if "_status" not in df.columns:
         return np.ones(len(df), bool)
-    return (df["_status"].isin(_WITH_RESULT) | df["_status"].isna()).to_numpy()
+    return (df["_status"].isin(FINAL - FAILED) | df["_status"].isna()).to_numpy()
 
 
-def only_value(df: pd.DataFrame, name: str, or_else: str = "") -> Any:
-    """Give the value that a parameter has in all rows.
+def only_value(df: pd.DataFrame, name: str, alternative: str = "") -> Any:
+    """Return the value that a parameter has in all rows.
 
     Parameters
     ----------
     df : DataFrame
     name : str
-    or_else : str, optional
-        What else than choosing rows helps if it has more than one, for the error.
+    alternative : str, optional
+        For the error: what the user can do instead of choosing rows.
 
     Raises
     ------
     LabelError
-        If it has more than one.
+        If it has more than one value.
     """
-    known = df.loc[~_marks(df[name]).duplicated(), name]
-    values = [of_python(one) for one in known]
+    different = df.loc[~_comparable(df[name]).duplicated(), name]
+    values = [of_python(value) for value in different]
     if len(values) > 1:
         raise LabelError(
-            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: {or_else}"
+            f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: {alternative}"
             f"choose rows before, such as those where {f'{name} == {values[0]!r}'!r}"
         )
     return values[0] if values else None
 
 
-def _marks(column: pd.Series) -> pd.Series:
-    """Give what differs where values differ: 1, 1.0 and True do, as they do in a hash."""
-    if column.dtype != object:
-        return column
-    return column.map(_mark)
+def _comparable(column: pd.Series) -> pd.Series:
+    """Return a column in which values are equal only if they have the same hash.
+
+    Python takes 1, 1.0 and True for equal, and cannot compare arrays.
+    """
+    return column.map(_sha1_or_repr) if column.dtype == object else column
 
 
-def _mark(value: Any) -> str:
+def _sha1_or_repr(value: Any) -> str:
     try:
         return pset_sha1({"value": value})
-    except PsetError:  # func can make, or book-keeping hold, what a pset cannot
+    except PsetError:  # a pset cannot hold this value, but a result can
         return repr(value)
 
 
-def _codes(df: pd.DataFrame, name: str) -> tuple[np.ndarray, Any]:
-    """Give the values of a dimension numbers, and the values in order."""
+def _axis(df: pd.DataFrame, name: str) -> tuple[np.ndarray, Any]:
+    """Return the place of each row along a dimension, and the sorted coordinates."""
     column = df[name]
     if column.isna().any():
         raise LabelError(f"{int(column.isna().sum())} rows have no {name!r}, so no place along it")
     try:
-        codes, known = pd.factorize(column, sort=True)
+        places, coordinates = pd.factorize(column, sort=True)
     except TypeError as err:
         try:
-            codes, known = pd.factorize(column)  # in order of appearance: 1, "a"
+            places, coordinates = pd.factorize(column)  # not sorted, such as 1, "a"
         except TypeError:
             raise LabelError(f"{name!r} cannot be a dimension: {err}") from err
-    if column.dtype == object and _marks(column).nunique() > len(known):
+    if column.dtype == object and _comparable(column).nunique() > len(coordinates):
         raise LabelError(
             f"{name!r} has values that are equal and yet not the same, as 1 and True are: "
             "it cannot be a dimension; choose rows before"
         )
-    return codes, known.to_numpy() if known.dtype == "str" else known
+    return places, coordinates.to_numpy() if coordinates.dtype == "str" else coordinates
 
 
-def _repeat_of(places: list[np.ndarray], length: int) -> np.ndarray:
-    """Tell, for each row, how many before it have the same place."""
-    where = pd.DataFrame(dict(enumerate(places)), index=range(length))
-    return where.groupby(list(where.columns)).cumcount().to_numpy()
+def _count_repeats(places: list[np.ndarray], length: int) -> np.ndarray:
+    """Return, for each row, how many rows before it have the same place."""
+    table = pd.DataFrame(dict(enumerate(places)), index=range(length))
+    return table.groupby(list(table.columns)).cumcount().to_numpy()
 
 
 def _cells(column: pd.Series) -> np.ndarray:
-    """Give the values of a column; with dimensions of their own, where all are of one shape."""
+    """Return the values of a column; with more dimensions if they are arrays of one shape."""
     if column.dtype != object:
         return column.to_numpy(object if column.dtype == "str" else None)
-    known = column[column.notna().to_numpy()]
-    if len(known) and all(isinstance(one, list | np.ndarray) for one in known):
+    values = column[column.notna().to_numpy()]
+    if len(values) and all(isinstance(value, list | np.ndarray) for value in values):
         try:
-            stacked = np.stack([np.asarray(one) for one in known])
-        except ValueError:  # of different shapes, or ragged
+            stacked = np.stack([np.asarray(value) for value in values])
+        except ValueError:  # they have different shapes
             return column.to_numpy()
-        if stacked.dtype.kind in "biufc" and len(known) == len(column):
-            return stacked
         if stacked.dtype.kind in "biufc":
+            if len(values) == len(column):
+                return stacked
             return _spread(stacked, [np.flatnonzero(column.notna())], [len(column)])
-    if len(known) and all(isinstance(one, bool | np.bool_) for one in known):
-        return column.to_numpy(float)  # gaps are NaN, so it has no type for them
+    if len(values) and all(isinstance(value, bool | np.bool_) for value in values):
+        return column.to_numpy(float)  # bool has no NaN for the gaps
     return column.to_numpy()
 
 
 def _spread(cells: np.ndarray, places: list[np.ndarray], shape: list[int]) -> np.ndarray:
-    """Put cells in their places; gaps are NaN."""
-    whole = [*shape, *cells.shape[1:]]
-    if len(cells) == int(np.prod(shape)):  # no gap, so the type can stay
-        spread = np.empty(whole, cells.dtype)
+    """Return an array of this shape with each cell in its place. Gaps are NaN."""
+    full_shape = [*shape, *cells.shape[1:]]
+    if len(cells) == math.prod(shape):  # there is no gap, so the type can stay
+        spread = np.empty(full_shape, cells.dtype)
     elif cells.dtype.kind in "biu":
-        spread = np.full(whole, np.nan)
+        spread = np.full(full_shape, np.nan)
     else:
         gap = np.array("NaT", cells.dtype) if cells.dtype.kind in "mM" else np.nan
-        spread = np.full(whole, gap, cells.dtype)
+        spread = np.full(full_shape, gap, cells.dtype)
     spread[tuple(places)] = cells
     return spread
 
 
-def _averaged(made: xr.Dataset) -> xr.Dataset:
-    for name, array in made.data_vars.items():
+def _average(dataset: xr.Dataset) -> xr.Dataset:
+    for name, array in dataset.data_vars.items():
         if array.dtype.kind not in "biufc":
             raise LabelError(f"{name!r} cannot be averaged; choose the columns by values=")
-    return made.mean(REPEAT, keep_attrs=True)
+    return dataset.mean(REPEAT_DIM, keep_attrs=True)

@@ -1,4 +1,4 @@
-"""Databases handed to others, in formats that any language reads and that run no code."""
+"""``export``: write a database in a format that other languages read, and that runs no code."""
 
 from __future__ import annotations
 
@@ -26,47 +26,75 @@ from psweep_dask.storage.atomic import replace_file
 if TYPE_CHECKING:
     import xarray as xr
 
-CHUNK = 20_000
-"""So many rows are written at a time, where rows are written one by one."""
+JSON_CHUNK_ROWS = 20_000
+"""Number of rows that are converted to JSON at a time."""
 
-_SCALARS = (bool, int, float, complex, str, dt.date, dt.time, dt.timedelta, np.generic, type(None))
-_OF_PARQUET = [{one} for one in (bool, int, float, str, bytes, dt.date)]
+_CSV_TYPES = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    dt.date,
+    dt.time,
+    dt.timedelta,
+    np.generic,
+    type(None),
+)
+"""Types of values that pandas writes to CSV as they are."""
+
+_PARQUET_TYPES = [{python_type} for python_type in (bool, int, float, str, bytes, dt.date)]
+"""Types of values of which pyarrow can make a column, if all values have the same one."""
 
 
 class ExportError(PsweepError):
-    """A format that is not known, or cannot hold what it should."""
+    """A format that is not known, or that cannot hold the database."""
 
 
 def export(
     df: pd.DataFrame, path: str | os.PathLike[str], *, dims: Sequence[str] | None = None
 ) -> None:
-    """Write a database in a format of the suffix of its name: for others, or for other tools.
+    """Write a database to a file for other people or other tools.
 
     Parameters
     ----------
     df : DataFrame
+        A database, or some of its rows and columns.
     path : str or PathLike
-        Ends in .parquet, .csv, .json or .nc (netCDF). The file is replaced in one step.
+        The file. Its suffix chooses the format: .parquet, .csv, .json or .nc (netCDF). An old
+        file is replaced in one step.
     dims : list of str, optional
-        For netCDF: the parameters that become dimensions, as in `to_xarray`. Without it there is
+        For netCDF: the parameters that become dimensions, as in `to_xarray`. By default there is
         one dimension, "pset".
 
     Raises
     ------
     ExportError
         If the suffix is not known, or the format cannot hold the names of the columns.
+    LabelError
+        If `dims` is given, and the rows do not fit, see `to_xarray`.
+    NoDataFrameError
+        If `df` is no DataFrame.
     MissingPackageError
-        If a package for it is not installed: pyarrow for parquet; xarray,
+        If a package is not installed that the format needs: pyarrow for parquet; xarray,
         h5netcdf and h5py for netCDF.
+
+    See Also
+    --------
+    to_xarray : An array in memory instead of a file.
+    df_write : Write a file that keeps all types, for Python only.
 
     Notes
     -----
-    Numbers, text, dates and times keep their types as far as the format has types; the index is
-    left out, since the column ``_time_utc`` has it. Lists, dicts, arrays, sets and the like are
-    written as JSON: in .json as they are there, in parquet as lists where all are lists of numbers
-    of one type, and else as text of JSON. That, too, is how parquet and netCDF get columns in which
-    types are mixed. JSON has no NaN and no infinity: they are null. CSV has no types at all.
-    Complex numbers become two columns in parquet and netCDF, and missing text is empty in netCDF.
+    Numbers, text, dates and times keep their types as far as the format has types; CSV has none.
+    The index is not written: it is the column ``_time_utc``.
+
+    Lists, dicts, arrays, sets and the like are written as JSON. In .json they stand as they are.
+    In parquet they are lists if all values of a column are lists of numbers of one type, and else
+    text with JSON in it. Columns of mixed types are text with JSON as well, in parquet and netCDF.
+
+    JSON has no NaN and no infinity: they are null. Complex numbers become two columns in parquet
+    and netCDF. In netCDF, missing text is empty text.
 
     Examples
     --------
@@ -81,98 +109,112 @@ def export(
     """
     check_df(df, "ps.export(df, path)")
     suffix = Path(path).suffix
-    write = _FORMATS.get(suffix)
-    if write is None:
+    make_writer = _FORMATS.get(suffix)
+    if make_writer is None:
         raise ExportError(
             f"{os.fspath(path)!r} ends in {suffix!r}, which is no format that is known; there "
             f"are {', '.join(_FORMATS)}"
         )
     if dims is not None and suffix != ".nc":
         raise ExportError(f"dims is for netCDF, and a table such as {suffix} has none; drop it")
-    content = write(df, dims)
-    replace_file(Path(path), content)
+    write = make_writer(df, dims)  # before the file is opened: it finds what the format cannot hold
+    replace_file(Path(path), write)
 
 
-Write = Callable[[BinaryIO], object]
+Writer = Callable[[BinaryIO], object]
 
 
-def _csv(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
-    table = _converted(df, lambda values: [_csv_cell(value) for value in values])
+def _csv(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
+    table = _convert_objects(df, lambda values: [_csv_cell(value) for value in values])
     return lambda stream: table.to_csv(stream, index=False)
 
 
-def _json(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
+def _json(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
     return lambda stream: stream.writelines(_json_chunks(df))
 
 
 def _json_chunks(df: pd.DataFrame) -> Iterator[bytes]:
     names = [encode_basestring(str(name)).replace("%", "%%") for name in df.columns]
     row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
-    before = "["
-    for start in range(0, len(df), CHUNK):
-        some = df.iloc[start : start + CHUNK]
-        columns = [_json_column(some.iloc[:, at]) for at in range(len(names))]
+    separator = "["
+    for start in range(0, len(df), JSON_CHUNK_ROWS):
+        chunk = df.iloc[start : start + JSON_CHUNK_ROWS]
+        columns = [_json_column(chunk.iloc[:, place]) for place in range(len(names))]
         rows = map(row.__mod__, zip(*columns, strict=True))
-        yield (before + ",\n".join(rows)).encode(errors="surrogateescape")
-        before = ",\n"
+        yield (separator + ",\n".join(rows)).encode(errors="surrogateescape")
+        separator = ",\n"
     yield b"]" if len(df) else b"[]"
 
 
 def _json_column(column: pd.Series) -> list[str]:
-    """Write each value of a column as JSON: whole columns at once, which is quick."""
+    """Return each value of a column as JSON; by type, since that is much faster."""
     kind = column.dtype.kind
-    if kind in "iu":
-        return list(map(repr, column.tolist()))
-    if kind == "f":
-        return [repr(one) if math.isfinite(one) else "null" for one in column.tolist()]
     if isinstance(column.dtype, np.dtype) and kind == "M":
         times = np.datetime_as_string(column.to_numpy()).tolist()
-        return ["null" if one == "NaT" else f'"{one}"' for one in times]
+        return ["null" if time == "NaT" else f'"{time}"' for time in times]
+    values = column.tolist()
+    if kind in "iu":
+        return list(map(repr, values))
+    if kind == "f":
+        return [repr(number) if math.isfinite(number) else "null" for number in values]
     if column.dtype == "str":
-        texts = column.tolist()
-        return [encode_basestring(one) if isinstance(one, str) else "null" for one in texts]
-    return list(map(as_text, column))
+        return [encode_basestring(text) if isinstance(text, str) else "null" for text in values]
+    return list(map(as_text, values))
 
 
 def _csv_cell(value: Any) -> Any:
-    if isinstance(value, _SCALARS) and not isinstance(value, enum.Enum):
+    if isinstance(value, _CSV_TYPES) and not isinstance(value, enum.Enum):
         return value
-    known = plain(value)
-    return known if isinstance(known, str) else json.dumps(known, ensure_ascii=False)
+    return _as_str(plain(value))
 
 
-def _parquet(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
+def _as_str(plain_value: Any) -> str:
+    """Return text as it is, and other values as JSON."""
+    if isinstance(plain_value, str):
+        return plain_value
+    return json.dumps(plain_value, ensure_ascii=False)
+
+
+def _parquet(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
     with needed_for("export to parquet"):
         import pyarrow as pa
 
-    def native(values: list[Any]) -> list[Any]:
-        for some in (values, [plain(value) for value in values]):
-            if set(map(type, some)) - {type(None)} in _OF_PARQUET or _are_lists_of_numbers(some):
-                try:
-                    pa.array(some)
-                except (pa.ArrowException, OverflowError):  # such as 2**70
-                    continue
-                return some
+    def can_be_a_column(values: list[Any]) -> bool:
+        types = set(map(type, values)) - {type(None)}
+        if types not in _PARQUET_TYPES and not _are_lists_of_numbers(values):
+            return False
+        try:
+            pa.array(values)
+        except (pa.ArrowException, OverflowError):  # such as 2**70
+            return False
+        return True
+
+    def convert(values: list[Any]) -> list[Any]:
+        if can_be_a_column(values):
+            return values
+        plain_values = [plain(value) for value in values]
+        if can_be_a_column(plain_values):
+            return plain_values
         return [None if value is None else as_text(value) for value in values]
 
-    table = _converted(_in_parts(df), native)
+    table = _convert_objects(_split_complex(df), convert)
     table.columns = table.columns.map(str)
     return lambda stream: table.to_parquet(stream, index=False)
 
 
 def _are_lists_of_numbers(values: list[Any]) -> bool:
-    """Tell whether all are lists or arrays of numbers of one type, in one dimension."""
-    known = [value for value in values if value is not None]
-    if all(isinstance(one, np.ndarray) for one in known):
-        return len({one.dtype for one in known}) == 1 and all(
-            one.ndim == 1 and one.dtype.kind in "iuf" for one in known
+    """Return whether all values are lists or arrays of numbers of one type, in one dimension."""
+    lists = [value for value in values if value is not None]
+    if all(isinstance(array, np.ndarray) for array in lists):
+        return len({array.dtype for array in lists}) == 1 and all(
+            array.ndim == 1 and array.dtype.kind in "iuf" for array in lists
         )
-    if all(isinstance(one, list) for one in known):
-        return {type(number) for one in known for number in one} in ({int}, {float})
+    if all(isinstance(numbers, list) for numbers in lists):
+        return {type(number) for numbers in lists for number in numbers} in ({int}, {float})
     return False
 
 
-def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
+def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
     with needed_for("export to netCDF"):
         import h5netcdf  # noqa: F401  (xarray uses it)
         import h5py  # noqa: F401  (h5netcdf uses it)
@@ -181,24 +223,22 @@ def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Write:
     if bad := [name for name in df.columns if "/" in str(name)]:
         raise ExportError(f"netCDF has no names with '/': rename the column {bad[0]!r}")
     if dims is not None:
-        made = to_xarray(df, dims)
+        dataset = to_xarray(df, dims)
     else:
-        df = _in_parts(df)
-        made = xr.Dataset(
-            {name: ("pset", df[name].to_numpy(_dtype_of(df[name]))) for name in df.columns}
-        )
-    stored = _storable(made)
+        df = _split_complex(df)
+        dataset = xr.Dataset({name: ("pset", _netcdf_cells(df[name])) for name in df.columns})
+    dataset = _convert_variables(dataset)
 
     def write(stream: BinaryIO) -> None:
-        # It seeks while it writes, and some of its versions close the stream that they are given.
-        stored.to_netcdf(stream.name, engine="h5netcdf")
+        # h5netcdf seeks while it writes, and some versions close the stream that they are given.
+        dataset.to_netcdf(stream.name, engine="h5netcdf")
         stream.seek(0, os.SEEK_END)
 
     return write
 
 
-def _in_parts(df: pd.DataFrame) -> pd.DataFrame:
-    """Make two columns of each that holds complex numbers."""
+def _split_complex(df: pd.DataFrame) -> pd.DataFrame:
+    """Make two columns, real and imaginary, of each column of complex numbers."""
     columns: dict[Any, pd.Series] = {}
     for name in df.columns:
         if df[name].dtype.kind == "c":
@@ -209,42 +249,40 @@ def _in_parts(df: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=df.index)
 
 
-def _dtype_of(column: pd.Series) -> Any:
-    return object if column.dtype == "str" else None
+def _netcdf_cells(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(object if column.dtype == "str" else None)
 
 
-def _storable(made: xr.Dataset) -> xr.Dataset:
-    """Turn what netCDF has no type for into text, and complex numbers into pairs."""
-    for name in list(made.variables):
-        array = made[name]
+def _netcdf_text(value: Any) -> str:
+    plain_value = None if _is_gap(value) else plain(value)
+    return "" if plain_value is None else _as_str(plain_value)
+
+
+def _convert_variables(dataset: xr.Dataset) -> xr.Dataset:
+    """Make text of objects, and two variables of complex numbers: netCDF has no type for them."""
+    for name in list(dataset.variables):
+        array = dataset[name]
         if array.dtype.kind == "O":
-            cells = [_text_cell(one) for one in array.to_numpy().ravel()]
+            cells = [_netcdf_text(cell) for cell in array.to_numpy().ravel()]
             text = np.array(cells, dtype=object).reshape(array.shape)
-            made[name] = (array.dims, text)
+            dataset[name] = (array.dims, text)
         elif array.dtype.kind == "c":
-            made = made.assign({f"{name}_real": array.real, f"{name}_imag": array.imag})
-            made = made.drop_vars([name])
-    made.attrs = {
+            dataset = dataset.assign({f"{name}_real": array.real, f"{name}_imag": array.imag})
+            dataset = dataset.drop_vars([name])
+    dataset.attrs = {
         str(name): value if isinstance(value, str | int | float) else as_text(value)
-        for name, value in made.attrs.items()
+        for name, value in dataset.attrs.items()
     }
-    return made
+    return dataset
 
 
-def _text_cell(value: Any) -> str:
-    known = None if _is_gap(value) else plain(value)
-    if isinstance(known, str):
-        return known
-    return "" if known is None else json.dumps(known, ensure_ascii=False)
-
-
-def _converted(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]) -> pd.DataFrame:
-    """Convert the values of each column of objects; gaps are None."""
+def _convert_objects(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]) -> pd.DataFrame:
+    """Convert the values of each column of objects, with None for gaps."""
     df = df.copy(deep=False)
-    for at, dtype in enumerate(df.dtypes):
+    for place, dtype in enumerate(df.dtypes):
         if is_object_dtype(dtype):
-            values = [None if _is_gap(value) else value for value in df.iloc[:, at]]
-            df.isetitem(at, pd.array(convert(values), dtype=object))
+            values = [None if _is_gap(value) else value for value in df.iloc[:, place]]
+            df.isetitem(place, pd.array(convert(values), dtype=object))
     return df
 
 
@@ -252,7 +290,7 @@ def _is_gap(value: Any) -> bool:
     return value is None or value is pd.NaT or is_nan(value)
 
 
-_FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None], Write]] = {
+_FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None], Writer]] = {
     ".parquet": _parquet,
     ".csv": _csv,
     ".json": _json,

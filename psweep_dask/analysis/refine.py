@@ -1,4 +1,4 @@
-"""Where a curve needs more points."""
+"""``refine``: propose parameters where a curve needs more points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
-from psweep_dask.analysis.dataset import only_value, params_and_results
+from psweep_dask.analysis.dataset import check_columns, only_value, params_and_results
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 from psweep_dask.params.spacing import is_whole
@@ -22,15 +22,19 @@ log = logging.getLogger("psweep_dask")
 def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     """Propose psets where a result changes much from one value of a parameter to the next.
 
+    The longest pieces of the curve are divided first, where both axes are scaled to 1. This is the
+    rule of the package adaptive.
+
     Parameters
     ----------
     df : DataFrame
-        Rows that are there. The parameters other than `x` have one value throughout, which the
-        new psets get too: choose rows before, if they do not.
+        The rows that there are. Each parameter other than `x` must have the same value in all of
+        them, which the new psets get, too. If it has several values, choose rows first.
     x, y : str
-        A parameter and a result, both numbers. Repeats are averaged, gaps left out.
+        Names of a parameter and of a result, both numbers. Rows with equal `x` are averaged, rows
+        without a number are left out.
     n : int, optional
-        How many psets, at most: fewer if `x` are whole numbers and there are no more between.
+        Number of psets. There can be fewer if `x` are integers.
 
     Returns
     -------
@@ -40,12 +44,17 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     Raises
     ------
     ParamsError
-        If there are less than two points, or a column is missing or holds no numbers.
+        If there are less than two points, or a column is missing or does not hold numbers.
     LabelError
         If another parameter varies.
+    NoDataFrameError
+        If `df` is no DataFrame.
     MissingPackageError
-        If the package adaptive is not installed, whose rule is used: the longest piece of the
-        curve, drawn with both axes scaled to 1, is divided first.
+        If the package adaptive is not installed.
+
+    See Also
+    --------
+    sample : Fill a whole space with points.
 
     Examples
     --------
@@ -60,7 +69,7 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     if not isinstance(x, str) or not isinstance(y, str):
         raise ParamsError(f"x and y name one column each, not {x!r} and {y!r}")
     xs, ys = _points(df, x, y)
-    others = _others(df, x)
+    others = {name: only_value(df, name) for name in params_and_results(df)[0] if name != x}
     with needed_for("refine"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # adaptive looks for notebooks when it is imported
         import adaptive
@@ -68,32 +77,27 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         raise ParamsError(f"n must be a whole number above zero, not {n!r}")
     learner = adaptive.Learner1D(None, bounds=(float(xs[0]), float(xs[-1])))
     learner.tell_many(xs.astype(float).tolist(), ys.tolist())
-    whole = xs.dtype.kind in "iu"
+    integers = xs.dtype.kind in "iu"
     known = set(xs.tolist())
-    found: set[Any] = set()
-    for point in learner.ask(4 * n if whole else n)[0]:
-        value = round(point) if whole else float(point)
-        if value not in known and len(found) < n:
-            found.add(value)
-    if not found:
+    new: set[Any] = set()
+    # Several points can round to the same integer: ask for more than are needed.
+    for point in learner.ask(4 * n if integers else n)[0]:
+        value = round(point) if integers else float(point)
+        if value not in known and len(new) < n:
+            new.add(value)
+    if not new:
         log.warning("nothing to refine: %r are whole numbers, and none lies between them", x)
-    return [{**others, x: value} for value in sorted(found)]
+    return [{**others, x: value} for value in sorted(new)]
 
 
 def _points(df: pd.DataFrame, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-    for name in (x, y):
-        if name not in df.columns:
-            raise ParamsError(f"no column {name!r}; there are {', '.join(map(str, df.columns))}")
+    """Return the values of `x`, sorted, and the mean of `y` at each of them."""
+    check_columns(df, [x, y], ParamsError)
     if df[x].dtype.kind not in "iuf":
         raise ParamsError(f"{x!r} holds no numbers, so nothing is between its values")
     numbers = pd.to_numeric(df[y], errors="coerce")
-    good = np.isfinite(numbers.astype(float)) & df[x].notna()
-    means = numbers[good].groupby(df.loc[good, x].to_numpy()).mean()
+    usable = np.isfinite(numbers.astype(float)) & df[x].notna()
+    means = numbers[usable].groupby(df.loc[usable, x].to_numpy()).mean()
     if len(means) < 2:
         raise ParamsError(f"{len(means)} values of {x!r} have a number as {y!r}; two are needed")
     return means.index.to_numpy(), means.to_numpy(dtype=float)
-
-
-def _others(df: pd.DataFrame, x: str) -> Pset:
-    """Give the other parameters, which have one value each."""
-    return {name: only_value(df, name) for name in params_and_results(df)[0] if name != x}

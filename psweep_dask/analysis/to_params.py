@@ -1,4 +1,4 @@
-"""Psets and rows that a database gives back as the dicts that they were."""
+"""``to_params``, ``df_extract_row``: rows of a database become dicts again."""
 
 from __future__ import annotations
 
@@ -17,31 +17,39 @@ from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, PsetError, pset_sha1
 from psweep_dask.storage.columns import column_roles
 
-MOST_AMBIGUOUS = 12
-"""Cells of a row that pandas may have changed; of more, not all ways back are tried."""
+MAX_AMBIGUOUS_CELLS = 12
+"""Of how many cells of a row all possible values are tried; of the others, only the likeliest."""
 
 _GAP = object()
+"""Stands for a key that a pset does not have."""
 
 
 def to_params(df: pd.DataFrame) -> list[Pset]:
-    """Give the psets of a database back, so that their hashes are the same.
+    """Return the psets of a database as they were, with the same hashes.
 
     Parameters
     ----------
     df : DataFrame
-        With all of its parameters, which stand before the book-keeping.
+        A database, with the columns of all parameters before the book-keeping.
 
     Returns
     -------
     list of dict
-        One for each row. What pandas has changed on the way is undone: ints that became floats
-        in a column with floats or gaps are ints again, and gaps are no keys. The column
-        ``_pset_sha1`` tells which is right.
+        One pset for each row. If pandas has changed a value, this is undone: integers that became
+        floats, since their column has floats or gaps, are integers again, and gaps are no keys.
+        The hash in the column ``_pset_sha1`` decides which is right.
 
     Raises
     ------
     ParamsError
         If there are no parameters, or the values of a row do not give its hash.
+    NoDataFrameError
+        If `df` is no DataFrame.
+
+    See Also
+    --------
+    read_params : Psets from any table.
+    df_extract_row : One row, or one pset.
 
     Examples
     --------
@@ -64,30 +72,38 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     names = [str(name) for name in roles.params]
     cells = [list(_cells(df[name])) for name in roles.params]
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
-    known: Counter[tuple[int, ...]] = Counter()
+    successes: Counter[tuple[int, ...]] = Counter()
     return [
-        _pset(names, row, sha1, known)
+        _restore_pset(names, row, sha1, successes)
         for row, sha1 in zip(zip(*cells, strict=True), hashes, strict=True)
     ]
 
 
 def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
-    """Do what `to_params` does, under psweep's name.
+    """Do what `to_params` does: this is its name in psweep.
 
     Parameters
     ----------
     df : DataFrame
+        A database.
     py_types : bool, optional
-        Has no effect: values are always of Python's types.
+        Has no effect: values always have types of Python.
 
     Returns
     -------
     list of dict
+        One pset for each row.
 
     Raises
     ------
-    PsweepError
-        If `df` is no DataFrame, or a row does not give its ``_pset_sha1``.
+    ParamsError
+        If there are no parameters, or the values of a row do not give its hash.
+    NoDataFrameError
+        If `df` is no DataFrame.
+
+    See Also
+    --------
+    to_params
 
     Examples
     --------
@@ -102,28 +118,34 @@ def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
 def df_extract_row(
     df: pd.DataFrame, pset_id: str, kind: str | None = None, py_types: bool = False
 ) -> dict[str, Any]:
-    """Give one row as a dict.
+    """Return one row as a dict.
 
     Parameters
     ----------
     df : DataFrame
+        A database.
     pset_id : str
-        ``_pset_id`` of the row, or the beginning of it.
+        The ``_pset_id`` of the row, or the beginning of it.
     kind : {None, 'pset'}, optional
-        'pset' gives the parameters only, as `to_params` does.
+        'pset' means only the parameters, as `to_params` returns them.
     py_types : bool, optional
-        Turn NumPy's scalars and pandas' times into those of Python.
+        Turn scalars of NumPy and times of pandas into types of Python.
 
     Returns
     -------
     dict
+        The values of the row, or its pset.
 
     Raises
     ------
     QueryError
         If there is no such row, or more than one.
     ParamsError
-        If `kind` is not known.
+        If `kind` is not known, or the values of the row do not give its hash.
+
+    See Also
+    --------
+    to_params : The psets of all rows.
 
     Examples
     --------
@@ -136,8 +158,8 @@ def df_extract_row(
     """
     if kind not in (None, "pset"):
         raise ParamsError(f"kind must be None or 'pset', not {kind!r}")
-    at = _query.place_of(df, pset_id)
-    row = df.iloc[at : at + 1]
+    place = _query.place_of(df, pset_id)
+    row = df.iloc[place : place + 1]
     if kind == "pset":
         return to_params(row)[0]
     values = [row[name].iloc[0] for name in df.columns]
@@ -147,7 +169,7 @@ def df_extract_row(
 
 
 def _cells(column: pd.Series) -> Iterator[Any]:
-    """Give the values of a column, the gaps that pandas makes as `_GAP`."""
+    """Return the values of a column, with `_GAP` for the gaps that pandas makes."""
     if column.dtype == object:
         for value in column:
             yield _GAP if is_nan(value) else value
@@ -156,35 +178,35 @@ def _cells(column: pd.Series) -> Iterator[Any]:
             yield _GAP if gap else of_python(value)
 
 
-def _pset(
-    names: list[str], row: tuple[Any, ...], sha1: str | None, known: Counter[tuple[int, ...]]
+def _restore_pset(
+    names: list[str], row: tuple[Any, ...], sha1: str | None, successes: Counter[tuple[int, ...]]
 ) -> Pset:
-    """Undo what pandas has done to a row; `known` counts which choices were right so far."""
-    ways = [_ways(value) for value in row]
+    """Return the pset of a row: of all that it may have been, the one that has this hash.
+
+    `successes` counts the choices that were right for earlier rows, to try these first.
+    """
+    candidates = [_candidates(value) for value in row]
     if not isinstance(sha1, str):
-        return _chosen(names, ways, tuple(len(one) - 1 for one in ways))
-    for choice in _choices(ways, known):
-        pset = _chosen(names, ways, choice)
+        return _choose(names, candidates, tuple(len(values) - 1 for values in candidates))
+    for choice in _choices(candidates, successes):
+        pset = _choose(names, candidates, choice)
         try:
             right = pset_sha1(pset) == sha1
         except PsetError:
             continue
         if right:
-            known[choice] += 1
+            successes[choice] += 1
             return pset
+    values = {name: value for name, value in zip(names, row, strict=True) if value is not _GAP}
     raise ParamsError(
-        f"the row with the values {short_repr(_shown(names, row))} does not give its "
+        f"the row with the values {short_repr(values)} does not give its "
         f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
         "columns changed? Without the column _pset_sha1, values are taken as they are"
     )
 
 
-def _shown(names: list[str], row: tuple[Any, ...]) -> Pset:
-    return {name: value for name, value in zip(names, row, strict=True) if value is not _GAP}
-
-
-def _ways(value: Any) -> list[Any]:
-    """List what a cell may have been, the most likely last."""
+def _candidates(value: Any) -> list[Any]:
+    """Return the values that a cell may have had in its pset, the likeliest last."""
     if value is _GAP:
         return [pd.NaT, float("nan"), None, _GAP]
     if isinstance(value, complex) and not value.imag:
@@ -195,19 +217,22 @@ def _ways(value: Any) -> list[Any]:
     return [value]
 
 
-def _choices(ways: list[list[Any]], known: Counter[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    for choice, _ in known.most_common(8):
-        if all(place < len(one) for place, one in zip(choice, ways, strict=True)):
+def _choices(
+    candidates: list[list[Any]], successes: Counter[tuple[int, ...]]
+) -> Iterator[tuple[int, ...]]:
+    """Yield which candidate to take for each cell: what was right before first, then the rest."""
+    for choice, _ in successes.most_common(8):
+        if all(place < len(values) for place, values in zip(choice, candidates, strict=True)):
             yield choice
-    free = 0
+    ambiguous = 0
     options = []
-    for one in ways:
-        free += len(one) > 1
-        last = len(one) - 1
-        options.append(range(last, -1, -1) if free <= MOST_AMBIGUOUS else [last])
+    for values in candidates:
+        ambiguous += len(values) > 1
+        last = len(values) - 1
+        options.append(range(last, -1, -1) if ambiguous <= MAX_AMBIGUOUS_CELLS else [last])
     yield from product(*options)
 
 
-def _chosen(names: list[str], ways: list[list[Any]], choice: tuple[int, ...]) -> Pset:
-    picked = (one[place] for one, place in zip(ways, choice, strict=True))
-    return {name: value for name, value in zip(names, picked, strict=True) if value is not _GAP}
+def _choose(names: list[str], candidates: list[list[Any]], choice: tuple[int, ...]) -> Pset:
+    values = (values[place] for values, place in zip(candidates, choice, strict=True))
+    return {name: value for name, value in zip(names, values, strict=True) if value is not _GAP}

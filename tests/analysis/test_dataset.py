@@ -18,18 +18,18 @@ def database(func, params):
 GRID = ps.pgrid(ps.plist("a", ["y", "x"]), ps.plist("b", [3, 1, 2]))
 
 
-def test_every_row_is_in_its_place_whatever_the_order_of_rows():
+def test_to_xarray_puts_each_row_in_its_place_in_any_order():
     df = database(lambda p: {"y": f"{p['a']}{p['b']}", "n": p["b"] ** 2}, GRID).sample(frac=1)
     array = to_xarray(df, ["b", "a"])
     assert array.y.dims == ("b", "a")
     assert array.b.values.tolist() == [1, 2, 3]
     assert array.a.values.tolist() == ["x", "y"]
     assert array.n.dtype == int
-    for one in df.to_dict("records"):
-        assert array.y.sel(a=one["a"], b=one["b"]).item() == one["y"]
+    for row in df.to_dict("records"):
+        assert array.y.sel(a=row["a"], b=row["b"]).item() == row["y"]
 
 
-def test_failed_rows_and_gaps_are_nan_and_a_retried_pset_is_no_repeat(study_folder):
+def test_to_xarray_failed_rows_are_nan_and_a_retried_pset_is_no_repeat(study_folder):
     def fails_once(pset):
         if pset["b"] == 2 and not repaired:
             raise ValueError("once")
@@ -55,7 +55,7 @@ def test_failed_rows_and_gaps_are_nan_and_a_retried_pset_is_no_repeat(study_fold
     assert to_xarray(df, ["a", "b"]).n.sel(a="y", b=2) == 2
 
 
-def test_repeats_are_a_dimension_or_averaged():
+def test_to_xarray_repeats_are_a_dimension_or_averaged():
     numbers = iter([1.0, 2.0, 5.0, 7.0, 9.0])
     df = database(lambda p: {"y": next(numbers)}, ps.plist("a", [1, 2, 1, 1, 2]))
     array = to_xarray(df, ["a"])
@@ -69,7 +69,7 @@ def test_repeats_are_a_dimension_or_averaged():
         to_xarray(text, ["a"], repeats="mean")
 
 
-def test_other_parameters_are_attributes_or_in_the_way():
+def test_to_xarray_other_parameters_are_attributes_or_an_error():
     df = database(lambda p: {"y": 1}, ps.pgrid(ps.plist("a", [1, 2]), ps.plist("c", [[7]])))
     assert to_xarray(df, ["a"]).attrs == {"c": [7]}
     df = database(lambda p: {"y": 1}, GRID)
@@ -77,7 +77,7 @@ def test_other_parameters_are_attributes_or_in_the_way():
         to_xarray(df, ["a"])
 
 
-def test_bad_dims_are_named():
+def test_to_xarray_bad_dims_are_errors_that_name_them():
     df = database(lambda p: {"y": 1}, GRID)
     with pytest.raises(LabelError, match="no column 'q'; there are a, b"):
         to_xarray(df, ["a", "q"])
@@ -96,18 +96,18 @@ def test_bad_dims_are_named():
     lists = database(lambda p: {"y": 1}, [{"a": [1]}, {"a": [2]}])
     with pytest.raises(LabelError, match="'a' cannot be a dimension"):
         to_xarray(lists, ["a"])
-    some = database(lambda p: {"y": 1}, [{"a": 1}, {"b": 2}])
+    gaps = database(lambda p: {"y": 1}, [{"a": 1}, {"b": 2}])
     with pytest.raises(LabelError, match="1 rows have no 'a'"):
-        to_xarray(some, ["a", "b"])
+        to_xarray(gaps, ["a", "b"])
     random = database(lambda p: {"y": 1}, [{"a": n, "b": n} for n in range(4000)])
     with pytest.raises(LabelError, match="4000 x 4000 cells are needed for 4000 rows"):
         to_xarray(random, ["a", "b"])
 
 
-def test_parameters_that_are_nearly_the_same_vary():
-    one, other = np.zeros(3000), np.zeros(3000)
-    other[1500] = 1
-    params = [{"a": 0, "k": one}, {"a": 1, "k": other}]
+def test_to_xarray_parameters_that_are_nearly_the_same_are_different():
+    zeros, changed = np.zeros(3000), np.zeros(3000)
+    changed[1500] = 1
+    params = [{"a": 0, "k": zeros}, {"a": 1, "k": changed}]
     df = ps.run(lambda pset: {"y": 1}, params, cluster="sync", save=False)
     with pytest.raises(ps.PsweepError, match="'k' varies too"):
         ps.to_xarray(df, ["a"])

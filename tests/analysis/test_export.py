@@ -63,23 +63,23 @@ def df():
     return ps.run(func, ps.plist("a", range(4)), cluster="sync", save=False, progress=False)
 
 
-def test_json_has_all_that_json_can_hold_exactly(df, tmp_path):
+def test_export_json_has_all_that_json_can_hold(df, tmp_path):
     export(df, tmp_path / "x.json")
     rows = json.loads((tmp_path / "x.json").read_text())
     assert list(rows[0]) == list(df.columns)
-    one = rows[2]
-    assert one["third"] == 1 / 3
-    assert one["text"] == "é2\n,\"'"
-    assert one["array"] == [0.0, 0.5, 1.0]
-    assert (one["dict"], one["set"], one["point"]) == ({"k": [2]}, [1, 2], {"x": 2})
-    assert (one["colour"], one["path"], one["z"]) == ("RED", "x/y", [1.0, 2.0])
-    assert (one["big"], one["mixed"], one["good"]) == (2**70, 2.5, True)
-    assert one["none"] is one["inf"] is rows[1]["n"] is rows[1]["text"] is None
-    assert one["time"].startswith("2026-01-02T03:04:05.678901")  # and zeros, with pandas 2
+    row = rows[2]
+    assert row["third"] == 1 / 3
+    assert row["text"] == "é2\n,\"'"
+    assert row["array"] == [0.0, 0.5, 1.0]
+    assert (row["dict"], row["set"], row["point"]) == ({"k": [2]}, [1, 2], {"x": 2})
+    assert (row["colour"], row["path"], row["z"]) == ("RED", "x/y", [1.0, 2.0])
+    assert (row["big"], row["mixed"], row["good"]) == (2**70, 2.5, True)
+    assert row["none"] is row["inf"] is rows[1]["n"] is rows[1]["text"] is None
+    assert row["time"].startswith("2026-01-02T03:04:05.678901")  # and zeros, with pandas 2
     assert "no 1" in rows[1]["_exc_txt"]
 
 
-def test_parquet_keeps_types(df, tmp_path):
+def test_export_parquet_keeps_types(df, tmp_path):
     export(df, tmp_path / "x.parquet")
     back = pd.read_parquet(tmp_path / "x.parquet")
     assert back["a"].tolist() == [0, 1, 2, 3]
@@ -98,7 +98,7 @@ def test_parquet_keeps_types(df, tmp_path):
     assert int(back["big"].iloc[2]) == 2**70
 
 
-def test_csv_keeps_values_that_a_cell_can_hold(df, tmp_path):
+def test_export_csv_keeps_values_that_a_cell_can_hold(df, tmp_path):
     export(df, tmp_path / "x.csv")
     back = pd.read_csv(tmp_path / "x.csv")
     assert list(back.columns) == list(df.columns)
@@ -110,7 +110,7 @@ def test_csv_keeps_values_that_a_cell_can_hold(df, tmp_path):
     assert math.isinf(back["inf"].iloc[2])
 
 
-def test_netcdf_with_one_dimension_or_with_those_of_the_study(df, tmp_path):
+def test_export_netcdf_with_one_dimension_or_with_parameters_as_dimensions(df, tmp_path):
     export(df, tmp_path / "x.nc")
     with xr.open_dataset(tmp_path / "x.nc", engine="h5netcdf") as back:
         assert back["a"].values.tolist() == [0, 1, 2, 3]
@@ -126,8 +126,8 @@ def test_netcdf_with_one_dimension_or_with_those_of_the_study(df, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["json", "csv", "parquet", "nc"])
-def test_an_empty_database_and_one_of_many_chunks(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr("psweep_dask.analysis.export.CHUNK", 7)
+def test_export_of_an_empty_database_and_of_several_chunks(suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr("psweep_dask.analysis.export.JSON_CHUNK_ROWS", 7)
     read = {
         "json": lambda path: pd.DataFrame(json.loads(path.read_text())),
         "csv": pd.read_csv,
@@ -141,7 +141,7 @@ def test_an_empty_database_and_one_of_many_chunks(suffix, tmp_path, monkeypatch)
     assert len(read(tmp_path / f"x.{suffix}")) == 0
 
 
-def test_what_cannot_be_is_said_and_the_old_file_stays(df, tmp_path, monkeypatch):
+def test_export_errors_leave_the_old_file(df, tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="ends in '.xls', which is no format that is known"):
         export(df, tmp_path / "x.xls")
     with pytest.raises(ExportError, match="dims is for netCDF"):

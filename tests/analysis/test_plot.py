@@ -23,14 +23,14 @@ DF = pd.DataFrame(
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "html"])
 @pytest.mark.parametrize("by", [None, "a", "b"])
-def test_each_format_with_each_kind_of_colour(suffix, by, tmp_path):
+def test_plot_in_each_format_with_each_kind_of_colour(suffix, by, tmp_path):
     path = tmp_path / f"x.{suffix}"
     assert save_plot(DF, "a", "y", path, by=by) == 3
     begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
     assert path.read_bytes().lstrip().startswith(begins[suffix])
 
 
-def test_points_are_where_they_belong(tmp_path):
+def test_plot_points_are_in_the_right_place(tmp_path):
     save_plot(DF, "a", "y", tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text()
     ys = [float(y) for y in re.findall(r'<use .*?y="([0-9.]+)".*?style="fill: #0072b2', text)]
@@ -38,12 +38,12 @@ def test_points_are_where_they_belong(tmp_path):
     assert (ys[0] - ys[2]) / (ys[1] - ys[2]) == pytest.approx(9.9 / 11.0, rel=1e-3)
 
 
-def test_a_logarithmic_axis_leaves_out_what_is_not_above_zero(tmp_path):
+def test_plot_log_axis_leaves_out_what_is_not_above_zero(tmp_path):
     assert save_plot(DF, "a", "y", tmp_path / "x.png", log="xy") == 2
     assert save_plot(DF, "b", "a", tmp_path / "x.html", log="y") == 4
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path):
+def test_plot_of_what_cannot_be_drawn_is_an_error(tmp_path):
     path = tmp_path / "x.png"
     with pytest.raises(PlotError, match="no column 'q'; there are a, b"):
         save_plot(DF, "q", "y", path)

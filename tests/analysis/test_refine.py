@@ -19,12 +19,12 @@ def step(pset):
     return {"y": math.tanh(50 * (pset["x"] - 0.3))}
 
 
-def test_rounds_of_refinement_close_in_on_a_step(study_folder):
+def test_refine_several_times_comes_close_to_a_step(study_folder):
     df = run(step, ps.pgrid(ps.plist("x", [0.0, 0.5, 1.0]), ps.plist("k", [7])))
     for _ in range(3):
         params = ps.refine(df, "x", "y", n=8)
-        assert all(one["k"] == 7 for one in params)
-        assert not {one["x"] for one in params} & set(df.x)
+        assert all(pset["k"] == 7 for pset in params)
+        assert not {pset["x"] for pset in params} & set(df.x)
         df = run(step, params)
     assert len(df) == 27
     near = df.x.between(0.2, 0.4)
@@ -33,25 +33,24 @@ def test_rounds_of_refinement_close_in_on_a_step(study_folder):
     assert sorted_.y.diff().max() < 0.5  # with even steps, it is 1.4
 
 
-def test_whole_numbers_stay_whole_and_do_not_come_twice():
+def test_refine_integers_stay_integers_and_do_not_come_twice():
     df = run(lambda p: {"y": p["n"] ** 2}, ps.plist("n", [0, 4, 8]), save=False)
     params = ps.refine(df, "n", "y", n=20)
-    assert sorted(one["n"] for one in params) == [1, 2, 3, 5, 6, 7]
-    assert {type(one["n"]) for one in params} == {int}
+    assert sorted(pset["n"] for pset in params) == [1, 2, 3, 5, 6, 7]
+    assert {type(pset["n"]) for pset in params} == {int}
 
 
-def test_repeats_and_failures_do_not_matter():
+def test_refine_averages_repeats_and_leaves_out_failures():
     def func(pset):
         if pset["x"] == 0.5:
             raise ValueError("no 0.5")
         return step(pset)
 
     df = run(func, ps.plist("x", [0.0, 0.0, 0.5, 1.0]), save=False)
-    (one,) = ps.refine(df, "x", "y", n=1)
-    assert one == {"x": 0.5}
+    assert ps.refine(df, "x", "y", n=1) == [{"x": 0.5}]
 
 
-def test_bad_input_is_named():
+def test_refine_bad_input_is_an_error_that_names_it():
     df = run(step, ps.pgrid(ps.plist("x", [0.0, 1.0]), ps.plist("k", [1, 2])), save=False)
     with pytest.raises(LabelError, match="'k' varies too, from 1 to 2: choose rows before"):
         ps.refine(df, "x", "y")
@@ -64,3 +63,9 @@ def test_bad_input_is_named():
         ps.refine(df[:1], "x", "y")
     with pytest.raises(ParamsError, match="'_pset_id' holds no numbers"):
         ps.refine(df, "_pset_id", "y")
+
+
+def test_refine_integers_without_any_between_is_empty_with_a_warning(caplog):
+    df = run(step, ps.plist("x", [0, 1]), save=False)
+    assert ps.refine(df, "x", "y") == []
+    assert "nothing to refine: 'x' are whole numbers" in caplog.text

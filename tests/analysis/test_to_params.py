@@ -1,4 +1,4 @@
-"""A database gives psets back as they were, whatever pandas has made of their columns."""
+"""Psets come back from a database as they were, whatever pandas has made of its columns."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Point:
     x: int
 
 
-def same(one, other):
+def same(was, now):
     """Equal in type and value, NaN included."""
-    if isinstance(one, np.ndarray):
-        return type(other) is np.ndarray and one.dtype == other.dtype and (one == other).all()
-    if isinstance(one, float) and math.isnan(one):
-        return isinstance(other, float) and math.isnan(other)
-    return type(one) is type(other) and one == other
+    if isinstance(was, np.ndarray):
+        return type(now) is np.ndarray and was.dtype == now.dtype and (was == now).all()
+    if isinstance(was, float) and math.isnan(was):
+        return isinstance(now, float) and math.isnan(now)
+    return type(was) is type(now) and was == now
 
 
 values = st.one_of(
@@ -57,25 +57,25 @@ psets = st.dictionaries(st.sampled_from("abcd"), values, max_size=4)
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(psets, min_size=1, max_size=6))
-def test_psets_of_any_types_come_back_with_their_hashes(params):
+def test_to_params_returns_psets_of_any_types_with_their_hashes(params):
     if not any(params):
         return
     df = ps.run(lambda pset: {"y": 1}, params, cluster="sync", save=False, progress=False)
     back = ps.to_params(df)
-    assert [ps.pset_sha1(one) for one in back] == df._pset_sha1.tolist()
+    assert [ps.pset_sha1(pset) for pset in back] == df._pset_sha1.tolist()
     for was, now in zip(params, back, strict=True):
         assert was.keys() == now.keys()
         assert all(same(was[name], now[name]) for name in was), (was, now)
 
 
-def test_they_come_back_from_a_file_and_after_an_extension(study_folder):
+def test_to_params_of_a_loaded_study_with_new_columns(study_folder):
     first = [{"a": 1, "when": dt.datetime(2026, 1, 2)}, {"a": 2}]
     ps.run(lambda pset: {}, first, cluster="sync")
     second = [{"a": 2.5, "_note": "x"}, {"b": float("nan"), "c": None}]
     ps.run(lambda pset: {}, second, cluster="sync")
     back = ps.to_params(ps.load("calc"))
     assert back[:3] == [*first, second[0]]
-    assert [type(one.get("a")) for one in back] == [int, int, float, type(None)]
+    assert [type(pset.get("a")) for pset in back] == [int, int, float, type(None)]
     assert math.isnan(back[3]["b"])
     assert back[3]["c"] is None
     df = ps.run(lambda pset: {}, back, cluster="sync", skip_dups=True)
@@ -83,7 +83,7 @@ def test_they_come_back_from_a_file_and_after_an_extension(study_folder):
     assert ps.df_extract_params(df) == [*ps.to_params(df)[:3], pytest.approx(back[3], nan_ok=True)]
 
 
-def test_a_value_that_was_edited_is_told():
+def test_to_params_of_an_edited_value_is_an_error():
     df = ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync", save=False)
     df.loc[df.a == 2, "a"] = 7
     with pytest.raises(ParamsError, match=r"the values \{'a': 7\} does not give its _pset_sha1"):
@@ -91,12 +91,12 @@ def test_a_value_that_was_edited_is_told():
     assert ps.to_params(df.drop(columns="_pset_sha1")) == [{"a": 1}, {"a": 7}]
 
 
-def test_a_table_without_book_keeping_is_told():
+def test_to_params_without_book_keeping_is_an_error():
     with pytest.raises(ParamsError, match="ps.read_params takes any DataFrame"):
         ps.to_params(pd.DataFrame({"a": [1]}))
 
 
-def test_one_row():
+def test_df_extract_row_returns_a_row_or_its_pset():
     df = ps.run(lambda p: {"y": 2.5}, [{"a": 1, "b": "x"}, {"a": 2}], cluster="sync", save=False)
     row = ps.df_extract_row(df, df._pset_id.iloc[1])
     assert list(row) == list(df.columns)
