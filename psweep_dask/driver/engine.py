@@ -1,4 +1,18 @@
-"""From a plan and an executor to the frames of the journal, as they finish."""
+"""The loop of a run: slices of its plan go to an executor, and their results come back.
+
+The caller of `Engine.results` puts each result into the journal before it asks for the next. So
+two psets of a slice of four, of 0.2 s each, one of which ends its worker by a segmentation fault:
+
+======  ==========================================================================================
+0.0 s   the slice of psets 0, 1, 2, 3 is sent, with a budget of 0.5 s
+0.3 s   pset 1 ends its worker: the slice is lost. The nanny reports the exit of the worker and
+        that it was at pset 1, so pset 1 has failed. With ``retries=1`` it waits for another
+        attempt, until all other psets were handed out; else its row, "killed", is yielded.
+        Psets 0, 2 and 3 are handed back: they are in the next slice
+0.8 s   that slice comes back: its result is yielded, and the psets that it did not reach within
+        its budget are handed back
+======  ==========================================================================================
+"""
 
 from __future__ import annotations
 
@@ -6,31 +20,37 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from psweep_dask.clusters.executor import Executor, ExecutorError, LostSlice, Slice
 from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stop import Stop, Stopper
+from psweep_dask.worker.early_rows import (
+    early_dir,
+    early_path,
+    early_paths,
+    read_early_file,
+    remove_early_file,
+)
 from psweep_dask.worker.failures import FailedAttempt, FailurePolicy
-from psweep_dask.worker.partial import early_path, early_paths, forget_early, read_early, seqs_of
 from psweep_dask.worker.runner import Interrupt
-from psweep_dask.worker.task import Load
+from psweep_dask.worker.task import SlicePayload
 from psweep_dask.worker.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 
-GRACE = 4 * TARGET_BUDGET
-"""Seconds that slices in flight get to come home when a run gives up: each ends within its budget,
-unless it is in the middle of a long pset, which is not finished and so costs nothing finished."""
+GIVE_UP_SECONDS = 4 * TARGET_BUDGET
+"""Longest time to wait for slices in flight when a run gives up. Each comes back within its budget,
+unless a long pset is at work, which has not finished and so loses nothing finished."""
 
-TICK = 1.0
-"""Seconds between two looks at what no finished slice tells: new workers, a request to stop."""
+POLL_SECONDS = 1.0
+"""Longest time between two checks for new workers and for requests to stop."""
 
 
 class Engine:
-    """Keeps an executor busy with the psets of a plan, and psets that fail with attempts.
+    """Runs the psets of a plan on an executor, and those again that have attempts left.
 
     Parameters
     ----------
@@ -40,11 +60,6 @@ class Engine:
     stopper : Stopper
     pset_bytes : float, optional
         Mean pickled size of a pset.
-
-    Attributes
-    ----------
-    workers_lost : int
-    attempts_repeated : int
     """
 
     def __init__(
@@ -60,17 +75,21 @@ class Engine:
         self._executor = executor
         self._stopper = stopper
         self._stop = Stop.NO
-        self._slicer = Slicer(len(plan), executor.slots_hoped, pset_bytes)
-        self._judge = FailurePolicy(plan.run_id, work.timeout)
-        self._tries: Counter[int] = Counter()
+        self._slicer = Slicer(len(plan), executor.expected_slots, pset_bytes)
+        self._failure_policy = FailurePolicy(plan.run_id, work.timeout)
+        self._repeated: Counter[int] = Counter()
         self._deadline = math.inf
-        self._lost: set[str] = set()
-        self.attempts_repeated = 0
+        self._lost_workers: set[str] = set()
 
     @property
     def workers_lost(self) -> int:
-        """How many workers were lost with a slice of ours."""
-        return len(self._lost)
+        """Number of workers that were lost with a slice of this run."""
+        return len(self._lost_workers)
+
+    @property
+    def attempts_repeated(self) -> int:
+        """Number of attempts that failed and were followed by another."""
+        return self._repeated.total()
 
     def results(self) -> Iterator[SliceResult]:
         """Yield results, each as soon as it is there.
@@ -85,47 +104,45 @@ class Engine:
         """
         self._stopper.wake = self._executor.wake
         try:
-            self._obey()  # a stop while the workers were starting
-            self._top_up()
-            while self._busy():
-                for one, outcome in self._executor.finished(self._patience()):
+            self._check_stop()  # a request that came while the workers were starting
+            self._send_slices()
+            while self._has_work():
+                timeout = max(0.0, min(POLL_SECONDS, self._deadline - time.monotonic()))
+                for slice_, outcome in self._executor.finished(timeout):
                     if isinstance(outcome, LostSlice):
-                        yield from self._mourn(one, outcome)
+                        yield from self._handle_loss(slice_, outcome)
                     else:
                         yield outcome
-                        self._take_in(one, outcome)
-                self._obey()
-                self._top_up()
+                        self._handle_result(slice_, outcome)
+                self._check_stop()
+                self._send_slices()
         finally:
             self._executor.cancel()
 
-    def kept_by_workers(self) -> Iterator[SliceResult]:
-        """Yield what workers had kept of slices that were dropped, to be put on disk as well."""
-        path = early_path(self._work, 0)
-        for one in [] if path is None else early_paths(path.parent):
-            kept = read_early(one)
-            if kept is not None:
-                yield kept
-                forget_early(one)
+    def early_rows(self) -> Iterator[SliceResult]:
+        """Yield the rows that workers have kept of slices that were dropped."""
+        folder = early_dir(self._work)
+        for path in [] if folder is None else early_paths(folder):
+            result = read_early_file(path)
+            if result is not None:
+                yield result
+                remove_early_file(path)
 
     def give_up(self) -> None:
-        """Hand out nothing new; `results` ends when what runs is home, or the grace is over."""
+        """Send no new slice; `results` ends when those in flight are back, or after a while."""
         self._stop = max(self._stop, Stop.SOON)
-        self._deadline = min(self._deadline, time.monotonic() + GRACE)
+        self._deadline = min(self._deadline, time.monotonic() + GIVE_UP_SECONDS)
 
-    def _busy(self) -> bool:
+    def _has_work(self) -> bool:
         if time.monotonic() >= self._deadline:
             return False
         return self._executor.in_flight > 0 or (self._stop == Stop.NO and self._slicer.left > 0)
 
-    def _patience(self) -> float:
-        return max(0.0, min(TICK, self._deadline - time.monotonic()))
-
-    def _obey(self) -> None:
-        asked = self._stopper.poll()
-        if asked > self._stop:
-            self._stop = asked
-            if asked == Stop.SOON:
+    def _check_stop(self) -> None:
+        requested = self._stopper.poll()
+        if requested > self._stop:
+            self._stop = requested
+            if requested == Stop.SOON:
                 self._executor.cancel_waiting()
                 log.warning(
                     "stopping: nothing new is started, what runs may finish; "
@@ -135,95 +152,93 @@ class Engine:
                 log.warning("dropping what runs")
                 self._deadline = time.monotonic()
 
-    def _top_up(self) -> None:
+    def _send_slices(self) -> None:
         slots = self._executor.slots(self._slicer.left if self._stop == Stop.NO else 0)
-        if self._stop > Stop.NO:
-            return
-        if not slots:
+        if self._stop > Stop.NO or not slots:
             return
         count = self._slicer.wanted(slots) - (self._executor.in_flight - self._executor.stalled)
         slices: list[tuple[Slice, bytes]] = []
         while len(slices) < count and self._slicer.left:
-            one = self._slicer.next(slots)
-            slices.append((one, self._load(one).pack()))
+            slice_ = self._slicer.next(slots)
+            slices.append((slice_, self._load(slice_).pack()))
         if slices:
             self._executor.start(slices)
 
-    def _load(self, one: Slice) -> Load:
+    def _load(self, slice_: Slice) -> SlicePayload:
         plan = self._plan
         attempts: dict[int, int] = {}
-        if self._tries or plan.attempts:
-            attempts = {place: self._attempt(at) for place, at in enumerate(one.places)}
+        if self._repeated or plan.attempts:
+            attempts = {at: self._attempt(place) for at, place in enumerate(slice_.places)}
         spare: frozenset[int] = frozenset()
         if self._work.retries:
-            spare = frozenset(place for place, at in enumerate(one.places) if self._spare(at))
-        return Load(
-            [plan.seqs[at] for at in one.places],
-            [plan.psets[at] for at in one.places],
-            b"".join(plan.digest(at) for at in one.places),
+            spare = frozenset(
+                at for at, place in enumerate(slice_.places) if self._may_repeat(place)
+            )
+        return SlicePayload(
+            [plan.seqs[place] for place in slice_.places],
+            [plan.psets[place] for place in slice_.places],
+            b"".join(plan.digest(place) for place in slice_.places),
             attempts,
             spare,
         )
 
     def _attempt(self, place: int) -> int:
-        return 1 + self._tries[place] + self._plan.attempts.get(self._plan.seqs[place], 0)
+        return 1 + self._repeated[place] + self._plan.attempts.get(self._plan.seqs[place], 0)
 
-    def _spare(self, place: int) -> bool:
-        return self._tries[place] < self._work.retries
+    def _may_repeat(self, place: int) -> bool:
+        return self._repeated[place] < self._work.retries
 
-    def _take_in(self, one: Slice, result: SliceResult) -> None:
-        path = self._early_path(one)
-        if result.kept and path is not None:
-            forget_early(path)
-        self._slicer.finished(one, result.done, result.seconds)
-        self._try_again(one.places[place] for place in result.again)
+    def _repeat(self, place: int) -> None:
+        self._repeated[place] += 1
+        self._slicer.postpone(place)
+
+    def _handle_result(self, slice_: Slice, result: SliceResult) -> None:
+        if result.has_early_file:
+            self._forget_early(slice_)
+        self._slicer.finished(slice_, result.done, result.seconds)
+        for at in result.again:
+            self._repeat(slice_.places[at])
         if result.trouble:
             raise ExecutorError(result.trouble)
         if result.interrupted and self._stopper.level < Stop.NOW:
             raise Interrupt  # meant for a run whose func has called us
 
-    def _try_again(self, places: Iterator[int]) -> None:
-        for place in places:
-            self._tries[place] += 1
-            self.attempts_repeated += 1
-            self._slicer.postpone([place])
-
-    def _mourn(self, one: Slice, loss: LostSlice) -> Iterator[SliceResult]:
-        """Find out whose fault the loss of a slice is, and hand out the others again."""
-        if not loss.worker:
-            self._slicer.hand_back(one.places, alone=one.life > 0, life=one.life)
+    def _handle_loss(self, slice_: Slice, lost: LostSlice) -> Iterator[SliceResult]:
+        """Decide which pset has failed, if any, and hand the others out again."""
+        if not lost.worker:
+            self._slicer.hand_back(slice_.places, alone=slice_.life > 0, life=slice_.life)
             return
-        self._lost.add(loss.worker)
-        at = {self._plan.seqs[place]: place for place in one.places}
-        verdict = self._judge.verdict(list(at), loss.death, loss.cut)
-        for seq in (yield from self._kept_by_worker(one, at.keys())):
-            del at[seq]
-        charge = verdict.charge
-        guilty = None if charge is None else at.pop(charge.pset_seq, None)
-        for seq, place in at.items():
-            self._slicer.hand_back([place], alone=seq in verdict.alone, life=verdict.life)
-        if charge is not None and guilty is not None:
-            if self._spare(guilty) and not charge.final:
-                self._try_again(iter([guilty]))
+        self._lost_workers.add(lost.worker)
+        places = {self._plan.seqs[place]: place for place in slice_.places}
+        decision = self._failure_policy.decide(list(places), lost.worker_exit, lost.walltime_loss)
+        early = self._read_early(slice_)
+        if early is not None and early.seqs() <= places.keys():
+            yield early
+            self._forget_early(slice_)
+            for seq in early.seqs():
+                del places[seq]
+        failed = decision.failed
+        failed_place = None if failed is None else places.pop(failed.pset_seq, None)
+        for seq, place in places.items():
+            self._slicer.hand_back([place], alone=seq in decision.alone, life=decision.life)
+        if failed is not None and failed_place is not None:
+            if self._may_repeat(failed_place) and not failed.final:
+                self._repeat(failed_place)
             else:
-                yield self._sentence(guilty, charge)
+                yield self._failure_row(failed_place, failed)
 
-    def _kept_by_worker(
-        self, one: Slice, seqs: Collection[int]
-    ) -> Generator[SliceResult, None, set[int]]:
-        """Take what a worker had kept of the slice that was lost with it; tell of which psets."""
-        path = self._early_path(one)
-        kept = None if path is None else read_early(path)
-        found = seqs_of(kept)
-        if path is None or kept is None or not found <= set(seqs):
-            return set()
-        yield kept
-        forget_early(path)
-        return found
+    def _read_early(self, slice_: Slice) -> SliceResult | None:
+        path = self._early_path(slice_)
+        return None if path is None else read_early_file(path)
 
-    def _early_path(self, one: Slice) -> Path | None:
-        return early_path(self._work, self._plan.seqs[one.places[0]])
+    def _forget_early(self, slice_: Slice) -> None:
+        path = self._early_path(slice_)
+        if path is not None:
+            remove_early_file(path)
 
-    def _sentence(self, place: int, charge: FailedAttempt) -> SliceResult:
+    def _early_path(self, slice_: Slice) -> Path | None:
+        return early_path(self._work, self._plan.seqs[slice_.places[0]])
+
+    def _failure_row(self, place: int, failed: FailedAttempt) -> SliceResult:
         sha1 = self._plan.digest(place).hex()
-        return charge.result(self._work, self._plan.psets[place], sha1, self._attempt(place))
+        return failed.result(self._work, self._plan.psets[place], sha1, self._attempt(place))

@@ -1,8 +1,22 @@
-"""How psets are cut into slices: a pure policy, fed with durations, that no clock enters.
+"""How psets are cut into slices: a pure policy, which is told durations and reads no clock.
 
 A slice is a few psets that travel to a worker as one task, with a *time budget*: the worker stops
-after the pset during which the budget ran out, and what it did not reach is handed out again. So
-a wrong guess of the duration is harmless, and uneven psets balance themselves.
+after the pset during which the budget ran out, and the psets that it did not reach are handed back.
+So a wrong guess of the duration does no harm, and psets that take longer than others do not keep
+the other slots waiting.
+
+40 psets of 0.1 s each on 2 slots, for which 2.0 s is the shortest time possible:
+
+=====  ===========================================================================================
+0.0 s  Nothing is known yet. Each slot gets a first slice of 5 psets, with a budget of 0.05 s.
+0.1 s  Both slices come back with 1 pset done, and hand 4 back. Now the mean is known: 0.1 s. Two
+       slices for each slot are sent. The first two have the target budget of 0.5 s, and 11 psets,
+       as many as take twice the budget; the other two have a smaller budget, since less is left.
+0.6 s  The first two come back with 5 psets done, and hand 6 back. Two slices of 6 psets are sent.
+1.0 s  Less than a full budget is left for each slot: slices of 3, 2, 2, and 1 psets follow.
+1.8 s  The last slice is sent, with 1 pset.
+2.0 s  Both slots finish at the same time, after 13 slices.
+=====  ===========================================================================================
 """
 
 from __future__ import annotations
@@ -14,72 +28,73 @@ from collections.abc import Iterable
 from psweep_dask.clusters.executor import Slice
 
 TARGET_BUDGET = 0.5
-"""Seconds. What a worker that dies may lose, and how often the bar moves."""
+"""Seconds that a slice takes where nothing else limits it. A worker that is lost loses at most so
+much finished work, and the progress bar moves as often."""
 
 MIN_BUDGET = 0.05
-"""Seconds. First slices and the tail: ten times what dispatching one costs."""
+"""Shortest budget in seconds, for the first and the last slices: ten times `DISPATCH_SECONDS`."""
 
-DISPATCH = 0.006
-"""Seconds of one core that scheduler and client spend on a slice (measured on two cores)."""
+DISPATCH_SECONDS = 0.006
+"""CPU seconds that scheduler and client spend on each slice (measured on two cores)."""
 
-DISPATCH_SHARE = 0.25
-"""Of the driver's core that dispatching may use: many slots make slices longer by themselves."""
+MAX_DISPATCH_SHARE = 0.25
+"""Largest part of the driver's core that dispatching takes: with many slots slices get longer."""
 
-DISPATCH_SHARE_MAX = 0.8
-"""The same for the smallest slices, at the start and at the end."""
+MAX_DISPATCH_SHARE_AT_ENDS = 0.8
+"""The same for the first and the last slices, which are short."""
 
-FIRST_LENGTH = 64
-"""Psets in a first slice, at most: enough to learn the rate of the cheapest func."""
+FIRST_SLICE_PSETS = 64
+"""Largest number of psets in a first slice: enough to learn the rate of the cheapest func."""
 
-FIRST_SHARE = 4
-"""First slices hold one part in so many of all psets, at most."""
+FIRST_SLICE_DIVISOR = 4
+"""A first slice has at most this fraction, 1/4, of a slot's share of all psets."""
 
-GROWTH = 64
-"""A slice is at most so many times longer than the longest that came back whole or cut."""
+MAX_GROWTH = 64
+"""A slice has at most this many times the psets that the longest slice so far has done."""
 
-WORTHWHILE = 2 * DISPATCH
-"""Seconds of work that a slice holds at least, if there is so much: less costs more than it
-can gain by balancing."""
+MIN_WORK_SECONDS = 2 * DISPATCH_SECONDS
+"""A slice has at least so much work, if there is so much left: in a shorter one, dispatching costs
+more than balancing can gain."""
 
-HEADROOM = 2.0
-"""A slice is longer than its budget should reach: the budget ends it, not its length."""
+LENGTH_FACTOR = 2.0
+"""A slice has as many psets as take this many times its budget: so the budget ends it."""
 
-TAIL = 1.3
-"""A slot takes one part in so many of its share of what is left, so that all finish together.
+TAIL_DIVISOR = 1.3
+"""Near the end a slice gets 1/1.3 of the work left per slot, so that all slots finish together.
 Values from 1.3 to 2 differ by 1 % at most; the smallest makes the fewest slices."""
 
-SMOOTHING = 0.5
+RATE_SMOOTHING = 0.5
 """Weight of the newest slice in the moving average of log(psets per second)."""
 
-PREFETCH = 2
-"""Slices in flight for each slot while psets are short: hides the round trip. A single slot has
-one, so that its psets finish in their order."""
+SLICES_PER_SLOT = 2
+"""Slices in flight for each slot while psets are short: the next one is there when a slice ends.
+A single slot has one, so that its psets finish in their order."""
 
-MAX_BYTES = 4 * 2**20
-"""Pickled psets in one slice, in bytes: the messages stay small, whatever the psets hold."""
+MAX_SLICE_BYTES = 4 * 2**20
+"""Largest size of the pickled psets in a slice, so that messages to workers stay small."""
 
 
 class Slicer:
-    """Cuts the psets of a plan into slices, and learns from what comes back.
+    """Cuts the psets of a plan into slices, and learns from the slices that come back.
 
-    Memory does not grow with the number of psets: what was never handed out is a range.
+    Memory does not grow with the number of psets: those that no slice has had yet are a range.
 
     Parameters
     ----------
     total : int
         Number of psets.
     slots : int
-        Worker threads that are hoped for.
+        Number of worker threads that are expected.
     pset_bytes : float, optional
         Mean pickled size of a pset.
 
     Examples
     --------
     >>> slicer = Slicer(total=3, slots=1)
-    >>> one = slicer.next(slots=1)
-    >>> one.places, one.budget
+    >>> slice_ = slicer.next(slots=1)
+    >>> slice_.places, slice_.budget
     ([0], 0.05)
-    >>> slicer.finished(one, done=1, seconds=2.0)
+    >>> slicer.finished(slice_, done=1, seconds=2.0)
     >>> slicer.next(slots=1).places
     [1]
     """
@@ -88,9 +103,9 @@ class Slicer:
         self._total = total
         self._handed_back: deque[int] = deque()
         self._alone: deque[tuple[int, float]] = deque()
-        self._later: deque[int] = deque()
+        self._postponed: deque[int] = deque()
         self._cursor = 0
-        self._max_length = max(1, int(MAX_BYTES / pset_bytes)) if pset_bytes else total
+        self._max_length = max(1, int(MAX_SLICE_BYTES / pset_bytes)) if pset_bytes else total
         self._first = _first_slices(total, slots, self._max_length)
         self._sampled = {place for places in self._first for place in places}
         self._unsampled = total - len(self._sampled)
@@ -99,39 +114,48 @@ class Slicer:
 
     @property
     def left(self) -> int:
-        """Number of psets that are in nobody's hands."""
-        waiting = len(self._handed_back) + len(self._alone) + len(self._later)
+        """Number of psets that are not done and in no slice."""
+        waiting = len(self._handed_back) + len(self._alone) + len(self._postponed)
         return waiting + self._unsampled + sum(map(len, self._first))
 
     def wanted(self, slots: int) -> int:
-        """Tell how many slices should be in flight on so many slots."""
+        """Return how many slices should be in flight on this number of slots."""
         if self._log_rate is None:
             return slots
         short = slots > 1 and self._mean < _target(slots) / 2
-        return slots * (PREFETCH if short else 1)
+        return slots * (SLICES_PER_SLOT if short else 1)
 
     def next(self, slots: int) -> Slice:
-        """Hand out a slice. There must be psets left."""
-        smallest = max(MIN_BUDGET, slots * DISPATCH / DISPATCH_SHARE_MAX)
+        """Return the next slice. There must be psets left."""
+        smallest = max(MIN_BUDGET, slots * DISPATCH_SECONDS / MAX_DISPATCH_SHARE_AT_ENDS)
         if self._first:
             return Slice(self._first.popleft(), smallest)
         if self._alone:
             place, life = self._alone.popleft()
             return Slice([place], smallest, life)
         share = self.left / slots
-        budget = min(_target(slots), max(smallest, share * self._mean / TAIL))
-        enough = math.ceil(WORTHWHILE / self._mean)
+        budget = min(_target(slots), max(smallest, share * self._mean / TAIL_DIVISOR))
+        enough = math.ceil(MIN_WORK_SECONDS / self._mean)
         length = min(
-            int(HEADROOM * budget / self._mean) + 1,
-            GROWTH * self._longest,
+            int(LENGTH_FACTOR * budget / self._mean) + 1,
+            MAX_GROWTH * self._longest,
             max(enough, math.ceil(share)),
             self._max_length,
         )
         return Slice(self._take(length), budget)
 
-    def finished(self, one: Slice, done: int, seconds: float) -> None:
-        """Take a slice back: how many of its psets were run, from its first on, and how long."""
-        self._handed_back.extendleft(reversed(one.places[done:]))
+    def finished(self, slice_: Slice, done: int, seconds: float) -> None:
+        """Take a slice back.
+
+        Parameters
+        ----------
+        slice_ : Slice
+        done : int
+            Number of its psets that were run, from the first one on.
+        seconds : float
+            The time that they took together.
+        """
+        self._handed_back.extendleft(reversed(slice_.places[done:]))
         if not done:
             return
         self._longest = max(self._longest, done)
@@ -139,16 +163,17 @@ class Slicer:
         if self._log_rate is None:
             self._log_rate = newest
         else:
-            self._log_rate += SMOOTHING * (newest - self._log_rate)
+            self._log_rate += RATE_SMOOTHING * (newest - self._log_rate)
 
     def hand_back(self, places: Iterable[int], alone: bool = False, life: float = 0.0) -> None:
-        """Take back psets that were not run to their end, to hand them out again soon.
+        """Take back psets that were not run to their end; they are handed out again soon.
 
         Parameters
         ----------
         places : iterable of int
+            Positions of the psets in the plan.
         alone : bool, optional
-            Each in a slice of its own, so that it is known which of them does the harm.
+            Put each into a slice of its own, so that it shows which of them ends its worker.
         life : float, optional
             Seconds before its walltime that a worker must have for each of them, when `alone`.
         """
@@ -157,9 +182,9 @@ class Slicer:
         else:
             self._handed_back.extend(places)
 
-    def postpone(self, places: Iterable[int]) -> None:
-        """Take back psets to hand them out again when all others were."""
-        self._later.extend(places)
+    def postpone(self, place: int) -> None:
+        """Take back a pset; it is handed out again after all others."""
+        self._postponed.append(place)
 
     @property
     def _mean(self) -> float:
@@ -175,22 +200,23 @@ class Slicer:
                 places.append(self._cursor)
                 self._unsampled -= 1
             self._cursor += 1
-        while self._later and len(places) < length:
-            places.append(self._later.popleft())
+        while self._postponed and len(places) < length:
+            places.append(self._postponed.popleft())
         return places
 
 
 def _target(slots: int) -> float:
-    return max(TARGET_BUDGET, slots * DISPATCH / DISPATCH_SHARE)
+    return max(TARGET_BUDGET, slots * DISPATCH_SECONDS / MAX_DISPATCH_SHARE)
 
 
 def _first_slices(total: int, slots: int, max_length: int) -> deque[list[int]]:
     """Deal evenly spaced psets out to the slots, from both ends to the middle.
 
-    Params are often sorted by cost, the costliest at one end. So the sample reaches over all of
-    them, which also learns a better mean than their beginning would. A single slot goes in order.
+    Params are often sorted by cost. A sample from all of them has a better mean than their
+    beginning, and the psets with the highest cost, at one end, start early. A single slot goes in
+    order.
     """
-    length = max(1, min(FIRST_LENGTH, max_length, total // (FIRST_SHARE * slots)))
+    length = max(1, min(FIRST_SLICE_PSETS, max_length, total // (FIRST_SLICE_DIVISOR * slots)))
     count = min(total, slots * length)
     if slots == 1 or count < 2:
         return deque([list(range(count))])

@@ -1,4 +1,4 @@
-"""The loop between the plan and an executor, on an executor that misbehaves on purpose."""
+"""The loop between the plan and an executor, on an executor that fails on purpose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
 from psweep_dask.storage.record import HEADER, unpack
 from psweep_dask.study.stop import Stop, Stopper
-from psweep_dask.worker.failures import LOSSES, Running, WorkerExit
+from psweep_dask.worker.failures import MAX_LOST_WORKERS, RunningPset, WorkerExit
 from psweep_dask.worker.work import SliceResult, Work
 
 
@@ -31,14 +31,14 @@ class FakeExecutor:
 
     def __init__(self, seed, slots=3):
         self.random = random.Random(seed)
-        self.slots_hoped = slots
+        self.expected_slots = slots
         self.waiting = []
         self.ran = []
         self.cancelled = False
         self.most_in_flight = 0
 
     def slots(self, left):
-        return self.slots_hoped
+        return self.expected_slots
 
     @property
     def in_flight(self):
@@ -72,7 +72,7 @@ class FakeExecutor:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_each_pset_runs_once_whatever_comes_back_when(seed):
+def test_engine_runs_each_pset_once_in_whatever_order_slices_come_back(seed):
     executor = FakeExecutor(seed)
     results = list(engine_of(500, executor).results())
     assert sorted(executor.ran) == list(range(500))
@@ -80,7 +80,7 @@ def test_each_pset_runs_once_whatever_comes_back_when(seed):
     assert executor.most_in_flight <= 6
 
 
-def test_after_stop_nothing_new_is_handed_out():
+def test_give_up_sends_no_new_slice():
     executor = FakeExecutor(0)
     engine = engine_of(500, executor)
     results = engine.results()
@@ -91,8 +91,8 @@ def test_after_stop_nothing_new_is_handed_out():
     assert executor.cancelled
 
 
-def test_after_the_grace_it_stops_waiting(monkeypatch):
-    monkeypatch.setattr("psweep_dask.driver.engine.GRACE", 0.0)
+def test_give_up_waits_for_slices_in_flight_for_a_while_only(monkeypatch):
+    monkeypatch.setattr("psweep_dask.driver.engine.GIVE_UP_SECONDS", 0.0)
     executor = FakeExecutor(0)
     engine = engine_of(500, executor)
     results = engine.results()
@@ -102,7 +102,7 @@ def test_after_the_grace_it_stops_waiting(monkeypatch):
     assert executor.cancelled
 
 
-def test_a_caller_that_stops_asking_cancels_what_is_in_flight():
+def test_cancel_of_slices_in_flight_when_the_caller_asks_for_no_more_results():
     executor = FakeExecutor(0)
     results = engine_of(500, executor).results()
     next(results)
@@ -110,7 +110,7 @@ def test_a_caller_that_stops_asking_cancels_what_is_in_flight():
     assert executor.cancelled
 
 
-def test_a_request_to_stop_lets_what_runs_finish():
+def test_stop_soon_lets_slices_in_flight_finish():
     executor, stopper = FakeExecutor(0), Stopper()
     results = engine_of(500, executor, stopper).results()
     next(results)
@@ -121,7 +121,7 @@ def test_a_request_to_stop_lets_what_runs_finish():
     assert len(executor.ran) < 500
 
 
-def test_a_request_to_stop_now_waits_for_nothing():
+def test_stop_now_waits_for_nothing():
     executor, stopper = FakeExecutor(0), Stopper()
     results = engine_of(500, executor, stopper).results()
     next(results)
@@ -151,7 +151,7 @@ class LosingExecutor(FakeExecutor):
 
 
 def segfault(seq):
-    return WorkerExit("tcp://w", "node7", -11, running=(Running("run", seq, 2.5),))
+    return WorkerExit("tcp://w", "node7", -11, running=(RunningPset("run", seq, 2.5),))
 
 
 def rows(results):
@@ -165,7 +165,7 @@ def rows(results):
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_the_pset_that_kills_its_worker_is_a_row_after_its_attempts(retries):
+def test_killed_pset_is_a_row_after_its_attempts(retries):
     executor = LosingExecutor(7, segfault)
     engine = engine_of(50, executor, retries=retries)
     (row,) = rows(engine.results())
@@ -178,15 +178,15 @@ def test_the_pset_that_kills_its_worker_is_a_row_after_its_attempts(retries):
     assert executor.ran.count(7) == 0
 
 
-def test_a_pset_whose_worker_always_vanishes_is_a_row_in_the_end_and_says_why():
+def test_lost_workers_of_one_pset_become_its_row_in_the_end_which_says_why():
     executor = LosingExecutor(7, lambda seq: None)
     (row,) = rows(engine_of(50, executor).results())
-    assert (row["_status"], row["_attempt"], executor.lost) == ("killed", 1, LOSSES)
-    assert "vanished 10 times" in row["_exc_txt"]
+    assert (row["_status"], row["_attempt"], executor.lost) == ("killed", 1, MAX_LOST_WORKERS)
+    assert "was lost 10 times" in row["_exc_txt"]
     assert sorted(executor.ran) == [one for one in range(50) if one != 7]
 
 
-def test_slices_that_never_ran_are_handed_out_again():
+def test_lost_slices_that_never_ran_are_sent_again():
     executor = FakeExecutor(0)
     give = executor.finished
     losses = iter([True] * 5)
@@ -199,7 +199,7 @@ def test_slices_that_never_ran_are_handed_out_again():
     assert engine.workers_lost == 0
 
 
-def test_failed_attempts_are_repeated():
+def test_retries_repeat_failed_attempts():
     executor = FakeExecutor(0)
     give = executor.finished
 
@@ -216,7 +216,7 @@ def test_failed_attempts_are_repeated():
     assert engine.attempts_repeated == 100
 
 
-def test_trouble_on_a_worker_ends_the_run_after_what_came_with_it():
+def test_trouble_on_a_worker_ends_the_run_after_the_rows_that_came_with_it():
     executor = FakeExecutor(0)
     executor.finished = lambda timeout: [
         (executor.waiting.pop()[0], SliceResult(frame=b"x", done=1, trouble="disk full"))

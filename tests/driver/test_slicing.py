@@ -1,4 +1,4 @@
-"""The policy by simulation: a fake clock, up to thousands of slots, hostile durations."""
+"""The slicing policy by simulation: a fake clock, up to thousands of slots, hostile durations."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ LOADS = {
 
 
 @pytest.mark.parametrize("load", LOADS)
-def test_makespan_stays_close_to_the_ideal(load):
+def test_makespan_is_close_to_the_shortest_possible(load):
     slots, durations = LOADS[load]
     outcome = simulate(durations, slots)
     ideal = max(sum(durations) / slots, max(durations))
-    warm_up = slots * slicing.DISPATCH + slicing.MIN_BUDGET  # to reach every slot once
+    warm_up = slots * slicing.DISPATCH_SECONDS + slicing.MIN_BUDGET  # to reach every slot once
     assert sorted(outcome.order) == list(range(len(durations)))
     assert outcome.makespan <= 1.10 * ideal + warm_up
 
@@ -58,20 +58,28 @@ def test_makespan_stays_close_to_the_ideal(load):
 @pytest.mark.parametrize(
     ("slots", "mean"), [(1, 1e-5), (2, 1e-5), (2, 0.1), (16, 1e-3), (256, 0.01), (256, 1.0)]
 )
-def test_dispatching_takes_a_bounded_share_of_the_driver(slots, mean):
+def test_dispatch_takes_a_bounded_share_of_the_driver(slots, mean):
     durations = [mean] * int(slots * 30 / max(mean, 1e-4))
     outcome = simulate(durations, slots)
     assert (
-        outcome.slices * slicing.DISPATCH <= 0.5 * outcome.makespan + slots * slicing.DISPATCH * 12
+        len(outcome.lengths) * slicing.DISPATCH_SECONDS
+        <= 0.5 * outcome.makespan + slots * slicing.DISPATCH_SECONDS * 12
     )
 
 
-def test_the_window_does_not_grow_with_the_number_of_psets():
+def test_slices_in_flight_do_not_grow_with_the_number_of_psets():
     windows = {simulate([1e-4] * count, 4).longest_window for count in (1_000, 10_000, 100_000)}
-    assert max(windows) <= 4 * slicing.PREFETCH
+    assert max(windows) <= 4 * slicing.SLICES_PER_SLOT
 
 
-def test_long_psets_travel_alone_and_never_queue_behind_one_another():
+def test_timeline_in_the_docstring_of_the_module_is_what_happens():
+    outcome = simulate([0.1] * 40, 2)
+    assert outcome.lengths == [5, 5, 11, 11, 6, 5, 6, 6, 3, 2, 2, 1, 1]
+    assert outcome.makespan == pytest.approx(2.0, abs=0.05)
+    assert "13 slices" in slicing.__doc__
+
+
+def test_long_psets_have_slices_of_their_own_and_none_waits_for_another():
     outcome = simulate([10.0] * 40, 4)
     assert outcome.longest_window == 4
     assert outcome.makespan == pytest.approx(100, rel=0.01)
@@ -83,51 +91,51 @@ def test_long_psets_travel_alone_and_never_queue_behind_one_another():
     st.integers(0, 50),
     st.randoms(use_true_random=False),
 )
-def test_every_pset_is_handed_out_until_it_is_done(total, slots, pset_bytes, rnd):
+def test_slicer_hands_out_every_pset_until_it_is_done(total, slots, pset_bytes, rnd):
     slicer = Slicer(total, slots, pset_bytes * 1e5)
     done = []
     in_flight = []
     while slicer.left or in_flight:
         while slicer.left and len(in_flight) < slicer.wanted(slots):
             in_flight.append(slicer.next(slots))
-        one = in_flight.pop(rnd.randrange(len(in_flight)))
-        count = rnd.randint(1, len(one.places))
-        done += one.places[:count]
-        slicer.finished(one, count, rnd.choice([0.0, 1e-6, 0.1, 100.0]))
+        slice_ = in_flight.pop(rnd.randrange(len(in_flight)))
+        count = rnd.randint(1, len(slice_.places))
+        done += slice_.places[:count]
+        slicer.finished(slice_, count, rnd.choice([0.0, 1e-6, 0.1, 100.0]))
         slots = rnd.randint(1, 40)  # workers come and go
     assert sorted(done) == list(range(total))
 
 
-def test_one_slot_runs_psets_in_their_order():
+def test_order_of_psets_is_kept_on_one_slot():
     assert simulate([0.1] * 50, 1).order == list(range(50))
 
 
-def test_first_slices_reach_over_all_params_from_both_ends():
+def test_first_slices_take_psets_from_both_ends_of_params():
     slicer = Slicer(1000, 2)
     first, second = slicer.next(2), slicer.next(2)
     assert (first.places[0], second.places[0]) == (999, 0)
-    assert len(first.places) == slicing.FIRST_LENGTH
+    assert len(first.places) == slicing.FIRST_SLICE_PSETS
     assert first.budget == slicing.MIN_BUDGET
 
 
-def test_large_psets_travel_in_short_slices():
-    slicer = Slicer(1000, 1, pset_bytes=slicing.MAX_BYTES / 2)
+def test_large_psets_make_short_slices():
+    slicer = Slicer(1000, 1, pset_bytes=slicing.MAX_SLICE_BYTES / 2)
     longest = 0
     while slicer.left:
-        one = slicer.next(1)
-        longest = max(longest, len(one.places))
-        slicer.finished(one, len(one.places), 1e-6)
+        slice_ = slicer.next(1)
+        longest = max(longest, len(slice_.places))
+        slicer.finished(slice_, len(slice_.places), 1e-6)
     assert longest == 2
 
 
-def test_a_slice_that_ran_nothing_is_handed_out_again():
+def test_slice_without_any_done_pset_is_handed_out_again():
     slicer = Slicer(1, 1)
-    one = slicer.next(1)
-    slicer.finished(one, 0, 0.0)
-    assert slicer.next(1).places == one.places
+    slice_ = slicer.next(1)
+    slicer.finished(slice_, 0, 0.0)
+    assert slicer.next(1).places == slice_.places
 
 
-def test_who_must_travel_alone_does_and_needs_the_life_that_was_asked_for():
+def test_psets_handed_back_alone_have_slices_of_their_own_with_the_life_asked_for():
     slicer = Slicer(40, 1)
     first = slicer.next(1).places
     assert len(first) > 2
@@ -138,6 +146,6 @@ def test_who_must_travel_alone_does_and_needs_the_life_that_was_asked_for():
     while slicer.left:
         handed_out.append(slicer.next(1))
         slicer.finished(handed_out[-1], len(handed_out[-1].places), 1e-3)
-    assert [(one.places, one.life) for one in handed_out[:2]] == [([0], 30.0), ([1], 0.0)]
-    assert {one.life for one in handed_out[2:]} == {0.0}
-    assert sorted(place for one in handed_out for place in one.places) == list(range(40))
+    assert [(slice_.places, slice_.life) for slice_ in handed_out[:2]] == [([0], 30.0), ([1], 0.0)]
+    assert {slice_.life for slice_ in handed_out[2:]} == {0.0}
+    assert sorted(place for slice_ in handed_out for place in slice_.places) == list(range(40))

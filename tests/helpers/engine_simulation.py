@@ -1,4 +1,4 @@
-"""A discrete-event simulation of the slicing policy: a fake clock, any number of slots."""
+"""A discrete-event simulation of the slicing policy, with a fake clock and any number of slots."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psweep_dask.clusters.executor import Slice
-from psweep_dask.driver.slicing import DISPATCH, Slicer
+from psweep_dask.driver.slicing import DISPATCH_SECONDS, Slicer
 
 HAND_OVER = 0.002  # seconds from a finished slice to the next one that waits at the scheduler
 
 
 @dataclass
 class Outcome:
-    """What happened: seconds until all were done, and psets in the order they finished."""
+    """Seconds until all were done, the length of each slice, the psets in order of their end."""
 
     makespan: float = 0.0
-    slices: int = 0
+    lengths: list[int] = field(default_factory=list)
     longest_window: int = 0
     order: list[int] = field(default_factory=list)
 
@@ -30,7 +30,7 @@ class Event:
     now: float
     number: int
     slot: int = field(compare=False)
-    one: Slice = field(compare=False)
+    slice_: Slice = field(compare=False)
     done: int = field(compare=False)
     seconds: float = field(compare=False)
 
@@ -39,7 +39,7 @@ def simulate(durations: Sequence[float], slots: int) -> Outcome:
     """Run the policy against psets of known durations.
 
     Slices start in the order they were sent. The driver sends one after the other, and each
-    takes it `DISPATCH` seconds.
+    takes it `DISPATCH_SECONDS` seconds.
     """
     slicer = Slicer(len(durations), slots)
     outcome = Outcome()
@@ -52,24 +52,25 @@ def simulate(durations: Sequence[float], slots: int) -> Outcome:
     def top_up(now: float) -> None:
         nonlocal driver_free, in_flight
         while in_flight < slicer.wanted(slots) and slicer.left:
-            driver_free = max(now, driver_free) + DISPATCH
-            sent.append((driver_free, slicer.next(slots)))
+            driver_free = max(now, driver_free) + DISPATCH_SECONDS
+            slice_ = slicer.next(slots)
+            sent.append((driver_free, slice_))
             in_flight += 1
-            outcome.slices += 1
+            outcome.lengths.append(len(slice_.places))
         outcome.longest_window = max(outcome.longest_window, in_flight)
 
     def start(now: float) -> None:
         while free and sent:
-            arrived, one = sent.popleft()
+            arrived, slice_ = sent.popleft()
             done, seconds = 0, 0.0
-            for place in one.places:
+            for place in slice_.places:
                 seconds += durations[place]
                 done += 1
-                if seconds >= one.budget:
+                if seconds >= slice_.budget:
                     break
             finish = max(arrived, now + HAND_OVER) + seconds
-            number = outcome.slices * len(durations) + len(events)
-            heapq.heappush(events, Event(finish, number, free.popleft(), one, done, seconds))
+            number = len(outcome.lengths) * len(durations) + len(events)
+            heapq.heappush(events, Event(finish, number, free.popleft(), slice_, done, seconds))
 
     top_up(0.0)
     start(0.0)
@@ -77,9 +78,9 @@ def simulate(durations: Sequence[float], slots: int) -> Outcome:
         event = heapq.heappop(events)
         in_flight -= 1
         free.append(event.slot)
-        outcome.order.extend(event.one.places[: event.done])
+        outcome.order.extend(event.slice_.places[: event.done])
         outcome.makespan = event.now
-        slicer.finished(event.one, event.done, event.seconds)
+        slicer.finished(event.slice_, event.done, event.seconds)
         start(event.now)
         top_up(event.now)
         start(event.now)
