@@ -1,16 +1,24 @@
-"""The options of a run, checked before anything starts."""
+"""The options of a run: what each means, which values it may have, and which function takes it."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 import pandas as pd
 
 from psweep_dask.errors import PsweepError
+
+if TYPE_CHECKING:  # distributed takes half a second to import
+    from distributed import Client
+    from distributed.deploy import Cluster
 
 CAPTURE_LOGS = (None, "db", "file", "db+file")
 
@@ -21,7 +29,70 @@ class OptionError(PsweepError):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `run` and `run_local` share; their docstrings say what each means.
+    """The options of a run, checked when they are made.
+
+    `takes_options` puts these texts into the help of `run`, `run_local`, `submit`, `resume` and
+    `retry`.
+
+    Parameters
+    ----------
+    cluster : None, str, Client or Cluster, optional
+        Where to run: "local" (a LocalCluster with one single-threaded worker for each core, kept
+        for the next call), "allocation" (the SLURM allocation that this process is in, with one
+        worker for each task), "sync" (in this process, for the debugger), the name of a machine
+        in ``templates/machines`` (batch jobs there), or a dask Client or Cluster. None means the
+        default dask Client if the script made one, else what dask's configuration has as
+        ``psweep.cluster``, else the allocation if there is one, else "local".
+    df : DataFrame, optional
+        Append the rows to this DataFrame instead of to the database on disk. When the run is
+        saved, the result replaces that database; if `df` lacks rows of it, a copy is kept.
+    poolsize : int, optional
+        Number of worker processes; by default one for each core that this process may use.
+    save : bool, optional
+        Write the plan and the rows to disk. False leaves nothing there; a database that exists is
+        still read, and the rows are appended to it in what is returned.
+    tmpsave : bool, optional
+        Also write each row to ``<calc_dir>/tmpsave/<run_id>/<pset_id>.pk`` as soon as its pset
+        has finished.
+    verbose : bool or sequence of str, optional
+        Print each finished row, or only these columns of it.
+    calc_dir : str or PathLike, optional
+        Folder of the study, relative to the working directory.
+    simulate : bool, optional
+        Do everything except calling `func`, in ``<calc_dir>.simulate`` with a copy of the
+        database.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database.
+    backup : bool, optional
+        First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
+    git : bool, optional
+        Commit everything in the working directory before and after the run.
+    skip_dups : bool, optional
+        Leave out psets for which the database has a row with the same ``_pset_sha1``, unless
+        that row is a failure.
+    capture_logs : {None, 'db', 'file', 'db+file'}, optional
+        Redirect what each pset prints, subprocesses included, to the column ``_logs``, to
+        ``<calc_dir>/<pset_id>/logs.txt``, or to both. In `retry`, None means as in the run from
+        which `func` comes.
+    on_error : {'record', 'raise'} or int, optional
+        What a failing pset does: "record" makes it a row and the run goes on, "raise" ends the
+        run at the first failure, a number ends it after so many failures. What has finished is
+        saved in any case.
+    retries : int, optional
+        Number of further attempts for a pset that raises, takes too long, or ends its worker.
+        The failure of the last attempt becomes its row. In `resume`, None means as in the run.
+    timeout : float, optional
+        Seconds that a pset may take. After that its process and all that it has started are
+        ended, also in C code that never returns to Python. In `resume` and `retry`, None means
+        as in the run.
+    resources : dict, optional
+        What a pset needs of a worker, in dask's words, such as ``{"GPU": 1}``: a worker that was
+        started with ``--resources GPU=2`` runs two such psets at a time. In `resume` and
+        `retry`, None means as in the run.
+    progress : bool, optional
+        Show a bar on stderr. None means: if stderr is a terminal or a notebook.
 
     Raises
     ------
@@ -38,7 +109,9 @@ class Options:
     psweep_dask.options.OptionError: on_error='stop'; allowed are 'record', 'raise', an int from 1
     """
 
+    cluster: str | Client | Cluster | None = None
     df: pd.DataFrame | None = None
+    poolsize: int | None = None
     save: bool = True
     tmpsave: bool = False
     verbose: bool | Sequence[str] = False
@@ -61,6 +134,8 @@ class Options:
             self._allow(name, isinstance(getattr(self, name), bool), "True, False")
         self._allow("progress", self.progress in (None, True, False), "None, True, False")
         self._allow("df", self.df is None or isinstance(self.df, pd.DataFrame), "None, a DataFrame")
+        poolsize = self.poolsize is None or (type(self.poolsize) is int and self.poolsize >= 1)
+        self._allow("poolsize", poolsize, "None, an int from 1")
         columns = not isinstance(self.verbose, str) and isinstance(self.verbose, bool | Sequence)
         self._allow("verbose", columns, "True, False, a list of column names")
         capture_logs = ", ".join(map(repr, CAPTURE_LOGS))
@@ -69,14 +144,12 @@ class Options:
         self._allow("calc_dir", isinstance(self.calc_dir, str | os.PathLike), "a path")
         retries = type(self.retries) is int and self.retries >= 0
         self._allow("retries", retries, "an int from 0")
-        self._allow("timeout", self._timeout_ok(), "None, a positive number of seconds")
+        timeout = self.timeout is None or _is_positive(self.timeout)
+        self._allow("timeout", timeout, "None, a positive number of seconds")
         amounts = "None, a dict of names and positive numbers such as {'GPU': 1}"
         self._allow("resources", self._resources_ok(), amounts)
-        self._allow(
-            "database_dir",
-            self.database_dir is None or isinstance(self.database_dir, str | os.PathLike),
-            "None, a path",
-        )
+        folder = self.database_dir is None or isinstance(self.database_dir, str | os.PathLike)
+        self._allow("database_dir", folder, "None, a path")
         basename = self.database_basename
         plain = isinstance(basename, str) and basename == os.path.basename(basename) != ""  # noqa: PTH119  (text)
         self._allow("database_basename", plain, "a file name without a folder")
@@ -92,12 +165,12 @@ class Options:
         >>> Options.of({"func": len, "retries": 2}).retries
         2
         """
-        names = {one.name for one in fields(cls)}
+        names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in arguments.items() if name in names})
 
     @property
     def failure_limit(self) -> int | None:
-        """After how many failures the run gives up; None means never."""
+        """Number of failures after which the run gives up; None means never."""
         if isinstance(self.on_error, int):
             return self.on_error
         return 1 if self.on_error == "raise" else None
@@ -113,14 +186,11 @@ class Options:
             return not isinstance(value, bool) and value >= 1
         return value in ("record", "raise")
 
-    def _timeout_ok(self) -> bool:
-        return self.timeout is None or _is_positive(self.timeout)
-
     def _resources_ok(self) -> bool:
         value: Any = self.resources
         return value is None or (
             isinstance(value, Mapping)
-            and all(isinstance(name, str) and _is_positive(each) for name, each in value.items())
+            and all(isinstance(key, str) and _is_positive(amount) for key, amount in value.items())
         )
 
     def _allow(self, name: str, allowed: bool, choices: str) -> None:
@@ -133,3 +203,153 @@ class Options:
 def _is_positive(value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and 0 < value < math.inf
+
+
+# For type checkers and editors: the options that a function takes as keywords. A test compares
+# them with the fields of `Options`.
+
+
+class ResumeOptions(TypedDict, total=False):
+    """The options of `resume`."""
+
+    cluster: str | Client | Cluster | None
+    verbose: bool | Sequence[str]
+    database_dir: str | os.PathLike[str] | None
+    database_basename: str
+    on_error: str | int
+    timeout: float | None
+    resources: Mapping[str, float] | None
+    progress: bool | None
+
+
+class RetryOptions(ResumeOptions, total=False):
+    """The options of `retry`."""
+
+    tmpsave: bool
+    backup: bool
+    git: bool
+    capture_logs: str | None
+    retries: int
+
+
+class RunOptions(RetryOptions, total=False):
+    """The options of `run` and `submit`."""
+
+    df: pd.DataFrame | None
+    save: bool
+    calc_dir: str | os.PathLike[str]
+    simulate: bool
+    skip_dups: bool
+
+
+class RunLocalOptions(TypedDict, total=False):
+    """The options of `run_local` that psweep does not have: they have no position."""
+
+    git: bool
+    skip_dups: bool
+    capture_logs: str | None
+    on_error: str | int
+    retries: int
+    timeout: float | None
+    resources: Mapping[str, float] | None
+    progress: bool | None
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_options(keywords: type | None = None) -> Callable[[F], F]:
+    """Complete the signature and the docstring of a function that takes options of a run.
+
+    Its signature shows the options that `keywords` has in the place of ``**options``. Each
+    parameter that its docstring does not describe gets the text that `Options` has for it.
+
+    Parameters
+    ----------
+    keywords : type, optional
+        The TypedDict that ``**options`` unpacks.
+
+    Returns
+    -------
+    callable
+        A decorator, which returns the function itself.
+
+    Examples
+    --------
+    >>> @takes_options(RetryOptions)
+    ... def again(calc_dir="calc", **options):
+    ...     '''Run again.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     **options
+    ...         As `Options` describes them.
+    ...
+    ...     Examples
+    ...     --------
+    ...     >>> again("calc")
+    ...     '''
+    >>> list(inspect.signature(again).parameters)[:4]
+    ['calc_dir', 'cluster', 'tmpsave', 'verbose']
+    >>> again.__doc__.splitlines()[4:6]
+    ['calc_dir : str or PathLike, optional',
+     '    Folder of the study, relative to the working directory.']
+    """
+    names: Iterable[str] = getattr(keywords, "__optional_keys__", ())
+
+    def complete(function: F) -> F:
+        shown: Any = function
+        own = inspect.signature(function)
+        parameters = [each for each in own.parameters.values() if each.kind != each.VAR_KEYWORD]
+        parameters += [
+            Parameter(
+                field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            )
+            for field in fields(Options)
+            if field.name in names
+        ]
+        shown.__signature__ = own.replace(parameters=parameters)
+        if function.__doc__ and Options.__doc__:  # python -OO leaves none
+            head, title, rest = inspect.cleandoc(function.__doc__).partition(_TITLE)
+            section, blank_line, tail = rest.partition("\n\n")
+            texts = _texts(Options.__doc__) | _texts(title + section)
+            texts_shown = "\n".join(texts[parameter.name] for parameter in parameters)
+            shown.__doc__ = f"{head}{title}{texts_shown}{blank_line}{tail}"
+        return function
+
+    return complete
+
+
+def check_names(function: Callable[..., Any], names: Iterable[str]) -> None:
+    """Check that a function has parameters of these names.
+
+    Raises
+    ------
+    TypeError
+        If it has not, as Python does; the message also has the nearest name.
+
+    Examples
+    --------
+    >>> check_names(takes_options, ["keyword"])
+    Traceback (most recent call last):
+        ...
+    TypeError: takes_options() got an unexpected ... 'keyword'; did you mean 'keywords'?
+    """
+    known = inspect.signature(function).parameters
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            raise TypeError(
+                f"{function.__name__}() got an unexpected keyword argument {name!r}"
+                + "".join(f"; did you mean {other!r}?" for other in nearest)
+            )
+
+
+_TITLE = "Parameters\n----------\n"
+
+
+def _texts(doc: str) -> dict[str, str]:
+    """Return the entries of the section Parameters by the name of the parameter."""
+    section = inspect.cleandoc(doc).partition(_TITLE)[2].partition("\n\n")[0]
+    entries = re.split(r"\n(?! )", section)
+    return {entry.partition(" :")[0].partition("\n")[0]: entry for entry in entries}

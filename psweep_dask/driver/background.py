@@ -3,75 +3,56 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import pandas as pd
 
 from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.monitoring import notebook
-from psweep_dask.options import Options
+from psweep_dask.options import Options, RunOptions, check_names, takes_options
 from psweep_dask.storage import frame
 from psweep_dask.study.load import load_from
 from psweep_dask.study.stop import Stop
 from psweep_dask.worker.work import Func
 
-if TYPE_CHECKING:  # distributed takes half a second to import
-    from distributed import Client
-    from distributed.deploy import Cluster
 
+@takes_options(RunOptions)
+def submit(func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[RunOptions]) -> Sweep:
+    """Start a run in the background, and return at once.
 
-def submit(
-    func: Func,
-    params: Iterable[Mapping[str, Any]],
-    *,
-    cluster: str | Client | Cluster | None = None,
-    df: pd.DataFrame | None = None,
-    save: bool = True,
-    tmpsave: bool = False,
-    verbose: bool | Sequence[str] = False,
-    calc_dir: str | os.PathLike[str] = "calc",
-    simulate: bool = False,
-    database_dir: str | os.PathLike[str] | None = None,
-    database_basename: str = "database.pk",
-    backup: bool = False,
-    git: bool = False,
-    skip_dups: bool = False,
-    capture_logs: str | None = None,
-    on_error: str | int = "record",
-    retries: int = 0,
-    timeout: float | None = None,
-    resources: Mapping[str, float] | None = None,
-    progress: bool | None = None,
-) -> Sweep:
-    """Do what `run` does, but in the background.
-
-    Bad input is an error here and now. When Python ends before the run does, what runs is
-    dropped and the rows there are go to the database; `resume` does the rest.
+    When Python ends before the run does, the psets that run are dropped, and the finished rows
+    go to the database; `resume` does the rest.
 
     Parameters
     ----------
-    func, params
-        As in `run`.
-    cluster, df, save, tmpsave, verbose, calc_dir, simulate, database_dir, database_basename
-        As in `run`.
-    backup, git, skip_dups, capture_logs, on_error, retries, timeout, resources, progress
-        As in `run`.
+    func : callable
+        Takes one pset, a dict to which the book-keeping fields were added, and returns a dict,
+        which is merged over the pset.
+    params : iterable of dict
+        The psets.
+    **options
+        As `psweep_dask.options.Options` describes them; ``help(ps.submit)`` shows them here.
 
     Returns
     -------
     Sweep
-        Shows how far it is, in a notebook live, and gives the result.
+        Shows how far the run is, in a notebook live, and has its result.
 
     Raises
     ------
     PsweepError
-        If the input is bad.
+        If the input is bad: before anything runs, with the value, the reason and the remedy.
+    TypeError
+        If there is no such option.
+
+    See Also
+    --------
+    run : The same in the foreground.
 
     Examples
     --------
@@ -82,12 +63,12 @@ def submit(
     >>> sweep.progress
     {'ok': 2, 'left': 0}
     """
-    options = Options.of(locals())
-    return Sweep(PreparedRun(func, params, cluster, options))
+    check_names(submit, options)
+    return Sweep(PreparedRun(func, params, Options(**options)))
 
 
 class Sweep:
-    """A run in the background, as `submit` gives it.
+    """A run in the background, as `submit` returns it.
 
     Examples
     --------
@@ -97,8 +78,8 @@ class Sweep:
     (2, True, [1, 1])
     """
 
-    def __init__(self, sweeping: PreparedRun) -> None:
-        self._sweeping = sweeping
+    def __init__(self, prepared: PreparedRun) -> None:
+        self._prepared = prepared
         self._rows = pd.DataFrame()
         self._seen = 0
         self._reading = threading.Lock()
@@ -112,59 +93,66 @@ class Sweep:
     @property
     def run_id(self) -> str:
         """UUID of the run."""
-        return self._sweeping.run.plan.run_id
+        return self._prepared.run.plan.run_id
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the run has ended."""
         return not self._thread.is_alive()
 
     @property
     def progress(self) -> dict[str, int]:
-        """Number of psets by ``_status``, and under "left" how many have none yet."""
-        return self._sweeping.conduct.progress.overview.counts()
+        """Number of psets by ``_status``; "left" is the number of those that have no row yet."""
+        return self._prepared.execution.progress.stats.counts()
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows of this run that have finished so far; asking often is cheap."""
+        """The rows of this run so far. Only those that are new since the last call are read."""
         with self._reading:
             try:
-                blocks, self._seen = self._sweeping.run.journal.since(self._seen)
+                blocks, self._seen = self._prepared.run.journal.since(self._seen)
                 self._rows = frame.append(self._rows, frame.from_blocks(blocks))
             except FileNotFoundError:  # merged and dropped
-                df = load_from(self._sweeping.run.layout)
+                df = load_from(self._prepared.run.layout)
                 self._rows = df[df["_run_id"] == self.run_id] if len(df) else df
             return self._rows
 
     @property
     def dashboard_link(self) -> str | None:
-        """Address of the dashboard of the cluster, None before there is one."""
-        return self._sweeping.conduct.dashboard_link
+        """Address of the dashboard of the cluster; None before there is one."""
+        return self._prepared.execution.dashboard_link
 
     def stop(self, now: bool = False) -> None:
-        """Stop in order: hand out nothing new; `result` gives what there is.
+        """Stop the run: no pset starts any more, and `result` returns the rows there are.
 
         Parameters
         ----------
         now : bool, optional
-            Drop what runs, instead of letting it finish.
+            Drop the psets that run, instead of letting them finish.
         """
-        self._sweeping.conduct.stopper.request(Stop.NOW if now else Stop.SOON)
+        self._prepared.execution.stopper.request(Stop.NOW if now else Stop.SOON)
 
     def result(self, timeout: float | None = None) -> pd.DataFrame:
-        """Wait for the end and give the whole database, as `run` does.
+        """Wait for the end of the run and return the whole database.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most.
+            Longest time to wait, in seconds; by default there is no limit.
+
+        Returns
+        -------
+        DataFrame
+            The whole database, as `run` returns it.
 
         Raises
         ------
         TimeoutError
-            If it has not ended by then. It goes on.
+            If the run has not ended by then. It goes on.
+        PsetFailedError
+            If as many psets have failed as `on_error` allows.
         PsweepError
-            What `run` would have raised.
+            If the cluster, the journal or the database fail; what has finished is on disk.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._thread.is_alive():  # in steps, so that Ctrl-C ends the wait
@@ -179,9 +167,9 @@ class Sweep:
         return self._result
 
     def _repr_html_(self) -> str:
-        overview = self._sweeping.conduct.progress.overview
+        stats = self._prepared.execution.progress.stats
         return notebook.run_html(
-            repr(self).partition(":")[0][1:], overview.numbers(), self.dashboard_link
+            repr(self).partition(":")[0][1:], stats.as_dict(), self.dashboard_link
         )
 
     def _ipython_display_(self) -> None:
@@ -194,17 +182,17 @@ class Sweep:
 
     def _go(self) -> None:
         try:
-            self._result = self._sweeping.go()
+            self._result = self._prepared.go()
         except BaseException as err:  # `result` raises it where somebody waits for it
             self._error = err
 
 
 @cache
 def _stop_all_at_exit() -> None:
-    """End runs nobody waits for while dask can still work.
+    """Have the runs that go on stopped at the end of Python, while dask can still work.
 
-    At `atexit` that is too late: its thread pools take nothing new by then. The standard library
-    has but a private hook for the time before, the one which its own thread pools use.
+    `atexit` is too late: dask's thread pools take no work any more. Before that, the standard
+    library has only the private hook that its own thread pools use.
     """
     getattr(threading, "_register_atexit", atexit.register)(_stop_all)
 
@@ -213,7 +201,6 @@ _sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()
 
 
 def _stop_all() -> None:
-    """End the runs that are not waited for, while their workers are still there."""
     running = [sweep for sweep in _sweeps if not sweep.done]
     for sweep in running:
         sweep.stop(now=True)

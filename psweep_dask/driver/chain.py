@@ -1,63 +1,89 @@
-"""A script that runs as a chain of batch jobs: each goes on where the one before has ended.
+"""A script that runs as a chain of batch jobs: each job goes on where the one before has ended.
 
-The jobs of a chain run the same script. A call of `run` that an earlier job has finished gives the
-database at once, the one in which that job was stopped is resumed, and the others run.
+The jobs of a chain run the same script. A call of `run` that an earlier job has finished returns
+the database at once. The call in which that job was stopped is resumed. The others run as usual.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import logging
+import os
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import dask.config
+import pandas as pd
 
-from psweep_dask.storage.layout import Layout
+from psweep_dask._logging import show_log_lines
+from psweep_dask.driver.prepared_run import PreparedRun
+from psweep_dask.driver.resume import resume
+from psweep_dask.options import Options
+from psweep_dask.params.pset import check_params
+from psweep_dask.study.load import load_from
+from psweep_dask.study.run import layout_of
 from psweep_dask.study.runs import StoredRun, stored_runs
 from psweep_dask.study.stop import was_terminated
+from psweep_dask.worker.work import Func
 
-GO_ON = 75
-"""Exit code of a script that was stopped before its end: EX_TEMPFAIL, come back later."""
+log = logging.getLogger("psweep_dask")
 
-_calls: Counter[str] = Counter()
-
-
-def chain() -> str | None:
-    """Tell the id of the chain that this process belongs to."""
-    found: str | None = dask.config.get("psweep.chain", None)
-    return found
+STOPPED = os.EX_TEMPFAIL
+"""Exit code of a script that was stopped before its end: come back later."""
 
 
-def mark(digests: bytes) -> dict[str, Any]:
-    """Tell what ``run.json`` needs for a later job to find this run."""
-    if chain() is None:
-        return {}
-    return {"chain": chain(), "params": _name(digests)}
-
-
-def earlier(layout: Layout, digests: bytes) -> StoredRun | None:
-    """Find the run of an earlier job of the chain that this call of `run` has begun there.
+class Chain:
+    """The calls of `run` in one job of a chain.
 
     Parameters
     ----------
-    layout : Layout
-    digests : bytes
-        The hashes of the psets: calls are told apart by them, equal ones by their order.
+    chain_id : str
+        Common to all jobs of the chain.
     """
-    if chain() is None:
-        return None
-    wanted = mark(digests)
-    number = _calls[_name(digests)]
-    _calls[_name(digests)] += 1
-    found = [past for past in stored_runs(layout) if wanted.items() <= past.info.items()]
-    return found[number] if number < len(found) else None
 
+    def __init__(self, chain_id: str) -> None:
+        self._id = chain_id
+        self._calls: Counter[str] = Counter()
 
-def leave_if_terminated() -> None:
-    """End the script if a batch system has asked for it: what follows is for the next job."""
-    if chain() is not None and was_terminated():
-        raise SystemExit(GO_ON)
+    def start(
+        self, func: Func, params: Iterable[Mapping[str, Any]], options: Options
+    ) -> pd.DataFrame:
+        """Take the place of `psweep_dask.driver.run.start`.
 
+        Raises
+        ------
+        SystemExit
+            If the batch system has asked this job to stop: what follows is for the next job.
+        """
+        psets, digests = check_params(params)
+        call = {
+            "chain": self._id,
+            "params": hashlib.sha1(digests, usedforsecurity=False).hexdigest(),
+        }
+        stored = self._stored_run(call, options)
+        if stored is None:
+            df = PreparedRun(func, psets, options, info=call).go()
+        elif stored.ended_early:
+            names = inspect.signature(resume).parameters.keys() & vars(options).keys()
+            same = {name: getattr(options, name) for name in names}
+            df = resume(func=func, run_id=stored.run_id, **same)
+        else:
+            show_log_lines()
+            log.info("run %s is done already, by an earlier job", stored.run_id)
+            df = load_from(stored.layout)
+        if was_terminated():
+            raise SystemExit(STOPPED)
+        return df
 
-def _name(digests: bytes) -> str:
-    return hashlib.sha1(digests, usedforsecurity=False).hexdigest()
+    def _stored_run(self, call: dict[str, str], options: Options) -> StoredRun | None:
+        """Return the run that this call has begun in an earlier job.
+
+        Calls are told apart by their psets, and those with equal psets by their order.
+        """
+        if not options.save or options.simulate:
+            return None
+        runs = [run for run in stored_runs(layout_of(options)) if call.items() <= run.info.items()]
+        number = self._calls[call["params"]]
+        self._calls[call["params"]] += 1
+        return runs[number] if number < len(runs) else None

@@ -14,56 +14,59 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from psweep_dask.driver.chain import GO_ON
+from psweep_dask.driver import CHAIN_VARIABLE
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
+from psweep_dask.hpc.jobscript import sbatch_quote
 from psweep_dask.hpc.machine import Machine, read_machine
 
 log = logging.getLogger("psweep_dask")
 
 MEMORY = "2G"
-"""What a driver gets: it holds the plan and the database, the psets run elsewhere."""
+"""Memory of the driver's job: it holds the plan and the database, the psets run elsewhere."""
 
 LEAD = 120
-"""Seconds before its walltime in which a driver begins to stop: running psets may finish."""
+"""Seconds before the walltime at which a driver begins to stop: psets that run may finish."""
 
 FOLLOWERS = 20
-"""So many jobs follow the first one, at most."""
+"""Largest number of jobs that follow the first one."""
 
-FOR_ALL = ("--qos", "-q", "--constraint", "-C", "--reservation", "--clusters", "-M", "--account")
-"""Directives of the workers' jobs that the driver's job has as well."""
+SHARED_DIRECTIVES = (
+    "--qos", "-q", "--constraint", "-C", "--reservation", "--clusters", "-M", "--account",
+)  # fmt: skip
+"""Directives that a site may want in every job. All others, such as GPUs, are for workers."""
 
-GRACE = 15
-"""Seconds that a driver needs to leave."""
+MERGE_SECONDS = 15
+"""Seconds that a driver needs to merge its rows and to end."""
 
-EARLY = 75
-"""Seconds by which SLURM may send its warning too early: it looks about once a minute."""
+EARLY_WARNING_SECONDS = 75
+"""Seconds by which the signal of SLURM may come too early: it looks about once a minute."""
 
 
 class DriverJobError(PsweepError):
-    """A driver that cannot be submitted."""
+    """The driver cannot be submitted."""
 
 
 @dataclass(frozen=True)
 class DriverJob:
-    """A script that runs as the driver of a study, in one batch job after the other.
+    """A batch job that runs a script as the driver of a study, and is followed by others like it.
 
     Parameters
     ----------
     machine : Machine
-        Where it runs, and where its workers do.
+        Where the driver and its workers run.
     script : str
         Path of the script.
     arguments : sequence of str
-        For the script.
+        Arguments of the script.
     walltime : str, optional
-        Of each job; by default what the machine says for its jobs.
+        Walltime of each driver job; by default that of the jobs of the machine.
     lead : int, optional
-        Seconds before the walltime in which it begins to stop.
+        Seconds before the walltime at which the driver begins to stop.
     followers : int, optional
-        How many jobs may follow it.
+        Number of jobs that may follow this one.
     chain : str, optional
-        Common to all jobs of the chain.
+        Id that all jobs of the chain share.
     """
 
     machine: Machine
@@ -75,7 +78,7 @@ class DriverJob:
     chain: str = ""
 
     def job_script(self) -> str:
-        """Write the job script.
+        """Return the job script.
 
         Raises
         ------
@@ -88,7 +91,7 @@ class DriverJob:
                 "the driver be submitted: write a job script that runs the script by hand"
             )
         setting = self.machine.setting
-        given = {
+        directives = {
             "--job-name": f"driver-{Path(self.script).stem}",
             "--partition": setting("queue"),
             "--account": setting("account"),
@@ -99,34 +102,32 @@ class DriverJob:
             "--signal": f"B:TERM@{self.lead}",
             "--output": self.log_path("%j"),
         }
-        given_more = setting("job_extra_directives") or []
-        lines = [f"#SBATCH {name}={_word(value)}" for name, value in given.items() if value]
+        extra = [str(line).lstrip() for line in setting("job_extra_directives") or []]
+        lines = [sbatch_quote(f"{name}={value}") for name, value in directives.items() if value]
+        lines += [line for line in extra if line.startswith(SHARED_DIRECTIVES)]
         command = [sys.executable, "-m", "psweep_dask.driver.driver_job", *self._as_arguments()]
         return "\n".join(
             [
                 "#!/usr/bin/env bash",
-                *lines,
-                *(f"#SBATCH {one}" for one in filter(_is_for_all, given_more)),
-                "#SBATCH --no-requeue",
+                *(f"#SBATCH {line}" for line in [*lines, "--no-requeue"]),
                 *(setting("job_script_prologue") or []),
                 f"export DASK_PSWEEP__CLUSTER={shlex.quote(self.machine.name)}",
-                f"export DASK_PSWEEP__CHAIN={self.chain}",
                 f"exec {shlex.join(command)}",
                 "",
             ]
         )
 
     def log_path(self, job_id: str) -> str:
-        """Tell where a job of the chain prints to."""
+        """Return the path of the file to which the job with this id prints."""
         return f"driver-{Path(self.script).stem}-{job_id}.log"
 
     def submit(self, after: str | None = None) -> str:
-        """Submit it, and give the id of the job.
+        """Submit the job and return its id.
 
         Parameters
         ----------
         after : str, optional
-            Id of the job that it follows, if that is ended before the script is.
+            Id of the job that it follows: it starts if that job ends before the script does.
 
         Raises
         ------
@@ -136,8 +137,10 @@ class DriverJob:
         command = ["sbatch", "--parsable"]
         if after is not None:
             command += [f"--dependency=afternotok:{after}", "--kill-on-invalid-dep=yes"]
-        leaking = slurm.allocation_variables(os.environ)
-        environment = {name: value for name, value in os.environ.items() if name not in leaking}
+        job_variables = slurm.allocation_variables(os.environ)
+        environment = {
+            name: value for name, value in os.environ.items() if name not in job_variables
+        }
         try:
             done = subprocess.run(
                 command,
@@ -167,12 +170,21 @@ def driver_job(
     lead: int = LEAD,
     followers: int = FOLLOWERS,
 ) -> DriverJob:
-    """Describe a driver that is to be submitted.
+    """Return the first job of a chain, to be submitted.
+
+    Parameters
+    ----------
+    cluster : str
+        Name of the machine.
+    script, arguments, walltime, lead, followers
+        As in `DriverJob`.
 
     Raises
     ------
-    PsweepError
-        If the machine or the script is not there.
+    DriverJobError
+        If there is no such script, or `lead` is not shorter than the walltime.
+    psweep_dask.hpc.machine_schema.MachineError
+        If there is no such machine.
     """
     if not Path(script).is_file():
         raise DriverJobError(f"there is no script {script!r}, seen from {str(Path.cwd())!r}")
@@ -187,70 +199,75 @@ def driver_job(
     return DriverJob(machine, script, tuple(arguments), walltime, lead, followers, chain)
 
 
-class _Watch:
-    """Runs the script, and passes on that the walltime is near."""
+class _ScriptRun:
+    """Runs the script in a driver job, and has it stopped when the walltime is near.
+
+    With lead=120 and a pset that takes longer than that:
+
+    ===============  ===========================================================================
+    seconds to end   what happens
+    ===============  ===========================================================================
+    at the start     the follower is submitted; it starts if this job fails
+    120              SLURM sends SIGTERM, the script gets it: nothing new starts, psets may finish
+    30               the script gets a second SIGTERM: it drops what runs, and merges its rows
+    about 15         the script exits with `os.EX_TEMPFAIL`, so does this job: the follower starts
+    ===============  ===========================================================================
+
+    A script that ends by itself has no follower; nor has a job that is cancelled, which shows by
+    a SIGTERM long before the walltime.
+    """
 
     def __init__(self, job: DriverJob, job_id: str) -> None:
         self._job = job
         self._job_id = job_id
         self._follower: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._given_up = False
+        self._cancelled = False
 
     def run(self) -> int:
-        """Run the script to its end, and tell its exit code."""
+        """Run the script to its end and return its exit code."""
         signal.signal(signal.SIGTERM, self._on_term)
         if self._job.followers:
             follower = replace(self._job, followers=self._job.followers - 1)
             self._follower = follower.submit(after=self._job_id)
-        self._process = subprocess.Popen([sys.executable, self._job.script, *self._job.arguments])
+        self._process = subprocess.Popen(
+            [sys.executable, self._job.script, *self._job.arguments],
+            env={**os.environ, CHAIN_VARIABLE: self._job.chain},
+        )
         code = self._process.wait()
-        if self._given_up or (code != GO_ON and code >= 0):
-            self._dismiss_follower()
-        if code == GO_ON and self._follower is not None:
+        if self._cancelled or (code != os.EX_TEMPFAIL and code >= 0):
+            self._cancel_follower()
+        if code == os.EX_TEMPFAIL and self._follower is not None:
             print(f"the script goes on in job {self._follower}", flush=True)  # noqa: T201  (a log)
         return code if code >= 0 else 128 - code
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
-        """Tell the script to stop; a job that is cancelled long before its end has no follower."""
         state = slurm.job_state(self._job_id)
-        if state is None or state.left is None or state.left > self._job.lead + EARLY:
-            self._given_up = True
-            self._dismiss_follower()
-        if self._process is not None:
-            if not self._given_up:  # SLURM tells all processes of a job that is cancelled
-                self._process.send_signal(signal.SIGTERM)
-            signal.signal(signal.SIGALRM, lambda *_: self._drop())
-            signal.alarm(max(1, self._job.lead - 2 * GRACE))
+        latest = self._job.lead + EARLY_WARNING_SECONDS
+        if state is None or state.left is None or state.left > latest:
+            self._cancelled = True
+            self._cancel_follower()
+        if not self._cancelled:  # SLURM itself signals all processes of a job that is cancelled
+            self._terminate_script()
+        signal.signal(signal.SIGALRM, lambda *_: self._terminate_script())
+        signal.alarm(max(1, self._job.lead - 2 * MERGE_SECONDS))
 
-    def _drop(self) -> None:
-        """Have the script drop what still runs: it must merge what it has before the end."""
+    def _terminate_script(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
-    def _dismiss_follower(self) -> None:
+    def _cancel_follower(self) -> None:
         if self._follower is not None:
             slurm.cancel([self._follower])
             self._follower = None
 
 
-def _is_for_all(directive: str) -> bool:
-    """Tell what a site may ask of every job from what is for workers, such as GPUs."""
-    return directive.lstrip().startswith(FOR_ALL)
-
-
-def _word(value: object) -> str:
-    text = str(value)
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return text if text == quoted and " " not in text else f'"{quoted}"'
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Run in the job what `DriverJob.job_script` says."""
+    """Run the script in the job; `DriverJob.job_script` has the command."""
     name, walltime, lead, followers, chain, script, *rest = arguments
     machine = read_machine(name)
     job = DriverJob(machine, script, rest, walltime or None, int(lead), int(followers), chain)
-    return _Watch(job, os.environ["SLURM_JOB_ID"]).run()
+    return _ScriptRun(job, os.environ["SLURM_JOB_ID"]).run()
 
 
 if __name__ == "__main__":

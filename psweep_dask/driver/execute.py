@@ -1,33 +1,32 @@
-"""The conduct of one run: from a plan on disk, over the workers, to the rows in the database."""
+"""A run is executed: its plan goes to disk, its psets to workers, their rows to the database."""
 
 from __future__ import annotations
 
 import logging
-import pickle
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from psweep_dask._format import counted
+from psweep_dask.clusters.executor import ExecutorRequest
 from psweep_dask.errors import PsweepError
-from psweep_dask.monitoring import register
+from psweep_dask.monitoring import dashboard_runs
+from psweep_dask.monitoring.dashboard_runs import DashboardRun
 from psweep_dask.monitoring.progress import Progress
-from psweep_dask.monitoring.registry import RegisteredRun
+from psweep_dask.monitoring.stats import RunStats
 from psweep_dask.options import Options
 from psweep_dask.storage import pickling
 from psweep_dask.storage.journal import JournalError
+from psweep_dask.storage.record import seqs_in
 from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stop import Stopper
-from psweep_dask.worker.partial import seqs_in, seqs_of
 from psweep_dask.worker.work import Failure, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
-    from psweep_dask.clusters.remote import RunContext
     from psweep_dask.clusters.resolve import Where
     from psweep_dask.driver.engine import Engine
 
@@ -53,48 +52,37 @@ class PsetFailedError(PsweepError):
     """
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where a run goes, and what it is called there.
-
-    Parameters
-    ----------
-    where : Where
-        As `psweep_dask.clusters.resolve.resolve` gives it.
-    name : str
-        Name of func.
-    poolsize : int, optional
-        Number of workers of a LocalCluster.
-    """
-
-    where: Where
-    name: str
-    poolsize: int | None = None
-
-
 class Execution:
-    """Conducts one run.
+    """Runs the psets of one run.
 
     Parameters
     ----------
     run : Run
     work : Work
-    destination : Destination
+    where : Where
+        As `psweep_dask.clusters.resolve.resolve` returns it.
     options : Options
+
+    Attributes
+    ----------
+    stopper : Stopper
+    progress : Progress
+    dashboard_link : str or None
+        None before there is a cluster.
     """
 
-    def __init__(self, run: Run, work: Work, destination: Destination, options: Options) -> None:
+    def __init__(self, run: Run, work: Work, where: Where, options: Options) -> None:
         self.run = run
-        self.stopper = Stopper(run.layout.stop_path(run.plan.run_id) if run.saved else None)
+        self.stopper = Stopper(run.folder.stop_path if run.saved else None)
         good = "simulated" if work.simulate else "ok"
         self.progress = Progress(len(run.plan), options.progress, options.verbose, good)
         self.dashboard_link: str | None = None
         self._work = work
-        self._destination = destination
+        self._where = where
         self._options = options
 
     def go(self) -> pd.DataFrame:
-        """Run the psets of the plan and merge what they gave.
+        """Run the psets of the plan and merge their rows.
 
         Returns
         -------
@@ -111,51 +99,48 @@ class Execution:
         from psweep_dask.clusters import resolve
         from psweep_dask.driver.engine import Engine
 
-        needs = resolve.Needs(
-            self._destination.name,
-            self._destination.poolsize,
-            single_threaded=self._work.capture_logs is not None,
-            timeout=self._work.timeout,
-            resources=self._work.resources,
-        )
-        packed = pickling.dumps(self._work)
-        with ExitStack() as stack:
+        packed = self._work.pack()
+        with self.stopper.catch_signals(), ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)
                 executor = stack.enter_context(
-                    resolve.executor(self._destination.where, packed, needs, self._context())
+                    resolve.open_executor(self._where, self._request(packed))
                 )
             except BaseException:
                 self.run.discard()
                 raise
             self.dashboard_link = executor.dashboard_link
-            stack.enter_context(register.telling(executor.client, self._watched()))
-            self.run.info.setdefault("cluster", {})["slots"] = executor.slots_hoped
+            stack.enter_context(dashboard_runs.show_run(executor.client, self._dashboard_run()))
+            self.run.info.setdefault("cluster", {})["slots"] = executor.expected_slots
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
-            return self._conduct(engine)
+            return self._run_psets(engine)
 
-    def _watched(self) -> RegisteredRun:
-        about = self.run.info.get("func", self._destination.name)
+    def _dashboard_run(self) -> DashboardRun:
+        about = self.run.info.get("func", "func")
         begun = self.run.info.get("start", now())
         calc_dir = self.run.layout.calc_dir
-        overview = self.progress.overview
-        return RegisteredRun(self.run.plan.run_id, calc_dir, about, begun, overview)
+        stats = self.progress.stats
+        return DashboardRun(self.run.plan.run_id, calc_dir, about, begun, stats)
 
-    def _context(self) -> RunContext:
-        from psweep_dask.clusters.remote import RunContext
-
+    def _request(self, packed_work: bytes) -> ExecutorRequest:
         layout, run_id = self.run.layout, self.run.plan.run_id
         saved = self.run.saved
-        return RunContext(
+        return ExecutorRequest(
+            work=packed_work,
+            func_name=self.run.info.get("func", "func"),
             run_id=run_id,
-            folder=layout.run_dir(run_id) if saved else Path.cwd(),
-            jobs_path=layout.jobs_path(run_id) if saved else None,
-            log_dir=layout.job_logs_dir(run_id) if saved else None,
             stopper=self.stopper,
-            tell=self.progress.wait_for,
+            show_wait=self.progress.wait_for,
+            shared_dir=layout.run_folder(run_id).path if saved else Path.cwd(),
+            jobs_path=layout.run_folder(run_id).jobs_path if saved else None,
+            log_dir=layout.run_folder(run_id).job_logs_dir if saved else None,
+            poolsize=self._options.poolsize,
+            single_threaded=self._work.capture_logs is not None,
+            timeout=self._work.timeout,
+            resources=self._work.resources,
         )
 
-    def _conduct(self, engine: Engine) -> pd.DataFrame:
+    def _run_psets(self, engine: Engine) -> pd.DataFrame:
         self.progress.begin()
         try:
             self._collect(engine)
@@ -172,7 +157,7 @@ class Execution:
         ended = self._how_it_ended()
         df = self._finish(ended, engine)
         if ended == "given up":
-            raise _gave_up(self.progress)
+            raise _failed_error(self.progress.stats)
         return df
 
     def _collect(self, engine: Engine) -> None:
@@ -181,31 +166,31 @@ class Execution:
             if result.frame:
                 self.run.journal.append(result.frame)
             self.progress.update(result)
-            if self.progress.failed_often(limit):
+            if self.progress.too_many_failed(limit):
                 engine.give_up()
 
     def _how_it_ended(self) -> str:
-        if self.progress.failed_often(self._options.failure_limit):
+        if self.progress.too_many_failed(self._options.failure_limit):
             return "given up"
-        return "stopped" if self.progress.overview.left else "done"
+        return "stopped" if self.progress.stats.left else "done"
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         if ended in ("stopped", "given up"):
-            self._take_what_was_kept(engine)
+            self._save_early_rows(engine)
         self.progress.close(with_example=ended == "done", remarks=self._remarks(ended, engine))
-        self.run.info["psets_per_second"] = self.progress.overview.rate()
-        return self.run.finish(ended, self.progress.overview.counts())
+        self.run.info["psets_per_second"] = self.progress.stats.rate()
+        return self.run.finish(ended, self.progress.stats.counts())
 
-    def _take_what_was_kept(self, engine: Engine) -> None:
-        """Put on disk what workers had kept of slices that were dropped."""
-        for result in engine.kept_by_workers():
+    def _save_early_rows(self, engine: Engine) -> None:
+        """Put the rows into the journal that workers had kept of slices that were dropped."""
+        for result in engine.early_rows():
             known = seqs_in(self.run.journal.replay())
-            if known.isdisjoint(seqs_of(result)):  # else that slice was run again since
+            if known.isdisjoint(result.seqs()):  # else that slice was run again since
                 self.run.journal.append(result.frame)
                 self.progress.update(result)
 
     def _finish_after_error(self, engine: Engine) -> None:
-        """Merge what the journal has, if that still works: its own error is the one to tell."""
+        """Merge what the journal has, if that still works; its own error is the one to raise."""
         try:
             self._finish("broken off", engine)
         except StudyError as err:
@@ -218,7 +203,7 @@ class Execution:
         if engine.workers_lost:
             were = "was" if engine.workers_lost == 1 else "were"
             remarks.append(f"{counted(engine.workers_lost, 'worker')} {were} lost")
-        left = self.progress.overview.left
+        left = self.progress.stats.left
         if left and self.run.saved:
             how = "stopped" if ended == "stopped" else "broken off"
             call = resume_call(self.run.layout, self.run.info)
@@ -226,24 +211,23 @@ class Execution:
         return remarks
 
 
-def _gave_up(progress: Progress) -> PsetFailedError:
-    seen = progress.overview
-    failure = seen.failures()[0]
-    count = seen.failed.total()
+def _failed_error(stats: RunStats) -> PsetFailedError:
+    failure = stats.failures()[0]
+    count = stats.failed.total()
     error = PsetFailedError(
         f"stopped, as on_error asks, with {count} failed pset{'s' * (count > 1)}; "
         f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
-        f"{seen.done} of {seen.total} psets have finished; save=True keeps their rows"
+        f"{stats.done} of {stats.total} psets have finished; save=True keeps their rows"
     )
-    error.__cause__ = _original(failure)
+    error.__cause__ = _exception_of(failure)
     return error
 
 
-def _original(failure: Failure) -> BaseException | None:
+def _exception_of(failure: Failure) -> BaseException | None:
     if not failure.exception:
         return None
     try:
-        exception: BaseException = pickle.loads(failure.exception)
+        exception: BaseException = pickling.loads(failure.exception)
     except Exception:  # its class is known on the worker only: the message tells it all
         return None
     return exception

@@ -1,4 +1,4 @@
-"""A sweep that was asked for becomes a run: checked, written down, and ready to be conducted."""
+"""A run is prepared: input checked, numbers reserved, and the run written down in the study."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask._logging import show_log_lines
-from psweep_dask.driver import chain
-from psweep_dask.driver.execute import Destination, Execution
+from psweep_dask.driver.execute import Execution
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
@@ -23,19 +22,24 @@ log = logging.getLogger("psweep_dask")
 
 
 class PreparedRun:
-    """A sweep that was asked for, checked and written down, and is ready to go.
+    """A run whose input is checked and whose numbers are reserved; `go` runs it.
 
     Parameters
     ----------
-    func, params, cluster
-        As in `run`.
+    func : callable
+        Takes a pset and returns a dict.
+    params : iterable of dict
+        The psets.
     options : Options
-    poolsize : int, optional
-        As in `run_local`.
     attempts : list of int, optional
-        How many attempts earlier runs have made at each pset.
-    source : str, optional
-        Source of func, if its file may have changed since.
+        Number of attempts that earlier runs have made at each pset.
+    info : dict, optional
+        What else ``run.json`` is to hold.
+
+    Attributes
+    ----------
+    run : Run
+    execution : Execution
 
     Raises
     ------
@@ -47,25 +51,21 @@ class PreparedRun:
         self,
         func: Func,
         params: Iterable[Mapping[str, Any]],
-        cluster: object,
         options: Options,
-        poolsize: int | None = None,
         attempts: list[int] | None = None,
-        source: str | None = None,
+        info: Mapping[str, Any] | None = None,
     ) -> None:
-        # Imported here, since distributed takes half a second.
-        from psweep_dask.clusters import local, resolve
+        from psweep_dask.clusters import local, resolve  # distributed takes half a second to import
 
         show_log_lines()
         local.stop_if_imported_by_worker()
         packed_func = pack_func(func)
         psets, digests = check_params(params)
-        where = resolve.resolve("sync" if options.simulate else cluster)
+        where = resolve.resolve("sync" if options.simulate else options.cluster)
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
             provenance.commit_local_changes(self._folder)
-        name = func_name(func)
         request = Request(
             psets=psets,
             digests=digests,
@@ -75,10 +75,10 @@ class PreparedRun:
             skip_dups=options.skip_dups,
             backup=options.backup,
             info={
-                "func": name,
-                "source": func_source(func) if source is None else source,
+                "func": func_name(func),
+                "source": func_source(func),
                 "cluster": resolve.describe(where),
-                **chain.mark(digests),
+                **(info or {}),
             },
         )
         self.run = begin_run(layout_of(options), request)
@@ -86,16 +86,15 @@ class PreparedRun:
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
         work = _work(self.run, packed_func, options, resolve.shares_files(where))
-        self.conduct = Execution(self.run, work, Destination(where, name, poolsize), options)
+        self.execution = Execution(self.run, work, where, options)
 
     def go(self) -> pd.DataFrame:
-        """Run it to its end, and give the whole database."""
+        """Run it to its end and return the whole database."""
         if not len(self.run.plan):
             log.info("nothing to run, the database stays as it is")
             return self.run.finish("done", {})
         try:
-            with self.conduct.stopper.catch_signals():
-                return self.conduct.go()
+            return self.execution.go()
         finally:
             if self._git:
                 provenance.commit_results(self._folder, self.run.plan.run_id)

@@ -7,69 +7,49 @@ import logging
 import os
 import pdb as debugger
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any, Unpack
 
 import pandas as pd
 
+from psweep_dask import _query
 from psweep_dask._logging import show_log_lines
 from psweep_dask.driver.prepared_run import PreparedRun
-from psweep_dask.options import Options
+from psweep_dask.options import Options, RetryOptions, check_names, takes_options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
-from psweep_dask.storage.plan import FAILED
+from psweep_dask.storage.status import FAILED
 from psweep_dask.study import runs
 from psweep_dask.study.load import load
 from psweep_dask.study.revisit import RevisitError, load_func, read_psets
 from psweep_dask.worker.work import Func
 
-if TYPE_CHECKING:  # distributed takes half a second to import
-    from distributed import Client
-    from distributed.deploy import Cluster
-
 log = logging.getLogger("psweep_dask")
 
-RETRIED = tuple(sorted(FAILED - {"simulated", "lost"}))
-"""What `retry` takes up unless it is told otherwise."""
+RETRIED = tuple(sorted(FAILED))
+"""The ``_status`` of rows whose psets `retry` runs again by default."""
 
 
+@takes_options(RetryOptions)
 def retry(
     calc_dir: str | os.PathLike[str] = "calc",
     func: Func | None = None,
     *,
     kind: str | Collection[str] = RETRIED,
-    cluster: str | Client | Cluster | None = None,
-    database_dir: str | os.PathLike[str] | None = None,
-    database_basename: str = "database.pk",
-    tmpsave: bool = False,
-    verbose: bool | Sequence[str] = False,
-    backup: bool = False,
-    git: bool = False,
-    capture_logs: str | None = None,
-    on_error: str | int = "record",
-    retries: int = 0,
-    timeout: float | None = None,
-    resources: Mapping[str, float] | None = None,
-    progress: bool | None = None,
+    **options: Unpack[RetryOptions],
 ) -> pd.DataFrame:
-    """Start a new run over the psets whose latest row says that they failed.
+    """Start a new run over the psets whose latest row is a failure.
 
-    The old rows stay. The new ones count on in ``_attempt``.
+    The old rows stay. The new ones go on counting in ``_attempt``.
 
     Parameters
     ----------
-    calc_dir : str or PathLike, optional
-        Folder of the study.
     func : callable, optional
-        By default the one that was kept with the latest of the runs with failures.
+        By default the func that was kept with the latest of the runs with failures.
     kind : str or collection of str, optional
-        Which failures, by ``_status``: "error", "timeout", "killed"; by default all.
-    timeout, resources, capture_logs : optional
-        As in `run`; None keeps what the run had whose func it is.
-    cluster, database_dir, database_basename, tmpsave, verbose, backup, git
-        As in `run`.
-    on_error, retries, progress
-        As in `run`.
+        Which failures, by ``_status``: "error", "timeout", "killed"; by default all of them.
+    calc_dir, **options
+        As `psweep_dask.options.Options` describes them; ``help(ps.retry)`` shows them here.
 
     Returns
     -------
@@ -78,13 +58,24 @@ def retry(
 
     Raises
     ------
+    NoStudyError
+        If there is no study.
+    RevisitError
+        If `kind` is unknown, or func cannot be loaded any more: then pass it.
     PsweepError
-        If there is no study, if `kind` is unknown, or if func cannot be loaded any more.
+        If an option is bad, or for what `run` raises.
+    TypeError
+        If there is no such option.
+
+    See Also
+    --------
+    resume : Finish a run that was stopped or has died.
+    reproduce : Run one pset again, in this process.
 
     Notes
     -----
-    Rows of psets with the same ``_pset_sha1`` in one run are repeats, which do not excuse one
-    another; a good row in a later run does.
+    Rows with the same ``_pset_sha1`` in one run are repeats of a pset: each that failed is run
+    again. If a later run has a good row of the pset, none of them is.
 
     Examples
     --------
@@ -94,36 +85,40 @@ def retry(
     >>> df[["a", "b", "_status", "_attempt"]].to_dict("list")
     {'a': [0, 1, 0], 'b': [nan, 1.0, 7.0], '_status': ['error', 'ok', 'ok'], '_attempt': [1, 1, 2]}
     """
-    options = Options.of(locals())
+    check_names(retry, options)
+    checked = Options(calc_dir=calc_dir, **options)
     show_log_lines()
     kinds = [kind] if isinstance(kind, str) else kind
-    if not isinstance(kinds, Collection) or not kinds or not all(one in RETRIED for one in kinds):
+    if not isinstance(kinds, Collection) or not kinds or not all(name in RETRIED for name in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
-    layout = Layout(calc_dir, database_dir, database_basename)
-    df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    database = (checked.database_dir, checked.database_basename)
+    layout = Layout(calc_dir, *database)
+    df = load(calc_dir, database_dir=database[0], database_basename=database[1])
     failed = _latest_failed(df, kinds)
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
         return df
     psets, plans = read_psets(layout, failed)
-    latest, work = plans[max(plans, key=lambda one: plans[one][0].run_seq)]
-    source = None
+    latest, work = max(plans.values(), key=lambda plan_and_work: plan_and_work[0].run_seq)
+    info = {}
     if func is None:
         func = load_func(work, latest.run_id)
         source = None if _is_imported(func) else runs.source_of(layout, latest.run_id)
+        info = {} if source is None else {"source": source}
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
     else:
         psets = as_in_this_script(psets)
-    if options.capture_logs is None:
-        options = dataclasses.replace(options, capture_logs=work.capture_logs)
-    if options.timeout is None:
-        options = dataclasses.replace(options, timeout=work.timeout)
-    if options.resources is None:
-        options = dataclasses.replace(options, resources=work.resources)
+    as_before = {
+        name: getattr(work, name)
+        for name in ("capture_logs", "timeout", "resources")
+        if getattr(checked, name) is None
+    }
+    checked = dataclasses.replace(checked, **as_before)
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
-    return PreparedRun(func, psets, cluster, options, attempts=attempts, source=source).go()
+    return PreparedRun(func, psets, checked, attempts=attempts, info=info).go()
 
 
+@takes_options()
 def reproduce(
     calc_dir: str | os.PathLike[str] = "calc",
     pset_id: str = "",
@@ -135,21 +130,19 @@ def reproduce(
 ) -> Any:
     """Run one pset again, here in this process, and write nothing.
 
-    `func` gets the same pset, the same book-keeping fields, and thus the same numbers from
+    `func` gets the same pset and the same book-keeping fields, and so the same numbers from
     `ps.rng`. If it writes into the folder of the pset, it does so again.
 
     Parameters
     ----------
-    calc_dir : str or PathLike, optional
-        Folder of the study.
     pset_id : str
         The ``_pset_id`` of a row, or the beginning of it.
     func : callable, optional
-        By default the one that was kept with the plan.
+        By default the func that was kept with the plan.
     pdb : bool, optional
         If func raises, stop there in the debugger.
-    database_dir, database_basename
-        As in `run`.
+    calc_dir, database_dir, database_basename
+        As `psweep_dask.options.Options` describes them; ``help(ps.reproduce)`` shows them here.
 
     Returns
     -------
@@ -158,10 +151,18 @@ def reproduce(
 
     Raises
     ------
-    PsweepError
-        If there is no such row, or if func cannot be loaded any more.
+    NoStudyError
+        If there is no study.
+    QueryError
+        If not exactly one row has this id.
+    RevisitError
+        If func cannot be loaded any more: then pass it.
     Exception
         Whatever func raises.
+
+    See Also
+    --------
+    retry : Run all psets again that have failed.
 
     Examples
     --------
@@ -173,14 +174,8 @@ def reproduce(
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
-    ids = df.get("_pset_id", pd.Series(dtype=object)).astype(str)
-    known = isinstance(pset_id, str) and pset_id != ""
-    rows = df[ids.str.startswith(pset_id)] if known else df[:0]
-    if len(rows) != 1:
-        raise RevisitError(
-            f"{len(rows)} rows in {layout.calc_dir!r} have a _pset_id that begins with "
-            f"{pset_id!r}; it takes exactly one"
-        )
+    place = _query.place_of(df, pset_id)
+    rows = df.iloc[place : place + 1]
     (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()
     if func is None:
@@ -188,7 +183,7 @@ def reproduce(
     else:
         pset = as_in_this_script(pset)
     row = rows.iloc[0]
-    fields = work.seed_fields(int(row["_pset_seq"]), row["_pset_sha1"])
+    fields = work.fields_at_start(int(row["_pset_seq"]), row["_pset_sha1"])
     given = {**pset, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
     given |= {"_pset_id": row["_pset_id"], "_run_seq": int(row["_run_seq"])}  # of a merged study
     try:
@@ -200,7 +195,7 @@ def reproduce(
 
 
 def _is_imported(func: Func) -> bool:
-    """Tell a func that a module has from one that came by value, as it was in the past."""
+    """Return whether func is what its module has now, not a copy that came with the plan."""
     module = sys.modules.get(getattr(func, "__module__", None) or "")
     return getattr(module, getattr(func, "__qualname__", ""), None) is func
 

@@ -1,118 +1,53 @@
-"""``run`` and ``run_local``: psets are run, or a run is taken up that an earlier job has begun."""
+"""``run`` and ``run_local``: call func for each pset, in parallel, and return the database."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Unpack
 
 import pandas as pd
 
-from psweep_dask._logging import show_log_lines
-from psweep_dask.driver import chain
 from psweep_dask.driver.prepared_run import PreparedRun
-from psweep_dask.options import OptionError, Options
-from psweep_dask.params.pset import check_params
-from psweep_dask.study.load import load_from
-from psweep_dask.study.run import layout_of
-from psweep_dask.study.runs import StoredRun
+from psweep_dask.options import (
+    Options,
+    RunLocalOptions,
+    RunOptions,
+    check_names,
+    takes_options,
+)
 from psweep_dask.worker.work import Func
 
-if TYPE_CHECKING:  # distributed takes half a second to import
-    from distributed import Client
-    from distributed.deploy import Cluster
 
-log = logging.getLogger("psweep_dask")
+def _start(func: Func, params: Iterable[Mapping[str, Any]], options: Options) -> pd.DataFrame:
+    return PreparedRun(func, params, options).go()
 
 
+start: Callable[[Func, Iterable[Mapping[str, Any]], Options], pd.DataFrame] = _start
+"""What `run` and `run_local` call. A process that needs more around a run puts its own here."""
+
+
+@takes_options(RunOptions)
 def run(
-    func: Func,
-    params: Iterable[Mapping[str, Any]],
-    *,
-    cluster: str | Client | Cluster | None = None,
-    df: pd.DataFrame | None = None,
-    save: bool = True,
-    tmpsave: bool = False,
-    verbose: bool | Sequence[str] = False,
-    calc_dir: str | os.PathLike[str] = "calc",
-    simulate: bool = False,
-    database_dir: str | os.PathLike[str] | None = None,
-    database_basename: str = "database.pk",
-    backup: bool = False,
-    git: bool = False,
-    skip_dups: bool = False,
-    capture_logs: str | None = None,
-    on_error: str | int = "record",
-    retries: int = 0,
-    timeout: float | None = None,
-    resources: Mapping[str, float] | None = None,
-    progress: bool | None = None,
+    func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[RunOptions]
 ) -> pd.DataFrame:
     """Call `func` for each pset, in parallel, and append the results to the database.
 
-    Every finished pset is on disk as it finishes; a pset that fails is a row that says why.
+    Every finished pset is on disk as soon as it has finished; a pset that fails is a row that
+    says why.
 
-    The first Ctrl-C, or SIGTERM, lets what runs finish and returns what there is, the second
-    drops what runs, the third leaves at once; `resume` does the rest later.
+    The first Ctrl-C, or SIGTERM, lets the psets that run finish and returns the rows there are,
+    the second one ends them, the third one ends Python at once. `resume` does the rest later.
 
     Parameters
     ----------
     func : callable
-        Takes one pset, a dict with the book-keeping fields added, and returns a dict, which is
-        merged over the pset.
+        Takes one pset, a dict to which the book-keeping fields were added, and returns a dict,
+        which is merged over the pset.
     params : iterable of dict
         The psets.
-    cluster : None, str, Client or Cluster, optional
-        Where to run: "local" (a LocalCluster with one single-threaded worker a core, kept for
-        the next call), "allocation" (the SLURM allocation that this process is in, one worker a
-        task), "sync" (in this process, for the debugger), the name of a machine in
-        ``templates/machines`` (batch jobs there), or a dask Client or Cluster. None means the
-        default dask Client if the script made one, else what dask's configuration has as
-        ``psweep.cluster``, else the allocation if there is one, else "local".
-    df : DataFrame, optional
-        Append to this instead of the database on disk. When saved, it replaces that.
-    save : bool, optional
-        False leaves nothing on disk. A database that is there is read all the same: the rows
-        are appended to it in what is returned.
-    tmpsave : bool, optional
-        Also write each row to ``<calc_dir>/tmpsave/<run_id>/<pset_id>.pk`` at once.
-    verbose : bool or sequence of str, optional
-        Print finished rows, or these columns of them.
-    calc_dir : str or PathLike, optional
-        Folder of the study, relative to the working directory.
-    simulate : bool, optional
-        Do all but call `func`, in ``<calc_dir>.simulate`` with a copy of the database.
-    database_dir : str or PathLike, optional
-        Folder of the database, `calc_dir` by default.
-    database_basename : str, optional
-        Name of the database.
-    backup : bool, optional
-        First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
-    git : bool, optional
-        Commit everything in the working directory before and after the run.
-    skip_dups : bool, optional
-        Leave out psets that the database has a row for with the same ``_pset_sha1``, unless
-        that one failed.
-    capture_logs : {None, 'db', 'file', 'db+file'}, optional
-        Redirect what each pset prints, subprocesses included, to the column ``_logs``, to
-        ``<calc_dir>/<pset_id>/logs.txt``, or to both.
-    on_error : {'record', 'raise'} or int, optional
-        What a failing pset does: "record" makes it a row and goes on, "raise" ends the run at
-        the first, a number ends it after so many. What has finished is saved in any case.
-    retries : int, optional
-        How many further attempts a pset gets that raises, runs over its time, or ends its
-        worker. The last failure becomes its row.
-    timeout : float, optional
-        Seconds that a pset may take. Then its process and all that it has started are ended,
-        C code that never returns to Python included.
-    resources : dict, optional
-        What a pset asks of a worker, in dask's words, such as ``{"GPU": 1}``: as many psets run
-        there at the same time as the worker, started with ``--resources``, has of it.
-    progress : bool, optional
-        Show a bar on stderr. None means: if that is a terminal or a notebook.
+    **options
+        As `psweep_dask.options.Options` describes them; ``help(ps.run)`` shows them here.
 
     Returns
     -------
@@ -122,9 +57,17 @@ def run(
     Raises
     ------
     PsweepError
-        If the input is bad: before anything runs, naming the value, the reason and the remedy.
+        If the input is bad: before anything runs, with the value, the reason and the remedy.
     PsetFailedError
-        If `on_error` says so.
+        If as many psets have failed as `on_error` allows.
+    TypeError
+        If there is no such option.
+
+    See Also
+    --------
+    submit : The same in the background.
+    resume : Finish a run that was stopped or has died.
+    retry : Run the psets again that failed.
 
     Examples
     --------
@@ -138,10 +81,11 @@ def run(
      2       4      ok
      3       9      ok
     """
-    options = Options.of(locals())
-    return _run(func, params, cluster, options)
+    check_names(run, options)
+    return start(func, params, Options(**options))
 
 
+@takes_options(RunLocalOptions)
 def run_local(
     func: Func,
     params: Iterable[Mapping[str, Any]],
@@ -155,40 +99,37 @@ def run_local(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
     backup: bool = False,
-    *,
-    git: bool = False,
-    skip_dups: bool = False,
-    capture_logs: str | None = None,
-    on_error: str | int = "record",
-    retries: int = 0,
-    timeout: float | None = None,
-    resources: Mapping[str, float] | None = None,
-    progress: bool | None = None,
+    **options: Unpack[RunLocalOptions],
 ) -> pd.DataFrame:
     """Run on a LocalCluster, with the arguments in the order that psweep has them.
 
     Parameters
     ----------
-    func, params
-        As in `run`.
-    df : DataFrame, optional
-        As in `run`.
-    poolsize : int, optional
-        Number of worker processes; by default one for each core that this process may use.
-    save, tmpsave, verbose, calc_dir, simulate, database_dir, database_basename, backup
-        As in `run`.
-    git, skip_dups, capture_logs, on_error, retries, timeout, resources, progress
-        As in `run`.
+    func : callable
+        Takes one pset, a dict to which the book-keeping fields were added, and returns a dict,
+        which is merged over the pset.
+    params : iterable of dict
+        The psets.
+    df, poolsize, ..., **options
+        As `psweep_dask.options.Options` describes them; ``help(ps.run_local)`` shows them here.
 
     Returns
     -------
     DataFrame
-        As from `run`.
+        The whole database, in the order of ``_pset_seq``; the index holds ``_time_utc``.
 
     Raises
     ------
     PsweepError
-        As in `run`; also if `poolsize` is no int from 1 on.
+        If the input is bad: before anything runs, with the value, the reason and the remedy.
+    PsetFailedError
+        If as many psets have failed as `on_error` allows.
+    TypeError
+        If there is no such option.
+
+    See Also
+    --------
+    run : The same on any cluster.
 
     Examples
     --------
@@ -197,40 +138,19 @@ def run_local(
     >>> df.b.tolist()
     [2, 4]
     """
-    options = Options.of(locals())
-    if poolsize is not None and (type(poolsize) is not int or poolsize < 1):
-        raise OptionError(f"poolsize={poolsize!r}; allowed are None, an int from 1")
-    return _run(func, params, "local", options, poolsize)
-
-
-def _run(
-    func: Func,
-    params: Iterable[Mapping[str, Any]],
-    cluster: Any,
-    options: Options,
-    poolsize: int | None = None,
-) -> pd.DataFrame:
-    """Run, or go on where an earlier job of the chain that this process belongs to has ended."""
-    params = list(params) if chain.chain() is not None else params
-    before = _earlier(params, options)
-    if before is None:
-        df = PreparedRun(func, params, cluster, options, poolsize).go()
-    elif before.ended_early:
-        from psweep_dask.driver.resume import resume  # which is made of what is here
-
-        given = {one.name: getattr(options, one.name) for one in fields(options)}
-        wanted = given.keys() & signature(resume).parameters.keys()
-        known = {name: given[name] for name in wanted}
-        df = resume(func=func, run_id=before.run_id, cluster=cluster, **known)
-    else:
-        show_log_lines()
-        log.info("run %s is done already, by an earlier job", before.run_id)
-        df = load_from(before.layout)
-    chain.leave_if_terminated()
-    return df
-
-
-def _earlier(params: Iterable[Mapping[str, Any]], options: Options) -> StoredRun | None:
-    if chain.chain() is None or not options.save or options.simulate:
-        return None
-    return chain.earlier(layout_of(options), check_params(params)[1])
+    check_names(run_local, options)
+    chosen = Options(
+        cluster="local",
+        df=df,
+        poolsize=poolsize,
+        save=save,
+        tmpsave=tmpsave,
+        verbose=verbose,
+        calc_dir=calc_dir,
+        simulate=simulate,
+        database_dir=database_dir,
+        database_basename=database_basename,
+        backup=backup,
+        **options,
+    )
+    return start(func, params, chosen)
