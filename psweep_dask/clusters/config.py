@@ -47,7 +47,7 @@ CLUSTER_SETTINGS: dict[str, Any] = {
 """What we change in dask for the clusters that we start."""
 
 
-_KEYS = {"cluster", "dask", "chain"}
+_KEYS = {"cluster", "dask"}
 
 
 class ConfigError(PsweepError):
@@ -80,7 +80,7 @@ def check() -> None:
     if unknown:
         raise ConfigError(
             f"dask's configuration has psweep.{unknown[0]}; known below psweep: are "
-            f"{', '.join(sorted(_KEYS - {'chain'}))}"
+            f"{', '.join(sorted(_KEYS))}"
         )
 
 
