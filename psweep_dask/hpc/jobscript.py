@@ -1,4 +1,4 @@
-"""A job script for one pset: what it asks SLURM for, and a note of how it ends."""
+"""Job scripts: their ``#SBATCH`` lines, and the shell lines that write down how they end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a job that was asked to end (walltime, scancel): no failure of its pset."""
 
-_NOTE = """\
+_END_LINES = """\
 # Three lines of psweep_dask, by which ps.collect knows how this ends:
 psweep_dir=$PWD; [ -e JOBSCRIPT ] || psweep_dir=${SLURM_SUBMIT_DIR:-${PBS_O_WORKDIR:-$PWD}}
 psweep_begun=$(date +%s); trap 'trap - EXIT; exit EXIT_CODE' TERM
@@ -26,16 +26,16 @@ trap 'echo "exit_code=$? begun=$psweep_begun ended=$(date +%s) host=$(uname -n)"
 >"$psweep_dir/ended"' EXIT
 
 """.replace("EXIT_CODE", str(TERMINATED_EXIT_CODE))
-"""Leaves the file that `PsetFolder.ended_path` tells, beside the job script. Some jobs start
-elsewhere: with ``--chdir``, or on PBS, in the home folder. A shell that is asked to leave
-(walltime, scancel) would run the trap on EXIT as if all was well."""
+"""Lines that write `PsetFolder.ended_path`, beside the job script. Some jobs start in another
+folder: with ``--chdir``, or in the home folder on PBS. Without the first trap, a shell that is asked
+to end (walltime, scancel) would run the second one as if the job were done."""
 
 _ENDED = re.compile(r"exit_code=(\d+) begun=(\d+) ended=(\d+) host=(.*)")
 
-# What sbatch calls the options that cannot be the same for all jobs of an array, or that an array
-# must not have; all take a value. The short forms are those of its manual.
+# Options of sbatch that cannot be the same for all jobs of an array, or that an array must not
+# have, under their long and short names. All take a value.
 _INPUT, _OUTPUT, _ERROR, _NAME = "--input", "--output", "--error", "--job-name"
-_SHORT = {
+_LONG_NAMES = {
     "-i": _INPUT,
     "-o": _OUTPUT,
     "-e": _ERROR,
@@ -43,8 +43,8 @@ _SHORT = {
     "-a": "--array",
     "-D": "--chdir",
 }
-_TAKEN = frozenset(_SHORT.values())
-_SHORTEST = 5  # that a long option may be abbreviated to, and not be taken for another one
+_OWN_OPTIONS = frozenset(_LONG_NAMES.values())
+_SHORTEST_PREFIX = 5  # characters; a shorter beginning may mean another long option
 
 
 class JobscriptError(PsweepError):
@@ -52,8 +52,8 @@ class JobscriptError(PsweepError):
 
 
 @dataclass(frozen=True)
-class End:
-    """How a job script has ended, by its own note.
+class JobEnd:
+    """How a job script has ended, as it wrote down itself.
 
     Parameters
     ----------
@@ -76,9 +76,11 @@ class Directives:
     Parameters
     ----------
     kept : tuple of str
-        The lines without the options that follow.
-    input, output, error, name : str or None
-        Where input comes from and output goes to, and the name of the job.
+        The lines, without the options that follow.
+    input, output, error : str or None
+        Files for standard input, output and error.
+    name : str or None
+        Name of the job.
     """
 
     kept: tuple[str, ...]
@@ -88,182 +90,144 @@ class Directives:
     name: str | None = None
 
 
-def noting_its_end(script: str, name: str) -> str:
-    r"""Have a shell script note how it ends. Scripts in other languages stay as they are.
+def add_end_lines(script: str, name: str) -> str:
+    r"""Return a shell script with the lines that write down how it ends.
+
+    Scripts in other languages are returned as they are.
 
     Parameters
     ----------
     script : str
+        Its text.
     name : str
-        Of its file.
+        Name of its file.
 
     Examples
     --------
-    >>> print(noting_its_end("#!/bin/sh\n#SBATCH -n 1\n\nrun\n", "job").splitlines()[3])
+    >>> print(add_end_lines("#!/bin/sh\n#SBATCH -n 1\n\nrun\n", "job").splitlines()[3])
     # Three lines of psweep_dask, by which ps.collect knows how this ends:
     """
     if not is_shell(script):
         return script
-    # Not splitlines: a shell knows but one end of a line, and a comment may hold the others.
+    # Not splitlines: for a shell only \n ends a line, and a comment may hold the other characters.
     lines = script.removesuffix("\n").split("\n")
     at = next((number for number, line in enumerate(lines) if _is_command(line)), len(lines))
-    note = _NOTE.replace("JOBSCRIPT", shlex.quote(name))
-    return "\n".join([*lines[:at], note + "\n".join(lines[at:]), ""])
+    end_lines = _END_LINES.replace("JOBSCRIPT", shlex.quote(name))
+    return "\n".join([*lines[:at], end_lines + "\n".join(lines[at:]), ""])
 
 
-def notes_its_end(script: str) -> bool:
-    """Tell whether a script has the lines of `noting_its_end`."""
-    return _NOTE.partition("\n")[0] in script
+def has_end_lines(script: str) -> bool:
+    """Return whether a script has the lines of `add_end_lines`."""
+    return _END_LINES.partition("\n")[0] in script
 
 
-def surely_notes_its_end(script: str) -> bool:
-    r"""Tell whether nothing in a script keeps those lines from noting its end.
+def surely_writes_end(script: str) -> bool:
+    r"""Return whether a script has the lines of `add_end_lines`, and nothing that disables them.
 
     Examples
     --------
-    >>> script = noting_its_end("#!/bin/sh\nrun", "job")
-    >>> surely_notes_its_end(script), surely_notes_its_end(script + "exec run")
+    >>> script = add_end_lines("#!/bin/sh\nrun", "job")
+    >>> surely_writes_end(script), surely_writes_end(script + "exec run")
     (True, False)
     """
-    _, ours, rest = script.partition(_NOTE.rstrip().rpartition("\n")[2])
-    return bool(ours) and re.search(r"\b(exec|trap)\b", rest) is None
+    _, last_line, commands = script.partition(_END_LINES.rstrip().rpartition("\n")[2])
+    return bool(last_line) and re.search(r"\b(exec|trap)\b", commands) is None
 
 
-def read_end(text: str) -> End | None:
-    """Read the note; None if there is none, or one that is just being written.
+def read_job_end(text: str) -> JobEnd | None:
+    """Return what a job has written down at its end; None if that is missing or incomplete.
 
     Examples
     --------
-    >>> read_end("exit_code=3 begun=100 ended=107 host=n1")
-    End(exit_code=3, begun=100, ended=107, host='n1')
+    >>> read_job_end("exit_code=3 begun=100 ended=107 host=n1")
+    JobEnd(exit_code=3, begun=100, ended=107, host='n1')
     """
     match = _ENDED.fullmatch(text.strip())
     if match is None:
         return None
-    code, begun, ended, host = match.groups()
-    return End(int(code), int(begun), int(ended), host)
+    exit_code, begun, ended, host = match.groups()
+    return JobEnd(int(exit_code), int(begun), int(ended), host)
 
 
 def is_shell(script: str) -> bool:
-    """Tell whether a script is one for a shell, by its first line.
+    """Return whether a script is a shell script, by its first line.
 
     Examples
     --------
     >>> is_shell("#!/usr/bin/env bash"), is_shell("#!/usr/bin/python3"), is_shell("echo")
     (True, False, False)
     """
-    words = interpreter(script)
-    name = [word for word in words if not word.startswith("-")][-1:] if words else []
-    return bool(name) and Path(name[0]).name in SHELLS
+    words = [word for word in interpreter(script) if not word.startswith("-")]
+    return bool(words) and Path(words[-1]).name in SHELLS
 
 
 def interpreter(script: str) -> list[str]:
-    """Give the words behind ``#!``; none if there is no such line."""
-    first = script.partition("\n")[0]
-    return first[2:].split() if first.startswith("#!") else []
+    """Return the words behind ``#!`` in the first line of a script; none if it has no such line."""
+    first_line = script.partition("\n")[0]
+    return first_line[2:].split() if first_line.startswith("#!") else []
 
 
-def directives(script: str, where: Path) -> Directives:
-    r"""Take the ``#SBATCH`` lines of a script apart.
+def read_directives(script: str, path: Path) -> Directives:
+    r"""Return what a job script asks SLURM for, for a job array that runs many such scripts.
 
     Parameters
     ----------
     script : str
-    where : Path
+        Its text.
+    path : Path
         Its file, for messages.
 
     Raises
     ------
     JobscriptError
-        If it asks for what the elements of an array cannot have, or cannot be taken apart.
+        If it asks for something that the jobs of an array cannot have, or has an open quote.
 
     Examples
     --------
-    >>> directives("#!/bin/sh\n#SBATCH -n 2 -o out-%j\n#SBATCH --time=5\nrun", Path("jobscript"))
+    >>> script = "#!/bin/sh\n#SBATCH -n 2 -o out-%j\n#SBATCH --time=5\nrun"
+    >>> read_directives(script, Path("jobscript"))
     Directives(kept=('#SBATCH -n 2', '#SBATCH --time=5'), input=None, output='out-%j', ...)
     """
-    found: dict[str, str] = {}
+    own: dict[str, str] = {}
     kept = []
-    for line in _header(script):
-        words = []
-        for name, value in _options_in(line, where):
-            if name in _TAKEN:
-                found[name] = value
-            else:
-                words.append(value)
+    for line in _directive_lines(script):
+        options = _options(line)
+        if options is None:
+            raise JobscriptError(f"{path}: '#SBATCH{line}' cannot be read: a quote is open")
+        own |= {name: value for name, value in options if name}
+        words = [sbatch_quote(word) for name, word in options if not name]
         if words:
-            kept.append(" ".join(["#SBATCH", *map(sbatch_quote, words)]))
+            kept.append(" ".join(["#SBATCH", *words]))
     for name in ("--array", "--chdir"):
-        if name in found:
+        if name in own:
             raise JobscriptError(
-                f"{where}: '#SBATCH {name}={found[name]}' does not go with array=True, where each "
-                "pset is an element and runs in its folder; leave one of both away"
+                f"{path}: '#SBATCH {name}={own[name]}' does not go with array=True, where each "
+                "pset is an element of a job array and runs in its own folder; remove one of both"
             )
-    names = [found.get(one) for one in (_INPUT, _OUTPUT, _ERROR, _NAME)]
-    if any("\t" in one for one in names if one is not None):
+    values = [own.get(name) for name in (_INPUT, _OUTPUT, _ERROR, _NAME)]
+    if any("\t" in value for value in values if value is not None):
         raise JobscriptError(
-            f"{where}: a name in its '#SBATCH' lines has a tab, which array=True "
-            "cannot pass on; leave one of both away"
+            f"{path}: a name in its '#SBATCH' lines has a tab, which array=True cannot pass on; "
+            "remove one of both"
         )
-    return Directives(tuple(kept), *names)
+    return Directives(tuple(kept), *values)
 
 
 def output_patterns(script: str) -> list[str]:
-    r"""Give glob patterns of the files that have the output of a job, seen from its folder.
+    r"""Return glob patterns of the files with the output of a job, relative to its folder.
 
     Examples
     --------
     >>> output_patterns("#!/bin/sh\n#SBATCH -o out-%4j.txt\n#SBATCH -e /tmp/errors")
     ['out-*.txt']
     """
-    found = [
+    paths = [
         value
-        for line in _header(script)
+        for line in _directive_lines(script)
         for name, value in _options(line) or ()
         if name in (_OUTPUT, _ERROR) and value and not value.startswith("/")
     ]
-    return [re.sub(r"%\d*\w", "*", glob.escape(one)) for one in found]
-
-
-def _header(script: str) -> Iterator[str]:
-    """Give what stands behind ``#SBATCH`` in the lines that sbatch looks at."""
-    for line in script.split("\n"):
-        if line.startswith("#SBATCH"):
-            yield line.removeprefix("#SBATCH")
-        elif _is_command(line):
-            return
-
-
-@lru_cache(1000)  # most lines are the same for all psets, and shlex takes a millisecond
-def _options(line: str) -> list[tuple[str, str]] | None:
-    """Give the options in a line by their long name, and all other words with an empty name.
-
-    None if a quote is open.
-    """
-    try:
-        return list(_named(shlex.split(line, comments=True)))
-    except ValueError:
-        return None
-
-
-def _options_in(line: str, where: Path) -> list[tuple[str, str]]:
-    found = _options(line)
-    if found is None:
-        raise JobscriptError(f"{where}: '#SBATCH{line}' cannot be taken apart: a quote is open")
-    return found
-
-
-def _named(given: list[str]) -> Iterator[tuple[str, str]]:
-    words = iter(given)
-    for word in words:
-        long, equals, value = word.partition("=")
-        known = [one for one in _TAKEN if one.startswith(long) and len(long) >= _SHORTEST]
-        if known:
-            yield known[0], value if equals else next(words, "")
-        elif word[:2] in _SHORT and not word.startswith("--"):
-            yield _SHORT[word[:2]], word[2:] or next(words, "")
-        else:
-            yield "", word
+    return [re.sub(r"%\d*\w", "*", glob.escape(path)) for path in paths]
 
 
 def sbatch_quote(word: str) -> str:
@@ -279,5 +243,39 @@ def sbatch_quote(word: str) -> str:
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _directive_lines(script: str) -> Iterator[str]:
+    """Yield what stands behind ``#SBATCH`` in the lines that sbatch reads."""
+    for line in script.split("\n"):
+        if line.startswith("#SBATCH"):
+            yield line.removeprefix("#SBATCH")
+        elif _is_command(line):
+            return
+
+
 def _is_command(line: str) -> bool:
     return line.strip() != "" and not line.lstrip().startswith("#")
+
+
+@lru_cache(1000)  # most lines are the same for all psets, and shlex takes a millisecond
+def _options(line: str) -> list[tuple[str, str]] | None:
+    """Return the `_OWN_OPTIONS` in a line, and all other words with an empty name.
+
+    None if a quote is open.
+    """
+    try:
+        return list(_named(shlex.split(line, comments=True)))
+    except ValueError:
+        return None
+
+
+def _named(line: list[str]) -> Iterator[tuple[str, str]]:
+    words = iter(line)
+    for word in words:
+        prefix, equals, value = word.partition("=")
+        names = [name for name in _OWN_OPTIONS if name.startswith(prefix)]
+        if names and len(prefix) >= _SHORTEST_PREFIX:
+            yield names[0], value if equals else next(words, "")
+        elif word[:2] in _LONG_NAMES:
+            yield _LONG_NAMES[word[:2]], word[2:] or next(words, "")
+        else:
+            yield "", word

@@ -62,7 +62,7 @@ class BatchMachine:
     def script(self, values: Mapping[str, Any]) -> str:
         """Fill the job script for one pset."""
         filled = self.template.fill(values).decode()
-        return jobscript.noting_its_end(filled, self.template.target)
+        return jobscript.add_end_lines(filled, self.template.target)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class JobTemplates:
             for machine in self.machines:
                 script = machine.script(values)
                 if array and machine.is_slurm:
-                    jobscript.directives(script, machine.machine.jobscript_path)
+                    jobscript.read_directives(script, machine.machine.jobscript_path)
 
     def write(self, folder: PsetFolder, values: Mapping[str, Any]) -> dict[str, str]:
         """Write the files for one pset, and say that none of its jobs has been submitted or ended.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from psweep_dask.hpc import jobscript
-from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, End
+from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, JobEnd
 from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, JobStatus
 from psweep_dask.params.pset import RESERVED_FIELDS, is_text
 from psweep_dask.storage import pickling, record
@@ -78,7 +78,7 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> JobOutcome:
             return JobOutcome(_new_fields(folder, recorded))
     end = None
     if folder.ended_path.name in names:
-        end = jobscript.read_end(folder.ended_path.read_text(errors="replace"))
+        end = jobscript.read_job_end(folder.ended_path.read_text(errors="replace"))
     if with_func:
         return JobOutcome(None if end is None else _ended_without_record(folder, end))
     result: dict[str, Any] | str | None = None
@@ -89,9 +89,9 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> JobOutcome:
     scripts = _job_scripts(folder, names)
     if not isinstance(result, dict):
         result = None
-    elif not any(map(jobscript.notes_its_end, scripts)):
+    elif not any(map(jobscript.has_end_lines, scripts)):
         return JobOutcome(result | {"_status": "ok", "_exc_txt": None})
-    return JobOutcome(None, result, all(map(jobscript.surely_notes_its_end, scripts)))
+    return JobOutcome(None, result, all(map(jobscript.surely_writes_end, scripts)))
 
 
 def pending_row_status(
@@ -215,7 +215,7 @@ def _read_result(path: Path) -> dict[str, Any] | str | None:
     return {name: value for name, value in result.items() if name not in RESERVED_FIELDS}
 
 
-def _ended_job_script(folder: PsetFolder, end: End, result: dict[str, Any] | str | None) -> Record:
+def _ended_job_script(folder: PsetFolder, end: JobEnd, result: dict[str, Any] | str | None) -> Record:
     fields: Record = dict(result) if isinstance(result, dict) else {}
     fields |= {
         "_status": "ok",
@@ -237,14 +237,14 @@ def _failed_status(exit_code: int) -> str:
     return "killed" if exit_code > 128 else "error"
 
 
-def _ended_without_record(folder: PsetFolder, end: End) -> Record:
+def _ended_without_record(folder: PsetFolder, end: JobEnd) -> Record:
     text = _end_text(folder, end, " without a record")
     if end.exit_code == 0:
         text += f"\nDoes it run 'python -m psweep_dask.offline.job' in {str(folder.path)!r}?"
     return {"_status": "lost", "_exc_txt": text}
 
 
-def _end_text(folder: PsetFolder, end: End, remark: str = "") -> str:
+def _end_text(folder: PsetFolder, end: JobEnd, remark: str = "") -> str:
     text = f"the job script ended with exit code {end.exit_code} on {end.host}"
     if end.exit_code > 128:
         text += f" (a program in it was killed by signal {end.exit_code - 128})"

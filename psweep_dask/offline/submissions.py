@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from psweep_dask.hpc.jobscript import Directives, directives
+from psweep_dask.hpc.jobscript import Directives, read_directives
 from psweep_dask.offline.job_files import BatchMachine
 from psweep_dask.offline.run_script import SubmitLine, array_script, run_script
 from psweep_dask.params.pset import pset_id
@@ -65,7 +65,7 @@ class RunScriptBuilder:
             If it cannot be an element of an array.
         """
         if self._array:
-            asked = directives(script, self._machine.machine.jobscript_path)
+            asked = read_directives(script, self._machine.machine.jobscript_path)
             target = self._machine.template.target
             member = _ArrayElement(pset_id(plan.run_id, seq), seq, asked, target)
             self._groups[(plan.run_id, plan.run_seq, *asked.kept)].append(member)

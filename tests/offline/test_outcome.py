@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.offline_study import write
 
-from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, noting_its_end
+from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, add_end_lines
 from psweep_dask.offline.job_status import JobStatus
 from psweep_dask.offline.outcome import JobOutcome, job_output, pending_row_status, read_outcome
 from psweep_dask.storage import pickling, record
@@ -69,7 +69,7 @@ def test_result_json_alone_is_enough():
 
 
 def test_result_json_waits_for_a_job_script_that_will_write_ended():
-    script = noting_its_end("#!/bin/sh\nrun\n", "jobscript_c")
+    script = add_end_lines("#!/bin/sh\nrun\n", "jobscript_c")
     assert left(result='{"y": 1}', jobscript_c=script) is None
     assert read_outcome(FOLDER, with_func=False) == JobOutcome(None, {"y": 1}, writes_ended=True)
     assert left(ended=ended(3))["_status"] == "error"
@@ -77,7 +77,7 @@ def test_result_json_waits_for_a_job_script_that_will_write_ended():
 
 @pytest.mark.parametrize("script", ["#!/usr/bin/python3\n", "#!/bin/sh\nexec run\n"])
 def test_job_script_that_might_not_write_ended(script):
-    left(jobscript_c=noting_its_end(script, "jobscript_c"))
+    left(jobscript_c=add_end_lines(script, "jobscript_c"))
     assert not read_outcome(FOLDER, with_func=False).writes_ended
 
 
