@@ -67,7 +67,7 @@ def cluster_class(machine: Machine) -> type[JobQueueCluster]:
     MachineError
         If the machine names none, or has a setting that the class does not know.
     """
-    found: type[JobQueueCluster] = getattr(import_quietly(), CLUSTERS[machine.live])
+    found: type[JobQueueCluster] = getattr(import_quietly(), CLUSTERS[machine.batch_system])
     known = _parameters(found) | _parameters(found.job_cls)
     unknown = [name for name in machine.jobqueue if name not in known]
     if unknown:

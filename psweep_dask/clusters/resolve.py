@@ -207,7 +207,7 @@ def shares_files(where: Where) -> bool:
 def describe(where: Where) -> dict[str, str]:
     """Tell what cluster it is, for ``run.json``."""
     if isinstance(where, Machine):
-        return {"kind": where.live, "machine": where.name}
+        return {"kind": where.batch_system, "machine": where.name}
     if isinstance(where, Allocation):
         return {"kind": "allocation", "job": where.job_id}
     return {"kind": where if isinstance(where, str) else type(where).__name__}

@@ -85,7 +85,7 @@ class DriverJob:
         DriverJobError
             If the machine has another batch system than SLURM.
         """
-        if self.machine.live != "slurm":
+        if self.machine.batch_system != "slurm":
             raise DriverJobError(
                 f"{self.machine.info_path}: cluster: {self.machine.cluster}; only on SLURM can "
                 "the driver be submitted: write a job script that runs the script by hand"

@@ -27,8 +27,8 @@ trap 'echo "exit_code=$? begun=$psweep_begun ended=$(date +%s) host=$(uname -n)"
 
 """.replace("EXIT_CODE", str(TERMINATED_EXIT_CODE))
 """Lines that write `PsetFolder.ended_path`, beside the job script. Some jobs start in another
-folder: with ``--chdir``, or in the home folder on PBS. Without the first trap, a shell that is asked
-to end (walltime, scancel) would run the second one as if the job were done."""
+folder: with ``--chdir``, or in the home folder on PBS. Without the first trap, a shell that is
+asked to end (walltime, scancel) would run the second one as if the job were done."""
 
 _ENDED = re.compile(r"exit_code=(\d+) begun=(\d+) ended=(\d+) host=(.*)")
 

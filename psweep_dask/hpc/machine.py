@@ -1,4 +1,4 @@
-"""Reading ``templates/machines/<name>/``, the folder that describes a machine."""
+"""Machines: folders ``templates/machines/<name>/`` that describe where jobs run."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from psweep_dask.hpc.machine_schema import (
     MachineError,
     check_info,
     did_you_mean,
-    given,
+    without_none,
 )
 
 MACHINES_DIR = "templates/machines"
-"""Where the machines are, seen from the working directory."""
+"""The folder of all machines, relative to the working directory."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine, as its folder describes it; `read_machine` makes these.
+    """A machine, as its folder describes it. `read_machine` reads one.
 
     Parameters
     ----------
     name : str
         Name of the folder.
     folder : Path
-        The folder itself, absolute.
+        Its absolute path.
     subcmd : str or None
-        Offline: the command that submits the job script.
+        For offline use: the command that submits a job script.
     host : str
-        Where push and pull go.
+        The host that push and pull connect to.
     cluster : str or None
-        Live: a key of `CLUSTERS`; None for a machine that is for offline use only.
+        For live use: the batch system, a key of `CLUSTERS`. None if the machine is for offline
+        use only.
     jobqueue : dict, optional
-        Live: keyword arguments for the class of dask_jobqueue.
+        For live use: keyword arguments for the class of dask_jobqueue.
     jobs : int, optional
-        Live: how many jobs at most.
+        For live use: largest number of jobs at a time.
 
     Examples
     --------
@@ -60,7 +61,7 @@ class Machine:
 
     @property
     def info_path(self) -> Path:
-        """The file that says all this."""
+        """The file with all settings."""
         return self.folder / "info.yaml"
 
     @property
@@ -69,8 +70,8 @@ class Machine:
         return self.folder / "jobscript"
 
     @property
-    def live(self) -> str:
-        """The kind of cluster that live runs use, a key of `CLUSTERS`.
+    def batch_system(self) -> str:
+        """The batch system of live runs, a key of `CLUSTERS`.
 
         Raises
         ------
@@ -86,19 +87,18 @@ class Machine:
         return self.cluster
 
     def setting(self, name: str) -> Any:
-        """Tell what holds for a keyword argument of the class: ours, or else dask's configuration.
-
-        The defaults of dask-jobqueue are in dask's configuration only after its import.
+        """Return a keyword argument for dask_jobqueue, from ``info.yaml`` or dask's configuration.
 
         Parameters
         ----------
         name : str
-            The keyword argument, as one writes it below ``jobqueue:``.
+            The keyword argument, as it is written below ``jobqueue:``.
 
         Returns
         -------
         object
-            Its value; None where neither says anything.
+            Its value; None if neither has it. The defaults of dask_jobqueue are in dask's
+            configuration only after its import.
 
         Examples
         --------
@@ -112,23 +112,23 @@ class Machine:
         if self.cluster is None:
             return None
         section = self.jobqueue.get("config_name", self.cluster)
-        # The one argument that dask-jobqueue calls otherwise in its configuration.
+        # dask_jobqueue has another name for this argument in its configuration.
         key = "name" if name == "job_name" else name.replace("_", "-")
         return dask.config.get(f"jobqueue.{section}.{key}", None)
 
 
 def machine_names(machines_dir: str | os.PathLike[str] = MACHINES_DIR) -> list[str]:
-    """List the machines: the folders that have an ``info.yaml``.
+    """Return the names of the machines: the folders that have an ``info.yaml``.
 
     Parameters
     ----------
     machines_dir : str or PathLike, optional
-        Where to look.
+        The folder of all machines.
 
     Returns
     -------
     list of str
-        Their names, sorted; none where `machines_dir` does not exist.
+        In the order of the alphabet; empty if `machines_dir` does not exist.
 
     Examples
     --------
@@ -138,32 +138,31 @@ def machine_names(machines_dir: str | os.PathLike[str] = MACHINES_DIR) -> list[s
     folder = Path(machines_dir)
     if not folder.is_dir():
         return []
-    return sorted(one.name for one in folder.iterdir() if (one / "info.yaml").is_file())
+    return sorted(path.name for path in folder.iterdir() if (path / "info.yaml").is_file())
 
 
 def read_machine(name: str, machines_dir: str | os.PathLike[str] = MACHINES_DIR) -> Machine:
-    r"""Read the folder of a machine, and check all of it that can be checked here.
+    r"""Read the ``info.yaml`` of a machine and check it.
 
-    Every key of ``info.yaml`` is optional, and one without a value counts as missing.
+    Every key is optional. A key without a value counts as missing.
 
     Parameters
     ----------
     name : str
         Name of the machine, which is that of its folder.
     machines_dir : str or PathLike, optional
-        The folder with all machines.
+        The folder of all machines.
 
     Returns
     -------
     Machine
-        The machine. Without ``host:`` its host is called as its folder, without ``jobs:`` it
-        gets one job.
+        Without ``host:``, its host has the name of its folder. Without ``jobs:``, it has one job.
 
     Raises
     ------
     MachineError
-        If there is no such machine, or its ``info.yaml`` cannot be read, has a key that is not
-        known or a value of the wrong kind.
+        If there is no such machine, or its ``info.yaml`` cannot be read, has an unknown key, or
+        has a value of the wrong kind.
 
     Examples
     --------
@@ -179,14 +178,14 @@ def read_machine(name: str, machines_dir: str | os.PathLike[str] = MACHINES_DIR)
     info_path = folder / "info.yaml"
     info = _load(info_path)
     check_info(info, f"{info_path}: ")
-    info = given(info)
+    info = without_none(info)
     return Machine(
         name=name,
         folder=folder,
         subcmd=info.get("subcmd"),
         host=info.get("host", name),
         cluster=info.get("cluster"),
-        jobqueue=given(info.get("jobqueue", {})),
+        jobqueue=without_none(info.get("jobqueue", {})),
         jobs=info.get("jobs", 1),
     )
 
@@ -199,11 +198,12 @@ def _find(name: str, machines_dir: Path) -> Path:
         return folder
     if not machines_dir.is_dir():
         raise MachineError(
-            f"no machine {name!r}: there is no folder {str(machines_dir)!r} seen from "
-            f"{str(Path.cwd())!r}; start where it is, or create {folder / 'info.yaml'}"
+            f"no machine {name!r}: there is no folder {str(machines_dir)!r} in "
+            f"{str(Path.cwd())!r}; change to the folder that has it, or create "
+            f"{folder / 'info.yaml'}"
         )
     names = machine_names(machines_dir)
-    known = f"there are {', '.join(names)}" if names else "there is none at all"
+    known = f"there are {', '.join(names)}" if names else "there are no machines"
     raise MachineError(
         f"no machine {name!r} in {str(machines_dir.absolute())!r}: {known}"
         f"{did_you_mean(name, names)}; choose another or create {folder / 'info.yaml'}"
@@ -216,7 +216,7 @@ def _load(info_path: Path) -> dict[Any, Any]:
     except FileNotFoundError:
         raise MachineError(
             f"{info_path} is missing; create it, with 'cluster: slurm' for live runs "
-            "or 'subcmd: sbatch' for offline ones"
+            "or 'subcmd: sbatch' for offline use"
         ) from None
     except OSError as err:
         raise MachineError(f"cannot read {info_path}: {err.strerror}") from err

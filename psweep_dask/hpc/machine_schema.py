@@ -1,7 +1,7 @@
-"""What may stand in a machine's ``info.yaml``, and of which kind each value is.
+"""The keys of a machine's ``info.yaml``, and which values each key may have.
 
-What stands below ``jobqueue:`` is dask-jobqueue's affair, and importing that has side effects. So
-the keys in common use are checked here; the others are handed on as they are.
+The keys below ``jobqueue:`` are arguments of dask_jobqueue. Those in common use are checked here;
+others are passed on unchecked, since the import of dask_jobqueue has side effects.
 """
 
 from __future__ import annotations
@@ -27,44 +27,52 @@ CLUSTERS: Mapping[str, str] = {
     "htcondor": "HTCondorCluster",
     "moab": "MoabCluster",
 }
-"""What ``cluster:`` may say, and the class of dask_jobqueue that each stands for."""
+"""The values of ``cluster:``, and the class of dask_jobqueue for each."""
 
 CLUSTER_NAMES = ", ".join(CLUSTERS)
 
 
 class MachineError(PsweepError):
-    """A machine that is not there or not right: the message names file, key, value and remedy."""
+    """A machine that is missing or wrong: the message names the file, the key, the value."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """Which values are allowed: in words for the user, and as a test."""
+    """Allowed values: in words for the user, and as a test."""
 
     allowed: str
     fits: Callable[[Any], bool]
 
 
-def given(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave out the keys without a value.
+def without_none(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the keys that have a value.
 
-    None means the same to most arguments of dask-jobqueue, but no nanny or an error to some.
+    For most arguments of dask_jobqueue None means the default, but not for all: ``nanny=None``
+    starts no nannies, and others raise an error.
     """
     return {key: value for key, value in values.items() if value is not None}
 
 
 def check_info(info: Mapping[Any, Any], where: str) -> None:
-    """Check the keys and the kinds of their values.
+    """Check the keys of an ``info.yaml`` and their values.
+
+    Parameters
+    ----------
+    info : mapping
+        The content of the file.
+    where : str
+        Begins the messages; names the file.
 
     Raises
     ------
     MachineError
-        Naming the file, with which `where` begins, the key, the value, and what is allowed.
+        If a key is unknown, or a value is not allowed.
     """
     for key in info:
         if key not in _INFO_KINDS:
             raise MachineError(
                 f"{where}unknown key {key!r}; allowed are {', '.join(_INFO_KINDS)}"
-                f"{_advice_on(str(key))}"
+                f"{_remedy_for(str(key))}"
             )
     _check_kinds(info, _INFO_KINDS, where)
     jobqueue = info.get("jobqueue") or {}
@@ -77,24 +85,25 @@ def _check_jobqueue_keys(jobqueue: Mapping[Any, Any], where: str) -> None:
     for key in jobqueue:
         if not isinstance(key, str) or not key.isidentifier():
             raise MachineError(
-                f"{where}jobqueue: the key {key!r} is no keyword argument of dask-jobqueue; "
+                f"{where}jobqueue: the key {key!r} is not an argument of dask_jobqueue; "
                 "allowed are names with underscores, such as job_extra_directives"
             )
     options = jobqueue.get("scheduler_options")
-    below = options if isinstance(options, dict) else {}  # its kind is checked later
-    _check_ours(jobqueue, f"{where}jobqueue: ", _OURS)
-    _check_ours(below, f"{where}jobqueue: scheduler_options: ", ("security", "protocol"))
+    options = options if isinstance(options, dict) else {}  # what else it is, is checked later
+    _check_set_by_us(jobqueue, f"{where}jobqueue: ", _SET_BY_US)
+    where = f"{where}jobqueue: scheduler_options: "
+    _check_set_by_us(options, where, ("security", "protocol"))
 
 
-def _check_ours(values: Mapping[Any, Any], where: str, ours: Iterable[str]) -> None:
-    for key in ours:
+def _check_set_by_us(values: Mapping[Any, Any], where: str, keys: Iterable[str]) -> None:
+    for key in keys:
         if key in values:
-            remedy = _OURS[key]
+            remedy = _SET_BY_US[key]
             raise MachineError(f"{where}{key}={values[key]!r}; we set {key} ourselves: {remedy}")
 
 
 def _check_kinds(values: Mapping[Any, Any], kinds: Mapping[str, _Kind], where: str) -> None:
-    for key, value in given(values).items():
+    for key, value in without_none(values).items():
         if key in kinds and not kinds[key].fits(value):
             raise MachineError(f"{where}{key}={value!r}; allowed is {kinds[key].allowed}")
 
@@ -108,16 +117,16 @@ def _check_processes(jobqueue: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _advice_on(key: str) -> str:
+def _remedy_for(key: str) -> str:
     if key in _JOBQUEUE_KINDS:
         return f" ({key} belongs below jobqueue:, indented)"
     return did_you_mean(key, _INFO_KINDS)
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Give the end of a message that names the closest word, if there is one."""
-    close = difflib.get_close_matches(word.lower(), list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """Return the end of a message that proposes the most similar word; empty if there is none."""
+    matches = difflib.get_close_matches(word.lower(), list(words), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _jobqueue_kinds(cluster: str | None) -> dict[str, _Kind]:
@@ -133,7 +142,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_host(value: Any) -> bool:
-    # It becomes an argument of rsync, where a dash would make it an option.
+    # It becomes an argument of rsync, which would take a leading dash for an option.
     return isinstance(value, str) and re.fullmatch(r"[^-\s]\S*", value) is not None
 
 
@@ -141,7 +150,7 @@ def _is_memory(value: Any) -> bool:
     if type(value) is not int and not (isinstance(value, str) and re.search("[0-9]", value)):
         return False
     try:
-        # Less cannot be meant, no worker starts in it: it is a number that lacks its unit.
+        # No worker starts in less than 1 MiB: the unit is missing.
         return bool(parse_bytes(value) >= 2**20)
     except (ValueError, OverflowError):
         return False
@@ -151,7 +160,7 @@ def _is_duration(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return False
     if isinstance(value, str) and re.search(r"\s", value):
-        return False  # dask-jobqueue puts it into the job script without quotes
+        return False  # dask_jobqueue writes it into the job script without quotes
     try:
         return bool(0 < parse_timedelta(value) < math.inf)
     except (ValueError, LookupError, OverflowError):
@@ -165,7 +174,7 @@ def _is_slurm_time(value: Any) -> bool:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _are_worker_args(value: Any) -> bool:
@@ -205,7 +214,7 @@ _JOBQUEUE_KINDS: Mapping[str, _Kind] = {
     ),
     "job_cpu": _COUNT,
     "death_timeout": _Kind(
-        "a positive number of seconds, or a text without blanks such as 5m", _is_duration
+        "a positive number of seconds, or a text without spaces such as 5m", _is_duration
     ),
     "worker_extra_args": _Kind(
         f"{_TEXTS.allowed} without --no-nanny (nannies tell a killed pset from a lost worker)",
@@ -224,7 +233,7 @@ _JOBQUEUE_KINDS: Mapping[str, _Kind] = {
 }
 
 _KINDS_OF_CLUSTER: Mapping[str, Mapping[str, _Kind]] = {
-    # The time formats are those of sbatch's manual.
+    # The formats of times are from the manual of sbatch.
     "slurm": {
         "walltime": _Kind(
             'a time as sbatch takes it: "12:00:00", "1-12:00:00" (a day and a half), UNLIMITED, '
@@ -235,13 +244,13 @@ _KINDS_OF_CLUSTER: Mapping[str, Mapping[str, _Kind]] = {
     "htcondor": {"job_extra_directives": _MAPPING},
 }
 
-_OURS: Mapping[str, str] = {
+_SET_BY_US: Mapping[str, str] = {
     "security": "every cluster gets temporary TLS credentials; leave the key out",
     "protocol": "every cluster speaks TLS; leave the key out",
-    "n_workers": "say how many jobs at most with jobs:, beside jobqueue:",
+    "n_workers": "set the largest number of jobs with jobs:, beside jobqueue:",
     "name": "each run names its own cluster; leave the key out",
-    "job_name": "the jobs of a run have its id in their name, to be found again; leave the key out",
+    "job_name": "jobs are named after their run, so that they are found again; leave the key out",
     "asynchronous": "leave the key out",
     "loop": "leave the key out",
 }
-"""The arguments that are not the user's to set, and what to do instead."""
+"""Arguments of dask_jobqueue that users cannot set, and what to do instead."""

@@ -1,4 +1,4 @@
-"""How another machine is reached: by the remote shell that rsync uses, and in no other way."""
+"""Commands on another machine, always by the remote shell that rsync uses."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ class RemoteError(PsweepError):
 
 
 def host_of(machine: str) -> str:
-    """Tell the host of a machine; without a folder of machines, the name is that of the host.
+    """Return the host of a machine; in a study without machines, the name itself.
 
     Parameters
     ----------
     machine : str
+        Name of a machine, or of a host.
 
     Raises
     ------
     psweep_dask.hpc.machine_schema.MachineError
-        If there is no such machine among those that there are.
+        If the study has machines, but not this one.
+    RemoteError
+        If it has none, and this cannot be the name of a host.
     """
     if not Path(MACHINES_DIR).is_dir():
         if not machine or machine.startswith("-") or any(map(str.isspace, machine)):
-            raise RemoteError(f"{machine!r} cannot be a host: allowed is what ssh takes as one")
+            raise RemoteError(
+                f"{machine!r} cannot be a host; allowed is what ssh takes, such as me@example.org"
+            )
         return machine
     return read_machine(machine).host
 
 
 def remote_shell(options: Sequence[str] = ()) -> list[str]:
-    """Tell the remote shell as rsync would choose it.
+    """Return the remote shell that rsync would use.
 
     Parameters
     ----------
@@ -46,33 +51,42 @@ def remote_shell(options: Sequence[str] = ()) -> list[str]:
     Returns
     -------
     list of str
-        What ``-e`` or ``--rsh`` says, else the environment variable ``RSYNC_RSH``, else ssh.
+        The words of the option ``-e`` or ``--rsh``, else of the environment variable
+        ``RSYNC_RSH``, else ``["ssh"]``.
 
     Raises
     ------
     RemoteError
-        If it has an open quote.
+        If a quote in it is open.
 
     Examples
     --------
     >>> remote_shell(["-z", "-e", "ssh -p 2222"])
     ['ssh', '-p', '2222']
     """
-    chosen = os.environ.get("RSYNC_RSH") or "ssh"
+    shell = os.environ.get("RSYNC_RSH") or "ssh"
     words = iter(options)
     for word in words:
         if word.startswith("--rsh="):
-            chosen = word.removeprefix("--rsh=")
+            shell = word.removeprefix("--rsh=")
         elif word == "--rsh":
-            chosen = next(words, chosen)
+            shell = next(words, shell)
         elif (match := re.fullmatch(r"-[A-Za-df-z0-9]*e(.*)", word)) is not None:
-            chosen = match[1] or next(words, chosen)
+            shell = match[1] or next(words, shell)
     try:
-        return shlex.split(chosen)
+        return shlex.split(shell)
     except ValueError as err:
-        raise RemoteError(f"the remote shell {chosen!r} cannot be used: {err}") from err
+        raise RemoteError(f"the remote shell {shell!r} cannot be used: {err}") from err
 
 
 def shell_to(machine: str, options: Sequence[str] = ()) -> list[str]:
-    """Give the words before a command that is to run on a machine."""
+    """Return the words that stand before a command which is to run on a machine.
+
+    Parameters
+    ----------
+    machine : str
+        Name of a machine, or of a host.
+    options : sequence of str
+        Options of rsync.
+    """
     return [*remote_shell(options), host_of(machine)]

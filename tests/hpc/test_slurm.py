@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psweep_dask.hpc import slurm
-from psweep_dask.hpc.slurm import JobState, allocation_variables, parse_states
+from psweep_dask.hpc.slurm import JobState, allocation_variables, parse_states, walltime_seconds
 
 # Of squeue: id, state, reason, time that is left, time limit.
 ANSWER = """\
@@ -30,7 +30,7 @@ def bin_dir(tmp_path, monkeypatch):
     return folder
 
 
-def test_parse_states():
+def test_states_are_read_from_squeue():
     assert parse_states(ANSWER) == {
         "17": JobState("PENDING", "Resources", 3600.0, 3600.0),
         "18": JobState("RUNNING", "", 3599.0, 3600.0),
@@ -48,12 +48,12 @@ def test_parse_states():
     }
 
 
-def test_no_jobs_are_no_states():
+def test_states_of_no_jobs_are_none():
     assert parse_states("") == {}
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), min_size=1))
-def test_a_reason_may_hold_any_character(reason):
+def test_states_may_have_any_character_in_their_reason(reason):
     (state,) = parse_states(f"7|PENDING|{reason}|1:00|2:00").values()
     assert (state.left, state.limit) == (60.0, 120.0)
     assert state.reason == ("" if reason in ("None", "(null)") else reason)
@@ -62,31 +62,31 @@ def test_a_reason_may_hold_any_character(reason):
 @pytest.mark.parametrize(
     "state", sorted(slurm.WAITING_STATES | slurm.RUNNING_STATES | {"COMPLETED", "NODE_FAIL"})
 )
-def test_a_job_waits_or_runs_or_neither(state):
-    one = JobState(state)
-    assert (one.waits, one.runs) == (state in slurm.WAITING_STATES, state in slurm.RUNNING_STATES)
-    assert not (one.waits and one.runs)
+def test_state_waits_or_runs_or_neither(state):
+    job = JobState(state)
+    assert (job.waits, job.runs) == (state in slurm.WAITING_STATES, state in slurm.RUNNING_STATES)
+    assert not (job.waits and job.runs)
 
 
-def test_a_job_that_the_queue_has_forgotten_has_ended():
+def test_state_of_a_job_that_the_queue_does_not_list_is_ended():
     assert not slurm.ENDED.waits
     assert not slurm.ENDED.runs
 
 
-def test_a_queue_that_cannot_be_asked_tells_nothing(bin_dir):
+def test_slurm_that_is_not_installed_says_nothing_of_jobs(bin_dir):
     assert not slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
     assert slurm.job_state("7") is None
 
 
-def test_a_controller_that_does_not_answer_tells_nothing(bin_dir):
+def test_slurm_that_does_not_answer_says_nothing_of_jobs(bin_dir):
     command(bin_dir, "squeue", "echo 17\\|RUNNING\\|None\\|1:00\\|1:00; exit 1")
     assert slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
     assert slurm.job_state("17") is None
 
 
-def test_a_controller_that_is_too_slow_tells_nothing(bin_dir, monkeypatch):
+def test_slurm_that_is_too_slow_says_nothing_of_jobs(bin_dir, monkeypatch):
     monkeypatch.setattr(slurm, "COMMAND_TIMEOUT_SECONDS", 0.1)
     command(bin_dir, "squeue", "exec /bin/sleep 60")
     command(bin_dir, "scancel", "exec /bin/sleep 60")
@@ -94,13 +94,38 @@ def test_a_controller_that_is_too_slow_tells_nothing(bin_dir, monkeypatch):
     assert "timed out" in slurm.cancel(["17"])
 
 
-def test_an_empty_queue_is_no_silence(bin_dir):
+def test_slurm_with_an_empty_queue_says_that_there_are_no_jobs(bin_dir):
     command(bin_dir, "squeue", "exit 0")
     assert slurm.job_states("psweep-12345678") == {}
     assert slurm.job_state("17") is None
 
 
-def test_what_keeps_jobs_from_being_cancelled_is_told(bin_dir):
+def test_jobs_of_user_have_elements_of_arrays_and_no_banner(bin_dir):
+    lines = "Welcome to the cluster\\n17|N/A|RUNNING|None\\n18|3|PENDING|Resources|of x"
+    command(bin_dir, "squeue", f"printf '{lines}\\n'")
+    states = {"17": JobState("RUNNING", "None"), "18_3": JobState("PENDING", "Resources|of x")}
+    assert slurm.jobs_of_user() == states
+    shell = ["/bin/sh", "-c"]  # in the place of ssh
+    assert slurm.jobs_of_user(shell) == states
+    command(bin_dir, "squeue", "exit 1")
+    assert slurm.jobs_of_user() is None
+
+
+def test_cluster_name_is_in_the_configuration(bin_dir):
+    assert slurm.cluster_name() is None
+    command(bin_dir, "scontrol", "echo 'CacheGroups = 0'; echo 'ClusterName             = lab'")
+    assert slurm.cluster_name() == "lab"
+    assert slurm.cluster_name(["/bin/sh", "-c"]) == "lab"
+
+
+def test_remedy_names_the_keys_to_correct():
+    assert slurm.remedy_for("Requested node configuration is not available") == (
+        "correct cores: below jobqueue: in info.yaml"
+    )
+    assert slurm.remedy_for("something else") == "correct info.yaml"
+
+
+def test_cancel_returns_the_error_of_scancel(bin_dir):
     assert "scancel" in slurm.cancel(["17"])
     command(bin_dir, "scancel", "echo 'Access denied' >&2; exit 1")
     assert slurm.cancel(["17"]) == "Access denied"
@@ -109,7 +134,7 @@ def test_what_keeps_jobs_from_being_cancelled_is_told(bin_dir):
     assert slurm.cancel(["17"]) is None
 
 
-def test_variables_of_an_allocation_are_told_from_wishes_of_the_user():
+def test_allocation_variables_are_without_wishes_of_the_user():
     leaking = {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CPU_BIND", "SLURMD_NODENAME"}
     leaking |= {"SRUN_DEBUG", "SLURM_TRES_PER_TASK", "SLURM_CONF_SERVER"}
     kept = {"SLURM_CONF", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "HOME", "MY_SLURM_X", "slurm_x"}
@@ -117,7 +142,56 @@ def test_variables_of_an_allocation_are_told_from_wishes_of_the_user():
 
 
 @given(st.integers(2**26, 2**45), st.integers(1, 128))
-def test_workers_are_ended_by_their_nannies_before_slurm_ends_the_job(bytes_, processes):
+def test_memory_of_workers_is_less_than_that_of_their_job(bytes_, processes):
     together = slurm.worker_memory(bytes_, processes) * processes
     assert 0.7 * bytes_ < together < bytes_
     assert bytes_ - together >= min(256 * slurm.MIB, bytes_ // 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400),
+        ("30:15", 1815),
+        ("2:00:00", 7200),
+        ("02:00:00", 7200),
+        ("1-12", 129600),
+        ("1-00:30", 88200),
+        ("2-03:04:05", 183845),
+        ("0:00", 0),
+        (" 1:00\n", 60),
+        ("UNLIMITED", None),
+        ("INFINITE", None),
+        ("NOT_SET", None),
+        ("INVALID", None),
+        ("N/A", None),
+        ("", None),
+        ("2h", None),
+        ("1:2:3:4", None),
+        ("-1", None),
+        ("1-", None),
+        ("1.5", None),
+        ("9" * 5000, None),
+        ("\u0661", None),
+    ],
+)
+def test_walltime_is_read_as_slurm_writes_it(text, seconds):
+    assert walltime_seconds(text) == seconds
+
+
+@given(seconds=st.integers(0, 10**8))
+def test_walltime_is_the_same_however_it_is_written(seconds):
+    minutes, s = divmod(seconds, 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    for text in (f"{days}-{h:02}:{m:02}:{s:02}", f"{hours}:{m:02}:{s:02}", f"{minutes}:{s:02}"):
+        assert walltime_seconds(text) == seconds
+    assert walltime_seconds(f"{minutes}") == minutes * 60
+    assert walltime_seconds(f"{days}-{h}:{m}") == minutes * 60
+    assert walltime_seconds(f"{days}-{h}") == hours * 3600
+
+
+@given(text=st.text())
+def test_walltime_of_any_text_is_a_number_or_none(text):
+    seconds = walltime_seconds(text)
+    assert seconds is None or seconds >= 0

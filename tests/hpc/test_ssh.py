@@ -7,21 +7,21 @@ import psweep_dask as ps
 from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 
 
-def test_the_host_is_what_the_machine_says_and_its_name_otherwise():
+def test_host_is_what_the_machine_says_or_else_its_name():
     write({**machine("one"), **machine("two", host="login.example.org")})
     assert (host_of("one"), host_of("two")) == ("one", "login.example.org")
     with pytest.raises(ps.PsweepError, match=r"no machine 'tow'.*there are one, two.*did you mean"):
         host_of("tow")
 
 
-def test_without_machines_the_name_is_the_host():
+def test_host_is_the_name_itself_without_machines():
     assert host_of("me@login.example.org") == "me@login.example.org"
     for bad in ("-oProxyCommand=x", "a b", ""):
         with pytest.raises(ps.PsweepError, match="cannot be a host"):
             host_of(bad)
 
 
-def test_the_remote_shell_is_that_of_rsync(monkeypatch):
+def test_remote_shell_is_that_of_rsync(monkeypatch):
     monkeypatch.delenv("RSYNC_RSH", raising=False)
     assert remote_shell() == ["ssh"]
     monkeypatch.setenv("RSYNC_RSH", "ssh -F 'my config'")
