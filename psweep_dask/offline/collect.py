@@ -34,7 +34,7 @@ from psweep_dask.storage.status import WAITING
 from psweep_dask.study import recovery, runs
 from psweep_dask.study.load import load_from
 from psweep_dask.study.provenance import now
-from psweep_dask.study.runs import StoredRun, check_study, stored_runs
+from psweep_dask.study.runs import StoredRun, open_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
 
@@ -121,8 +121,7 @@ def collect(
     if over and ask is not None:
         raise OptionError(f"over=True says what ask={ask!r} would find out; give one of them")
     show_log_lines()
-    layout = Layout(options.calc_dir, options.database_dir, options.database_basename)
-    check_study(layout)
+    layout = open_study(options.calc_dir, options.database_dir, options.database_basename)
     collected = collect_from(layout, ask, over)
     log.info("%s", collected.summary(layout.calc_dir))
     return collected.df

@@ -1,108 +1,168 @@
-"""What a batch job finds in the folder of its pset: files from templates, job scripts, the pset."""
+"""The files of a prepared job: filled templates, job scripts, and the pset for func."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dask.utils import parse_bytes
 
 from psweep_dask.hpc import jobscript
-from psweep_dask.hpc.machine import Machine, read_machine
-from psweep_dask.hpc.machine_schema import MachineError
-from psweep_dask.offline.templates import FileTemplate, TemplateError, gather, read, target_clash
+from psweep_dask.offline.batch_machine import (
+    CALL_FUNC,
+    BatchMachine,
+    calls_func,
+    read_batch_machines,
+)
+from psweep_dask.offline.submissions import RunScriptBuilder
+from psweep_dask.offline.templates import (
+    TEMPLATE_MODES,
+    FileTemplate,
+    TemplateError,
+    find_clash,
+    read_templates,
+)
+from psweep_dask.options import OptionError
 from psweep_dask.params.pset import Pset
 from psweep_dask.storage import pickling
 from psweep_dask.storage.layout import PsetFolder
+from psweep_dask.study.runs import StoredRun
 from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
 
-MACHINE_NAME_BYTES = 200
-"""Bytes in the name of a machine, to which file names add some."""
-
-RUN_A_PSET = "-m psweep_dask.offline.job"
-"""What a job script gives to Python so that func is called."""
+CALC_TEMPLATES_DIR = "templates/calc"
+"""Folder with the templates of the files that each job finds, seen from the working directory."""
 
 
 @dataclass(frozen=True)
-class BatchMachine:
-    """A machine with its job script.
+class TemplateOptions:
+    """The options of `prep_batch` and `prep_rest` for templates.
 
     Parameters
     ----------
-    machine : Machine
-    subcmd : str
-        The command that submits the script.
-    template : Template
-        The job script.
+    calc_templ_dir : str, PathLike or None
+        None means ``templates/calc``; with func there need not be such a folder.
+    machine_templ_dir : str or PathLike
+    template_mode : {'dollar', 'jinja', None}
+        None means that of the run, or else "dollar".
+    array : bool
+        Whether job arrays are written instead of single jobs.
+
+    Raises
+    ------
+    OptionError
+        If a value is not allowed.
     """
 
-    machine: Machine
-    subcmd: str
-    template: FileTemplate
+    calc_templ_dir: str | os.PathLike[str] | None
+    machine_templ_dir: str | os.PathLike[str]
+    template_mode: str | None
+    array: bool
 
-    @property
-    def name(self) -> str:
-        """The name of the machine."""
-        return self.machine.name
+    def __post_init__(self) -> None:
+        if self.template_mode not in (None, *TEMPLATE_MODES):
+            allowed = ", ".join(map(repr, TEMPLATE_MODES))
+            raise OptionError(f"template_mode={self.template_mode!r}; allowed are {allowed}")
+        if not isinstance(self.array, bool):
+            raise OptionError(f"array={self.array!r}; allowed are True, False")
+        for name, kind in (
+            ("calc_templ_dir", str | os.PathLike | None),
+            ("machine_templ_dir", str | os.PathLike),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise OptionError(f"{name}={getattr(self, name)!r}; allowed is a path")
 
-    @property
-    def is_slurm(self) -> bool:
-        """Whether job scripts go to SLURM."""
-        words = shlex.split(self.subcmd)
-        return bool(words) and Path(words[0]).name == "sbatch"
+    def for_run(self, run: StoredRun) -> TemplateOptions:
+        """Return these options with the `template_mode` of a run, unless another one is set."""
+        mode = run.info.get("offline", {}).get("template_mode")
+        return dataclasses.replace(self, template_mode=self.template_mode or mode)
 
-    def script(self, values: Mapping[str, Any]) -> str:
-        """Fill the job script for one pset."""
-        filled = self.template.fill(values).decode()
-        return jobscript.add_end_lines(filled, self.template.target)
+    def read(self, with_func: bool) -> JobTemplates:
+        """Read the templates.
+
+        Parameters
+        ----------
+        with_func : bool
+            Whether jobs call a func.
+
+        Raises
+        ------
+        OptionError
+            If `array` is set, and no machine has SLURM.
+        TemplateError
+            If a template is missing or has a mistake.
+        MachineError
+            If a machine is missing or has a mistake.
+        """
+        folder: Path | None = Path(self.calc_templ_dir or CALC_TEMPLATES_DIR)
+        if with_func and self.calc_templ_dir is None and not Path(CALC_TEMPLATES_DIR).exists():
+            folder = None
+        mode = self.template_mode or TEMPLATE_MODES[0]
+        templates = read_job_templates(folder, Path(self.machine_templ_dir), mode, with_func)
+        if self.array and not any(machine.is_slurm for machine in templates.machines):
+            commands = ", ".join(
+                f"{machine.name}: {machine.subcmd}" for machine in templates.machines
+            )
+            raise OptionError(
+                f"array=True is for SLURM, and no machine has 'subcmd: sbatch' ({commands}); leave "
+                "array=True away"
+            )
+        return templates
+
+    def run_scripts(self, templates: JobTemplates) -> dict[str, RunScriptBuilder]:
+        """Return the run scripts, still without jobs, by machine."""
+        return {
+            machine.name: RunScriptBuilder(machine, self.array and machine.is_slurm)
+            for machine in templates.machines
+        }
 
 
 @dataclass(frozen=True)
 class JobTemplates:
-    """The files that each pset gets.
+    """The templates of all files that a job needs.
 
     Parameters
     ----------
-    templates : list of Template
-    machines : list of JobMachine
+    files : list of FileTemplate
+        Without the job scripts.
+    machines : list of BatchMachine
+        The job scripts.
     with_func : bool
-        Whether jobs call a func of Python, for which they need the pset.
+        Whether jobs call a func, for which they need the pset.
     """
 
-    templates: list[FileTemplate]
+    files: list[FileTemplate]
     machines: list[BatchMachine]
     with_func: bool
 
     def check(self, work: Work, psets: Iterable[Pset], array: bool) -> None:
-        """Fill everything once for each pset, and write nothing.
+        """Fill all templates for each pset, and write nothing.
 
         Raises
         ------
         TemplateError
-            If a placeholder stays without a value.
+            If a placeholder has no value.
         psweep_dask.hpc.jobscript.JobscriptError
-            If `array`, and a job script cannot be an element of one.
+            If `array`, and a job script cannot be an element of a job array.
         """
-        preview, _ = values_for(work, {}, 0, 40 * "0")
+        fields, _ = fill_values(work, {}, 0, 40 * "0")
         for pset in psets:
-            values = {**pset, **preview}
-            for one in self.templates:
-                one.fill(values)
+            values = {**pset, **fields}
+            for template in self.files:
+                template.fill(values)
             for machine in self.machines:
                 script = machine.script(values)
                 if array and machine.is_slurm:
                     jobscript.read_directives(script, machine.machine.jobscript_path)
 
     def write(self, folder: PsetFolder, values: Mapping[str, Any]) -> dict[str, str]:
-        """Write the files for one pset, and say that none of its jobs has been submitted or ended.
+        """Write the files of the job of one pset.
 
         Parameters
         ----------
@@ -116,20 +176,21 @@ class JobTemplates:
             The job script for each machine.
         """
         folder.path.mkdir(parents=True, exist_ok=True)
-        for template in self.templates:
+        for template in self.files:
             template.write(folder.path, values)
         if self.with_func:
             folder.pset_path.write_bytes(pickling.dumps(dict(values)))
-        scripts = {one.name: one.script(values) for one in self.machines}
-        for one in self.machines:
-            path = folder.jobscript_path(one.name)
-            path.unlink(missing_ok=True)  # one that may not be written to can be replaced
-            path.write_bytes(scripts[one.name].encode())
-            path.chmod(one.template.mode | 0o100)
+        scripts = {}
+        for machine in self.machines:
+            scripts[machine.name] = script = machine.script(values)
+            path = folder.jobscript_path(machine.name)
+            path.unlink(missing_ok=True)  # an old one may be read-only
+            path.write_bytes(script.encode())
+            path.chmod(machine.template.mode | 0o100)
         return scripts
 
 
-def read_job_files(
+def read_job_templates(
     calc_templ_dir: Path | None, machine_templ_dir: Path, template_mode: str, with_func: bool
 ) -> JobTemplates:
     """Read all templates, and check what can be checked without a pset.
@@ -139,119 +200,44 @@ def read_job_files(
     calc_templ_dir : Path or None
         None if there are no templates but job scripts.
     machine_templ_dir : Path
+        Has a folder for each machine.
     template_mode : {'dollar', 'jinja'}
     with_func : bool
-        Whether jobs call a func of Python.
+        Whether jobs call a func. A warning names each job script that does not call it.
 
     Raises
     ------
-    PsweepError
-        If something is missing or wrong.
+    TemplateError
+        If a template is missing or has a mistake.
+    MachineError
+        If a machine is missing or has a mistake.
     """
-    templates = [] if calc_templ_dir is None else gather(calc_templ_dir, template_mode)
-    if not templates and not with_func:
+    files = [] if calc_templ_dir is None else read_templates(calc_templ_dir, template_mode)
+    if not files and not with_func:
         raise TemplateError(
             f"there is no file in {str(calc_templ_dir)!r}: put there what each job shall find in "
             "its folder, or pass func="
         )
-    machines = _read_machines(machine_templ_dir, template_mode, with_func)
-    _check_names(templates, machines)
-    shared = any(RUN_A_PSET in (one.text or "") for one in templates)
-    for machine in machines:
-        if with_func and not shared and RUN_A_PSET not in (machine.template.text or ""):
-            log.warning(
-                "%s does not call func: one line of it must be 'python %s', where python is an "
-                "interpreter that has psweep_dask",
-                machine.machine.jobscript_path,
-                RUN_A_PSET,
-            )
-    return JobTemplates(templates, machines, with_func)
-
-
-def _read_machines(folder: Path, template_mode: str, with_func: bool) -> list[BatchMachine]:
-    if not folder.is_dir():
-        raise MachineError(
-            f"there is no folder {str(folder)!r}, seen from {str(Path.cwd())!r}; create it with a "
-            "folder for each machine, which holds info.yaml and jobscript"
-        )
-    found = []
-    for one in sorted(folder.iterdir()):
-        if (one / "info.yaml").exists() or (one / "jobscript").exists():
-            machine = _job_machine(read_machine(one.name, folder), template_mode, with_func)
-            found += [machine] if machine is not None else []
-    if not found:
-        raise MachineError(
-            f"no machine in {str(folder)!r} can take jobs: one of its folders must have a file "
-            "info.yaml with a line such as 'subcmd: sbatch', and a file jobscript"
-        )
-    return found
-
-
-def _job_machine(machine: Machine, template_mode: str, with_func: bool) -> BatchMachine | None:
-    """Read the job script of a machine; None if the machine is for live runs only."""
-    has_script = machine.jobscript_path.is_file()
-    if machine.subcmd is None and not has_script:
-        return None
-    if machine.subcmd is None:
-        raise MachineError(
-            f"{machine.info_path}: there is a job script, but no subcmd; add the command that "
-            "submits it, such as 'subcmd: sbatch', or 'subcmd: sh' to run it at once"
-        )
-    _check_for_shell(machine, machine.subcmd)
-    target = f"jobscript_{machine.name}"
-    if has_script:
-        template = read(machine.jobscript_path, target, template_mode)
-    elif with_func:
-        script = own_jobscript(machine)
-        template = FileTemplate(
-            machine.jobscript_path, target, 0o755, lambda _: script.encode(), script
-        )
-    else:
-        raise MachineError(
-            f"{machine.jobscript_path} is missing: it is the script that each job runs"
-        )
-    if template.text is None:
-        raise MachineError(
-            f"{machine.jobscript_path} is no text (in UTF-8), so it cannot be filled"
-        )
-    if "\r\n" in template.text:
-        raise MachineError(
-            f"{machine.jobscript_path}: its lines end as those of DOS (\\r\\n), which no batch "
-            "system takes; convert them, for instance by dos2unix"
-        )
-    made = BatchMachine(machine, machine.subcmd.strip(), template)
-    if made.is_slurm and not jobscript.interpreter(template.text):
-        raise MachineError(
-            f"{machine.jobscript_path}: sbatch takes only scripts whose first line begins with "
-            "'#!', such as '#!/usr/bin/env bash'"
-        )
-    return made
-
-
-def _check_for_shell(machine: Machine, subcmd: str) -> None:
-    """Make sure that what becomes part of a shell script is a line, and a name of a file."""
-    if not machine.name.isprintable() or len(os.fsencode(machine.name)) > MACHINE_NAME_BYTES:
-        raise MachineError(
-            f"{str(machine.folder)!r}: the name of a machine becomes part of file names and of a "
-            f"shell script; rename the folder: at most {MACHINE_NAME_BYTES} bytes, no line break"
-        )
-    try:
-        words = shlex.split(subcmd)
-    except ValueError:
-        words = []
-    if not words or "\n" in subcmd.strip():
-        raise MachineError(
-            f"{machine.info_path}: subcmd={subcmd!r}; allowed is one command of a shell, such as "
-            "'sbatch -p long'"
-        )
+    machines = read_batch_machines(machine_templ_dir, template_mode, with_func)
+    _check_names(files, machines)
+    if with_func and not any(map(calls_func, files)):
+        for machine in machines:
+            if not calls_func(machine.template):
+                log.warning(
+                    "%s does not call func: one line of it must be 'python %s', where python is an "
+                    "interpreter that has psweep_dask",
+                    machine.machine.jobscript_path,
+                    CALL_FUNC,
+                )
+    return JobTemplates(files, machines, with_func)
 
 
 def _check_names(templates: list[FileTemplate], machines: list[BatchMachine]) -> None:
     folder = PsetFolder(Path())
-    ours = [folder.pset_path, folder.record_path, folder.result_path, folder.ended_path]
-    for one in machines:
-        ours += [folder.jobscript_path(one.name), folder.submitted_path(one.name)]
-    clash = target_clash(templates, (path.name for path in ours))
+    reserved = [folder.pset_path, folder.record_path, folder.result_path, folder.ended_path]
+    for machine in machines:
+        reserved += [folder.jobscript_path(machine.name), folder.submitted_path(machine.name)]
+    clash = find_clash(templates, (path.name for path in reserved))
     if clash is not None:
         raise TemplateError(
             f"{clash.path}: in the folder of a pset, a file of this name has a meaning of its own; "
@@ -259,38 +245,24 @@ def _check_names(templates: list[FileTemplate], machines: list[BatchMachine]) ->
         )
 
 
-def own_jobscript(machine: Machine) -> str:
-    """Write the job script of a machine that has none, from what it says for live runs.
+def fill_values(work: Work, pset: Pset, seq: int, sha1: str) -> tuple[dict[str, Any], int]:
+    """Return the values for placeholders, and ``_time_utc`` in nanoseconds since 1970.
 
-    A live job has several workers, each with one pset at a time; this one has one pset, and gets
-    the share of one worker.
+    Parameters
+    ----------
+    work : Work
+    pset : dict
+    seq : int
+        The ``_pset_seq``.
+    sha1 : str
+        The ``_pset_sha1``.
+
+    Returns
+    -------
+    values : dict
+        The pset and its book-keeping fields.
+    time_utc : int
     """
-    lines = ["#!/usr/bin/env bash"]
-    if machine.cluster == "slurm":
-        lines += [f"#SBATCH {name}={value}" for name, value in _slurm_share(machine) if value]
-        lines += [f"#SBATCH {one}" for one in machine.setting("job_extra_directives") or []]
-    lines += machine.setting("job_script_prologue") or []
-    lines.append(f"{machine.setting('python') or 'python3'} {RUN_A_PSET}")
-    return "\n".join(lines) + "\n"
-
-
-def _slurm_share(machine: Machine) -> list[tuple[str, object]]:
-    cores = int(machine.setting("cores") or 1)
-    workers = int(machine.setting("processes") or cores)
-    memory = machine.setting("memory")
-    share = parse_bytes(memory) // workers // 2**20 if memory is not None else None
-    return [
-        ("--partition", machine.setting("queue")),
-        ("--account", machine.setting("account")),
-        ("--time", machine.setting("walltime")),
-        ("--ntasks", 1),
-        ("--cpus-per-task", max(1, int(machine.setting("job_cpu") or cores) // workers)),
-        ("--mem", None if share is None else f"{share}M"),
-    ]
-
-
-def values_for(work: Work, pset: Pset, seq: int, sha1: str) -> tuple[dict[str, Any], int]:
-    """Give what placeholders are filled with, and the time in nanoseconds since 1970."""
     fields = work.fields_at_start(seq, sha1)
-    stamp: int = fields["_time_utc"]
-    return {**pset, **fields, "_time_utc": pd.Timestamp(stamp)}, stamp
+    time_utc: int = fields["_time_utc"]
+    return {**pset, **fields, "_time_utc": pd.Timestamp(time_utc)}, time_utc

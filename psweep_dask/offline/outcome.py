@@ -215,7 +215,9 @@ def _read_result(path: Path) -> dict[str, Any] | str | None:
     return {name: value for name, value in result.items() if name not in RESERVED_FIELDS}
 
 
-def _ended_job_script(folder: PsetFolder, end: JobEnd, result: dict[str, Any] | str | None) -> Record:
+def _ended_job_script(
+    folder: PsetFolder, end: JobEnd, result: dict[str, Any] | str | None
+) -> Record:
     fields: Record = dict(result) if isinstance(result, dict) else {}
     fields |= {
         "_status": "ok",

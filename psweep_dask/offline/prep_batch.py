@@ -1,4 +1,4 @@
-"""``prep_batch``: batch jobs are written down, to be submitted by hand."""
+"""`prep_batch`: write batch jobs, to be submitted by hand."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from psweep_dask._format import counted
 from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
-from psweep_dask.offline.template_options import TemplateOptions
+from psweep_dask.offline.job_files import TemplateOptions
 from psweep_dask.offline.writer import JobWriter
-from psweep_dask.options import OptionError, Options
+from psweep_dask.options import OptionError, Options, takes_options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
@@ -33,6 +33,7 @@ from psweep_dask.worker.work import Func, Work
 log = logging.getLogger("psweep_dask")
 
 
+@takes_options()
 def prep_batch(
     params: Iterable[Mapping[str, Any]],
     calc_dir: str | os.PathLike[str] = "calc",
@@ -56,46 +57,40 @@ def prep_batch(
 ) -> pd.DataFrame:
     r"""Write a folder with a batch job for each pset, to be submitted by hand, here or elsewhere.
 
-    Nothing runs. Each pset gets a row with ``_status="prepared"`` and a folder
+    Nothing runs. Each pset gets a row with ``_status="prepared"``, and a folder
     ``<calc_dir>/<_pset_id>`` with a copy of each template, in which ``$name`` is replaced by the
-    value of that parameter. ``<calc_dir>/run_<machine>.sh`` submits the jobs; `collect` brings
-    what they leave into the database.
+    value of that parameter. The script ``<calc_dir>/run_<machine>.sh`` submits the jobs. When they
+    have ended, `collect` puts their results into the database.
 
     Parameters
     ----------
     params : iterable of dict
         The psets.
-    calc_dir : str or PathLike, optional
-        Folder of the study, relative to the working directory.
     calc_templ_dir : str or PathLike, optional
-        Folder with the files that each job finds in its folder, ``templates/calc`` by default;
-        with `func` there need not be any. Files that are no text are copied as they are.
+        Folder with the templates of the files that each job finds in its folder; by default
+        ``templates/calc``. With `func` it may be missing. Files that are not text are copied as
+        they are.
     machine_templ_dir : str or PathLike, optional
-        Folder with the machines; each has a job script, ``<machine>/jobscript``, and says in
-        ``<machine>/info.yaml`` how it is submitted (``subcmd:``).
+        Folder with a subfolder for each machine. Its ``info.yaml`` says how jobs are submitted
+        (``subcmd:``), and its ``jobscript`` is the template of the job script.
     git : bool, optional
         Commit everything in the working directory before and after, in a new repository if there
-        is none. Have a ``.gitignore`` first, or all of `calc_dir` is tracked.
-    backup : bool, optional
-        First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
+        is none. Write a ``.gitignore`` first, or all of `calc_dir` is committed.
     func : callable, optional
-        What the jobs run: takes a pset and returns a dict, as for `run`. It is packed once, and
-        the job script calls it by ``python -m psweep_dask.offline.job``; a machine without a job
-        script gets one that is made of what it says for live runs.
+        What the jobs run: it takes a pset and returns a dict, as in `run`. The job script calls it
+        by ``python -m psweep_dask.offline.job``. A machine without a job script gets one that is
+        made of its settings for live runs. Only with `func` may there be `capture_logs`,
+        `retries` and `timeout`.
     template_mode : {'dollar', 'jinja'}, optional
-        The language of the templates: ``$name`` and ``${name}``, where ``$$`` is a dollar, or
-        that of jinja2, with the filters ``quote`` (for shells) and ``repr`` (for Python) added.
+        The language of the templates: ``$name`` and ``${name}``, where ``$$`` is a dollar; or that
+        of jinja2, with the additional filters ``quote`` (for shells) and ``repr`` (for Python).
     array : bool, optional
-        One job array instead of many jobs, where `subcmd` is sbatch.
+        Submit one job array instead of many jobs, where ``subcmd`` is sbatch.
     simulate : bool, optional
-        Do all that in ``<calc_dir>.simulate``, with a copy of the database.
+        Write everything to ``<calc_dir>.simulate``, with a copy of the database.
     skip_dups : bool, optional
-        Leave out psets that the database has a row for with the same ``_pset_sha1``, unless
-        that one failed, or its job was lost.
-    capture_logs, retries, timeout : optional
-        As in `run`, for `func`.
-    database_dir, database_basename, verbose, progress : optional
-        As in `run`.
+        Leave out psets for which the database has a row with the same ``_pset_sha1``, unless
+        that row is a failure, or its job was lost.
 
     Returns
     -------
@@ -104,9 +99,27 @@ def prep_batch(
 
     Raises
     ------
-    PsweepError
-        If the input is bad, a template or a machine is missing or has a mistake, or a placeholder
-        has no value: before anything is written.
+    OptionError
+        If an option has a value that is not allowed.
+    PsetError
+        If a pset has a reserved field, or a value that cannot be hashed.
+    FuncError
+        If `func` cannot be packed.
+    TemplateError
+        If a template is missing or has a mistake, or a placeholder has no value.
+    MachineError
+        If a machine is missing or has a mistake.
+    JobscriptError
+        If `array`, and a job script cannot be an element of a job array.
+    JobWriteError
+        If a file cannot be written. All other errors come before anything is written.
+
+    See Also
+    --------
+    collect : Put the results of the jobs into the database.
+    prep_rest : Prepare lost jobs again.
+    push : Copy the study to another machine, and submit the jobs there.
+    run : Run the psets now.
 
     Examples
     --------
@@ -132,14 +145,15 @@ def prep_batch(
     ['2\n', '4\n']
     """
     options = Options.of(locals())
-    _check_options(options, func)
+    _check_func_options(options, func)
     show_log_lines()
-    templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
-    files = templates.read(with_func=func is not None)
+    template_options = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
+    templates = template_options.read(with_func=func is not None)
     with own_modules_by_value():
         packed_func = b"" if func is None else pack_func(func)
         psets, digests = check_params(params)
-        files.check(_preview(options, packed_func), psets, array)
+        preview = Work("0", 0, os.fspath(options.calc_dir), packed_func)
+        templates.check(preview, psets, array)
         folder = Path.cwd()
         if options.git:
             provenance.commit_local_changes(folder, init=True)
@@ -157,22 +171,23 @@ def prep_batch(
         )
         run = begin_run(layout_of(options), request)
         if len(run.plan) < len(psets):
-            known = len(psets) - len(run.plan)
-            log.info("%d of %d psets left out: the database has them", known, len(psets))
+            duplicates = len(psets) - len(run.plan)
+            log.info("%d of %d psets left out: the database has them", duplicates, len(psets))
         if not len(run.plan):
             log.info("nothing to prepare, the database stays as it is")
             return run.finish("done", {})
         _warn_of_unsubmitted_jobs(run.layout)
         try:
             work = _work(run, options, packed_func)
-            return JobWriter(run, work, files, options).go(templates.submissions(files))
+            writer = JobWriter(run, work, templates, options)
+            return writer.write(template_options.run_scripts(templates))
         finally:
             if options.git:
                 provenance.commit_results(folder, run.plan.run_id)
 
 
 def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
-    """Say that jobs of earlier calls, whose lines become comments, were not submitted yet."""
+    """Warn of jobs of earlier calls whose lines in the run scripts become comments."""
     number = collect.count_unsubmitted(layout)
     if number:
         log.warning(
@@ -184,13 +199,13 @@ def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
         )
 
 
-def _check_options(options: Options, func: Func | None) -> None:
+def _check_func_options(options: Options, func: Func | None) -> None:
     if func is None:
         for name, default in (("capture_logs", None), ("retries", 0), ("timeout", None)):
             if getattr(options, name) != default:
                 raise OptionError(
-                    f"{name}={getattr(options, name)!r} is for func=; what is made of templates "
-                    "has its job script for that"
+                    f"{name}={getattr(options, name)!r} is for func=; without a func, the job "
+                    "script does that"
                 )
 
 
@@ -206,7 +221,3 @@ def _work(run: Run, options: Options, func: bytes) -> Work:
         retries=options.retries,
         timeout=options.timeout,
     )
-
-
-def _preview(options: Options, func: bytes) -> Work:
-    return Work("0", 0, os.fspath(options.calc_dir), func)

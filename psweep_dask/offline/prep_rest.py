@@ -1,4 +1,4 @@
-"""``prep_rest``: batch jobs are written for what runs have left."""
+"""`prep_rest`: write batch jobs for the psets of earlier runs that have no result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from filelock import BaseFileLock
@@ -16,24 +16,23 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
 from psweep_dask.offline.collect import CollectResult
-from psweep_dask.offline.job_files import JobTemplates
+from psweep_dask.offline.job_files import JobTemplates, TemplateOptions
 from psweep_dask.offline.submissions import clear_submissions
-from psweep_dask.offline.template_options import TemplateOptions
 from psweep_dask.offline.writer import JobWriter
-from psweep_dask.options import Options
+from psweep_dask.options import Options, takes_options
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import revisit
 from psweep_dask.study.load import load_from
-from psweep_dask.study.revisit import load_func
 from psweep_dask.study.run import reopen_run
-from psweep_dask.study.runs import StoredRun, check_study, with_info
+from psweep_dask.study.runs import StoredRun, open_study, with_info
 from psweep_dask.worker.func import own_modules_by_value, pack_func
 from psweep_dask.worker.work import Work
 
 log = logging.getLogger("psweep_dask")
 
 
+@takes_options()
 def prep_rest(
     calc_dir: str | os.PathLike[str] = "calc",
     *,
@@ -47,23 +46,25 @@ def prep_rest(
     verbose: bool | Sequence[str] = False,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Write batch jobs for what runs have left: jobs that were lost, and what a live run missed.
+    """Write batch jobs for psets without a result: of lost jobs, and of live runs that ended early.
 
-    The psets keep their ids and folders. What `collect` would find is collected before; psets
-    whose job waits or runs are left to it.
+    The psets keep their ids and folders. First, what jobs have left is collected, as by `collect`.
+    Psets whose job may still run are left out.
 
     Parameters
     ----------
-    calc_dir : str or PathLike, optional
-        Folder of the study.
     run_id : str, optional
-        Only this run, named by its UUID or the beginning of it; by default all that are not done.
-    calc_templ_dir, machine_templ_dir, array
-        As in `prep_batch`: the templates are read again, and may have been mended.
+        Only this run, named by its ``_run_seq``, its ``_run_id`` or the first characters of that;
+        by default all runs that are not done.
+    calc_templ_dir : str or PathLike, optional
+        Folder with the templates of the files that each job finds in its folder; by default
+        ``templates/calc``. Templates are read again, so you may correct them before.
+    machine_templ_dir : str or PathLike, optional
+        Folder with a subfolder for each machine.
     template_mode : {'dollar', 'jinja'}, optional
-        By default that of the run.
-    database_dir, database_basename, verbose, progress
-        As in `run`.
+        The language of the templates; by default that of the run.
+    array : bool, optional
+        Submit one job array instead of many jobs, where ``subcmd`` is sbatch.
 
     Returns
     -------
@@ -72,8 +73,19 @@ def prep_rest(
 
     Raises
     ------
-    PsweepError
-        If there is no study or no such run, or as in `prep_batch`.
+    NoStudyError
+        If there is no study.
+    RunNotFoundError
+        If no run is named so, or more than one.
+    RevisitError
+        If the plan or the func of a run cannot be read.
+    TemplateError, MachineError, JobscriptError, JobWriteError
+        As in `prep_batch`.
+
+    See Also
+    --------
+    collect : Put the results of the jobs into the database.
+    resume : Run these psets now instead.
 
     Examples
     --------
@@ -89,64 +101,59 @@ def prep_rest(
     """
     options = Options.of(locals())
     show_log_lines()
-    layout = Layout(calc_dir, database_dir, database_basename)
-    check_study(layout)
+    layout = open_study(calc_dir, database_dir, database_basename)
     layout.make_writable()
-    templates = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
+    template_options = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     collected = collect.collect_from(layout)
+    runs = revisit.choose_runs(layout, run_id)
     with ExitStack() as stack:
-        runs = revisit.choose_runs(layout, run_id)
-        found = [_left_of(before, collected, templates, stack) for before in runs]
-        left = [one for one in found if one is not None]
-        if not left:
-            _log_nothing_left(layout, sum(len(collected.busy_seqs(one.run_id)) for one in runs))
-        submissions = templates.submissions(left[0].files) if left else {}
-        for one in left:  # of which nothing was written before all were checked
+        candidates = [_remaining_jobs(run, collected, template_options, stack) for run in runs]
+        remaining = [jobs for jobs in candidates if jobs is not None]
+        if not remaining:
+            _log_nothing_left(layout, sum(len(collected.busy_seqs(run.run_id)) for run in runs))
+            return load_from(layout)
+        run_scripts = template_options.run_scripts(remaining[0].templates)
+        for jobs in remaining:  # nothing is written before the jobs of all runs are checked
             with own_modules_by_value():
-                run = reopen_run(with_info(one.before, one.info), one.plan, one.lock)
-                clear_submissions(layout, one.plan, bool(one.work.func))
-                JobWriter(run, one.work, one.files, options).go(submissions)
+                run = reopen_run(jobs.run, jobs.plan, jobs.lock)
+                clear_submissions(layout, jobs.plan, bool(jobs.work.func))
+                JobWriter(run, jobs.work, jobs.templates, options).write(run_scripts)
     return load_from(layout)
 
 
 class _RemainingJobs(NamedTuple):
-    """What a run has left, ready to be written."""
+    """The psets of a run without a result, and all that their jobs need."""
 
-    before: StoredRun
+    run: StoredRun
     lock: BaseFileLock
     plan: Plan
     work: Work
-    files: JobTemplates
-    templates: TemplateOptions
-
-    @property
-    def info(self) -> dict[str, Any]:
-        mode = self.templates.template_mode
-        return {"offline": {"func": bool(self.work.func), "template_mode": mode}}
+    templates: JobTemplates
 
 
-def _left_of(
-    before: StoredRun, collected: CollectResult, templates: TemplateOptions, stack: ExitStack
+def _remaining_jobs(
+    run: StoredRun, collected: CollectResult, options: TemplateOptions, stack: ExitStack
 ) -> _RemainingJobs | None:
-    lock = stack.enter_context(before.try_lock())
+    lock = stack.enter_context(run.try_lock())
     if lock is None:
-        log.info("run %s is left alone: its driver lives", before.run_id)
+        log.info("run %s is left alone: its driver lives", run.run_id)
         return None
-    taken_up = revisit.recover_run(before)
-    if taken_up is None:
+    recovered = revisit.recover_run(run)
+    if recovered is None:
         return None
-    _, left, work = taken_up
-    left = left.without(collected.busy_seqs(before.run_id))
+    _, left, work = recovered
+    left = left.without(collected.busy_seqs(run.run_id))
     if not len(left):
         return None
-    templates = templates.as_in(before)
-    files = templates.read(with_func=bool(work.func))
-    files.check(work, left.psets, templates.array)
-    if work.func:  # packed for workers that see the same files
-        func = load_func(work, before.run_id)
+    options = options.for_run(run)
+    templates = options.read(with_func=bool(work.func))
+    templates.check(work, left.psets, options.array)
+    if work.func:  # a live run may have packed it for workers that see the files of the driver
+        func = revisit.load_func(work, run.run_id)
         with own_modules_by_value():
             work = work.with_func(pack_func(func))
-    return _RemainingJobs(before, lock, left, work, files, templates)
+    offline = {"func": bool(work.func), "template_mode": options.template_mode}
+    return _RemainingJobs(with_info(run, {"offline": offline}), lock, left, work, templates)
 
 
 def _log_nothing_left(layout: Layout, busy: int) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from psweep_dask._convert import is_gap
 from psweep_dask.params.pset import OUR_FIELDS
 from psweep_dask.storage import database, frame, pending_rows
+from psweep_dask.storage.df_functions import df_read
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
 from psweep_dask.storage.status import WAITING
@@ -42,7 +44,7 @@ def take_over(layout: Layout, copy: Path) -> None:
         The copy.
     """
     try:
-        theirs = database.df_read(copy)
+        theirs = df_read(copy)
         database.check(theirs, "the database over there")
     except Exception as err:  # what is damaged, or needs a module that is missing, raises anything
         log.warning("the database over there cannot be read here, and is left there: %r", err)
@@ -101,13 +103,9 @@ def _change(row: dict[Any, Any], ours: pd.Series) -> Record:
         name: value
         for name, value in row.items()
         if name in _TAKEN
-        or (name not in ours.index and not _is_gap(value))
-        or (name in ours.index and _is_gap(ours[name]) and not _is_gap(value))
+        or (name not in ours.index and not is_gap(value))
+        or (name in ours.index and is_gap(ours[name]) and not is_gap(value))
     }
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
 
 
 def _plain(name: str) -> bool:

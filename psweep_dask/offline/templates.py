@@ -1,4 +1,4 @@
-"""Template files: gathered from a folder, and filled with the values of a pset."""
+"""Template files: read from a folder, and filled with the values of a pset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEMPLATE_MODES = ("dollar", "jinja")
 """What `template_mode` may be."""
 
-Filler = Callable[[Mapping[str, Any]], bytes]
+Fill = Callable[[Mapping[str, Any]], bytes]
 
 
 class TemplateError(PsweepError):
@@ -29,39 +29,40 @@ class TemplateError(PsweepError):
 
 @dataclass(frozen=True)
 class FileTemplate:
-    """One file that each pset gets.
+    """The template of a file in the folder of each pset.
 
     Parameters
     ----------
     path : Path
-        Where it was read from.
+        The file that holds the template.
     target : str
-        Where it goes, seen from the folder of the pset.
+        The path of the filled file, seen from the folder of the pset.
     mode : int
-        Its permissions.
+        Permissions of the filled file.
     fill : callable
-        Gives its content for the values of a pset; TemplateError if they do not fill it.
+        Takes the values of a pset and returns the content of the filled file; raises TemplateError
+        if a placeholder has no value.
     text : str or None
-        The template itself, None if it is no text and thus copied as it is.
+        The template itself; None if it is not text, and so is copied as it is.
     """
 
     path: Path
     target: str
     mode: int
-    fill: Filler
+    fill: Fill
     text: str | None
 
     def write(self, folder: Path, values: Mapping[str, Any]) -> None:
-        """Write the file for one pset."""
+        """Write the filled file to the folder of a pset."""
         path = folder / self.target
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # one that may not be written to can be replaced
+        path.unlink(missing_ok=True)  # an old one may be read-only
         path.write_bytes(self.fill(values))
         path.chmod(self.mode)
 
 
-def gather(folder: Path, template_mode: str) -> list[FileTemplate]:
-    """Read all files in a folder and in those below, as templates.
+def read_templates(folder: Path, template_mode: str) -> list[FileTemplate]:
+    """Read all files in a folder and its subfolders as templates.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def gather(folder: Path, template_mode: str) -> list[FileTemplate]:
     >>> Path("templates/calc").mkdir(parents=True)
     >>> Path("templates/calc/input.txt").write_text("a is $a, which costs $$5")
     24
-    >>> (template,) = gather(Path("templates/calc"), "dollar")
+    >>> (template,) = read_templates(Path("templates/calc"), "dollar")
     >>> template.target, template.fill({"a": 3})
     ('input.txt', b'a is 3, which costs $5')
     """
@@ -87,23 +88,25 @@ def gather(folder: Path, template_mode: str) -> list[FileTemplate]:
             f"there is no folder {str(folder)!r}, seen from {str(Path.cwd())!r}; create it with "
             "the files that each job shall find in its folder"
         )
-    found = sorted(_files(folder))
     return [
-        read(path, path.relative_to(folder).as_posix(), template_mode, folder) for path in found
+        read_template(path, path.relative_to(folder).as_posix(), template_mode, folder)
+        for path in sorted(_file_paths(folder))
     ]
 
 
-def read(path: Path, target: str, template_mode: str, folder: Path | None = None) -> FileTemplate:
+def read_template(
+    path: Path, target: str, template_mode: str, folder: Path | None = None
+) -> FileTemplate:
     """Read one template.
 
     Parameters
     ----------
     path : Path
     target : str
-        Where it goes, seen from the folder of the pset.
+        The path of the filled file, seen from the folder of the pset.
     template_mode : {'dollar', 'jinja'}
     folder : Path, optional
-        Where templates that it includes are, with jinja; by default beside it.
+        The folder from which jinja includes other templates; by default that of `path`.
 
     Raises
     ------
@@ -115,7 +118,7 @@ def read(path: Path, target: str, template_mode: str, folder: Path | None = None
     except OSError as err:  # a link to nothing, as some editors make them
         raise TemplateError(f"cannot read {str(path)!r}: {err.strerror}; remove it") from err
     mode = stat.S_IMODE(path.stat().st_mode)
-    text = _text(data)
+    text = _decode(data)
     if text is None:
         return FileTemplate(path, target, mode, lambda _: data, None)
     if template_mode == "jinja":
@@ -123,7 +126,36 @@ def read(path: Path, target: str, template_mode: str, folder: Path | None = None
     return FileTemplate(path, target, mode, _dollar(path, text), text)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def find_clash(templates: Iterable[FileTemplate], names: Iterable[str]) -> FileTemplate | None:
+    """Return a template whose file or folder would have one of these names; None if none has.
+
+    Parameters
+    ----------
+    templates : iterable of FileTemplate
+    names : iterable of str
+        Names of files in the folder of a pset.
+    """
+    reserved = set(names)
+    clashes = (
+        template for template in templates if PurePosixPath(template.target).parts[0] in reserved
+    )
+    return next(clashes, None)
+
+
+def jinja_environment(folder: Path) -> jinja2.Environment:
+    """Return the environment of jinja for a folder, with the filters ``quote`` and ``repr``."""
+    import jinja2  # takes 50 ms, and few commands need it
+
+    environment = jinja2.Environment(  # noqa: S701  (what is filled are programs, not web pages)
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(folder),
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"quote": lambda value: shlex.quote(str(value)), "repr": repr}
+    return environment
+
+
+def _file_paths(folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in folders:
@@ -135,7 +167,7 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(here, name) for name in names)
 
 
-def _text(data: bytes) -> str | None:
+def _decode(data: bytes) -> str | None:
     if b"\0" in data:
         return None
     try:
@@ -153,33 +185,34 @@ class _Dollar(string.Template):
 _JINJA_NAME = re.compile(r"\{\{\s*(\w+)\s*(?:\|[^}]*)?\}\}")
 
 
-def _dollar(path: Path, text: str) -> Filler:
+def _dollar(path: Path, text: str) -> Fill:
     template = _Dollar(text)
-    uses: dict[str, int] = {}
+    positions: dict[str, int] = {}  # of the first placeholder with this name
     for match in template.pattern.finditer(text):
         if match.group("invalid") is not None:
+            shown = text[match.start() : match.start() + 12].splitlines()[0]
             raise TemplateError(
-                f"{_place(path, text, match.start())}: {_shown(text, match.start())!r} is no "
-                "placeholder; those are $name and ${name}, and $$ is a dollar"
+                f"{_place(path, text, match.start())}: {shown!r} is no placeholder; those are "
+                "$name and ${name}, and $$ is a dollar"
             )
         name = match.group("named") or match.group("braced")
         if name is not None:
-            uses.setdefault(name, match.start())
+            positions.setdefault(name, match.start())
 
-    jinjas = {match.group(1): match.start() for match in _JINJA_NAME.finditer(text)}
+    jinja_names = {match.group(1): match.start() for match in _JINJA_NAME.finditer(text)}
 
     def fill(values: Mapping[str, Any]) -> bytes:
-        for name, at in jinjas.items():
-            if name in values and not uses:  # with both, braces are part of its language
+        for name, position in jinja_names.items():
+            if name in values and not positions:  # with both, the file itself has such braces
                 raise TemplateError(
-                    f"{_place(path, text, at)}: {{{{ {name} }}}} is a placeholder of jinja, which "
-                    f'would stay as it is; pass template_mode="jinja", or write ${name}'
+                    f"{_place(path, text, position)}: {{{{ {name} }}}} is a placeholder of jinja, "
+                    f'which would stay as it is; pass template_mode="jinja", or write ${name}'
                 )
-        for name, at in uses.items():
+        for name, position in positions.items():
             if name not in values:
                 raise TemplateError(
-                    f"{_place(path, text, at)}: the placeholder ${name} has no value; "
-                    f"{_known(values)}; and $${name} is a dollar followed by {name}"
+                    f"{_place(path, text, position)}: the placeholder ${name} has no value; "
+                    f"{_known_names(values)}; and $${name} is a dollar followed by {name}"
                 )
         try:
             return template.substitute(values).encode()
@@ -189,25 +222,11 @@ def _dollar(path: Path, text: str) -> Filler:
     return fill
 
 
-def jinja_environment(folder: Path) -> jinja2.Environment:
-    """Return the environment of jinja for a folder, with the filters ``quote`` and ``repr``."""
-    import jinja2  # takes 50 ms, and few commands need it
-
-    environment = jinja2.Environment(  # noqa: S701  (what is filled are programs, not web pages)
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(folder),
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"quote": lambda value: shlex.quote(str(value)), "repr": repr}
-    return environment
-
-
-def _jinja(path: Path, text: str, folder: Path) -> Filler:
+def _jinja(path: Path, text: str, folder: Path) -> Fill:
     import jinja2
 
-    environment = jinja_environment(folder)
     try:
-        template = environment.from_string(text)
+        template = jinja_environment(folder).from_string(text)
     except jinja2.TemplateSyntaxError as err:
         raise TemplateError(f"{path}, line {err.lineno}: {err.message}") from err
 
@@ -216,16 +235,16 @@ def _jinja(path: Path, text: str, folder: Path) -> Filler:
             return template.render(values).encode()
         except jinja2.UndefinedError as err:
             raise TemplateError(
-                f"{path}, line {_line_of(err)}: {err.message}; {_known(values)}"
+                f"{path}, line {_jinja_line(err)}: {err.message}; {_known_names(values)}"
             ) from err
         except Exception as err:  # an expression in a template may raise anything
-            raise TemplateError(f"{path}, line {_line_of(err)}: {err!r}") from err
+            raise TemplateError(f"{path}, line {_jinja_line(err)}: {err!r}") from err
 
     return fill
 
 
-def _line_of(err: Exception) -> int | str:
-    """Tell the line of a jinja template in which an exception was raised."""
+def _jinja_line(err: Exception) -> int | str:
+    """Return the line of a jinja template in which an exception was raised."""
     trace, line = err.__traceback__, None
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":
@@ -234,27 +253,10 @@ def _line_of(err: Exception) -> int | str:
     return line or "unknown"
 
 
-def _place(path: Path, text: str, at: int) -> str:
-    return f"{path}, line {text.count(chr(10), 0, at) + 1}"
+def _place(path: Path, text: str, position: int) -> str:
+    return f"{path}, line {text.count(chr(10), 0, position) + 1}"
 
 
-def _shown(text: str, at: int) -> str:
-    return text[at : at + 12].splitlines()[0]
-
-
-def _known(values: Mapping[str, Any]) -> str:
+def _known_names(values: Mapping[str, Any]) -> str:
     params = [name for name in values if not name.startswith("_")]
     return f"this pset has {', '.join(params) or 'no parameter'}, and each has _pset_id and others"
-
-
-def target_clash(templates: Iterable[FileTemplate], ours: Iterable[str]) -> FileTemplate | None:
-    """Find a template that would write a file of ours.
-
-    Parameters
-    ----------
-    templates : iterable of Template
-    ours : iterable of str
-        Names of files in the folder of a pset.
-    """
-    taken = set(ours)
-    return next((one for one in templates if PurePosixPath(one.target).parts[0] in taken), None)

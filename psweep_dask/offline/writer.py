@@ -1,4 +1,4 @@
-"""The writing of batch jobs: a folder for each pset, its row, and the scripts that submit them."""
+"""Write the jobs of a run: a folder and a row for each pset, and the scripts that submit them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from psweep_dask._format import shown_commands
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
-from psweep_dask.offline.job_files import JobTemplates, values_for
+from psweep_dask.offline.job_files import JobTemplates, fill_values
 from psweep_dask.offline.submissions import RunScriptBuilder
 from psweep_dask.options import Options
 from psweep_dask.storage import record
@@ -26,47 +26,55 @@ from psweep_dask.worker.work import SliceResult, Work, fields_at_end
 log = logging.getLogger("psweep_dask")
 
 PSETS_PER_FRAME = 100
-"""Psets between two frames of the journal: what a kill can cost, to be written again."""
+"""Rows in a frame of the journal: as many psets are written again after a kill, at most."""
+
+FRAME_INTERVAL_SECONDS = 1.0
+"""Time after which a frame is written with fewer rows, so that the bar moves."""
 
 
 class JobWriteError(PsweepError):
-    """Jobs that cannot be written."""
+    """A file of a job that cannot be written. The rows of the jobs before it are kept."""
 
 
 class JobWriter:
-    """Writes the jobs of one run, and its rows.
+    """Writes the jobs of one run, and their rows.
 
     Parameters
     ----------
     run : Run
     work : Work
-        With func, where jobs call one.
-    files : JobFiles
+        Has func, if the jobs call one.
+    templates : JobTemplates
     options : Options
     """
 
-    def __init__(self, run: Run, work: Work, files: JobTemplates, options: Options) -> None:
+    def __init__(self, run: Run, work: Work, templates: JobTemplates, options: Options) -> None:
         self._run = run
         self._work = work
-        self._files = files
-        self._good = "simulated" if options.simulate else "prepared"
+        self._templates = templates
+        self._status = "simulated" if options.simulate else "prepared"
         self._stopper = Stopper(run.folder.stop_path)
         self._progress = Progress(
-            len(run.plan), options.progress, options.verbose, ok_status=self._good
+            len(run.plan), options.progress, options.verbose, ok_status=self._status
         )
 
-    def go(self, submissions: Mapping[str, RunScriptBuilder]) -> pd.DataFrame:
-        """Write all of it, and give the whole database.
+    def write(self, run_scripts: Mapping[str, RunScriptBuilder]) -> pd.DataFrame:
+        """Write the plan, the folders, the run scripts and the rows.
 
         Parameters
         ----------
-        submissions : Mapping
-            What is to be submitted, by machine; it gets the jobs, and is written as well.
+        run_scripts : Mapping
+            The run scripts by machine. The jobs are added to them.
+
+        Returns
+        -------
+        DataFrame
+            The whole database.
 
         Raises
         ------
-        PreparationError
-            If something cannot be written; what is there is in the database.
+        JobWriteError
+            If a file cannot be written. The rows of all psets before it are in the database.
         """
         run = self._run
         try:
@@ -81,14 +89,14 @@ class JobWriter:
         ended = "broken off"
         try:
             with self._stopper.catch_signals():
-                self._write_folders(submissions)
+                self._write_folders(run_scripts)
                 with run.layout.lock():
-                    paths = [one.write(run.layout) for one in submissions.values()]
-            ended = "stopped" if self._progress.stats.left else self._good
+                    paths = [script.write(run.layout) for script in run_scripts.values()]
+            ended = "stopped" if self._progress.stats.left else self._status
         except OSError as err:
             raise JobWriteError(
-                f"cannot write {err.filename!r}: {err.strerror}; ps.prep_rest goes on when that is "
-                "mended"
+                f"cannot write {err.filename!r}: {err.strerror}; correct that, and go on with "
+                "ps.prep_rest"
             ) from err
         finally:
             self._progress.close(remarks=self._remarks(ended))
@@ -96,27 +104,29 @@ class JobWriter:
         log.info("to submit the jobs: %s", shown_commands(paths))
         return df
 
-    def _write_folders(self, submissions: Mapping[str, RunScriptBuilder]) -> None:
+    def _write_folders(self, run_scripts: Mapping[str, RunScriptBuilder]) -> None:
         plan, layout = self._run.plan, self._run.layout
         records: list[Record] = []
-        told = time.monotonic()
+        flushed = time.monotonic()
         for place, (seq, pset) in enumerate(zip(plan.seqs, plan.psets, strict=True)):
-            values, stamp = values_for(self._work, pset, seq, plan.digest(place).hex())
-            scripts = self._files.write(layout.pset_folder(values["_pset_id"]), values)
-            for name, script in scripts.items():
-                submissions[name].add(plan, seq, script)
-            ours = fields_at_end(self._good, None, None, math.nan, 1)
-            records.append({**values, "_time_utc": stamp, **ours})
-            if len(records) == PSETS_PER_FRAME or time.monotonic() - told > 1.0:
-                self._keep(records)
-                told = time.monotonic()
+            values, time_utc = fill_values(self._work, pset, seq, plan.digest(place).hex())
+            job_scripts = self._templates.write(layout.pset_folder(values["_pset_id"]), values)
+            for machine, job_script in job_scripts.items():
+                run_scripts[machine].add(plan, seq, job_script)
+            at_end = fields_at_end(self._status, None, None, math.nan, 1)
+            records.append({**values, "_time_utc": time_utc, **at_end})
+            due = time.monotonic() - flushed > FRAME_INTERVAL_SECONDS
+            if len(records) == PSETS_PER_FRAME or due:
+                self._flush(records)
+                flushed = time.monotonic()
             if self._stopper.poll() > Stop.NO:
                 break
-        self._keep(records)
+        self._flush(records)
 
-    def _keep(self, records: list[Record]) -> None:
+    def _flush(self, records: list[Record]) -> None:
+        """Append records to the journal, and clear the list."""
         if records:
-            counts = Counter({self._good: len(records)})
+            counts = Counter({self._status: len(records)})
             result = SliceResult(record.pack(records), len(records), statuses=counts)
             self._run.journal.append(result.frame)
             self._progress.update(result)

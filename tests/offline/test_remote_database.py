@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from psweep_dask.offline.remote_database import merged_with, take_over
-from psweep_dask.storage import database
+from psweep_dask.storage.df_functions import df_write
 from psweep_dask.storage.layout import Layout
 
 
@@ -60,7 +60,7 @@ def test_an_empty_database_gets_all():
 def test_a_database_that_cannot_be_read_costs_nothing(tmp_path, caplog):
     layout = Layout(tmp_path / "calc")
     layout.make_writable()
-    database.df_write(rows(("p", 1, "ok")), layout.database_path)
+    df_write(rows(("p", 1, "ok")), layout.database_path)
     before = layout.database_path.read_bytes()
     copy = tmp_path / "copy.pk"
     copy.write_bytes(b"garbage")

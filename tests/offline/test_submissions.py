@@ -7,7 +7,7 @@ from helpers.offline_study import machine, write
 
 from psweep_dask._format import shown_commands
 from psweep_dask.hpc.jobscript import JobscriptError
-from psweep_dask.offline.job_files import read_job_files
+from psweep_dask.offline.batch_machine import read_batch_machines
 from psweep_dask.offline.submissions import (
     RunScriptBuilder,
     SubmittedJob,
@@ -25,12 +25,10 @@ def layout():
     return Layout("calc")
 
 
-def submissions(array):
-    write({"templates/calc/x": "", **machine("c", "sbatch"), "calc/runs/run-id/run.json": ""})
-    files = read_job_files(
-        Path("templates/calc"), Path("templates/machines"), "dollar", with_func=False
-    )
-    return RunScriptBuilder(files.machines[0], array)
+def builder(array):
+    write({**machine("c", "sbatch"), "calc/runs/run-id/run.json": ""})
+    (batch_machine,) = read_batch_machines(Path("templates/machines"), "dollar", with_func=False)
+    return RunScriptBuilder(batch_machine, array)
 
 
 def plan(*seqs):
@@ -38,32 +36,32 @@ def plan(*seqs):
 
 
 PLAN = plan(5, 6, 7)
-ONE, TWO, THREE = (pset_id("run-id", seq) for seq in (5, 6, 7))
+FIRST, SECOND, THIRD = (pset_id("run-id", seq) for seq in (5, 6, 7))
 
 
 def script(*directives):
-    return "#!/bin/sh\n" + "".join(f"#SBATCH {one}\n" for one in directives) + "run\n"
+    return "#!/bin/sh\n" + "".join(f"#SBATCH {options}\n" for options in directives) + "run\n"
 
 
 def lines(text):
     return [line for line in text.splitlines() if line.startswith(("submit ", "submit_array "))]
 
 
-def test_single_jobs_are_a_line_each(layout):
-    jobs = submissions(array=False)
+def test_run_script_has_a_line_for_each_single_job(layout):
+    jobs = builder(array=False)
     jobs.add(PLAN, 5, script("-n 1"))
     jobs.add(PLAN, 6, script("-n 1"))
     path = jobs.write(layout)
     assert path.name == "run_c.sh"
     assert path.stat().st_mode & 0o777 == 0o755
     assert lines(path.read_text()) == [
-        f"submit {ONE}  # run_seq=3 pset_seq=5",
-        f"submit {TWO}  # run_seq=3 pset_seq=6",
+        f"submit {FIRST}  # run_seq=3 pset_seq=5",
+        f"submit {SECOND}  # run_seq=3 pset_seq=6",
     ]
 
 
-def test_an_array_has_all_that_ask_for_the_same(layout):
-    jobs = submissions(array=True)
+def test_array_has_all_jobs_that_ask_for_the_same(layout):
+    jobs = builder(array=True)
     jobs.add(PLAN, 5, script("--time=1", "-J a%j -o out-%x-%j.txt"))
     jobs.add(PLAN, 6, script("--time=2"))
     jobs.add(PLAN, 7, script("--time=1", "-e err-%x", "-i in"))
@@ -71,17 +69,22 @@ def test_an_array_has_all_that_ask_for_the_same(layout):
         "submit_array run-id array_c_0  # run_seq=3 pset_seq=5..7 jobs=2",
         "submit_array run-id array_c_1  # run_seq=3 pset_seq=6..6 jobs=1",
     ]
-    rows = layout.array_list_path("run-id", "c", 0).read_text()
+    rows = layout.run_folder("run-id").array_list_path("c", 0).read_text()
     out = "out-a%%j-%j.txt"
-    assert rows == (f"{ONE}\t/dev/null\t{out}\t{out}\n{THREE}\tin\tslurm-%j.out\terr-jobscript_c\n")
-    first = layout.array_path("run-id", "c", 0).read_text()
+    assert rows == (
+        f"{FIRST}\t/dev/null\t{out}\t{out}\n{THIRD}\tin\tslurm-%j.out\terr-jobscript_c\n"
+    )
+    first = layout.run_folder("run-id").array_path("c", 0).read_text()
     assert "#SBATCH --time=1\n#SBATCH --job-name=psweep-run-id\n" in first
-    assert "#SBATCH --job-name=psweep-run-id" in layout.array_path("run-id", "c", 1).read_text()
+    assert (
+        "#SBATCH --job-name=psweep-run-id"
+        in layout.run_folder("run-id").array_path("c", 1).read_text()
+    )
 
 
-def test_what_no_element_can_have_is_told():
+def test_array_element_with_an_array_option_is_an_error():
     with pytest.raises(JobscriptError, match="templates/machines/c/jobscript: '#SBATCH --array=1'"):
-        submissions(array=True).add(PLAN, 5, script("--array=1"))
+        builder(array=True).add(PLAN, 5, script("--array=1"))
 
 
 @pytest.mark.parametrize(
@@ -99,12 +102,12 @@ def test_what_no_element_can_have_is_told():
         ("sh\nslurm=lab\n12\n", [SubmittedJob("", "12")]),
     ],
 )
-def test_single_jobs_are_found_by_their_notes(layout, note, jobs):
+def test_single_jobs_are_read_from_the_files_of_run_scripts(layout, note, jobs):
     write({"calc/p/submitted_c": note, "calc/p/jobscript_c": "", "calc/p/submitted_x": "sh\n\n"})
     assert single_jobs(layout.pset_folder("p")) == jobs
 
 
-def test_jobs_in_arrays_follow_the_parts(layout):
+def test_array_jobs_follow_the_parts_of_an_array(layout):
     run = "calc/runs/run-id/array_c_0"
     write(
         {
@@ -114,33 +117,33 @@ def test_jobs_in_arrays_follow_the_parts(layout):
         }
     )
     ids = {"p0": "7_0", "p1": "7_1", "p2": "8_0", "p3": "8_1"}
-    found = array_jobs(layout, "run-id")
+    found = array_jobs(layout.run_folder("run-id"))
     assert found == {name: [SubmittedJob("lab", job_id)] for name, job_id in ids.items()}
 
 
-def test_what_is_forgotten_counts_as_not_submitted_and_keeps_others_in_their_place(layout):
+def test_clear_submissions_keeps_other_files_and_the_place_of_array_elements(layout):
     run = "calc/runs/run-id/array_c_0"
     kept = {"submitted_results.csv": "precious", "record.pk": "a record", "jobscript_d": "x"}
     write(
         {
-            f"{run}.psets": f"{ONE}\tout\t\np1\tout\t\n",
+            f"{run}.psets": f"{FIRST}\tout\t\np1\tout\t\n",
             f"{run}.submitted": "first=0 count=2 slurm=lab 7\n",
-            f"calc/{ONE}/submitted_d": "sbatch\nslurm=lab\n9\n",
-            f"calc/{ONE}/ended": "exit_code=1 begun=1 ended=2 host=n\n",
-            f"calc/{ONE}/result.json": '{"y": 1}',
-            **{f"calc/{ONE}/{name}": content for name, content in kept.items()},
+            f"calc/{FIRST}/submitted_d": "sbatch\nslurm=lab\n9\n",
+            f"calc/{FIRST}/ended": "exit_code=1 begun=1 ended=2 host=n\n",
+            f"calc/{FIRST}/result.json": '{"y": 1}',
+            **{f"calc/{FIRST}/{name}": content for name, content in kept.items()},
         }
     )
     clear_submissions(layout, plan(5), with_func=False)
-    assert array_jobs(layout, "run-id") == {
+    assert array_jobs(layout.run_folder("run-id")) == {
         "-": [SubmittedJob("lab", "7_0")],
         "p1": [SubmittedJob("lab", "7_1")],
     }
-    folder = layout.pset_folder(ONE)
+    folder = layout.pset_folder(FIRST)
     assert single_jobs(folder) == []
     assert folder.ended_path.read_bytes() == folder.result_path.read_bytes() == b""
     assert {name: (folder.path / name).read_text() for name in kept} == kept
-    jobs = submissions(array=True)
+    jobs = builder(array=True)
     jobs.add(PLAN, 5, script())
     assert lines(jobs.write(layout).read_text())[0].startswith("submit_array run-id array_c_1 ")
 
