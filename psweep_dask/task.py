@@ -1,4 +1,4 @@
-"""The name by which job scripts of older versions call `psweep_dask.offline.job`."""
+"""The old name of `psweep_dask.offline.job`, by which older job scripts call it."""
 
 import sys
 

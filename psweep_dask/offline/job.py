@@ -1,8 +1,9 @@
-"""One pset as a batch job: func runs in a process of its own, and its record is left behind.
+"""`python -m psweep_dask.offline.job`: run the pset of a folder, as its batch job does.
 
-A job runs ``python -m psweep_dask.offline.job`` in the folder of its pset. The record is left
-there, for `psweep_dask.collect`. A job that is ended from outside leaves none, and no attempt is
-counted.
+The folder is the working directory. func runs in a process of its own, so that a crash is a
+failure with a record, as in live runs. The record is left in the folder as ``record.pk``, from
+where `psweep_dask.collect` takes it. A job that is ended from outside leaves none, and this is not
+counted as an attempt.
 """
 
 from __future__ import annotations
@@ -18,28 +19,27 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from psweep_dask.errors import PsweepError
+from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE
 from psweep_dask.params.pset import RESERVED_FIELDS, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.worker import activity, monitor, runner
-from psweep_dask.worker.failures import FailurePolicy
+from psweep_dask.worker.failures import FailurePolicy, WorkerExit
 from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 from psweep_dask.worker.task import SlicePayload, run_slice
 from psweep_dask.worker.work import SliceResult, Work, WorkError
 
-LEFT = 128 + signal.SIGTERM
-"""Exit code of a job that was asked to leave before its pset was through."""
-
-WATCHER = "psweep_dask-job"
+MONITOR_NAME = "psweep_dask-job"
+"""Part of the name of the activity file, by which func's process and its monitor share it."""
 
 
 class JobError(PsweepError):
-    """A job that cannot run its pset: it ends with this message, and without a record."""
+    """A job that cannot run its pset. It prints this message, and leaves no record."""
 
 
 def run_job(path: Path) -> int:
-    """Run the pset of a folder and leave its record there.
+    """Run the pset of a folder, and write its record there.
 
     Parameters
     ----------
@@ -49,22 +49,23 @@ def run_job(path: Path) -> int:
     Returns
     -------
     int
-        The exit code of the job: 0 if func has returned a dict, 1 if the pset has failed.
+        The exit code of the job: 0 if func has returned a dict, 1 if the pset has failed,
+        `TERMINATED_EXIT_CODE` if the job was asked to end.
 
     Raises
     ------
     JobError
-        If this is no such folder, or if the Python here cannot load func.
+        If this is no such folder, or if this Python cannot load func.
     """
     folder = PsetFolder(path.resolve())
-    finished = record.read_record(folder.record_path)
-    if finished is not None:  # the job runs a second time: what is finished stays
-        return 0 if finished["_status"] == "ok" else 1
-    given = _load_pset(folder.pset_path)
-    work = _work_here(folder.path, given["_run_id"])
-    result = _run(work, given)
+    recorded = record.read_record(folder.record_path)
+    if recorded is not None:  # the job runs a second time: the record stays
+        return 0 if recorded["_status"] == "ok" else 1
+    fields = _load_pset(folder.pset_path)
+    work = _work_here(folder.path, fields["_run_id"])
+    result = _run(work, fields)
     if result is None:
-        return LEFT
+        return TERMINATED_EXIT_CODE
     replace_file(folder.record_path, lambda stream: stream.write(result.frame))
     for failure in result.examples:
         print(failure.exc_txt, file=sys.stderr)  # noqa: T201  (the job's output, for people)
@@ -72,7 +73,7 @@ def run_job(path: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what ``python -m psweep_dask.offline.job [FOLDER]`` is asked for."""
+    """Do what the command line says: ``python -m psweep_dask.offline.job [FOLDER]``."""
     if len(arguments) > 1:
         print("usage: python -m psweep_dask.offline.job [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
         return 2
@@ -103,7 +104,11 @@ def _load_pset(path: Path) -> Pset:
 
 
 def _work_here(folder: Path, run_id: str) -> Work:
-    """Load the work of the run, and have relative paths of func start where the study is here."""
+    """Load the work of a run, with the paths of this machine.
+
+    Relative paths in func begin in the same folder as where the study was prepared: the one from
+    which `calc_dir` leads to the study.
+    """
     root = folder.parent
     try:
         work = Work.unpack(_read(Layout(root).run_folder(run_id).work_path))
@@ -119,21 +124,21 @@ def _work_here(folder: Path, run_id: str) -> Work:
     return dataclasses.replace(work, cwd=str(study), calc_dir=calc_dir, import_paths=import_paths)
 
 
-def _run(work: Work, given: Pset) -> SliceResult | None:
-    """Run the attempts that the pset has; None if the job was asked to leave."""
-    pset = {name: value for name, value in given.items() if name not in RESERVED_FIELDS}
-    seq, sha1 = given["_pset_seq"], given["_pset_sha1"]
+def _run(work: Work, fields: Pset) -> SliceResult | None:
+    """Make all attempts that the pset has; None if the job was asked to end."""
+    pset = {name: value for name, value in fields.items() if name not in RESERVED_FIELDS}
+    seq, sha1 = fields["_pset_seq"], fields["_pset_sha1"]
     policy = FailurePolicy(work.run_id, work.timeout)
     for attempt in range(1, work.retries + 2):
         last = attempt > work.retries
         spare = frozenset() if last else frozenset({0})
-        load = SlicePayload([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
-        result, exitcode, found = _attempt(work, load)
-        if result is not None and not result.again:
-            return result
-        if result is None:
-            worker_exit = monitor.worker_exit({**found, "exitcode": exitcode})
-            failed = policy.decide([seq], worker_exit).failed
+        payload = SlicePayload([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
+        outcome = _attempt(work, payload)
+        if isinstance(outcome, SliceResult):
+            if not outcome.again:
+                return outcome
+        else:
+            failed = policy.decide([seq], outcome).failed
             if failed is None:
                 return None
             if last:
@@ -141,27 +146,24 @@ def _run(work: Work, given: Pset) -> SliceResult | None:
     raise AssertionError("the last attempt has no spare one, so its result is final")
 
 
-def _attempt(work: Work, load: SlicePayload) -> tuple[SliceResult | None, int, dict[str, Any]]:
-    """Run the pset once in a process of its own, and watch over that.
+def _attempt(work: Work, payload: SlicePayload) -> SliceResult | WorkerExit:
+    """Run the pset once in a process of its own, with a monitor.
 
     Returns
     -------
-    result : SliceResult or None
-        None if the process has died.
-    exitcode : int
-    found : dict
-        What its death looked like.
+    SliceResult or WorkerExit
+        How the process has ended, if it has left no result.
     """
     # Where forks are safe they save the time of all imports.
-    how = "fork" if sys.platform == "linux" else "spawn"
+    method = "fork" if sys.platform == "linux" else "spawn"
     with tempfile.TemporaryDirectory(prefix="psweep_dask-") as scratch:
         result_path = Path(scratch, "result")
-        context: Any = multiprocessing.get_context(how)
-        process = context.Process(target=_in_child, args=(work.pack(), load.pack(), result_path))
-        before = signal.signal(signal.SIGTERM, _leave)
+        context: Any = multiprocessing.get_context(method)
+        process = context.Process(target=_in_child, args=(work.pack(), payload.pack(), result_path))
+        old_handler = signal.signal(signal.SIGTERM, _on_sigterm)
         process.start()
         try:
-            process_monitor = ProcessMonitor(process.pid or 0, WATCHER)
+            process_monitor = ProcessMonitor(process.pid or 0, MONITOR_NAME)
             while process.exitcode is None:
                 process_monitor.check()
                 process.join(monitor.CHECK_INTERVAL_SECONDS)
@@ -169,25 +171,25 @@ def _attempt(work: Work, load: SlicePayload) -> tuple[SliceResult | None, int, d
             kill_with_children(process.pid or 0)
             raise
         finally:
-            signal.signal(signal.SIGTERM, before)
-        found = {"worker": "", "host": socket.gethostname()} | process_monitor.report()
-        if not result_path.exists():
-            return None, process.exitcode, found
-        return SliceResult.unpack(result_path.read_bytes()), process.exitcode, found
+            signal.signal(signal.SIGTERM, old_handler)
+        report = {"worker": "", "host": socket.gethostname()} | process_monitor.report()
+        if result_path.exists():
+            return SliceResult.unpack(result_path.read_bytes())
+        return monitor.worker_exit(report | {"exitcode": process.exitcode})
 
 
 def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the parent ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C in a terminal, the parent kills us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    own = activity.create(activity.activity_path(WATCHER, os.getpid()))
-    own.catch_traces()
-    runner.activity_file = own
+    activity_file = activity.create(activity.activity_path(MONITOR_NAME, os.getpid()))
+    activity_file.catch_traces()
+    runner.activity_file = activity_file
     result = run_slice(work, "", packed, budget=0.0)
     replace_file(result_path, lambda stream: stream.write(result.pack()))
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit(LEFT)
+def _on_sigterm(*_: object) -> None:
+    raise SystemExit(TERMINATED_EXIT_CODE)
 
 
 if __name__ == "__main__":

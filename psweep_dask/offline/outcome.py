@@ -14,7 +14,7 @@ from typing import Any
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, JobEnd
 from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, JobStatus
-from psweep_dask.params.pset import RESERVED_FIELDS, is_text
+from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.storage.record import Record
@@ -209,7 +209,7 @@ def _read_result(path: Path) -> dict[str, Any] | str | None:
         return f"{path.name} is no JSON: {err}"
     if not isinstance(result, dict):
         return f"{path.name} must hold a JSON object, {{...}}, and holds {type(result).__name__}"
-    broken = [name for name in result if not is_text(name)]
+    broken = [name for name in result if not is_utf8(name)]
     if broken:
         return f"{path.name}: the name {broken[0]!r} cannot be written as UTF-8"
     return {name: value for name, value in result.items() if name not in RESERVED_FIELDS}

@@ -26,67 +26,74 @@ def prepare(func, params=({"a": 1},), **options):
     return ps.prep_batch(list(params), func=func, progress=False, **options)
 
 
-def job(folder, *arguments):
-    command = [sys.executable, "-m", "psweep_dask.offline.job", *arguments]
+def job(folder, *arguments, module="psweep_dask.offline.job"):
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def run(func, code=0, **options):
-    """Prepare one pset, run its job, and give its record and what it has printed."""
+    """Prepare one pset and run its job; return the record and what the job has printed."""
     (folder,) = folders(prepare(func, **options))
     done = job(folder)
     assert done.returncode == code, done.stderr
     return record.read_record(PsetFolder(folder).record_path), done.stderr
 
 
-def test_a_job_leaves_its_record_and_starts_where_the_study_is(study_folder):
+def test_job_leaves_its_record_and_starts_where_the_study_is(study_folder):
     def func(pset):
         own = Path(pset["_calc_dir"], pset["_pset_id"])
         return {"y": pset["a"] + 1, "x": ps.rng(pset).random(), "found": own.is_dir()}
 
-    found, said = run(func)
-    assert said == ""
-    assert (found["y"], found["found"], found["_status"]) == (2, True, "ok")
-    assert found["x"] == ps.rng(found).random()
-    assert found["_calc_dir"] == "calc"
+    recorded, printed = run(func)
+    assert printed == ""
+    assert (recorded["y"], recorded["found"], recorded["_status"]) == (2, True, "ok")
+    assert recorded["x"] == ps.rng(recorded).random()
+    assert recorded["_calc_dir"] == "calc"
 
 
-def test_paths_to_the_study_are_those_of_the_machine_where_the_job_runs(study_folder):
+def test_job_runs_by_its_old_name():
+    (folder,) = folders(prepare(lambda pset: {"y": 2}))
+    done = job(folder, module="psweep_dask.task")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert record.read_record(folder / "record.pk")["y"] == 2
+
+
+def test_job_paths_are_those_of_the_machine_where_it_runs(study_folder):
     calc_dir = study_folder / "abs" / "calc"
     df = prepare(lambda pset: {"cwd": os.getcwd(), "calc": pset["_calc_dir"]}, calc_dir=calc_dir)
     moved = (study_folder / "abs").rename(study_folder / "moved")
     folder = moved / "calc" / df._pset_id.iloc[0]
     assert job(folder).returncode == 0
-    found = record.read_record(folder / "record.pk")
-    assert (found["cwd"], found["calc"]) == (str(moved), str(moved / "calc"))
+    recorded = record.read_record(folder / "record.pk")
+    assert (recorded["cwd"], recorded["calc"]) == (str(moved), str(moved / "calc"))
 
 
-def test_a_failing_func_is_a_record_with_its_traceback():
-    found, said = run(lambda pset: {"y": 1 / 0}, code=1)
-    assert found["_status"] == "error"
-    assert found["_exc_txt"].splitlines()[-1] == "ZeroDivisionError: division by zero"
-    assert said.strip() == found["_exc_txt"].strip()
+def test_job_error_is_a_record_with_the_traceback():
+    recorded, printed = run(lambda pset: {"y": 1 / 0}, code=1)
+    assert recorded["_status"] == "error"
+    assert recorded["_exc_txt"].splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert printed.strip() == recorded["_exc_txt"].strip()
 
 
-def test_a_crash_is_a_record_that_says_where_func_was():
+def test_job_crash_is_a_record_that_says_where_func_was():
     def func(pset):
         ctypes.string_at(0)
 
-    found, _ = run(func, code=1)
-    assert found["_status"] == "killed"
-    assert "signal 11 (SIGSEGV)" in found["_exc_txt"]
-    assert "in func" in found["_exc_txt"]
+    recorded, _ = run(func, code=1)
+    assert recorded["_status"] == "killed"
+    assert "signal 11 (SIGSEGV)" in recorded["_exc_txt"]
+    assert "in func" in recorded["_exc_txt"]
 
 
-def test_a_timeout_ends_c_code_and_what_func_has_started(study_folder):
+def test_timeout_ends_c_code_and_the_processes_of_func(study_folder):
     def func(pset):
         child = subprocess.Popen(["sleep", "1000"])
         Path("child").write_text(str(child.pid))
         sum(iter(int, 1))  # never ends, and never lets go of the GIL for long
 
-    found, _ = run(func, code=1, timeout=0.5)
-    assert found["_status"] == "timeout"
-    assert 0.5 <= found["_pset_runtime"] < 10
+    recorded, _ = run(func, code=1, timeout=0.5)
+    assert recorded["_status"] == "timeout"
+    assert 0.5 <= recorded["_pset_runtime"] < 10
     wait_until(lambda: not psutil.pid_exists(int(Path("child").read_text())))
 
 
@@ -103,11 +110,11 @@ def test_retries_count_attempts_of_all_kinds(study_folder):
             time.sleep(1000)
         return {}
 
-    found, _ = run(func, retries=3, timeout=0.5)
-    assert (found["_status"], found["_attempt"]) == ("ok", 4)
+    recorded, _ = run(func, retries=3, timeout=0.5)
+    assert (recorded["_status"], recorded["_attempt"]) == ("ok", 4)
 
 
-def test_logs_are_captured_as_in_live_runs():
+def test_capture_logs_works_as_in_live_runs():
     def func(pset):
         subprocess.run(["echo", "from a child"])
         return {}
@@ -119,7 +126,7 @@ def test_logs_are_captured_as_in_live_runs():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_job_that_is_asked_to_leave_ends_func_and_leaves_no_record(study_folder, number):
+def test_job_asked_to_end_ends_func_and_leaves_no_record(study_folder, number):
     def func(pset):
         Path("begun").write_text(str(os.getpid()))
         time.sleep(1000)
@@ -135,7 +142,7 @@ def test_a_job_that_is_asked_to_leave_ends_func_and_leaves_no_record(study_folde
     assert not (folder / "record.pk").exists()
 
 
-def test_a_job_that_runs_a_second_time_leaves_what_is_finished(study_folder):
+def test_job_that_runs_a_second_time_keeps_its_record(study_folder):
     def func(pset):
         with open("calls", "a") as log:
             log.write("x")
@@ -151,7 +158,7 @@ def test_a_job_that_runs_a_second_time_leaves_what_is_finished(study_folder):
     assert Path("calls").read_text() == "xx"
 
 
-def test_modules_beside_the_script_go_along(study_folder):
+def test_job_has_the_modules_beside_the_script(study_folder):
     write(
         {
             "model.py": "FACTOR = 3\ndef double(a):\n    return 2 * a * FACTOR\n"
@@ -172,7 +179,7 @@ def test_modules_beside_the_script_go_along(study_folder):
     assert record.read_record(folder / "record.pk")["y"] == 6
 
 
-def test_a_folder_that_is_none_is_told_in_a_line(study_folder):
+def test_job_in_a_wrong_folder_prints_one_line(study_folder):
     done = job(study_folder)
     assert done.returncode == 2
     assert done.stderr.startswith("psweep_dask: ")
@@ -180,7 +187,7 @@ def test_a_folder_that_is_none_is_told_in_a_line(study_folder):
     assert job(study_folder, "a", "b").stderr.startswith("usage: python -m psweep_dask.offline.job")
 
 
-def test_another_python_is_told(monkeypatch):
+def test_job_with_another_python_is_an_error(monkeypatch):
     work = Work("r", 0, "calc", b"")
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
     with pytest.raises(WorkError, match=r"packed by Python 3\.\d+, and this is 3.99"):
