@@ -1,8 +1,9 @@
-"""The manual is built without a warning, and its Python runs as it stands there."""
+"""The docs build without a warning, and their Python, YAML, commands and lists are right."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import click
 import dask.config
-import dask_jobqueue  # noqa: F401  (its defaults are what we compare with)
+import dask_jobqueue  # noqa: F401  (adds its defaults to dask.config)
 import pytest
 
 import psweep_dask as ps
@@ -22,14 +23,12 @@ from psweep_dask.cli import main as main_module
 from psweep_dask.clusters import config
 
 DOCS = Path(__file__).parents[1] / "docs"
-
-
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 PAGES = sorted(path.name for path in DOCS.glob("*.md") if PYTHON.search(path.read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_a_page_are_a_script(page, study_folder):
+def test_docs_python_blocks_of_a_page_run_as_a_script(page, study_folder):
     blocks = PYTHON.findall((DOCS / page).read_text())
     script = study_folder / "page.py"
     script.write_text("\n".join(blocks))
@@ -41,7 +40,7 @@ unknown = object()
 
 
 def keys(settings, above=""):
-    """The keys of settings as dask writes them, such as distributed.dashboard.link."""
+    """Yield the keys of settings as dask writes them, such as distributed.dashboard.link."""
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from keys(value, f"{above}{name}.")
@@ -53,7 +52,7 @@ YAML = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.M | re.S)
 
 
 @pytest.mark.parametrize("block", YAML.findall((DOCS / "hpc.md").read_text()))
-def test_the_settings_on_the_page_of_clusters_are_taken(block, study_folder):
+def test_docs_yaml_blocks_of_hpc_page_are_valid(block, study_folder):
     text = textwrap.dedent(block)
     settings = read_yaml(text)
     if "cores" in settings.get("jobqueue", {}):
@@ -69,14 +68,14 @@ def test_the_settings_on_the_page_of_clusters_are_taken(block, study_folder):
         assert done.returncode == 0, done.stderr
         assert "#SBATCH" in done.stdout
     else:
-        of_dask = [key for key in keys(settings) if not key.startswith("psweep.")]
-        assert all(dask.config.get(key, unknown) is not unknown for key in of_dask)
+        dask_keys = [key for key in keys(settings) if not key.startswith("psweep.")]
+        assert all(dask.config.get(key, unknown) is not unknown for key in dask_keys)
         with dask.config.set(settings):
             config.check()
 
 
 COMMAND = re.compile(r"^ *(?:\$ )?[\w./]*\b(psweep-[\w]+(?: .*)?)$|`(psweep-[\w]+ [^`]*)`", re.M)
-"""On a line of its own, or within a sentence."""
+"""A command on its own line, or in a sentence."""
 
 COMMANDS = sorted(
     {
@@ -89,16 +88,16 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize("shown", COMMANDS, ids=" ".join)
-def test_the_commands_that_are_shown_are_taken_as_they_stand(shown, study_folder):
+def test_docs_commands_are_valid(shown, study_folder):
     _, program, *words = shown
     (command,) = (point.load() for point in entry_points(group="console_scripts", name=program))
-    for script in (one for one in words if one.endswith(".py")):
+    for script in (word for word in words if word.endswith(".py")):
         Path(script).touch()
     context = None
     if command is main_module.main and words != ["--help"]:
         context = click.Context(command)
         program, command, words = command.resolve_command(context, words)  # an error if unknown
-        if not words:  # named in a sentence, maybe without what it needs
+        if not words:  # named in a sentence, perhaps without its arguments
             return
     if words != ["--help"]:
         command.make_context(program, words, context)
@@ -106,7 +105,7 @@ def test_the_commands_that_are_shown_are_taken_as_they_stand(shown, study_folder
 
 
 @pytest.mark.slow
-def test_the_manual_is_built_without_a_warning(tmp_path):
+def test_sphinx_builds_the_docs_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", DOCS, tmp_path / "html"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -117,7 +116,7 @@ def test_the_manual_is_built_without_a_warning(tmp_path):
     assert not missing
 
 
-def test_what_the_first_page_shows_is_what_one_sees(study_folder):
+def test_docs_start_page_shows_what_its_script_prints(study_folder):
     (block,) = PYTHON.findall((DOCS / "start.md").read_text())
     (study_folder / "study.py").write_text(block)
     done = subprocess.run([sys.executable, "study.py"], capture_output=True, text=True, check=True)
@@ -134,22 +133,27 @@ def test_what_the_first_page_shows_is_what_one_sees(study_folder):
     assert Path("bifurcation.png").stat().st_size > 10_000
 
 
-def test_the_readme_shows_the_example_as_it_is():
+def test_readme_shows_the_example_vary_2_params():
     example = (DOCS.parent / "examples" / "vary_2_params.py").read_text()
     assert example.partition('"""\n\n')[2] in (DOCS.parent / "README.md").read_text()
 
 
-def test_the_page_of_the_architecture_lists_all_modules():
-    text = (DOCS / "architecture.md").read_text()
-    modules = [path for path in Path(ps.__file__).parent.glob("*.py") if path.stem[0] != "_"]
-    firsts = {one.stem: one.read_text().splitlines()[0].strip('"') for one in modules}
-    missing = [
-        row for name, first in firsts.items() if (row := f"| `{name}` | {first} |") not in text
-    ]
-    assert not missing, "the list at its end is not that of the first lines of all modules"
+def test_architecture_lists_all_modules_by_their_first_lines():
+    script = runpy.run_path(str(DOCS / "modules.py"))
+    page = script["SECTION"].search((DOCS / "architecture.md").read_text()).group()
+    rows = re.findall(r"^\| `.*", page, re.M)
+    expected = re.findall(r"^\| `.*", script["section"](), re.M)
+    package = Path(ps.__file__).parent
+    modules = {
+        path.relative_to(package).with_suffix("").as_posix() for path in package.rglob("*.py")
+    }
+    modules = {module for module in modules if Path(module).name != "__init__"}
+    assert {row.split("`")[1] for row in expected} == modules
+    table = "\n".join(expected)
+    assert rows == expected, f"run `python docs/modules.py`, which writes these rows:\n{table}"
 
 
-def test_each_guarantee_names_tests_that_there_are():
+def test_guarantees_name_tests_that_exist():
     tests = DOCS.parent / "tests"
     names = re.findall(r"`([\w/]+\.py)?(?:::(\w+))?`", (DOCS / "guarantees.md").read_text())
     file = ""
