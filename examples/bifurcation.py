@@ -1,7 +1,7 @@
-"""Draw the road to chaos: where the logistic map x -> r x (1 - x) settles, over r.
+"""Draw a bifurcation diagram: values of the logistic map x -> r x (1 - x) after many steps, over r.
 
-You will see that runs extend each other: 600 values of r first, then 400 more where it becomes
-wild, from one call each. The results are arrays; explode makes a row of each of their values.
+You will see that a second run adds points to the first one: first 600 values of r, then 400 more
+where the map becomes chaotic. The results are arrays; explode makes a row of each of their values.
 """
 
 import numpy as np

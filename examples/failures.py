@@ -1,7 +1,7 @@
-"""Let psets fail: find out why, mend func, run again only what failed.
+"""Let psets fail: find the reason, correct func, and run only the failed psets again.
 
-You will see an exception, a time limit and a crashed process side by side, why each has
-happened, and ps.retry.
+You will see an exception, a timeout and a crashed process, the reason of each, and how ps.retry
+runs these psets again.
 """
 
 import os
@@ -20,7 +20,7 @@ def func(pset):
     return {"y": pset["a"]}
 
 
-def mended(pset):
+def fixed(pset):
     return {"y": -1.0}
 
 
@@ -32,5 +32,5 @@ if __name__ == "__main__":
         df_row = ps.df_extract_row(df, df.loc[row.Index, "_pset_id"])
         why = df_row["_exc_txt"].strip().splitlines()[-1]
         print(f"{row.case}, a={row.a}: {df_row['_status']}: {why}")
-    df = ps.retry("calc", func=mended)
+    df = ps.retry("calc", func=fixed)
     ps.df_print(df[["_run_seq", "case", "a", "y", "_status"]])

@@ -1,7 +1,7 @@
-"""Find the hyper-parameters of a small model: width and strength of a kernel ridge regression.
+"""Find the hyper-parameters of a small model: width and ridge of a kernel ridge regression.
 
-You will see a space that is sampled on logarithmic scales, the error on data that the model has not
-seen, and ps.to_xarray, which turns rows on a grid into a map.
+You will see a grid on logarithmic scales, the error on data that were not used for fitting, and
+ps.to_xarray, which turns rows on a grid into a map.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ def data(seed, number=120):
 
 
 def func(pset):
-    def kernel(one, other):
-        return np.exp(-(((one[:, None] - other) / pset["width"]) ** 2))
+    def kernel(a, b):
+        return np.exp(-(((a[:, None] - b) / pset["width"]) ** 2))
 
     (x, y), (x_test, y_test) = data(seed=1), data(seed=2)
     matrix = kernel(x, x) + pset["ridge"] * np.eye(len(x))

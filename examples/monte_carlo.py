@@ -1,7 +1,7 @@
 """Estimate with error bars: how long a random walk takes to leave an interval.
 
-You will see repeats of the same psets, each with random numbers of its own by ps.rng, which any row
-can be computed with again, and mean and standard error from a groupby.
+You will see repeats of the same psets, each with different random numbers by ps.rng, and mean and
+standard error from a groupby. Each row can be computed again with the same random numbers.
 """
 
 import numpy as np

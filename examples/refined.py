@@ -1,7 +1,7 @@
-"""Extend a study three times, each time where its curve is badly resolved: a narrow resonance.
+"""Extend a study three times, each time where its curve needs more points: a narrow resonance.
 
-You will see that ps.refine puts new points where they matter: 55 of them resolve what takes
-thousands in even steps.
+You will see that ps.refine adds points near the resonance. 55 points resolve it; with equal steps,
+thousands would be necessary.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import psweep_dask as ps
 
 
 def func(pset):
-    """Amplitude of a damped oscillator that is driven with a frequency."""
+    """Return the amplitude of a damped oscillator that is driven with a frequency."""
     w = pset["frequency"]
     return {"amplitude": 1 / np.hypot(1 - w**2, 0.01 * w)}
 
@@ -22,9 +22,9 @@ def draw(df, path):
     axes = figure.add_subplot(xlabel="frequency", ylabel="amplitude")
     axes.plot(df.frequency, df.amplitude, color="#888888", zorder=1)
     colours = ["#0072b2", "#e69f00", "#009e73", "#d55e00"]
-    for run, some in df.groupby("_run_seq"):
-        label = f"run {run}: {len(some)} points"
-        axes.scatter(some.frequency, some.amplitude, color=colours[run], label=label, zorder=2)
+    for run, rows in df.groupby("_run_seq"):
+        label = f"run {run}: {len(rows)} points"
+        axes.scatter(rows.frequency, rows.amplitude, color=colours[run], label=label, zorder=2)
     axes.legend()
     figure.savefig(path, dpi=150)
 

@@ -1,7 +1,7 @@
-"""Map where a swing driven up and down is stable: the Mathieu equation y'' = (2 q cos 2t - a) y.
+"""Map where a pendulum on a vibrating support is stable: y'' = (2 q cos 2t - a) y (Mathieu).
 
-You will see 2,400 psets of an ordinary differential equation, and ps.to_xarray making a map of
-them: motion grows where the two solutions, followed over one period, have a trace beyond 2.
+You will see 2,400 psets of an ordinary differential equation, and a map of them by ps.to_xarray.
+Motion is unstable where the matrix that describes one period has a trace larger than 2.
 """
 
 from math import cos, pi
@@ -19,7 +19,7 @@ def func(pset):
 
     h, ends = pi / STEPS, []
     for y, v in ((1.0, 0.0), (0.0, 1.0)):
-        for step in range(STEPS):  # Runge and Kutta's method of fourth order
+        for step in range(STEPS):  # the Runge-Kutta method of fourth order
             t = step * h
             y1, v1 = slope(t, y, v)
             y2, v2 = slope(t + h / 2, y + h / 2 * y1, v + h / 2 * v1)

@@ -1,7 +1,7 @@
-"""Vary one parameter: the smallest study there is.
+"""Vary one parameter: the smallest study.
 
-You will see a table with one row for each value of a, and find it in calc/database.pk. Start the
-script again and it appends three more rows.
+You will see a table with one row for each value of a. It is stored in calc/database.pk. When you
+start the script again, three more rows are appended.
 """
 
 import random

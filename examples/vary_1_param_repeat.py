@@ -1,7 +1,7 @@
 """Refine a study: a coarse scan first, then a dense one over the same range.
 
-You will see that the second run computes only the values which the first one did not: skip_dups
-leaves out psets that the database has a good row for. So it does when you start the script again.
+You will see that the second run computes only new values: skip_dups leaves out psets that have a
+result in the database. When you start the script again, nothing is computed.
 """
 
 import psweep_dask as ps

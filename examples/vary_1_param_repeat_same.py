@@ -1,7 +1,7 @@
-"""Run the same params twice, for instance to collect statistics of a random result.
+"""Run the same params twice, for example for statistics of a random result.
 
-You will see each _pset_sha1 twice, since it tells which parameters were used, but six different
-_pset_id, since each is one evaluation of func. ps.rng draws different numbers for each of them.
+You will see each _pset_sha1 twice, since it is the hash of the parameters. You will see six
+different _pset_id, since there are six calls of func. ps.rng draws different numbers in each call.
 """
 
 import psweep_dask as ps

@@ -1,8 +1,8 @@
-"""Look before you leap: simulate=True does all that a run does, but never calls func.
+"""Test a run: simulate=True does everything that a run does, except calling func.
 
 You will see the database as the second run would extend it, with _status "simulated" and without
-results. That copy is in calc.simulate/; calc/database.pk has the rows of the first run alone. When
-you like what you see, leave simulate=True out.
+results. This copy is in calc.simulate/; calc/database.pk has only the rows of the first run. When
+the rows are what you want, remove simulate=True.
 """
 
 import time
@@ -11,7 +11,7 @@ import psweep_dask as ps
 
 
 def func(pset):
-    time.sleep(0.1)  # imagine hours
+    time.sleep(0.1)  # in a real study, hours
     return {"result": 10 * pset["a"]}
 
 

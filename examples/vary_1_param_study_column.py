@@ -1,7 +1,8 @@
-"""Name your runs: a constant parameter "study" makes the database easy to query.
+"""Give names to runs: a constant parameter "study" makes the database easy to query.
 
-You will see three runs, each labelled with the parameters that it scans, and then one of them
-picked out: by its name, by conditions on other columns, and through the parameters in the name.
+You will see three runs. The name of each contains the parameters that it scans. Then you will see
+rows of one run, selected by its name; rows selected by conditions on other columns; and the values
+of the parameters in a name.
 """
 
 import psweep_dask as ps

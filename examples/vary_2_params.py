@@ -1,7 +1,7 @@
 """Vary two parameters on a grid: each value of a with each value of b.
 
-You will see first the parameter sets, made before anything runs, then the database: one row for
-each set, with a and b, the result of func, and the book-keeping fields.
+You will first see the parameter sets, before anything runs. Then you will see the database: one row
+for each set, with a and b, the result of func, and the book-keeping columns.
 """
 
 import random

@@ -1,8 +1,9 @@
 """Run psets in parallel, on four worker processes, with a func that takes some time.
 
-You will see which process has computed which pset, and that the psets took several times longer
-in sum (_pset_runtime) than on the clock. Starting the workers takes a second or two once; it pays
-when the psets take longer than that. Leave poolsize out to get a worker for each core.
+You will see which process has computed which pset. The sum of the run times of all psets
+(_pset_runtime) is several times the time on the clock. Starting the workers takes a second or two,
+once, so parallel workers are useful when the psets take longer than that. Without poolsize, there
+is one worker for each core.
 """
 
 import os
@@ -22,7 +23,7 @@ if __name__ == "__main__":
     a = ps.plist("a", [1, 2, 3])
     b = ps.plist("b", [10, 20, 30, 40])
     df = ps.run_local(func, ps.pgrid(a, b), poolsize=4)
-    df = df[df._run_seq == df._run_seq.max()]  # of this run, should there be older ones
+    df = df[df._run_seq == df._run_seq.max()]  # only this run, if there are older ones
     ps.df_print(df[["a", "b", "result", "worker", "_pset_runtime"]])
 
     start = df._time_utc

@@ -1,8 +1,8 @@
-"""Extend a study: run again with other params, here even with a parameter more.
+"""Extend a study: run again with other params, here also with a new parameter.
 
-You will see both runs in one database: _run_seq tells the runs apart, _pset_seq counts on, and
-the rows of the first run have no value (NaN) for the parameter c, which came later. backup=True
-puts a copy of the whole calc/ beside it before the second run adds to it.
+You will see both runs in one database: _run_seq is the number of the run, _pset_seq counts all
+psets. The rows of the first run have no value (NaN) for the new parameter c. With backup=True, the
+whole folder calc/ is copied before the second run.
 """
 
 from pathlib import Path
@@ -19,13 +19,13 @@ if __name__ == "__main__":
     b = ps.plist("b", [77, 88])
     ps.run_local(func, ps.pgrid(a, b))
 
-    # We want to see more values of a, a single b, and a new parameter.
+    # More values of a, a single b, and a new parameter.
     a = ps.plist("a", [3, 4, 5])
     b = ps.plist("b", [77])
     c = ps.plist("c", [0.1])
     df = ps.run_local(func, ps.pgrid(a, b, c), backup=True)
     ps.df_print(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
 
-    print("\nBackups, each from before a run:")
+    print("\nBackups, each made before a run:")
     for folder in sorted(Path().glob("calc.bak_*")):
         print(folder, "with", len(ps.df_read(folder / "database.pk")), "rows")

@@ -1,7 +1,7 @@
 """Offline: write a folder with a batch job for each pset.
 
-You will see six psets that are prepared. Then look into calc/: each pset has a folder with run.py
-and a job script for each machine, in which its parameters are filled in.
+You will see six prepared psets. Then look into calc/: each pset has a folder with run.py and a job
+script for each machine. The pset's parameters are filled in.
 """
 
 import psweep_dask as ps

@@ -1,7 +1,7 @@
 """Offline: extend the study that 10input.py has begun.
 
-You will see two psets more. Old folders stay as they are, and in calc/run_<machine>.sh the old
-submissions are comments now.
+You will see two more psets. Old folders do not change, and the lines of old psets in
+calc/run_<machine>.sh are comments now.
 """
 
 import psweep_dask as ps

@@ -1,7 +1,7 @@
-"""Offline: bring in what the jobs have left, and evaluate it.
+"""Offline: collect the results of the jobs, and evaluate them.
 
-You will see the mean of the numbers that each job has written, and find the database with that
-column in calc/database_eval.pk.
+You will see the mean of the numbers that each job has written. The database with this new column is
+in calc/database_eval.pk.
 """
 
 import numpy as np

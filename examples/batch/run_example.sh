@@ -1,14 +1,14 @@
 #!/bin/sh
-# The whole way on this machine: prepare, run, extend, run, evaluate. On a cluster,
-# `psweep-push cluster --submit` and `psweep-pull cluster` take the place of run_local.sh.
+# All steps on this machine: prepare, run, extend, run, evaluate. On a cluster, use
+# `psweep-push cluster --submit` and `psweep-pull cluster` instead of run_local.sh.
 #
-# Copy this folder to some place of its own first: what the study is before and after each
-# preparation is committed with git.
+# First copy this folder outside of the clone: the study is committed with git before and after
+# each preparation.
 set -eux
 
 ./clean.sh
 
-# Else git would have all that the jobs write, too.
+# Without this, git would also commit the files that the jobs write.
 cat >.gitignore <<EOF
 calc/*/out.npy
 calc/database_eval.pk

@@ -1,13 +1,13 @@
 """When does a driven pendulum become chaotic? 1,000 psets over drive amplitude and frequency.
 
-You will see how many of them are chaotic; 20plot.py draws them. What is computed is the largest
-Lyapunov exponent, the rate at which two almost equal motions part (positive: chaos) or meet
-(negative: periodic motion), and the velocity once in each drive period. The pendulum, with time in
-units of 1/omega_0 and torque in units of m g l, obeys
+You will see how many of them are chaotic; 20plot.py draws them. func computes the velocity once in
+each drive period, and the largest Lyapunov exponent: the rate at which the distance of two almost
+equal motions grows (positive: chaos) or shrinks (negative: periodic motion). With time in units of
+1/omega_0 and torque in units of m g l, the equation of motion is
 
     theta'' + theta' / Q + sin(theta) = amplitude * cos(frequency * t)
 
-Stop it at any time and start it again: with skip_dups it runs only the psets that are missing.
+You may stop the script at any time and start it again: skip_dups leaves out finished psets.
 """
 
 from math import cos, pi, sin
@@ -18,12 +18,15 @@ from scipy.integrate import odeint
 import psweep_dask as ps
 
 QUALITY = 2.0
-SETTLE, WATCH = 40, 50  # drive periods
-CHAOTIC = 0.01  # exponents from here on; it is zero at bifurcations
+SKIPPED, COUNTED = 40, 50  # drive periods
+CHAOTIC = 0.01  # larger exponents mean chaos; at bifurcations the exponent is zero
 
 
 def slope(state, t, amplitude, frequency):
-    """Motion of the pendulum, and of a small deviation exp(growth) * (cos(phi), sin(phi))."""
+    """Return the time derivatives of the pendulum and of a small deviation.
+
+    The deviation is exp(growth) * (cos(phi), sin(phi)).
+    """
     theta, velocity, phi, _ = state.tolist()
     c, s, stiffness = cos(phi), sin(phi), cos(theta)
     acceleration = amplitude * cos(frequency * t) - sin(theta) - velocity / QUALITY
@@ -33,15 +36,15 @@ def slope(state, t, amplitude, frequency):
 
 
 def func(pset):
-    times = np.arange(SETTLE + WATCH + 1) * 2 * pi / pset["frequency"]
+    times = np.arange(SKIPPED + COUNTED + 1) * 2 * pi / pset["frequency"]
     args = (pset["amplitude"], pset["frequency"])
     states = odeint(slope, [0.2, 0, 0.3, 0], times, args, rtol=1e-5, atol=1e-5, mxstep=5000)
-    growth, duration = states[-1, 3] - states[SETTLE, 3], times[-1] - times[SETTLE]
-    return {"lyapunov": growth / duration, "velocities": states[SETTLE + 1 :, 1]}
+    growth, duration = states[-1, 3] - states[SKIPPED, 3], times[-1] - times[SKIPPED]
+    return {"lyapunov": growth / duration, "velocities": states[SKIPPED + 1 :, 1]}
 
 
 if __name__ == "__main__":
-    # A map, and a line through it at one frequency, with more points.
+    # A map, and a line with more points at one frequency of the map.
     frequency = ps.plist("frequency", np.linspace(0.4, 0.95, 20))
     amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 35))
     params = ps.pgrid(ps.plist("study", ["map"]), frequency, amplitude)

@@ -1,20 +1,21 @@
 """Draw the map of chaos that 10run.py has computed.
 
-You will see where the largest exponent lies, and find the picture in forced_pendulum.png: above,
-the exponent over amplitude and frequency of the drive; below, along the dashed line of the map, the
-velocities, one for each drive period. A periodic motion has few of them, a chaotic one has many.
+You will see where the exponent is largest, and find the picture in forced_pendulum.png. The upper
+plot shows the exponent over amplitude and frequency of the drive. The lower plot shows the
+velocities, one for each drive period, along the dashed line of the map. A periodic motion has few
+different velocities, a chaotic one has many.
 """
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # draws into files; no window needed
+mpl.use("Agg")  # draws into files, without a window
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import psweep_dask as ps
 
-CHAOTIC = 0.01  # exponents from here on; it is zero at bifurcations
+CHAOTIC = 0.01  # larger exponents mean chaos; at bifurcations the exponent is zero
 
 if __name__ == "__main__":
     df = ps.df_read("calc/database.pk")

@@ -1,7 +1,7 @@
 """How far does a ball fly? Scan each parameter alone, around one reference point.
 
-You will see three runs in one database. The constant parameter "study" says what a run scans;
-20plot.py plots each of them.
+You will see three runs in one database. The constant parameter "study" names the parameter that a
+run scans; 20plot.py plots each run.
 """
 
 from math import cos, hypot, radians, sin
@@ -18,7 +18,7 @@ SCANS = {
 
 
 def func(pset, dt=1e-3, gravity=9.81):
-    """Fly until the ball is back on the ground (midpoint rule)."""
+    """Integrate until the ball is back on the ground (midpoint rule)."""
     angle = radians(pset["angle"])
     vx, vy = pset["speed"] * cos(angle), pset["speed"] * sin(angle)
     x = y = old_x = old_y = 0.0
@@ -35,6 +35,6 @@ def func(pset, dt=1e-3, gravity=9.81):
 if __name__ == "__main__":
     for name, values in SCANS.items():
         scan = ps.plist(name, values)
-        params = [ps.merge_dicts(REFERENCE, one, {"study": name}) for one in scan]
+        params = [ps.merge_dicts(REFERENCE, pset, {"study": name}) for pset in scan]
         df = ps.run_local(func, params)
     ps.df_print(df[["_run_seq", "_pset_seq", "study", *REFERENCE, "distance"]])

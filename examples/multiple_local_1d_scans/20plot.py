@@ -5,7 +5,7 @@ You will see the best value of each scan, and find the curves in scans.png.
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # draws into files; no window needed
+mpl.use("Agg")  # draws into files, without a window
 
 import matplotlib.pyplot as plt
 
@@ -15,7 +15,7 @@ LABELS = {"speed": "speed / (m/s)", "angle": "angle / degrees", "drag": "drag co
 
 if __name__ == "__main__":
     df = ps.df_read("calc/database.pk")
-    reference = df[list(LABELS)].mode().iloc[0]  # the values at which the other scans stay
+    reference = df[list(LABELS)].mode().iloc[0]  # the values that the other scans do not vary
 
     fig, axes = plt.subplots(1, len(LABELS), figsize=(9, 3), sharey=True, layout="constrained")
     for ax, (name, label) in zip(axes, LABELS.items(), strict=True):

@@ -1,7 +1,7 @@
-"""Save data on disk: each pset writes into a folder of its own, named after its _pset_id.
+"""Save data on disk: each pset writes into its own folder, whose name is its _pset_id.
 
 You will see the shell command of each pset, and its output in calc/<_pset_id>/output.txt. Then
-start 20eval.py, which reads it all again.
+start 20eval.py, which reads these files.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ def func(pset):
     folder = Path(pset["_calc_dir"], pset["_pset_id"])
     a = pset["a"]
     cmd = f"mkdir -p {folder} && echo {a} {a * 2} {a * 4} > {folder}/output.txt"
-    # check=True: when the command fails, the row says so in _status and _exc_txt.
+    # check=True: if the command fails, the row has this failure in _status and _exc_txt.
     subprocess.run(cmd, shell=True, check=True)
     return {"cmd": cmd}
 

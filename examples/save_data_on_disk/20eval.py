@@ -1,7 +1,7 @@
-"""Post-processing: link the rows of the database to the files that 10run.py wrote.
+"""Post-processing: for each row of the database, read the file that 10run.py wrote.
 
-You will see the mean of what each pset has written, and find the database with that column in
-calc/database_eval.pk. The database of the runs stays as it is.
+You will see the mean of the numbers in each file. The database with this new column is in
+calc/database_eval.pk. The database of the runs does not change.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
-"""Fill a SLURM allocation with workers: no option is needed for that.
+"""Run in a SLURM allocation: workers start in all of it, without any option.
 
     salloc -n4 python in_an_allocation.py
     sbatch -n4 --wrap "python in_an_allocation.py"
 
-You will see one worker for each task, on whatever nodes they are, and that the allocation is as it
-was before. Started outside of SLURM, the same script uses the cores of this machine.
+You will see one worker for each task, on the nodes of the allocation. After the run, the allocation
+can be used again. Outside of SLURM, the same script uses the cores of this machine.
 """
 
 from model import darts, throw_darts

@@ -1,6 +1,6 @@
-"""Run on a cluster from its login node: jobs come, run psets, and are gone at the end.
+"""Run on a cluster from its login node: jobs are submitted, run psets, and end with the run.
 
-You will see that all psets of the study ran on the nodes of the cluster, and that the spread of pi
+You will see that all psets ran on the nodes of the cluster, and that the standard deviation of pi
 falls as 1 / sqrt(darts). The jobs are described in templates/machines/lab/info.yaml.
 """
 

@@ -1,6 +1,6 @@
-"""What the three scripts here compute: pi from darts, each pset with darts of its own.
+"""The func of the three scripts: pi from random points ("darts"), different ones in each pset.
 
-func is in a file beside the scripts, so all of them, and all workers, import the same one.
+It is in a file beside the scripts, so that all scripts and all workers import the same func.
 """
 
 import os
