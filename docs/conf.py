@@ -1,4 +1,4 @@
-"""How sphinx builds the manual: sphinx-build -W docs docs/_build."""
+"""Settings of sphinx: sphinx-build -W docs docs/_build."""
 
 from importlib.metadata import version as _version
 
@@ -13,9 +13,9 @@ html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_title = project
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
-html_sidebars = {"**": []}  # few pages, all of them are in the bar above
+html_sidebars = {"**": []}  # no sidebar, since the bar at the top lists all pages
 html_show_sourcelink = False
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # docstrings tell them in words
+autodoc_typehints = "none"  # the docstrings name the types in words
 napoleon_use_rtype = False
 napoleon_use_ivar = True

@@ -1,8 +1,8 @@
-"""Run the examples that draw, and put their pictures where the gallery shows them.
+"""Run the examples that draw, and copy their pictures into docs/pictures.
 
 Run it with: python docs/gallery.py
 
-It needs what the extra dev brings, and chromium on the PATH for the picture of the notebook.
+It needs the extra dev, and chromium on the PATH for the picture of the notebook.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).with_name("pictures")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-DRAWN = {
+PICTURE_SCRIPTS = {
     "bifurcation.png": ["bifurcation.py"],
     "forced_pendulum.png": ["forced_pendulum/10run.py", "forced_pendulum/20plot.py"],
     "hyperparameters.png": ["hyperparameters.py"],
@@ -26,26 +26,26 @@ DRAWN = {
     "scans.png": ["multiple_local_1d_scans/10run.py", "multiple_local_1d_scans/20plot.py"],
     "stability_map.png": ["stability_map.py"],
 }
-"""Each picture, and the scripts that make it."""
+"""Each picture with the scripts that draw it."""
 
 
-def photograph(page: Path, picture: Path) -> None:
-    """Take a picture of a page as a browser shows it."""
+def screenshot(page: Path, picture: Path) -> None:
+    """Save a screenshot of a page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        shown = browser.new_page(viewport={"width": 900, "height": 600})
-        shown.goto(page.as_uri())
-        shown.wait_for_timeout(1000)
-        shown.screenshot(path=picture, full_page=True)
+        tab = browser.new_page(viewport={"width": 900, "height": 600})
+        tab.goto(page.as_uri())
+        tab.wait_for_timeout(1000)
+        tab.screenshot(path=picture, full_page=True)
         browser.close()
 
 
 def main() -> None:
-    """Make all pictures anew."""
+    """Draw all pictures again."""
     PICTURES.mkdir(exist_ok=True)
-    for picture, scripts in DRAWN.items():
+    for picture, scripts in PICTURE_SCRIPTS.items():
         with tempfile.TemporaryDirectory() as folder:
             for script in scripts:
                 subprocess.run([sys.executable, EXAMPLES / script], cwd=folder, check=True)
@@ -54,7 +54,7 @@ def main() -> None:
         notebook = shutil.copy(EXAMPLES / "notebook.ipynb", folder)
         command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", notebook]
         subprocess.run(command, cwd=folder, check=True)
-        photograph(Path(folder, "notebook.html"), PICTURES / "notebook.png")
+        screenshot(Path(folder, "notebook.html"), PICTURES / "notebook.png")
 
 
 if __name__ == "__main__":

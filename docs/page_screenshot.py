@@ -1,4 +1,4 @@
-"""Take the picture of the dashboard's page that is in the manual.
+"""Take the screenshot of the dashboard's page for the docs.
 
 Run it with: python docs/page_screenshot.py
 
@@ -21,12 +21,12 @@ from playwright.sync_api import sync_playwright
 import psweep_dask as ps
 
 PICTURE = Path(__file__).with_name("page.png")
-HALF = 0.5
-"""Of the psets are done by then."""
+DONE = 0.5
+"""Part of the psets that is done when the screenshot is taken."""
 
 
 def func(pset: dict[str, Any]) -> dict[str, Any]:
-    """Take a while, and fail now and then."""
+    """Take some time, and fail sometimes."""
     time.sleep(random.expovariate(30))
     if pset["amplitude"] == 2 and pset["angle"] % 70 == 30:
         raise ValueError(f"no solution at {pset['angle']} degrees")
@@ -35,12 +35,12 @@ def func(pset: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run a study, and take the picture in the middle of it."""
-    func.__code__ = func.__code__.replace(co_filename="10run.py")  # no folder of mine in there
+    """Run a study, and take the screenshot in the middle of the run."""
+    func.__code__ = func.__code__.replace(co_filename="10run.py")  # no local path in the picture
     os.chdir(tempfile.mkdtemp())
     params = ps.pgrid(ps.plist("angle", range(0, 720, 2)), ps.plist("amplitude", [1, 2, 3]))
     sweep = ps.submit(func, params)
-    while sweep.dashboard_link is None or sweep.progress["left"] > HALF * len(params):
+    while sweep.dashboard_link is None or sweep.progress["left"] > (1 - DONE) * len(params):
         time.sleep(0.1)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
