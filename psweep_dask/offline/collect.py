@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from psweep_dask._format import counted
+from psweep_dask._format import format_count
 from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
@@ -181,11 +181,11 @@ class CollectResult:
     def summary(self, calc_dir: str) -> str:
         """Return one line for people."""
         folder = shlex.quote(calc_dir)
-        text = f"collected {counted(self.collected.total(), 'pset')}"
+        text = f"collected {format_count(self.collected.total(), 'pset')}"
         if self.collected:
             text += f": {_shown_counts(self.collected)}"
         if self.left:
-            text += f"; {counted(self.left.total(), 'pset')} left: {_shown_counts(self.left)}"
+            text += f"; {format_count(self.left.total(), 'pset')} left: {_shown_counts(self.left)}"
         if self.first_failed is not None:
             text += f"; psweep-dask show {self.first_failed} {folder} tells why"
         if self.left["lost"]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask._format import counted
+from psweep_dask._format import format_count
 from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
@@ -193,7 +193,7 @@ def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
         log.warning(
             "%s of earlier calls %s not known to be submitted, and the new run scripts leave "
             "them out: ps.prep_rest(%r) puts all that is left into them",
-            counted(number, "job"),
+            format_count(number, "job"),
             "is" if number == 1 else "are",
             layout.calc_dir,
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from filelock import BaseFileLock
 
-from psweep_dask._format import counted
+from psweep_dask._format import format_count
 from psweep_dask._logging import show_log_lines
 from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
@@ -158,4 +158,4 @@ def _remaining_jobs(
 
 def _log_nothing_left(layout: Layout, busy: int) -> None:
     text = f"nothing to prepare in {layout.calc_dir!r}"
-    log.info("%s", text + (f": {counted(busy, 'pset')} left to jobs under way" if busy else ""))
+    log.info("%s", text + (f": {format_count(busy, 'pset')} left to jobs under way" if busy else ""))

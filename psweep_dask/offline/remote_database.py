@@ -1,4 +1,4 @@
-"""The database of a study on another machine: what it has that the one here lacks is taken over."""
+"""Add the new rows of the database on another machine to the database here."""
 
 from __future__ import annotations
 
@@ -20,93 +20,102 @@ from psweep_dask.study.runs import all_runs
 
 log = logging.getLogger("psweep_dask")
 
-_TAKEN = frozenset(OUR_FIELDS) | {"_time_utc"}
-"""Book-keeping of a row that changes when its pset is done."""
+_SET_AT_END = frozenset(OUR_FIELDS) | {"_time_utc"}
+"""Book-keeping fields that get their values when the job of a pset has ended."""
 
 
-def layouts_here(layout: Layout) -> list[Layout]:
-    """Find the databases in the folder of a study: that of a layout, and those of its runs."""
-    names = {layout.database_basename, *(str(one.info["database"]) for one in all_runs(layout))}
-    here = [Layout(layout.root, database_basename=name) for name in sorted(names) if _plain(name)]
-    return [one for one in here if one.database_path.exists()]
+def find_databases(layout: Layout) -> list[Layout]:
+    """Find the databases in the folder of a study.
+
+    Parameters
+    ----------
+    layout : Layout
+
+    Returns
+    -------
+    list of Layout
+        The layout of each database: the one of `layout`, and those to which its runs write.
+    """
+    names = {layout.database_basename, *(str(run.info["database"]) for run in all_runs(layout))}
+    layouts = [
+        Layout(layout.root, database_basename=name) for name in sorted(names) if "/" not in name
+    ]
+    return [layout for layout in layouts if layout.database_path.exists()]
 
 
-def take_over(layout: Layout, copy: Path) -> None:
-    """Merge a copy of the database over there into the one here.
+def add_remote_rows(layout: Layout, copy: Path) -> None:
+    """Add the new rows of a remote database to the one here.
 
-    The one here stays as its owner wants it: edits, columns, deleted rows. It gets the rows of runs
-    that it does not know, or that are not done here, and what has become of psets that wait.
+    Edits, columns and deleted rows stay as they are here. The database gets the rows of runs that
+    are unknown here or not done here, and the results of psets that are pending here.
 
     Parameters
     ----------
     layout : Layout
     copy : Path
-        The copy.
+        A copy of the remote database.
     """
     try:
-        theirs = df_read(copy)
-        database.check(theirs, "the database over there")
-    except Exception as err:  # what is damaged, or needs a module that is missing, raises anything
-        log.warning("the database over there cannot be read here, and is left there: %r", err)
+        remote = df_read(copy)
+        database.check(remote, "the remote database")
+    except Exception as err:  # a damaged file, or a module that is missing, raises anything
+        log.warning("the remote database cannot be read here, and is left out: %r", err)
         return
-    done = {one.run_id for one in all_runs(layout) if one.info["ended"] in ("done", "prepared")}
+    complete = {run.run_id for run in all_runs(layout) if run.info["ended"] in ("done", "prepared")}
     with layout.lock():
         df = database.read_or_empty(layout.database_path)
-        merged = merged_with(df, theirs, done)
+        merged = merge_rows(df, remote, complete)
         if merged is not df:
             database.replace(layout.database_path, merged)
-            log.info("rows that only the database over there had were taken over")
+            log.info("new rows of the remote database were added")
 
 
-def merged_with(df: pd.DataFrame, theirs: pd.DataFrame, done: Collection[str]) -> pd.DataFrame:
-    """Merge two databases of a study; gives the first itself if there is nothing new.
+def merge_rows(
+    df: pd.DataFrame, remote: pd.DataFrame, complete_runs: Collection[str]
+) -> pd.DataFrame:
+    """Return a database with the new rows of a remote one; `df` itself if there are none.
 
     Parameters
     ----------
-    df, theirs : DataFrame
-    done : collection of str
-        Runs of which `df` had each row: one that is gone was deleted.
+    df, remote : DataFrame
+    complete_runs : collection of str
+        Runs of which `df` had all rows: those that are missing were deleted.
 
     Examples
     --------
     >>> df = pd.DataFrame({"a": [1], "_pset_id": ["x"], "_run_id": ["r"], "_status": ["prepared"]})
     >>> new = {"a": 2, "_pset_id": "y", "_run_id": "s", "_status": "ok"}
-    >>> theirs = pd.concat([df.assign(b=7, _status="ok"), pd.DataFrame([new])])
-    >>> merged_with(df, theirs, {"r"})
+    >>> remote = pd.concat([df.assign(b=7, _status="ok"), pd.DataFrame([new])])
+    >>> merge_rows(df, remote, {"r"})
        a _pset_id _run_id    b _status
     0  1        x       r  7.0      ok
     0  2        y       s  NaN      ok
     """
     needed = {"_pset_id", "_run_id", "_status"}
-    if not needed <= set(theirs.columns) or not (df.empty or needed <= set(df.columns)):
+    if not needed <= set(remote.columns) or not (df.empty or needed <= set(df.columns)):
         return df
     merged = df
     if len(df):
-        changes = _changes(df, theirs)
+        changes = _changes(df, remote)
         merged = pending_rows.complete(df, changes) if changes else df
     known = set(df["_pset_id"]) if len(df) else set[str]()
-    rows = theirs[~theirs["_pset_id"].isin(known) & ~theirs["_run_id"].isin(done)]
-    return frame.append(merged, rows) if len(rows) else merged
+    new = remote[~remote["_pset_id"].isin(known) & ~remote["_run_id"].isin(complete_runs)]
+    return frame.append(merged, new) if len(new) else merged
 
 
-def _changes(df: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Record]:
-    """Find rows that wait here, and are done over there."""
-    waiting = set(df.loc[df["_status"].isin(WAITING), "_pset_id"])
-    through = theirs["_pset_id"].isin(waiting) & ~theirs["_status"].isin(WAITING)
-    ours = df.drop_duplicates("_pset_id").set_index("_pset_id")
-    rows = theirs[through].to_dict("records")
-    return {row["_pset_id"]: _change(row, ours.loc[row["_pset_id"]]) for row in rows}
+def _changes(df: pd.DataFrame, remote: pd.DataFrame) -> dict[str, Record]:
+    """Return what changes in rows that are pending here and final there, by ``_pset_id``."""
+    pending = set(df.loc[df["_status"].isin(WAITING), "_pset_id"])
+    final = remote["_pset_id"].isin(pending) & ~remote["_status"].isin(WAITING)
+    rows_here = df.drop_duplicates("_pset_id").set_index("_pset_id")
+    rows = remote[final].to_dict("records")
+    return {row["_pset_id"]: _change(row, rows_here.loc[row["_pset_id"]]) for row in rows}
 
 
-def _change(row: dict[Any, Any], ours: pd.Series) -> Record:
+def _change(row: dict[Any, Any], row_here: pd.Series) -> Record:
     return {
         name: value
         for name, value in row.items()
-        if name in _TAKEN
-        or (name not in ours.index and not is_gap(value))
-        or (name in ours.index and is_gap(ours[name]) and not is_gap(value))
+        if name in _SET_AT_END
+        or (not is_gap(value) and (name not in row_here.index or is_gap(row_here[name])))
     }
-
-
-def _plain(name: str) -> bool:
-    return "/" not in name

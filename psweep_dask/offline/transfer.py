@@ -1,4 +1,4 @@
-"""``push`` and ``pull``: the folder of a study goes to another machine and comes back, by rsync."""
+"""`push` and `pull`: copy the folder of a study to another machine and back, by rsync."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
-from psweep_dask.offline.remote_database import layouts_here, take_over
+from psweep_dask.offline.remote_database import add_remote_rows, find_databases
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
-OURS = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
-"""What never travels: locks, and what is being written."""
+NEVER_COPIED = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
+"""Patterns of locks, and of files that are being written."""
 
-NOTES = ("submitted_*", "array_*.submitted")
-"""Files in which a run script notes what it has submitted."""
+SUBMISSION_FILES = ("submitted_*", "array_*.submitted")
+"""Patterns of the files in which a run script notes what it has submitted."""
 
-FOR_BOTH = "rsync.exclude"
-"""A file in the working directory with patterns of what is left out, one a line."""
+EXCLUDE_PATH = "rsync.exclude"
+"""File in the working directory with patterns that push and pull leave out, one a line."""
 
-ALWAYS = (
+RSYNC_OPTIONS = (
     *("--archive", "--compress", "--update"),
     *("--protect-args", "--partial-dir=.rsync-partial"),
 )
-"""Whole trees with times and modes, what is newer stays, paths as they are, and what was
-interrupted goes on."""
+"""Copy folders with times and modes; keep newer files; take paths as they are; go on with files of
+which a part has arrived before."""
 
-DRY = ("--dry-run", "--itemize-changes")
+DRY_RUN_OPTIONS = ("--dry-run", "--itemize-changes")
 
-PARTIAL = 23
+PARTIAL_EXIT_CODE = 23
 """Exit code of rsync when some files could not be copied."""
+
+SSH_EXIT_CODE = 255
+"""Exit code of ssh, and so of rsync, when there was no connection."""
 
 
 class TransferError(PsweepError):
-    """A transfer that did not work; started again, it goes on where it was interrupted."""
+    """A copy that failed. Started again, it goes on from there."""
 
 
 class MissingError(TransferError):
-    """What is to be copied is not there."""
+    """A file or folder that is to be copied and does not exist."""
 
 
 def push(
@@ -56,16 +60,17 @@ def push(
     dry_run: bool = False,
     submit: bool = False,
 ) -> None:
-    """Copy the folder of a study to a machine, to the same place below the home folder there.
+    """Copy the folder of a study to another machine, to the same place below its home folder.
 
-    Folders that are missing there are made; files there that are newer, or missing here, stay.
-    If the database over there has rows that the one here lacks, it gets them first.
+    Missing folders are made there. Files there that are newer stay, as do files that are missing
+    here. If the database there has rows that the one here lacks, they are added here first.
 
     Parameters
     ----------
     machine : str
-        Name of a machine; what its ``info.yaml`` says as ``host:`` is where files go, by default
-        its name. Where there are no machines, it is the host itself.
+        Name of a machine. Files are copied to the ``host:`` of its ``info.yaml``, by default to a
+        host with the name of the machine. If the study has no machines, it is the name of the
+        host.
     options : sequence of str, optional
         Further options of rsync, such as ``["--bwlimit=1m", "-v"]``. ``-e`` and the environment
         variable ``RSYNC_RSH`` choose the remote shell.
@@ -74,17 +79,26 @@ def push(
     dry_run : bool, optional
         Only show what would be copied.
     submit : bool, optional
-        Then start ``run_<machine>.sh`` there, which submits the jobs.
+        Then run ``run_<machine>.sh`` there, which submits the jobs.
 
     Raises
     ------
-    PsweepError
-        If there is nothing to copy, or the host cannot be reached.
+    TransferError
+        If there is nothing to copy, the host cannot be reached, or not all jobs were submitted.
+    RemoteError
+        If the name of the machine or the remote shell cannot be used.
+    MachineError
+        If there is no such machine.
+
+    See Also
+    --------
+    pull : Copy the folder back.
+    prep_batch : Prepare the jobs.
 
     Notes
     -----
-    The files ``rsync.exclude`` and ``excl_push`` in the working directory name patterns of what
-    is left out.
+    The files ``rsync.exclude`` and ``excl_push`` in the working directory hold patterns of files
+    that are not copied.
 
     Examples
     --------
@@ -95,28 +109,27 @@ def push(
     psweep_dask.offline.transfer.TransferError: there is no folder 'calc', seen from ...; ...
     """
     show_log_lines()
-    folder = _folder(calc_dir)
+    folder = _absolute(calc_dir)
     if not folder.is_dir():
         raise TransferError(
             f"there is no folder {os.fspath(calc_dir)!r}, seen from {str(Path.cwd())!r}; nothing "
             "to push"
         )
-    far = _RemoteFolder(
-        host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options)
-    )
-    ours = _excluded("excl_push", folder.name)
+    remote = _RemoteFolder.same_as(folder, machine, options)
+    excluded = _excluded("excl_push", folder.name)
     if dry_run:
-        _rsync([*DRY, *ours, *options, f"{folder}/", far.address], far.host)
+        _rsync([*DRY_RUN_OPTIONS, *excluded, *options, f"{folder}/", remote.address], remote.host)
         return
-    _take_rows(folder, far)
-    make = f"--rsync-path=mkdir -p {shlex.quote(far.path)} && rsync"
-    _rsync([make, *ours, *options, f"{folder}/", far.address], far.host)
+    _add_remote_rows(folder, remote)
+    make_folder = f"--rsync-path=mkdir -p {shlex.quote(remote.path)} && rsync"
+    _rsync([make_folder, *excluded, *options, f"{folder}/", remote.address], remote.host)
     if submit:
         try:
-            _submit(machine, far)
+            _submit(machine, remote)
         finally:  # so that what was submitted is known here, too
-            notes = [f"--include={one}" for one in ("*/", *NOTES)]
-            _rsync([*notes, "--exclude=*", *options, far.address, f"{folder}/"], far.host)
+            include = [f"--include={pattern}" for pattern in ("*/", *SUBMISSION_FILES)]
+            only = [*include, "--exclude=*"]
+            _rsync([*only, *options, remote.address, f"{folder}/"], remote.host)
 
 
 def pull(
@@ -126,20 +139,40 @@ def pull(
     calc_dir: str | os.PathLike[str] = "calc",
     dry_run: bool = False,
 ) -> None:
-    """Copy the folder of a study back from a machine. Nothing here is deleted, nor made older.
+    """Copy the folder of a study back from another machine.
 
-    A database that is here is not replaced: it gets the rows of the one over there that it lacks,
-    and stays as you have edited it.
+    No file here is deleted, and no newer file is replaced. Nor is a database: rows of the database
+    there that the one here lacks are added to it, and your edits stay.
 
     Parameters
     ----------
-    machine, options, calc_dir, dry_run
-        As in `push`, with ``excl_pull`` in the place of ``excl_push``.
+    machine : str
+        Name of a machine, or of a host, as in `push`.
+    options : sequence of str, optional
+        Further options of rsync, as in `push`.
+    calc_dir : str or PathLike, optional
+        Folder of the study, in or below the working directory.
+    dry_run : bool, optional
+        Only show what would be copied.
 
     Raises
     ------
-    PsweepError
+    TransferError
         If the host cannot be reached, or has no such folder.
+    RemoteError
+        If the name of the machine or the remote shell cannot be used.
+    MachineError
+        If there is no such machine.
+
+    See Also
+    --------
+    push : Copy the folder to the other machine.
+    collect : Put the results of jobs into the database; with `ask`, it pulls them before.
+
+    Notes
+    -----
+    The files ``rsync.exclude`` and ``excl_pull`` in the working directory hold patterns of files
+    that are not copied.
 
     Examples
     --------
@@ -147,23 +180,20 @@ def pull(
     >>> ps.pull("-o ProxyCommand=true")
     Traceback (most recent call last):
         ...
-    psweep_dask.hpc.ssh.RemoteError: '-o ProxyCommand=true' cannot be a host: ...
+    psweep_dask.hpc.ssh.RemoteError: '-o ProxyCommand=true' cannot be a host; ...
     """
     show_log_lines()
-    folder = _folder(calc_dir)
-    far = _RemoteFolder(
-        host_of(machine), f"{_same_place(folder.parent)}/{folder.name}", tuple(options)
-    )
-    ours = _excluded("excl_pull", folder.name)
-    databases = [one.database_basename for one in layouts_here(Layout(folder))]
-    ours = [*(f"--exclude=/{one}" for one in databases), *ours]
+    folder = _absolute(calc_dir)
+    remote = _RemoteFolder.same_as(folder, machine, options)
+    databases = [layout.database_basename for layout in find_databases(Layout(folder))]
+    excluded = [*(f"--exclude=/{name}" for name in databases), *_excluded("excl_pull", folder.name)]
     if dry_run:
-        _rsync([*DRY, *ours, *options, far.address, f"{folder}/"], far.host)
+        _rsync([*DRY_RUN_OPTIONS, *excluded, *options, remote.address, f"{folder}/"], remote.host)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if databases:  # before the runs, by which it is known what is new
-        _take_rows(folder, far)
-    _rsync([*ours, *options, far.address, f"{folder}/"], far.host)
+    if databases:  # before run.json of each run: from these it is known which rows are new
+        _add_remote_rows(folder, remote)
+    _rsync([*excluded, *options, remote.address, f"{folder}/"], remote.host)
 
 
 @dataclass(frozen=True)
@@ -174,93 +204,95 @@ class _RemoteFolder:
     path: str
     options: tuple[str, ...]
 
+    @classmethod
+    def same_as(cls, folder: Path, machine: str, options: Sequence[str]) -> Self:
+        """Return the folder at the same place below the home folder of another machine.
+
+        Outside of the home folder, the path is the same on all machines.
+        """
+        parent = folder.parent.as_posix()
+        for home in (Path.home(), Path.home().resolve()):
+            if folder.parent.is_relative_to(home):
+                parent = f"./{folder.parent.relative_to(home).as_posix()}"
+                break
+        return cls(host_of(machine), f"{parent}/{folder.name}", tuple(options))
+
     @property
     def address(self) -> str:
-        """What rsync calls what is in there."""
+        """What rsync calls the content of the folder."""
         return f"{self.host}:{self.path}/"
 
 
-def _take_rows(folder: Path, far: _RemoteFolder) -> None:
-    """Take the rows of the databases over there that those here lack."""
-    layouts = layouts_here(Layout(folder))
+def _add_remote_rows(folder: Path, remote: _RemoteFolder) -> None:
+    """Add the new rows of the remote databases to those here."""
+    layouts = find_databases(Layout(folder))
     if not layouts:
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pulled.", suffix=".tmp") as copies:
-        only = [f"--include=/{one.database_basename}" for one in layouts]
-        # What is the same here is not copied; two databases of one second may have the same size.
+        include = [f"--include=/{layout.database_basename}" for layout in layouts]
+        # What is the same here is not copied. Two databases may have the same size and second.
         same = ["--checksum", f"--compare-dest={folder}"]
+        options = [*include, "--exclude=*", *same, *remote.options]
         try:
-            _rsync([*only, "--exclude=*", *same, *far.options, far.address, f"{copies}/"], far.host)
+            _rsync([*options, remote.address, f"{copies}/"], remote.host)
         except MissingError:
-            return  # there is none yet, as what follows will tell where that is an error
-        for one in layouts:
-            copy = Path(copies, one.database_basename)
+            return  # there is no study yet; where that is an error, the next copy raises it
+        for layout in layouts:
+            copy = Path(copies, layout.database_basename)
             if copy.exists():
-                take_over(one, copy)
+                add_remote_rows(layout, copy)
 
 
-def _folder(calc_dir: str | os.PathLike[str]) -> Path:
+def _absolute(calc_dir: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(calc_dir))  # noqa: PTH100  (links stay as they are)
 
 
-def _same_place(folder: Path) -> str:
-    """Tell a folder as seen from the home folder; one outside of it is the same everywhere."""
-    for home in (Path.home(), Path.home().resolve()):
-        if folder.is_relative_to(home):
-            return f"./{folder.relative_to(home).as_posix()}"
-    return folder.as_posix()
-
-
 def _excluded(own: str, name: str) -> list[str]:
-    """Write the patterns of what is left out, as seen from inside the folder that is copied."""
-    files = [Path(one) for one in (FOR_BOTH, own) if Path(one).is_file()]
-    lines = [line.strip() for file in files for line in file.read_text().split("\n")]
-    given = [line for line in lines if line and not line.startswith(("#", ";"))]
+    """Return the options of rsync for what is left out, as seen from inside the copied folder."""
+    paths = [Path(path) for path in (EXCLUDE_PATH, own) if Path(path).is_file()]
+    lines = [line.strip() for path in paths for line in path.read_text().split("\n")]
+    patterns = [line for line in lines if line and not line.startswith(("#", ";"))]
     # As in psweep, patterns may begin with the name of the folder: /calc/*/scratch.bin
-    from_here = re.compile(rf"^([-+] )?/?{re.escape(name)}/(?=.)")
-    inside = (from_here.sub(r"\1/", line) for line in given)
-    return [f"--exclude={one}" for one in (*OURS, *inside)]
+    prefix = re.compile(rf"^([-+] )?/?{re.escape(name)}/(?=.)")
+    inside = (prefix.sub(r"\1/", pattern) for pattern in patterns)
+    return [f"--exclude={pattern}" for pattern in (*NEVER_COPIED, *inside)]
 
 
 def _rsync(arguments: list[str], host: str) -> None:
     try:
         process = subprocess.Popen(
-            ["rsync", *ALWAYS, *arguments], stderr=subprocess.PIPE, text=True
+            ["rsync", *RSYNC_OPTIONS, *arguments], stderr=subprocess.PIPE, text=True
         )
     except FileNotFoundError as err:
         raise TransferError("there is no rsync on this machine; install it") from err
     with process:
         try:
-            _, said = process.communicate()
+            _, stderr = process.communicate()
         except KeyboardInterrupt:
             process.wait()
             raise TransferError("interrupted; started again, it goes on from here") from None
-    if process.returncode == 0:
-        sys.stderr.write(said)
+    code = process.returncode
+    if code == 0:
+        sys.stderr.write(stderr)
         return
-    lines = [line for line in said.split("\n") if line.strip()]
-    if _never_connected(lines, process.returncode):
+    lines = [line for line in stderr.split("\n") if line.strip()]
+    if code == SSH_EXIT_CODE or any("(0 bytes received so far)" in line for line in lines):
         raise TransferError(f"{host!r} cannot be reached: {lines[0] if lines else 'no answer'}")
-    if process.returncode == PARTIAL and any("No such file" in line for line in lines):
+    if code == PARTIAL_EXIT_CODE and any("No such file" in line for line in lines):
         raise MissingError(f"{lines[0]} on {host!r}")
-    sys.stderr.write(said)
+    sys.stderr.write(stderr)
     raise TransferError(
-        f"rsync ended with code {process.returncode}; what has arrived stays, and started again it "
-        "goes on from here"
+        f"rsync ended with code {code}; what has arrived stays, and started again it goes on from "
+        "here"
     )
 
 
-def _never_connected(lines: list[str], code: int) -> bool:
-    """Tell a remote shell that failed from a transfer that did."""
-    return code == 255 or any("(0 bytes received so far)" in line for line in lines)
-
-
-def _submit(machine: str, far: _RemoteFolder) -> None:
-    script = Layout(far.path).run_script_path(machine).name
-    command = f"cd {shlex.quote(far.path)} && sh {shlex.quote(f'./{script}')}"
-    done = subprocess.run([*shell_to(machine, far.options), command], check=False)
+def _submit(machine: str, remote: _RemoteFolder) -> None:
+    script = Layout(remote.path).run_script_path(machine).name
+    command = f"cd {shlex.quote(remote.path)} && sh {shlex.quote(f'./{script}')}"
+    done = subprocess.run([*shell_to(machine, remote.options), command], check=False)
     if done.returncode:
         raise TransferError(
-            f"not all jobs were submitted on {far.host!r} (exit code {done.returncode} of "
-            f"{remote_shell(far.options)[0]}); started again, it goes on from here"
+            f"not all jobs were submitted on {remote.host!r} (exit code {done.returncode} of "
+            f"{remote_shell(remote.options)[0]}); started again, it goes on from here"
         )

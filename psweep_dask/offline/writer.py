@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from psweep_dask._format import shown_commands
+from psweep_dask._format import format_commands
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.progress import Progress
 from psweep_dask.offline.job_files import JobTemplates, fill_values
@@ -101,7 +101,7 @@ class JobWriter:
         finally:
             self._progress.close(remarks=self._remarks(ended))
             df = run.finish(ended, self._progress.stats.counts())
-        log.info("to submit the jobs: %s", shown_commands(paths))
+        log.info("to submit the jobs: %s", format_commands(paths))
         return df
 
     def _write_folders(self, run_scripts: Mapping[str, RunScriptBuilder]) -> None:

@@ -205,7 +205,7 @@ def test_what_was_done_here_while_the_study_went_on_there_survives_a_pull(both_s
     df["note"] = "mine"
     ps.df_write(df[df.a != 2], "calc/database.pk")
     said = command("psweep-pull", "cluster")
-    assert "rows that only the database over there had were taken over" in said
+    assert "new rows of the remote database were added" in said
     assert pairs() == [(1, 2), (5, 50), (7, 70)]
     assert ps.load().note.tolist()[:2] == ["mine", "mine"]
     assert command("psweep-pull", "cluster") == ""

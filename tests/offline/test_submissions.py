@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.offline_study import machine, write
 
-from psweep_dask._format import shown_commands
+from psweep_dask._format import format_commands
 from psweep_dask.hpc.jobscript import JobscriptError
 from psweep_dask.offline.batch_machine import read_batch_machines
 from psweep_dask.offline.submissions import (
@@ -149,6 +149,6 @@ def test_clear_submissions_keeps_other_files_and_the_place_of_array_elements(lay
 
 
 def test_commands_are_shown_as_one_types_them(layout):
-    assert shown_commands([layout.run_script_path("my c"), layout.run_script_path("d")]) == (
+    assert format_commands([layout.run_script_path("my c"), layout.run_script_path("d")]) == (
         "sh 'calc/run_my c.sh' or sh calc/run_d.sh"
     )

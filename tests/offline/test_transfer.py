@@ -1,27 +1,54 @@
-"""What push and pull refuse before they reach out. What they copy is tested over a real ssh."""
+"""Push and pull with a fake rsync. What they copy over a real ssh: tests/integration."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+from helpers.fake_commands import command
+from helpers.offline_study import machine, write
 
 import psweep_dask as ps
 from psweep_dask.hpc.ssh import RemoteError
-from psweep_dask.offline.transfer import TransferError
+from psweep_dask.offline.transfer import MissingError, TransferError
 
 
-def test_nothing_to_push_is_told_with_the_folder():
+@pytest.fixture
+def bin_dir(study_folder, monkeypatch):
+    """A folder whose commands come before those of the system."""
+    folder = study_folder / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def rsync(bin_dir, study_folder):
+    """A function that makes rsync a command which notes its arguments, prints, and exits."""
+    arguments = study_folder / "arguments"
+
+    def fake(stderr="", code=0):
+        text = f"printf '%s\\n' \"$@\" >>{arguments}\necho '{stderr}' >&2\nexit {code}"
+        command(bin_dir, "rsync", text)
+        return lambda: arguments.read_text().splitlines()
+
+    return fake
+
+
+def test_push_of_no_folder_is_an_error_with_the_working_directory():
     with pytest.raises(TransferError, match=r"no folder 'calc', seen from .*; nothing to push"):
         ps.push("far")
 
 
-def test_a_study_that_is_a_file_is_nothing_to_push(tmp_path):
+def test_push_of_a_file_is_an_error(tmp_path):
     (tmp_path / "calc").touch()
     with pytest.raises(TransferError, match="nothing to push"):
         ps.push("far", calc_dir=tmp_path / "calc")
 
 
 @pytest.mark.parametrize("copy", [ps.push, ps.pull])
-def test_a_host_that_would_be_an_option_is_refused(copy, study_folder):
+def test_host_that_would_be_an_option_of_ssh_is_refused(copy, study_folder):
     (study_folder / "calc").mkdir()
     with pytest.raises(RemoteError, match="cannot be a host"):
         copy("-oProxyCommand=touch owned")
@@ -29,8 +56,48 @@ def test_a_host_that_would_be_an_option_is_refused(copy, study_folder):
 
 
 @pytest.mark.parametrize("copy", [ps.push, ps.pull])
-def test_without_rsync_it_is_told(copy, study_folder, monkeypatch):
+def test_rsync_that_is_missing_is_an_error(copy, study_folder, monkeypatch):
     (study_folder / "calc").mkdir()
     monkeypatch.setenv("PATH", str(study_folder))
     with pytest.raises(TransferError, match="there is no rsync on this machine"):
         copy("far")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "code", "error", "message"),
+    [
+        ("ssh: no route", 255, TransferError, "'far' cannot be reached: ssh: no route"),
+        ("oops (0 bytes received so far)", 12, TransferError, "'far' cannot be reached: oops"),
+        ("No such file: calc", 23, MissingError, "No such file: calc on 'far'"),
+        ("disk full", 11, TransferError, "rsync ended with code 11; what has arrived stays"),
+    ],
+)
+def test_rsync_that_fails_is_an_error_with_the_cause(rsync, stderr, code, error, message):
+    rsync(stderr, code)
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        ps.pull("far")
+
+
+def test_rsync_takes_the_excluded_patterns_and_further_options(rsync):
+    arguments = rsync()
+    write(
+        {"calc/x": "", "rsync.exclude": "# large\n*.tmp\n\n", "excl_push": "/calc/*/big\ncalc/y\n"}
+    )
+    ps.push("far", ["--bwlimit=1m"])
+    excluded = [word for word in arguments() if word.startswith("--exclude=")]
+    assert excluded[-3:] == ["--exclude=*.tmp", "--exclude=/*/big", "--exclude=/y"]
+    assert "--exclude=*.lock" in excluded
+    assert arguments()[-3] == "--bwlimit=1m"
+
+
+@pytest.mark.parametrize("below_home", [True, False])
+def test_rsync_copies_to_the_same_place_below_the_home_folder(rsync, below_home, monkeypatch):
+    arguments = rsync()
+    write(machine("cluster", host="login.example.org"))
+    write({"work/calc/x": ""})
+    here = Path.cwd()
+    monkeypatch.setenv("HOME", str(here if below_home else here / "other"))
+    ps.push("cluster", calc_dir="work/calc", dry_run=True)
+    place = "./work/calc" if below_home else f"{here}/work/calc"
+    assert arguments()[-2:] == [f"{here}/work/calc/", f"login.example.org:{place}/"]
+    assert "--dry-run" in arguments()
