@@ -1,4 +1,4 @@
-"""Every example runs as a user would start it, and shows what its docstring promises."""
+"""Every example runs as a user would start it, and prints what its docstring says."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SLURM = {
     EXAMPLES / "slurm" / name for name in ("driver_job.py", "in_an_allocation.py", "live_run.py")
 }
-"""These need a cluster: integration/test_slurm_examples.py runs them."""
+"""These need SLURM: integration/test_slurm_examples.py runs them."""
 
 BATCH = {EXAMPLES / "batch" / name for name in ("10input.py", "20input.py", "30eval.py")}
-"""These are started by batch/run_example.sh, which has a test of its own."""
+"""These are started by batch/run_example.sh, which has its own test."""
 
 SCRIPTS = sorted(
     {*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.py")} - {*EXAMPLES.glob("slurm/*")} - BATCH
 )
 NAMES = sorted({path.relative_to(EXAMPLES).parts[0] for path in SCRIPTS})
-"""A script is an example, and so is a folder of scripts that are started in the order of names."""
+"""An example is a script, or a folder of scripts that are started in alphabetical order."""
 
 SLOW = {"benchmark_shell_command.py", "forced_pendulum", "vary_2_params_parallel.py"}
 FAILING = {"failures.py"}
-"""What some psets do in there is the point of it."""
+"""Some psets of these examples fail on purpose."""
 
-LEFT_BEHIND = shutil.ignore_patterns("calc", "calc.*", "*.png", "__pycache__")
+RESULT_FILES = shutil.ignore_patterns("calc", "calc.*", "*.png", "__pycache__")
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What an example has left: its folder, what is new in there, and what it has printed."""
+    """An example that has run: its folder, the names of new files there, and what it printed."""
 
     folder: Path
     made: set[str]
@@ -51,13 +51,13 @@ class Finished:
         return ps.df_read(self.folder / name)
 
     def shows(self, df: pd.DataFrame) -> bool:
-        """Tell whether the example has printed this table."""
+        """Return whether the example has printed this table."""
         return df.to_string(index=False) in self.output
 
 
 def start(name: str, tmp_path: Path) -> Finished:
     """Run the scripts of an example in a copy of its folder."""
-    copy = shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=LEFT_BEHIND)
+    copy = shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=RESULT_FILES)
     scripts = [copy / path.relative_to(EXAMPLES) for path in SCRIPTS]
     scripts = [path for path in scripts if path.relative_to(copy).parts[0] == name]
     folder = scripts[0].parent
@@ -67,9 +67,9 @@ def start(name: str, tmp_path: Path) -> Finished:
         command = [sys.executable, script.name]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        told = done.stderr.splitlines()
-        assert name in FAILING or all(line.startswith("psweep_dask: ") for line in told)
-        assert done.stdout.strip(), "an example shows what it does"
+        messages = done.stderr.splitlines()
+        assert name in FAILING or all(line.startswith("psweep_dask: ") for line in messages)
+        assert done.stdout.strip(), "the script prints nothing"
         output += done.stdout
     made = {path.name for path in folder.iterdir()} - before - {"__pycache__"}
     return Finished(folder, made, output)
@@ -158,7 +158,9 @@ def check_vary_2_params_parallel(done: Finished) -> None:
     assert 2 <= df.worker.nunique() <= 4
     in_order = df.sort_values("_time_utc")
     ends = in_order._time_utc + pd.to_timedelta(in_order._pset_runtime, unit="s")
-    assert (in_order._time_utc.to_numpy()[1:] < ends.to_numpy()[:-1]).any(), "none ran side by side"
+    assert (in_order._time_utc.to_numpy()[1:] < ends.to_numpy()[:-1]).any(), (
+        "no two psets ran at the same time"
+    )
     assert done.shows(df[["a", "b", "result", "worker", "_pset_runtime"]])
     assert f"12 psets on {df.worker.nunique()} workers" in done.output
     assert f"in sum       {df._pset_runtime.sum():.1f} s" in done.output
@@ -218,7 +220,7 @@ def check_multiple_local_1d_scans(done: Finished) -> None:
     for name in reference:
         scan = df[df.study == name]
         assert scan[name].is_unique
-        others = scan[[other for other in reference if other != name]].drop_duplicates()
+        others = scan[[key for key in reference if key != name]].drop_duplicates()
         assert others.to_dict("records") == [{key: reference[key] for key in others}]
         best = scan.loc[scan.distance == scan.distance.max(), name].item()
         flies = f"the ball flies {scan.distance.max():.1f} m at {name}={best:g}\n"
@@ -258,8 +260,8 @@ def check_forced_pendulum(done: Finished) -> None:
     assert f"{number} of 1000 psets are chaotic" in done.output
     # Friction contracts each area by exp(-t / Q), so the larger exponent is not below -1 / (2 Q).
     assert df.lyapunov.min() > -0.25 - 0.02
-    # What is known of this pendulum (Q = 2, frequency 2/3): one velocity per period at amplitude
-    # 0.9 and at 1.35, two at 1.44, chaos with an exponent of about 0.14 around 1.2.
+    # From the literature (Q = 2, frequency 2/3): one velocity per period at amplitude 0.9 and at
+    # 1.35, two at 1.44, and chaos with an exponent of about 0.14 around 1.2.
     line = df[df.study == "line"].set_index("amplitude")
     assert line.index.is_unique
     for amplitude, velocities in [(0.9, 1), (1.35, 1), (1.44, 2)]:
@@ -274,7 +276,7 @@ def check_bifurcation(done: Finished) -> None:
     assert is_picture(done.folder / "bifurcation.png")
     assert df._run_seq.value_counts().to_dict() == {0: 600, 1: 400}
     first = {int(n): float(r) for n, r in re.findall(r"(\d) values first at r=(.*)", done.output)}
-    for values, known in {2: 3.0, 4: 1 + 6**0.5, 8: 3.5441}.items():  # known of this map
+    for values, known in {2: 3.0, 4: 1 + 6**0.5, 8: 3.5441}.items():  # from the literature
         assert first[values] == pytest.approx(known, abs=0.01)
 
 
@@ -294,7 +296,7 @@ def check_monte_carlo(done: Finished) -> None:
     assert df._pset_sha1.nunique() == 6
     mean, error = df.groupby("size").steps.mean(), df.groupby("size").steps.sem()
     assert (abs(mean - mean.index**2) < 5 * error).all()
-    assert df.groupby("size").steps.nunique().min() > 3, "repeats draw numbers of their own"
+    assert df.groupby("size").steps.nunique().min() > 3, "repeats draw equal numbers"
 
 
 def check_refined(done: Finished) -> None:
@@ -314,7 +316,9 @@ def check_stability_map(done: Finished) -> None:
     stable = df.assign(a=df.a.round(1), q=df.q.round(1)).set_index(["a", "q"]).stable
     known = {(0.5, 0.2): True, (1.0, 0.3): False, (0.0, 0.5): True, (-0.2, 0.1): False}
     assert {place: stable[place] for place in known} == known
-    free = df[(df.q == 0) & ((df.a - df.a.round()).abs() > 0.05)]  # whole a are on a border
+    free = df[
+        (df.q == 0) & ((df.a - df.a.round()).abs() > 0.05)
+    ]  # integer values of a are on a border
     assert free.stable.tolist() == (free.a > 0).tolist()
 
 
@@ -350,7 +354,7 @@ CHECKS: dict[str, Callable[[Finished], None]] = {
 }
 
 
-def test_every_example_has_a_check():
+def test_examples_all_have_a_check():
     assert list(CHECKS) == NAMES
     assert set(NAMES) >= SLOW
 
@@ -359,7 +363,7 @@ def test_every_example_has_a_check():
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES],
 )
-def test_an_example_shows_what_it_promises(name, tmp_path):
+def test_examples_run_and_print_what_they_should(name, tmp_path):
     done = start(name, tmp_path)
     df = done.database()
     assert (df._status == "ok").all() == (name not in FAILING)
@@ -378,7 +382,7 @@ def test_an_example_shows_what_it_promises(name, tmp_path):
 @pytest.mark.parametrize(
     "path", [*SCRIPTS, *sorted(SLURM | BATCH)], ids=lambda path: str(path.relative_to(EXAMPLES))
 )
-def test_an_example_is_short_and_says_what_it_shows(path):
+def test_examples_are_short_and_say_what_they_show(path):
     lines = path.read_text().splitlines()
     assert len(lines) < 60
     assert lines[0].startswith('"""')
@@ -387,11 +391,12 @@ def test_an_example_is_short_and_says_what_it_shows(path):
     assert "import psweep_dask as ps" in lines
 
 
-def test_the_batch_example_goes_the_whole_way(tmp_path):
+def test_examples_batch_runs_from_preparation_to_evaluation(tmp_path):
     folder = shutil.copytree(EXAMPLES / "batch", tmp_path / "batch")
-    someone = {"NAME": "Someone", "EMAIL": "someone@example.org"}
     author = {
-        f"GIT_{role}_{key}": someone[key] for role in ("AUTHOR", "COMMITTER") for key in someone
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in {"NAME": "Someone", "EMAIL": "someone@example.org"}.items()
     }
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
