@@ -1,4 +1,4 @@
-"""Values in plainer forms: the scalars of Python itself, and what text formats know."""
+"""Conversion of values: to scalars of Python, and to what JSON can hold."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ import numpy as np
 import pandas as pd
 
 
-def plain(value: Any) -> Any:
-    """Give what JSON can hold of a value.
+def to_json_value(value: Any) -> Any:
+    """Return a value in a form that JSON can hold.
 
-    Dates are written as ISO 8601, spans of time in seconds, complex numbers as two numbers,
-    sets as sorted lists, dataclasses as mappings, enums by their names, bytes in hexadecimal.
-    What is not finite is None, since JSON has no number for it; of an object that is none of
-    these there is its ``repr``.
+    Dates become ISO 8601, time spans seconds, complex numbers two numbers, sets sorted lists,
+    dataclasses mappings, enums their names, bytes hexadecimal. NaN and infinity become None, since
+    JSON has no number for them. Any other object becomes its ``repr``.
 
     Examples
     --------
-    >>> plain({"a": (1, np.float32(0.5)), "b": {3, 2}, "c": dt.date(2026, 1, 2), "d": math.nan})
-    {'a': [1, 0.5], 'b': [2, 3], 'c': '2026-01-02', 'd': None}
-    >>> plain(np.array([[1, 2]])), plain(1 + 2j), plain(dt.timedelta(minutes=1))
-    ([[1, 2]], [1.0, 2.0], 60.0)
+    >>> to_json_value({"a": (1, np.float32(0.5)), "b": {3, 2}, "c": dt.date(2026, 1, 2)})
+    {'a': [1, 0.5], 'b': [2, 3], 'c': '2026-01-02'}
+    >>> to_json_value([np.array([[1, 2]]), 1 + 2j, dt.timedelta(minutes=1), math.nan])
+    [[[1, 2]], [1.0, 2.0], 60.0, None]
     """
     if isinstance(value, enum.Enum):
         return value.value if isinstance(value, int | str) else value.name
@@ -40,22 +39,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_json_value(element) for element in value]
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist()) if value.dtype.kind not in "mM" else plain(list(value))
-    return _rarer(value)
+        return {
+            key if isinstance(key, str) else str(key): to_json_value(element)
+            for key, element in value.items()
+        }
+    if isinstance(value, np.ndarray):  # tolist makes ints of some dates
+        return to_json_value(list(value) if value.dtype.kind in "mM" else value.tolist())
+    return _convert_other(value)
 
 
-def of_python(value: Any) -> Any:
-    """Give the value of Python that equals a scalar of NumPy or a time of pandas.
+def to_python(value: Any) -> Any:
+    """Return the Python object that equals a scalar of NumPy or a time of pandas.
 
-    Times with nanoseconds stay as they are, since Python has none.
+    Other values are returned as they are. So are times with nanoseconds, which Python does not
+    have.
 
     Examples
     --------
-    >>> of_python(np.int64(1)), of_python(pd.Timestamp("2026-01-02"))
+    >>> to_python(np.int64(1)), to_python(pd.Timestamp("2026-01-02"))
     (1, datetime.datetime(2026, 1, 2, 0, 0))
     """
     if isinstance(value, np.generic):
@@ -68,28 +71,39 @@ def of_python(value: Any) -> Any:
 
 
 def is_nan(value: Any) -> bool:
-    """Tell NaN from all else, arrays included.
+    """Return whether a value is NaN. Any value is allowed, also an array.
 
     Examples
     --------
     >>> is_nan(math.nan), is_nan(None), is_nan(np.arange(2))
     (True, False, False)
     """
-    return isinstance(value, float) and value != value
+    return isinstance(value, float) and math.isnan(value)
 
 
-def as_text(value: Any) -> str:
-    """Write a value as JSON, on one line.
+def is_gap(value: Any) -> bool:
+    """Return whether a cell has no value: None, NaN, NaT or NA.
 
     Examples
     --------
-    >>> as_text({"a": (1, None)})
+    >>> is_gap(None), is_gap(math.nan), is_gap(pd.NaT), is_gap(0)
+    (True, True, True, False)
+    """
+    return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
+
+
+def to_json_text(value: Any) -> str:
+    """Return a value as JSON on one line, converted by `to_json_value`.
+
+    Examples
+    --------
+    >>> to_json_text({"a": (1, None)})
     '{"a": [1, null]}'
     """
-    return _encode(plain(value))
+    return _encode(to_json_value(value))
 
 
-def _rarer(value: Any) -> Any:
+def _convert_other(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _scalar(value)
     for types, convert in _CONVERTERS:
@@ -97,24 +111,24 @@ def _rarer(value: Any) -> Any:
             return convert(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {field.name: plain(getattr(value, field.name)) for field in fields}
+        return {field.name: to_json_value(getattr(value, field.name)) for field in fields}
     return repr(value)
 
 
 def _scalar(value: np.generic) -> Any:
     if isinstance(value, np.datetime64):
-        return plain(pd.Timestamp(value))
+        return to_json_value(pd.Timestamp(value))
     if isinstance(value, np.timedelta64):
-        return plain(pd.Timedelta(value))
+        return to_json_value(pd.Timedelta(value))
     scalar = value.item()
-    return repr(scalar) if isinstance(scalar, np.generic) else plain(scalar)
+    return repr(scalar) if isinstance(scalar, np.generic) else to_json_value(scalar)
 
 
 def _in_order(values: list[Any]) -> list[Any]:
     try:
         return sorted(values)
     except TypeError:  # of types that cannot be compared
-        return sorted(values, key=as_text)
+        return sorted(values, key=to_json_text)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -123,8 +137,8 @@ _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(pd.NaT), lambda value: None),
     (dt.timedelta, lambda value: value.total_seconds()),
     ((dt.date, dt.time), lambda value: value.isoformat()),
-    ((set, frozenset), lambda value: _in_order([plain(one) for one in value])),
-    (complex, lambda value: [plain(value.real), plain(value.imag)]),
+    ((set, frozenset), lambda value: _in_order([to_json_value(element) for element in value])),
+    (complex, lambda value: [to_json_value(value.real), to_json_value(value.imag)]),
     ((bytes, bytearray), lambda value: value.hex()),
     (pathlib.PurePath, lambda value: value.as_posix()),
     ((decimal.Decimal, fractions.Fraction, uuid.UUID), str),

@@ -1,4 +1,4 @@
-"""Times, counts and values as people read them."""
+"""Texts for people: times, counts, commands, and values in messages."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 
-def shown_rate(rate: float) -> str:
-    """Write psets a second for people.
+def format_rate(rate: float) -> str:
+    """Return a number of psets per second as text.
 
     Examples
     --------
-    >>> shown_rate(1234.5), shown_rate(0.1234)
+    >>> format_rate(1234.5), format_rate(0.1234)
     ('1,234 psets/s', '0.123 psets/s')
     """
     return f"{rate:,.0f} psets/s" if rate >= 100 else f"{rate:.3g} psets/s"
 
 
-def duration(seconds: float) -> str:
-    """Write a time for people.
+def format_duration(seconds: float) -> str:
+    """Return a time as text, with two units at most.
 
     Examples
     --------
-    >>> duration(0.123), duration(72), duration(7260), duration(200_000)
-    ('0.12 s', '1 min 12 s', '2 h 1 min', '2 d 7 h')
+    >>> [format_duration(seconds) for seconds in (0.123, 72, 7260, 200_000)]
+    ['0.12 s', '1 min 12 s', '2 h 1 min', '2 d 7 h']
     """
     if seconds < 59.5:
         return f"{seconds:.2g} s"
@@ -37,12 +37,12 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
-def counted(number: int, what: str) -> str:
-    """Say how many there are of something.
+def format_count(number: int, what: str) -> str:
+    """Return a number and a noun, in the plural unless it is one.
 
     Examples
     --------
-    >>> counted(1, "worker"), counted(2000, "worker")
+    >>> format_count(1, "worker"), format_count(2000, "worker")
     ('1 worker', '2,000 workers')
     """
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
@@ -126,8 +126,14 @@ def short_text(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def shown_commands(paths: list[Path]) -> str:
-    """Say how the jobs are submitted."""
+def format_commands(scripts: list[Path]) -> str:
+    """Return the commands that start shell scripts, each from the working directory.
+
+    Examples
+    --------
+    >>> format_commands([Path.cwd() / "calc" / "run_cluster.sh", Path("/my calc/run_other.sh")])
+    "sh calc/run_cluster.sh or sh '/my calc/run_other.sh'"
+    """
     here = Path.cwd()
-    shown = [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
-    return " or ".join(f"sh {shlex.quote(str(path))}" for path in shown)
+    paths = [path.relative_to(here) if path.is_relative_to(here) else path for path in scripts]
+    return " or ".join(f"sh {shlex.quote(str(path))}" for path in paths)

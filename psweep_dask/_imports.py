@@ -1,4 +1,4 @@
-"""Packages that some functions need, and that are not installed with us."""
+"""Optional packages, which some functions need and which pip does not install with this one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ from psweep_dask.errors import PsweepError
 
 
 class MissingPackageError(PsweepError):
-    """A package is missing: the message says how to install it."""
+    """An optional package is missing: the message says how to install it."""
 
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Tell, of an import in here that fails, what it is needed for and where to get it.
+    """Raise a helpful error if an import in the ``with`` block fails.
+
+    Parameters
+    ----------
+    what : str
+        What the package is needed for.
 
     Raises
     ------
     MissingPackageError
+        If a package is not installed.
 
     Examples
     --------
-    >>> with needed_for("tea"):
+    >>> with needed_for("coffee"):
     ...     import teapot
     Traceback (most recent call last):
         ...
-    psweep_dask._imports.MissingPackageError: tea needs teapot, which is not installed: ...
+    psweep_dask._imports.MissingPackageError: coffee needs teapot, which is not installed: ...
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What dask would log at length, and our own lines and rows tell already."""
+"""The log of this package, and lines of dask's log that are hidden."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tqdm.std import tqdm
 log = logging.getLogger("psweep_dask")
 
 
-class _ToldByUs(logging.Filter):
+class _WorkerExitFilter(logging.Filter):
+    """Drops lines about exits of workers, which the rows and our own log already have."""
+
     LINES = re.compile(
         r"Restarting worker \(status|marked as failed because|Worker process still alive|"
         r"caused the cluster to lose|exceeded .* memory budget|"
@@ -24,18 +26,18 @@ class _ToldByUs(logging.Filter):
         return not self.LINES.search(entry.getMessage())
 
 
-_told = _ToldByUs()
+_worker_exit_filter = _WorkerExitFilter()
 
 
-def tell_deaths_ourselves() -> None:
-    """Drop dask's lines about deaths of workers from now on."""
+def hide_worker_exit_lines() -> None:
+    """Hide the lines of dask's log about exits of workers, from now on."""
     for name in ("nanny", "nanny.memory", "scheduler", "client"):
-        logging.getLogger(f"distributed.{name}").addFilter(_told)
+        logging.getLogger(f"distributed.{name}").addFilter(_worker_exit_filter)
 
 
 @contextmanager
 def silenced(name: str) -> Iterator[None]:
-    """Drop all but critical lines of a logger, for a while."""
+    """Hide all but critical lines of a logger in the ``with`` block."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -46,7 +48,7 @@ def silenced(name: str) -> Iterator[None]:
 
 
 def show_log_lines() -> None:
-    """Send the package's log to stderr, unless the script has set up logging itself."""
+    """Write the log of the package to stderr, unless the script has set up logging itself."""
     if not log.hasHandlers():
         handler = _Handler()
         handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
@@ -55,7 +57,7 @@ def show_log_lines() -> None:
 
 
 class _Handler(logging.Handler):
-    """Writes above the bar instead of through it."""
+    """Writes above the progress bar, which plain writing to stderr would break."""
 
     def emit(self, entry: logging.LogRecord) -> None:
         if sys.stderr is not None:  # else tqdm would write to stdout

@@ -1,4 +1,4 @@
-"""Any value can be written as JSON, and the same value always alike."""
+"""Any value can be written as JSON, and becomes a value of Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask._convert import as_text, plain
+from psweep_dask._convert import is_gap, is_nan, to_json_text, to_json_value, to_python
 
 
 class Level(enum.IntEnum):
@@ -51,18 +51,53 @@ class Inner:
         (np.longdouble(1), repr(np.longdouble(1))),
     ],
 )
-def test_what_becomes_of_a_value(value, expected):
-    assert plain(value) == expected
-    assert type(plain(value)) is type(expected)
+def test_json_value_of_any_object(value, expected):
+    assert to_json_value(value) == expected
+    assert type(to_json_value(value)) is type(expected)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
 values = st.recursive(
-    scalars.filter(lambda one: not isinstance(one, float) or abs(one) < 1e300),
+    scalars.filter(lambda value: not isinstance(value, float) or abs(value) < 1e300),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
 @given(values)
-def test_what_json_knows_comes_back_as_it_was(value):
-    assert json.loads(as_text(value)) == value
+def test_json_text_of_what_json_knows_comes_back_as_it_was(value):
+    assert json.loads(to_json_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(1), 1),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.str_("x"), "x"),
+        (pd.Timestamp("2026-01-02T03:04:05"), dt.datetime(2026, 1, 2, 3, 4, 5)),
+        (pd.Timedelta("90s"), dt.timedelta(seconds=90)),
+        ([1], [1]),
+        (None, None),
+    ],
+)
+def test_python_value_of_scalars_and_times(value, expected):
+    assert to_python(value) == expected
+    assert type(to_python(value)) is type(expected)
+
+
+@pytest.mark.parametrize("value", [pd.Timestamp(1, unit="ns"), pd.Timedelta(1, "ns")])
+def test_python_value_of_a_time_with_nanoseconds_is_the_time_itself(value):
+    assert to_python(value) is value
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), np.float64("nan"), pd.NaT, pd.NA])
+def test_gap_is_a_missing_value_of_any_type(value):
+    assert is_gap(value)
+    assert is_nan(value) is isinstance(value, float)
+
+
+@pytest.mark.parametrize("value", [0, "", False, [], np.arange(2), pd.DataFrame(), float("inf")])
+def test_gap_is_no_other_value(value):
+    assert not is_gap(value)
+    assert not is_nan(value)

@@ -1,15 +1,19 @@
+"""The log: our lines on stderr, and which lines of dask are hidden."""
+
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
-from psweep_dask._logging import silenced, tell_deaths_ourselves
+from psweep_dask._logging import hide_worker_exit_lines, silenced
 
 
 @pytest.fixture(autouse=True)
-def _deaths_told():
-    tell_deaths_ourselves()
+def _worker_exits_hidden():
+    hide_worker_exit_lines()
 
 
 # Lines of distributed 2026.8.
@@ -28,12 +32,12 @@ def _deaths_told():
         ("client", "Couldn't gather 1 keys, rescheduling (('func-9', 1, 'psweep'),)"),
     ],
 )
-def test_deaths_that_we_tell_ourselves_are_not_told_twice(caplog, logger, line):
+def test_log_of_dask_is_without_exits_of_workers(caplog, logger, line):
     logging.getLogger(f"distributed.{logger}").warning(line)
     assert caplog.messages == []
 
 
-def test_other_lines_are_told(caplog):
+def test_log_of_dask_has_other_lines(caplog):
     logging.getLogger("distributed.nanny").warning("Closing Nanny at %s", "tcp://127.0.0.1:1")
     logging.getLogger("distributed.worker").warning("exceeded 95% memory budget")
     logging.getLogger("distributed.client").warning("Couldn't gather 1 keys, rescheduling ('f',)")
@@ -44,24 +48,48 @@ def test_other_lines_are_told(caplog):
     ]
 
 
-def test_it_can_be_asked_for_again_and_again():
-    before = list(logging.getLogger("distributed.nanny").filters)
-    tell_deaths_ourselves()
-    assert logging.getLogger("distributed.nanny").filters == before
+def test_log_filter_is_added_once():
+    filters = list(logging.getLogger("distributed.nanny").filters)
+    hide_worker_exit_lines()
+    assert logging.getLogger("distributed.nanny").filters == filters
 
 
-def test_a_logger_is_silenced_for_a_while():
-    one = logging.getLogger("some.library")
-    one.setLevel(logging.INFO)
+def test_log_is_silenced_for_a_while():
+    logger_of_library = logging.getLogger("some.library")
+    logger_of_library.setLevel(logging.INFO)
     with silenced("some.library"):
-        assert not one.isEnabledFor(logging.ERROR)
-        assert one.isEnabledFor(logging.CRITICAL)
-    assert one.level == logging.INFO
+        assert not logger_of_library.isEnabledFor(logging.ERROR)
+        assert logger_of_library.isEnabledFor(logging.CRITICAL)
+    assert logger_of_library.level == logging.INFO
 
 
-def test_a_logger_speaks_again_after_an_exception():
-    one = logging.getLogger("some.library")
-    one.setLevel(logging.INFO)
+def test_log_is_silenced_until_an_exception():
+    logger_of_library = logging.getLogger("some.library")
+    logger_of_library.setLevel(logging.INFO)
     with pytest.raises(ValueError, match="of func"), silenced("some.library"):
         raise ValueError("of func")
-    assert one.level == logging.INFO
+    assert logger_of_library.level == logging.INFO
+
+
+SHOW = """
+import logging
+SETUP
+from psweep_dask._logging import log, show_log_lines
+show_log_lines()
+show_log_lines()
+log.info("a line")
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "line"),
+    [
+        ("", "psweep_dask: a line\n"),
+        ("logging.basicConfig(format='mine: %(message)s', level='INFO')", "mine: a line\n"),
+        ("logging.basicConfig()", ""),
+    ],
+)
+def test_log_lines_are_shown_once_and_as_the_script_wants(setup, line):
+    command = [sys.executable, "-c", SHOW.replace("SETUP", setup)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", line)

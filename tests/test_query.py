@@ -1,9 +1,18 @@
+"""Rows are found by expressions and by the beginning of their ids."""
+
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from psweep_dask._query import QueryError, by_name, where
+from psweep_dask._query import (
+    NoDataFrameError,
+    QueryError,
+    check_df,
+    find_position,
+    find_row,
+    select_rows,
+)
 
 DF = pd.DataFrame(
     {"a": [1, 2, 3], "my b": ["x", "y", None], "_status": ["ok", "error", "ok"]},
@@ -22,8 +31,8 @@ DF = pd.DataFrame(
         ("a > 10", []),
     ],
 )
-def test_rows_are_chosen_whatever_the_index(expression, chosen):
-    assert where(DF, expression).a.tolist() == chosen
+def test_select_rows_with_any_index(expression, chosen):
+    assert select_rows(DF, expression).a.tolist() == chosen
 
 
 @pytest.mark.parametrize(
@@ -31,29 +40,47 @@ def test_rows_are_chosen_whatever_the_index(expression, chosen):
     [
         ("c > 1", "name 'c' is not defined; there are the columns a, my b, _status"),
         ("a >", "invalid syntax"),
-        ("a", "does not say yes or no for each row"),
-        ("a == @DF", "'@' stands for a variable"),
+        ("a", "is not true or false for each row"),
+        ("a == @DF", "'@' begins the name of a variable"),
         ("", "there are the columns"),
     ],
 )
-def test_what_cannot_be_understood_is_told(expression, message):
+def test_select_rows_by_a_wrong_expression_is_an_error(expression, message):
     with pytest.raises(QueryError, match=message):
-        where(DF, expression)
+        select_rows(DF, expression)
 
 
-def test_an_id_must_be_of_one_pset():
+def test_find_row_by_the_beginning_of_one_id():
     df = pd.DataFrame({"_pset_id": ["12ab", "12cd", None], "a": [1, 2, 3]})
-    assert by_name(df, "12c")["a"] == 2
+    assert find_row(df, "12c")["a"] == 2
     with pytest.raises(QueryError, match="2 psets have an id that begins with it: 12ab, 12cd"):
-        by_name(df, "12")
-    with pytest.raises(QueryError, match="no pset has an id that begins so"):
-        by_name(df, "x")
+        find_row(df, "12")
+    with pytest.raises(QueryError, match="no pset has an id that begins with it"):
+        find_row(df, "x")
     with pytest.raises(QueryError, match="no column _pset_id"):
-        by_name(DF, "x")
+        find_row(DF, "x")
 
 
-def test_a_number_that_two_psets_have_is_told_with_their_ids():
+def test_find_row_by_a_number_of_two_psets_is_an_error_with_their_ids():
     df = pd.DataFrame({"_pset_id": ["12ab", "34cd", "5"], "_pset_seq": [7, 7, 8]})
     with pytest.raises(QueryError, match="2 psets have the number 7; .* its _pset_id: 12ab, 34cd"):
-        by_name(df, "7")
-    assert by_name(df, "8")["_pset_id"] == "5"
+        find_row(df, "7")
+    assert find_row(df, "8")["_pset_id"] == "5"
+
+
+@pytest.mark.parametrize("prefix", [None, "", 3])
+def test_find_position_needs_a_text(prefix):
+    with pytest.raises(QueryError, match=f"beginning of one is needed, not {prefix!r}"):
+        find_position(pd.DataFrame({"_pset_id": ["12ab"]}), prefix)
+
+
+def test_find_position_is_that_of_the_row():
+    assert find_position(pd.DataFrame({"_pset_id": ["12ab", None, "34cd"]}), "34") == 2
+
+
+def test_check_df_names_what_is_not_a_dataframe():
+    check_df(DF, "ps.refine")
+    with pytest.raises(NoDataFrameError, match="ps.refine takes a DataFrame, not a dict; ps.load"):
+        check_df({}, "ps.refine")
+    with pytest.raises(NoDataFrameError, match="not 'calc'; ps.load"):
+        check_df("calc", "ps.refine")

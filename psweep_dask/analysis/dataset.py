@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from psweep_dask._convert import of_python
+from psweep_dask._convert import to_python
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
@@ -203,7 +203,7 @@ def only_value(df: pd.DataFrame, name: str, alternative: str = "") -> Any:
         If it has more than one value.
     """
     different = df.loc[~_comparable(df[name]).duplicated(), name]
-    values = [of_python(value) for value in different]
+    values = [to_python(value) for value in different]
     if len(values) > 1:
         raise LabelError(
             f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: {alternative}"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
-from psweep_dask._convert import as_text, is_nan, plain
+from psweep_dask._convert import is_nan, to_json_text, to_json_value
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import to_xarray
@@ -159,13 +159,13 @@ def _json_column(column: pd.Series) -> list[str]:
         return [repr(number) if math.isfinite(number) else "null" for number in values]
     if column.dtype == "str":
         return [encode_basestring(text) if isinstance(text, str) else "null" for text in values]
-    return list(map(as_text, values))
+    return list(map(to_json_text, values))
 
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, _CSV_TYPES) and not isinstance(value, enum.Enum):
         return value
-    return _as_str(plain(value))
+    return _as_str(to_json_value(value))
 
 
 def _as_str(plain_value: Any) -> str:
@@ -192,10 +192,10 @@ def _parquet(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
     def convert(values: list[Any]) -> list[Any]:
         if can_be_a_column(values):
             return values
-        plain_values = [plain(value) for value in values]
+        plain_values = [to_json_value(value) for value in values]
         if can_be_a_column(plain_values):
             return plain_values
-        return [None if value is None else as_text(value) for value in values]
+        return [None if value is None else to_json_text(value) for value in values]
 
     table = _convert_objects(_split_complex(df), convert)
     table.columns = table.columns.map(str)
@@ -254,7 +254,7 @@ def _netcdf_cells(column: pd.Series) -> np.ndarray:
 
 
 def _netcdf_text(value: Any) -> str:
-    plain_value = None if _is_gap(value) else plain(value)
+    plain_value = None if _is_gap(value) else to_json_value(value)
     return "" if plain_value is None else _as_str(plain_value)
 
 
@@ -270,7 +270,7 @@ def _convert_variables(dataset: xr.Dataset) -> xr.Dataset:
             dataset = dataset.assign({f"{name}_real": array.real, f"{name}_imag": array.imag})
             dataset = dataset.drop_vars([name])
     dataset.attrs = {
-        str(name): value if isinstance(value, str | int | float) else as_text(value)
+        str(name): value if isinstance(value, str | int | float) else to_json_text(value)
         for name, value in dataset.attrs.items()
     }
     return dataset

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from psweep_dask._convert import of_python
+from psweep_dask._convert import to_python
 from psweep_dask._imports import needed_for
 from psweep_dask.analysis.dataset import check_columns
 from psweep_dask.errors import PsweepError
@@ -103,7 +103,7 @@ def _rows(df: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _drawable(value: Any) -> Any:
     """Return a number or text as a type of Python; None for what cannot be drawn."""
-    value = of_python(value)
+    value = to_python(value)
     return value if isinstance(value, str | bool | int | float) else None
 
 

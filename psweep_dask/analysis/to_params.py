@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import _query
-from psweep_dask._convert import is_nan, of_python
+from psweep_dask._convert import is_nan, to_python
 from psweep_dask._format import short_repr
 from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError
@@ -158,13 +158,13 @@ def df_extract_row(
     """
     if kind not in (None, "pset"):
         raise ParamsError(f"kind must be None or 'pset', not {kind!r}")
-    place = _query.place_of(df, pset_id)
+    place = _query.find_position(df, pset_id)
     row = df.iloc[place : place + 1]
     if kind == "pset":
         return to_params(row)[0]
     values = [row[name].iloc[0] for name in df.columns]
     if py_types:
-        values = [of_python(value) for value in values]
+        values = [to_python(value) for value in values]
     return dict(zip(df.columns, values, strict=True))
 
 
@@ -175,7 +175,7 @@ def _cells(column: pd.Series) -> Iterator[Any]:
             yield _GAP if is_nan(value) else value
     else:
         for value, gap in zip(column, column.isna(), strict=True):
-            yield _GAP if gap else of_python(value)
+            yield _GAP if gap else to_python(value)
 
 
 def _restore_pset(

@@ -73,7 +73,7 @@ def filter_rows(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
     """
     from psweep_dask import _query
 
-    return df if where is None or df.empty else _query.where(df, where)
+    return df if where is None or df.empty else _query.select_rows(df, where)
 
 
 class ShortErrors(click.Command):

@@ -89,7 +89,7 @@ def show(pset: str, calc_dir: str) -> None:
     from psweep_dask.storage.layout import Layout
     from psweep_dask.study.load import load
 
-    row = _query.by_name(load(calc_dir), pset)
+    row = _query.find_row(load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):

@@ -73,7 +73,7 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = _query.by_name(load(calc_dir), pset)["_pset_id"]
+    pset_id = _query.find_row(load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(ps.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 

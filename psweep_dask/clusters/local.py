@@ -21,8 +21,8 @@ import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
-from psweep_dask._format import counted
-from psweep_dask._logging import silenced, tell_deaths_ourselves
+from psweep_dask._format import format_count
+from psweep_dask._logging import silenced, hide_worker_exit_lines
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.errors import PsweepError
@@ -201,9 +201,9 @@ def _start(size: int) -> Local:
                 raise LocalClusterError(message) from again
     client = Client(cluster, set_as_default=False, direct_to_workers=True)
     plugins.install(client, ours=True)
-    tell_deaths_ourselves()
+    hide_worker_exit_lines()
     link = dashboard_link(cluster, with_page=True)
-    log.info("%s on this machine, dashboard: %s", counted(size, "worker"), link)
+    log.info("%s on this machine, dashboard: %s", format_count(size, "worker"), link)
     return Local(cluster, client, size, os.getpid())
 
 

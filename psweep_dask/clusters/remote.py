@@ -14,8 +14,8 @@ from distributed import Client, LocalCluster
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
-from psweep_dask._format import counted
-from psweep_dask._logging import silenced, tell_deaths_ourselves
+from psweep_dask._format import format_count
+from psweep_dask._logging import silenced, hide_worker_exit_lines
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
@@ -85,8 +85,8 @@ def machine_workers(
         with _closing(jobs.cluster), _connected(jobs.cluster) as client:
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
-                counted(machine.jobs, "job"),
-                counted(jobqueue_options.processes(machine), "worker"),
+                format_count(machine.jobs, "job"),
+                format_count(jobqueue_options.processes(machine), "worker"),
                 machine.name,
                 jobs.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
@@ -133,9 +133,9 @@ def allocation_workers(
                 "(cluster='local' stays on this machine), dashboard: %s",
                 allocation.batch_system,
                 allocation.job_id,
-                counted(allocation.workers, "worker"),
-                counted(allocation.nodes, "node"),
-                counted(allocation.cpus_per_worker, "CPU"),
+                format_count(allocation.workers, "worker"),
+                format_count(allocation.nodes, "node"),
+                format_count(allocation.cpus_per_worker, "CPU"),
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
             lifetimes = WalltimePlugin(resources, timeout)
@@ -237,5 +237,5 @@ def _closing(cluster: SpecCluster) -> Iterator[None]:
 def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
         plugins.install(client, ours=False, ends_with_driver=True)
-        tell_deaths_ourselves()
+        hide_worker_exit_lines()
         yield client

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from psweep_dask._format import counted
+from psweep_dask._format import format_count
 from psweep_dask.clusters.executor import ExecutorRequest
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring import dashboard_runs
@@ -199,10 +199,10 @@ class Execution:
     def _remarks(self, ended: str, engine: Engine) -> list[str]:
         remarks = []
         if engine.attempts_repeated:
-            remarks.append(f"{counted(engine.attempts_repeated, 'failed attempt')} repeated")
+            remarks.append(f"{format_count(engine.attempts_repeated, 'failed attempt')} repeated")
         if engine.workers_lost:
             were = "was" if engine.workers_lost == 1 else "were"
-            remarks.append(f"{counted(engine.workers_lost, 'worker')} {were} lost")
+            remarks.append(f"{format_count(engine.workers_lost, 'worker')} {were} lost")
         left = self.progress.stats.left
         if left and self.run.saved:
             how = "stopped" if ended == "stopped" else "broken off"

@@ -174,7 +174,7 @@ def reproduce(
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
-    place = _query.place_of(df, pset_id)
+    place = _query.find_position(df, pset_id)
     rows = df.iloc[place : place + 1]
     (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
-from psweep_dask._format import duration, shown_rate
+from psweep_dask._format import format_duration, format_rate
 from psweep_dask.monitoring.style import GREY, colour_of
 
 UPDATE_INTERVAL_SECONDS = 1.0
@@ -75,12 +75,12 @@ def run_html(title: str, numbers: Mapping[str, Any], link: str | None) -> str:
     """
     counts = {name: number for name, number in numbers["counts"].items() if name != "left"}
     facts = [f"{numbers['done']:,} of {numbers['total']:,} psets"]
-    facts += [shown_rate(numbers["psets_per_second"])] if numbers["done"] else []
+    facts += [format_rate(numbers["psets_per_second"])] if numbers["done"] else []
     remaining = numbers["seconds_left"]
     if numbers["ended"]:
-        facts.append(f"ended after {duration(numbers['seconds'])}")
+        facts.append(f"ended after {format_duration(numbers['seconds'])}")
     elif remaining is not None:
-        facts.append(f"{duration(remaining)} left")
+        facts.append(f"{format_duration(remaining)} left")
     page = f' &middot; <a href="{escape(link)}" target="_blank">dashboard</a>' if link else ""
     failures = "".join(
         f"<div>{number:,} &times; {escape(kind)}</div>"

@@ -20,7 +20,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from psweep_dask._format import counted, duration, shown_rate
+from psweep_dask._format import format_count, format_duration, format_rate
 from psweep_dask.monitoring.dashboard_runs import DashboardRun, cluster_counts, shown_runs
 from psweep_dask.monitoring.page_plot import ResultsPlot
 from psweep_dask.monitoring.style import (
@@ -185,10 +185,10 @@ def _head_html(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
         "failed": f"{failed:,}",
         "running": f"{running:,}",
         "left": f"{left:,}",
-        "rate": shown_rate(numbers["psets_per_second"]),
-        "time": duration(numbers["seconds"]),
-        "time left": "?" if remaining is None else duration(remaining),
-        "workers": f"{cluster['workers']:,} on {counted(cluster['hosts'], 'host')}",
+        "rate": format_rate(numbers["psets_per_second"]),
+        "time": format_duration(numbers["seconds"]),
+        "time left": "?" if remaining is None else format_duration(remaining),
+        "workers": f"{cluster['workers']:,} on {format_count(cluster['hosts'], 'host')}",
         **({"jobs": f"{cluster['jobs']:,}"} if cluster["jobs"] else {}),
     }
     shown = "".join(

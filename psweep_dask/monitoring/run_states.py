@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from psweep_dask._format import short_repr, shown_commands
+from psweep_dask._format import format_commands, short_repr
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.layout import Layout
@@ -185,7 +185,7 @@ def _advice(run: StoredRun, counts: Mapping[str, int]) -> str:
         return resume_call(run.layout, run.info)
     calc_dir = repr(run.layout.calc_dir)
     scripts = sorted(run.layout.root.glob("run_*.sh")) if counts.get("prepared") else []
-    submit = f"{shown_commands(scripts)} submits what is not yet, " if scripts else ""
+    submit = f"{format_commands(scripts)} submits what is not yet, " if scripts else ""
     lost = counts.get("lost", 0)
     prepare = f", and ps.prep_rest({calc_dir}) for the {lost} that are lost" if lost else ""
     return f"{submit}ps.collect({calc_dir}) brings what there is{prepare}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import chain, count, zip_longest
 from typing import Any
 
-from psweep_dask._format import duration, shown_rate
+from psweep_dask._format import format_duration, format_rate
 from psweep_dask.storage.record import Record
 from psweep_dask.worker.summary import Slow, bin_edge, slowest_of
 from psweep_dask.worker.work import Failure, SliceResult
@@ -157,8 +157,8 @@ class RunStats:
         parts = [
             f"{self.done:,} of {self.total:,} psets ({100 * self.done // max(1, self.total)} %)",
             f"{self.failed.total():,} failed",
-            shown_rate(self.rate()),
-            *([] if left is None else [f"{duration(left)} left"]),
+            format_rate(self.rate()),
+            *([] if left is None else [f"{format_duration(left)} left"]),
         ]
         return ", ".join(parts)
 

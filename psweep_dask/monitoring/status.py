@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 
-from psweep_dask._format import counted, duration, shown_rate
+from psweep_dask._format import format_count, format_duration, format_rate
 from psweep_dask.monitoring import notebook
 from psweep_dask.monitoring.run_states import RunState, run_states
 from psweep_dask.study.runs import find_study
@@ -90,8 +90,8 @@ def _table(runs: list[RunState]) -> list[dict[str, str]]:
             "state": run.state,
             "done": f"{run.done:,} of {run.total:,}",
             "failed": f"{run.failed:,}",
-            "rate": shown_rate(run.rate) if run.rate else "",
-            "left": "" if run.seconds_left is None else duration(run.seconds_left),
+            "rate": format_rate(run.rate) if run.rate else "",
+            "left": "" if run.seconds_left is None else format_duration(run.seconds_left),
         }
         for run in runs
     ]
@@ -100,7 +100,7 @@ def _table(runs: list[RunState]) -> list[dict[str, str]]:
 def _notes(runs: list[RunState]) -> Iterator[str]:
     for run in runs:
         if run.advice and run.left:
-            yield f"run {run.run_id[:8]} has {counted(run.left, 'pset')} left: {run.advice}"
+            yield f"run {run.run_id[:8]} has {format_count(run.left, 'pset')} left: {run.advice}"
         if run.last_failures:
             yield f"last failures of run {run.run_id[:8]}:"
             for failed in run.last_failures:

@@ -1,4 +1,4 @@
-"""Psets chosen from lists of them: those that meet a condition, and those not done yet."""
+"""Psets that meet a condition, and psets that a database has no result for."""
 
 from __future__ import annotations
 
@@ -9,32 +9,44 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask import _query
+from psweep_dask._format import short_repr
 from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
 from psweep_dask.params.pset import Pset, check_params
 
-DONE = frozenset({"ok", "simulated"})
-"""Values of ``_status`` of a row with a result."""
+_STATUS_WITH_RESULT = ("ok", "simulated")
 
 Condition = str | Callable[[Mapping[str, Any]], bool]
 
 
 def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]:
-    """Give the psets of which a database has no result: never run, or failed.
+    """Return the psets for which a database has no result: they were never run, or failed.
 
     Parameters
     ----------
     df : DataFrame
+        The database, with its column ``_pset_sha1``.
     params : iterable of dict
+        The psets to look for.
 
     Returns
     -------
     list of dict
+        Copies of the psets without a result, in the order of `params`.
 
     Raises
     ------
-    PsweepError
-        If `df` is no DataFrame or has no column ``_pset_sha1``, or `params` are no psets.
+    NoDataFrameError
+        If `df` is not a DataFrame.
+    ParamsError
+        If `df` has no column ``_pset_sha1``.
+    PsetError
+        If `params` are not psets, or a value has no reproducible hash.
+
+    See Also
+    --------
+    filter_params_dup_hash : The same for a list of hashes.
+    run : Its option ``skip_dups`` leaves out psets that are in the database.
 
     Examples
     --------
@@ -47,12 +59,14 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     if "_pset_sha1" not in df.columns:
         if len(df):
             raise ParamsError(
-                "the DataFrame has no column _pset_sha1 to compare params with; a study of the "
-                "package psweep gets it by ps.import_psweep"
+                "the DataFrame has no column _pset_sha1 to compare params with; "
+                "ps.import_psweep adds it to a study of the package psweep"
             )
         return check_params(params)[0]
-    done = df["_status"].isin(DONE) if "_status" in df.columns else slice(None)
-    return filter_params_dup_hash(params, df.loc[done, "_pset_sha1"])
+    hashes = df["_pset_sha1"]
+    if "_status" in df.columns:
+        hashes = hashes[df["_status"].isin(_STATUS_WITH_RESULT)]
+    return filter_params_dup_hash(params, hashes)
 
 
 @overload
@@ -64,25 +78,33 @@ def where(params: Sequence[Mapping[str, Any]], condition: Condition) -> list[Pse
 def where(
     params: Sequence[Mapping[str, Any]] | pd.DataFrame, condition: Condition
 ) -> list[Pset] | pd.DataFrame:
-    """Choose psets, or rows of a database, by a condition.
+    """Return the psets, or the rows of a database, that meet a condition.
 
     Parameters
     ----------
     params : list of dict or DataFrame
+        The psets, or the database.
     condition : str or callable
         An expression such as ``a < b and c == "x"``, as `pandas.DataFrame.query` takes it; or a
-        function of a pset (or row) that gives True for those to keep.
+        function that is called with each pset (or row, as a dict) and returns True to keep it.
 
     Returns
     -------
     list of dict or DataFrame
-        What was passed, without the others. A pset that lacks a key of the expression is left
-        out, as far as pandas finds a comparison with NaN false.
+        Of the same type as `params`. In an expression, a key that a pset does not have is NaN,
+        which pandas finds different from all values: ``a > 1`` is False then.
 
     Raises
     ------
     QueryError
-        If the condition is none of these, or the expression cannot be understood.
+        If `condition` is neither a str nor a function, or the expression cannot be evaluated.
+    PsetError
+        If `params` are neither psets nor a DataFrame.
+
+    See Also
+    --------
+    query : The same for the database of a study on disk.
+    conditional : Adds parameters to the psets that meet a condition.
 
     Examples
     --------
@@ -95,7 +117,7 @@ def where(
     _check_condition(condition)
     if isinstance(params, pd.DataFrame):
         if isinstance(condition, str):
-            return _query.where(params, condition) if len(params) else params
+            return _query.select_rows(params, condition) if len(params) else params
         rows: list[dict[Any, Any]] = params.to_dict("records")
         return params[[bool(condition(row)) for row in rows]]
     psets = check_params(params)[0]
@@ -106,26 +128,35 @@ def where(
 def conditional(
     params: Sequence[Mapping[str, Any]], condition: Condition, *plists: Iterable[Mapping[str, Any]]
 ) -> list[Pset]:
-    """Give further parameters to those psets that meet a condition; others stay as they are.
+    """Add parameters to the psets that meet a condition. Other psets stay as they are.
 
     Parameters
     ----------
     params : list of dict
+        The psets.
     condition : str or callable
         As in `where`.
     *plists : lists of dict
-        As for `pgrid`: each pset that is chosen is repeated for each combination of these.
+        The parameters to add, as for `pgrid`: a pset that meets the condition is repeated for each
+        combination of their values.
 
     Returns
     -------
     list of dict
+        In the order of `params`.
 
     Raises
     ------
     QueryError
-        If the condition is none, or cannot be understood.
+        If `condition` is neither a str nor a function, or the expression cannot be evaluated.
     PsetError
-        If `params` are no psets.
+        If `params` are not psets.
+    ParamsError
+        If `plists` cannot be combined, as in `pgrid`.
+
+    See Also
+    --------
+    where : Returns only the psets that meet a condition.
 
     Examples
     --------
@@ -136,19 +167,20 @@ def conditional(
     """
     _check_condition(condition)
     psets = check_params(params)[0]
-    more = pgrid(*plists)
+    additions = pgrid(*plists)
     mask = _mask(psets, condition)
     return [
-        merge_dicts(pset, one)
+        merge_dicts(pset, addition)
         for pset, chosen in zip(psets, mask, strict=True)
-        for one in (more if chosen else [{}])
+        for addition in (additions if chosen else [{}])
     ]
 
 
 def _check_condition(condition: object) -> None:
     if not isinstance(condition, str) and not callable(condition):
         raise _query.QueryError(
-            f"a condition must be a str such as 'a > 3' or a function of a pset, not {condition!r}"
+            f"a condition must be a str such as 'a > 3' or a function of a pset, not "
+            f"{short_repr(condition)}"
         )
 
 
@@ -159,5 +191,5 @@ def _mask(psets: list[Pset], condition: Condition) -> list[bool]:
         return []
     table = pd.DataFrame(psets)
     chosen = np.zeros(len(psets), dtype=bool)
-    chosen[_query.where(table, condition).index] = True
+    chosen[_query.select_rows(table, condition).index] = True
     return chosen.tolist()

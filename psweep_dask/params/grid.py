@@ -1,4 +1,4 @@
-"""Building parameter spaces: pure functions, lists of dicts in and lists of dicts out."""
+"""Parameter spaces: functions that make and combine lists of psets."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from psweep_dask._format import short_repr
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import DIGEST_SIZE, Pset, check_params, is_note
+from psweep_dask.params.pset import DIGEST_SIZE, Pset, check_params, enters_hash
 
 
 class ParamsError(PsweepError):
-    """A parameter space that cannot be built as asked."""
+    """A parameter space that cannot be made as asked."""
 
 
 def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
-    """Make a list of one-entry psets from the values of one parameter.
+    """Return a pset for each value of one parameter.
 
     Parameters
     ----------
@@ -31,7 +32,12 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     Raises
     ------
     ParamsError
-        If `name` is no str or `seq` cannot be looped over.
+        If `name` is not a str, or `seq` is not an iterable, or is a str.
+
+    See Also
+    --------
+    pgrid : Combines such lists.
+    logspace, intspace, sample : Make values.
 
     Examples
     --------
@@ -39,24 +45,25 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     [{'a': 1}, {'a': 2}, {'a': 3}]
     """
     if not isinstance(name, str):
-        raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
+        raise ParamsError(f"the name of a parameter must be a str, not {short_repr(name)}")
     if isinstance(seq, str):
-        raise ParamsError(f"the values of {name!r} are a single str; write [{seq!r}]")
+        raise ParamsError(f"the values of {name!r} are a single str; write [{short_repr(seq)}]")
     if not isinstance(seq, Iterable):
+        shown = short_repr(seq)
         raise ParamsError(
-            f"the values of {name!r} must be a sequence, not {seq!r}; write [{seq!r}]"
+            f"the values of {name!r} must be a sequence, not {shown}; write [{shown}]"
         )
     return [{name: value} for value in seq]
 
 
 def pgrid(*plists: Iterable[Any]) -> list[Pset]:
-    """Loop over parameters in a nested loop, the last one fastest.
+    """Return all combinations of parameters, as of a nested loop: the last one varies fastest.
 
     Parameters
     ----------
     *plists : iterables of dict
         Results of `plist`, or of ``zip`` over some of them for parameters that vary together.
-        A single list that holds several of them is taken apart.
+        One list of all of them works, too.
 
     Returns
     -------
@@ -65,7 +72,13 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
     Raises
     ------
     ParamsError
-        If two of them set the same key, or something in them is no dict.
+        If two of them have the same key, or an element is not a dict.
+
+    See Also
+    --------
+    plist : Makes the lists.
+    stargrid : Varies one parameter after the other.
+    conditional : Adds parameters to some psets only.
 
     Examples
     --------
@@ -77,21 +90,24 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
     >>> pgrid(zip(a, b), c)
     [{'a': 1, 'b': 'xx', 'c': 1.2}, {'a': 2, 'b': 'yy', 'c': 1.2}]
     """
-    lists = [_listed(one) for one in plists]
-    if len(lists) == 1 and not all(isinstance(one, Mapping) for one in lists[0]):
-        inner = lists[0]
-        if all(isinstance(one, Iterable) for one in inner) and not _is_zipped(inner):
-            lists = [_listed(one) for one in inner]
+    lists = [_as_list(psets) for psets in plists]
+    if len(lists) == 1 and not all(isinstance(item, Mapping) for item in lists[0]):
+        items = lists[0]
+        # zip(a, b) has tuples of psets, a list of plists has lists.
+        is_zip = all(isinstance(item, tuple) for item in items)
+        if all(isinstance(item, Iterable) for item in items) and not is_zip:
+            lists = [_as_list(item) for item in items]
     return itr2params(product(*lists)) if lists else []
 
 
 def itr2params(loops: Iterable[Any]) -> list[Pset]:
-    """Flatten the (nested) tuples that loops over parameters give, and merge each into a pset.
+    """Merge each element of a loop over parameters, a tuple of dicts, into one pset.
 
     Parameters
     ----------
     loops : iterable
-        For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)`` over `plist` results.
+        For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)``, where ``a``, ``b``
+        and ``c`` are results of `plist`. The tuples may be nested.
 
     Returns
     -------
@@ -100,7 +116,11 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
     Raises
     ------
     ParamsError
-        If one pset would get the same key twice, wherever the two stand.
+        If a pset would get the same key twice.
+
+    See Also
+    --------
+    pgrid : Loops and merges.
 
     Examples
     --------
@@ -110,11 +130,11 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
     >>> itr2params(product(zip(a, b), plist("c", [None])))
     [{'a': 1, 'b': 'xx', 'c': None}, {'a': 2, 'b': 'yy', 'c': None}]
     """
-    return [_merge_once(_flatten(item)) for item in _listed(loops)]
+    return [_merge_distinct(_flatten(item)) for item in _as_list(loops)]
 
 
 def merge_dicts(*dicts: Any) -> Pset:
-    """Merge dicts from left to right: later ones win.
+    """Merge dicts from left to right. Of a key that comes twice, the last value counts.
 
     Parameters
     ----------
@@ -124,11 +144,12 @@ def merge_dicts(*dicts: Any) -> Pset:
     Returns
     -------
     dict
+        A new one.
 
     Raises
     ------
     ParamsError
-        If something in there is no dict.
+        If one of them is not a dict.
 
     Examples
     --------
@@ -138,8 +159,8 @@ def merge_dicts(*dicts: Any) -> Pset:
     {'a': 1, 'b': 2}
     """
     merged: Pset = {}
-    for one in _flatten(dicts):
-        merged.update(one)
+    for part in _flatten(dicts):
+        merged.update(part)
     return merged
 
 
@@ -150,22 +171,22 @@ def stargrid(
     vary_label_col: str = "_vary",
     skip_dups: bool = True,
 ) -> list[Pset]:
-    """Vary parameters around a point, one after the other, instead of all in a grid.
+    """Vary one parameter after the other, while the others keep a constant value.
 
     Parameters
     ----------
     const : dict
-        The point in the middle of the star.
+        The constant values of all parameters.
     vary : list of lists of dict
-        What varies: results of `plist`, or of `itr2params` over a ``zip`` for parameters that vary
-        together.
+        The values of the parameters that vary: results of `plist`, or of `itr2params` over a
+        ``zip`` for parameters that vary together.
     vary_labels : list of str, optional
-        Names for the elements of `vary`.
+        A name for each element of `vary`.
     vary_label_col : str, optional
-        Key under which each pset gets its label; beginning with an underscore, it stays out of
-        the hash.
+        The key under which a pset gets its name. It begins with an underscore, so that it does
+        not enter the hash.
     skip_dups : bool, optional
-        Leave out psets that came before; the middle of the star is in each of its rays.
+        Leave out psets that came before, such as `const`, which each element of `vary` may repeat.
 
     Returns
     -------
@@ -174,10 +195,14 @@ def stargrid(
     Raises
     ------
     ParamsError
-        If `vary` is no list, there is not one label for each element of it, or `vary_label_col`
-        is a parameter.
+        If `vary` is not a list of lists, `vary_labels` does not have one name for each element of
+        it, or `vary_label_col` is a parameter.
     PsetError
         With `skip_dups`, if a value has no reproducible hash.
+
+    See Also
+    --------
+    pgrid : All combinations.
 
     Examples
     --------
@@ -186,40 +211,47 @@ def stargrid(
     [{'a': 1, 'b': 77, '_vary': 'a'}, {'a': 2, 'b': 77, '_vary': 'a'},
      {'a': 1, 'b': 88, '_vary': 'b'}]
     """
-    rays = _listed(vary)
-    if any(isinstance(one, Mapping) for one in rays):
+    plists = _as_list(vary)
+    if any(isinstance(psets, Mapping) for psets in plists):
         raise ParamsError("vary must be a list of plists; write vary=[plist]")
-    labels: list[Pset] = [{}] * len(rays)
+    labels: list[Pset] = [{}] * len(plists)
     if vary_labels is not None:
         if isinstance(vary_labels, str) or not isinstance(vary_labels, Iterable):
-            raise ParamsError(f"vary_labels must be a list of str, not {vary_labels!r}")
-        labels = [{vary_label_col: one} for one in vary_labels]
-    if len(labels) != len(rays):
-        raise ParamsError(f"{len(labels)} vary_labels were given for {len(rays)} in vary")
-    merge = merge_dicts if is_note(vary_label_col) else lambda *dicts: _merge_once(dicts)
+            raise ParamsError(f"vary_labels must be a list of str, not {short_repr(vary_labels)}")
+        labels = [{vary_label_col: label} for label in vary_labels]
+    if len(labels) != len(plists):
+        raise ParamsError(f"{len(labels)} vary_labels were given for {len(plists)} in vary")
+    may_replace = not enters_hash(vary_label_col)
+    merge = merge_dicts if may_replace else lambda *dicts: _merge_distinct(dicts)
     params = [
-        merge(merge_dicts(const, one), label)
-        for ray, label in zip(rays, labels, strict=True)
-        for one in _listed(ray)
+        merge(merge_dicts(const, varied), label)
+        for psets, label in zip(plists, labels, strict=True)
+        for varied in _as_list(psets)
     ]
     return filter_params_unique(params) if skip_dups else params
 
 
 def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
-    """Leave out psets that came before, whatever their keys with underscores say.
+    """Leave out psets that came before. Keys that do not enter the hash are not compared.
 
     Parameters
     ----------
     params : iterable of dict
+        The psets.
 
     Returns
     -------
     list of dict
+        Copies of the first pset of each hash, in their order.
 
     Raises
     ------
     PsetError
-        If a value has no reproducible hash.
+        If `params` are not psets, or a value has no reproducible hash.
+
+    See Also
+    --------
+    filter_params_dup_hash : Leaves out psets by hashes.
 
     Examples
     --------
@@ -235,25 +267,32 @@ def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
 def filter_params_dup_hash(
     params: Iterable[Mapping[str, Any]], hashes: Iterable[str]
 ) -> list[Pset]:
-    """Leave out psets whose hash is among those given.
+    """Leave out psets whose hash is in a list.
 
     Parameters
     ----------
     params : iterable of dict
+        The psets.
     hashes : iterable of str
         For instance the column ``_pset_sha1`` of a database.
 
     Returns
     -------
     list of dict
-        Made in a time that grows with the number of psets plus that of hashes.
+        Copies of the other psets, in their order. The time grows with the number of psets plus
+        the number of hashes.
 
     Raises
     ------
     ParamsError
-        If `hashes` is no list, or one of them is none.
+        If `hashes` is not a list, or has a str that is not a hash.
     PsetError
-        If a value has no reproducible hash.
+        If `params` are not psets, or a value has no reproducible hash.
+
+    See Also
+    --------
+    missing : Leaves out psets that have a result in a database.
+    pset_sha1 : The hash of a pset.
 
     Examples
     --------
@@ -262,57 +301,53 @@ def filter_params_dup_hash(
     [{'a': 2}]
     """
     if isinstance(hashes, str) or not isinstance(hashes, Iterable):
-        raise ParamsError(f"hashes must be a list or a column of them, not {hashes!r}")
-    known = {_of_hex(one) for one in hashes if isinstance(one, str)}
+        raise ParamsError(f"hashes must be a list or a column of them, not {short_repr(hashes)}")
+    known = {_digest_of(sha1) for sha1 in hashes if isinstance(sha1, str)}
     return [pset for digest, pset in with_digests(params) if digest not in known]
 
 
 def with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, Pset]]:
-    """Give the hash of each pset, and a copy of it."""
+    """Yield the digest and a copy of each pset."""
     psets, digests = check_params(params)
     for number, pset in enumerate(psets):
         yield digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)], pset
 
 
-def _of_hex(sha1: str) -> bytes:
+def _digest_of(sha1: str) -> bytes:
     try:
         digest = bytes.fromhex(sha1)
     except ValueError:
         digest = b""
     if len(digest) != DIGEST_SIZE:
-        raise ParamsError(f"{sha1!r} is no hash of a pset, as ps.pset_sha1 gives them")
+        raise ParamsError(f"{sha1!r} is not a hash of a pset, as ps.pset_sha1 returns it")
     return digest
 
 
-def _is_zipped(items: list[Any]) -> bool:
-    """Tell ``zip(a, b)``, which gives tuples of psets, from a list of plists."""
-    return all(isinstance(item, tuple) for item in items)
-
-
-def _listed(loops: Any) -> list[Any]:
-    if isinstance(loops, str | Mapping) or not isinstance(loops, Iterable):
-        raise ParamsError(f"expected a list of dicts such as ps.plist makes, not {loops!r}")
-    return list(loops)
+def _as_list(psets: Any) -> list[Any]:
+    if isinstance(psets, str | Mapping) or not isinstance(psets, Iterable):
+        raise ParamsError(f"expected a list of dicts as ps.plist makes, not {short_repr(psets)}")
+    return list(psets)
 
 
 def _flatten(item: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(item, Mapping):
         yield item
     elif isinstance(item, str) or not isinstance(item, Iterable):
-        raise ParamsError(f"expected a dict or nested tuples of dicts, not {item!r}")
+        raise ParamsError(f"expected a dict or nested tuples of dicts, not {short_repr(item)}")
     else:
         for inner in item:
             yield from _flatten(inner)
 
 
-def _merge_once(dicts: Iterable[Mapping[str, Any]]) -> Pset:
+def _merge_distinct(dicts: Iterable[Mapping[str, Any]]) -> Pset:
     merged: Pset = {}
-    for one in dicts:
-        for key in one:
+    for part in dicts:
+        for key in part:
             if key in merged:
                 raise ParamsError(
-                    f"the key {key!r} is set twice in one pset: by {merged[key]!r} and by "
-                    f"{one[key]!r}; drop or rename one, or use ps.merge_dicts to let the later win"
+                    f"the key {key!r} is set twice in one pset: to {short_repr(merged[key])} and "
+                    f"to {short_repr(part[key])}; remove or rename one of them, or use "
+                    "ps.merge_dicts, which takes the last value"
                 )
-        merged.update(one)
+        merged.update(part)
     return merged

@@ -1,4 +1,4 @@
-"""The canonical form in which the values of a pset enter its hash."""
+"""The canonical JSON of a pset, from which its hash is made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from psweep_dask._format import kind_of
 
 
 def _canonical(value: Any) -> Any:
-    """Give JSON something to write for a value that it does not know."""
+    """Return a value that JSON knows in the place of one that it does not know."""
     if isinstance(value, enum.Enum):
         return {"__enum__": [type(value).__qualname__, value.name]}
     if isinstance(value, np.ndarray):
@@ -31,8 +31,9 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return {"__set__": sorted(map(canonical_json, value))}
     if isinstance(value, dt.timedelta):
-        finer = getattr(value, "nanoseconds", 0)  # those of pandas have them
-        parts = [value.days, value.seconds, value.microseconds, *([finer] if finer else [])]
+        nanoseconds = getattr(value, "nanoseconds", 0)  # of pandas
+        parts = [value.days, value.seconds, value.microseconds]
+        parts += [nanoseconds] if nanoseconds else []
         return {"__timedelta__": parts}
     if isinstance(value, dt.date | dt.time):
         return {"__time__": value.isoformat()}
@@ -59,7 +60,7 @@ def _canonical_builtin(value: Any) -> Any:
 
 def _canonical_scalar(value: np.generic) -> Any:
     scalar = value.item()
-    if isinstance(scalar, np.generic):  # longdouble: there is no Python scalar that equals it
+    if isinstance(scalar, np.generic):  # longdouble: no scalar of Python equals it
         raise TypeError(f"{kind_of(value)} has no canonical form")
     return scalar
 
@@ -67,7 +68,7 @@ def _canonical_scalar(value: np.generic) -> Any:
 def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
     if isinstance(array, np.ma.MaskedArray):
         return {"__masked__": [array.filled(), np.ma.getmaskarray(array)]}
-    if array.dtype.names:  # field by field, since there may be gaps of any content between them
+    if array.dtype.names:  # one by one: the bytes between fields are undefined
         fields = {name: np.ascontiguousarray(array[name]) for name in array.dtype.names}
         return {"__array__": ["fields", array.shape, list(fields), fields]}
     if array.dtype.hasobject:
@@ -78,4 +79,6 @@ def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
 
 
 canonical_json = json.JSONEncoder(sort_keys=True, default=_canonical).encode
-"""Write a value as JSON. Raises TypeError, ValueError or RecursionError if it has no such form."""
+"""Return a value as canonical JSON.
+
+Raises TypeError, ValueError or RecursionError if it has no such form."""

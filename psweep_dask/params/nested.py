@@ -1,32 +1,38 @@
-"""Parameters in dicts within dicts, and the same by dotted keys, which can be columns."""
+"""Nested dicts of parameters, and the same parameters under dotted keys, which can be columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from psweep_dask._format import short_repr
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 
 
 def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
-    """Give the values in dicts within a dict keys of their own.
+    """Return a nested dict as a flat one, with a dotted key for each value.
 
     Parameters
     ----------
     nested : Mapping
+        The values are dicts, which may hold further dicts, or anything else.
     sep : str, optional
-        Stands between the keys.
+        Separates the parts of a key.
 
     Returns
     -------
     dict
-        Lists and all else but dicts stay as they are, and so do empty dicts.
+        Values that are not dicts, such as lists, stay as they are. So do empty dicts.
 
     Raises
     ------
     ParamsError
-        If two values would get the same key, or a key is no str.
+        If two values would get the same key, or a key is not a str.
+
+    See Also
+    --------
+    unflatten_dict : The inverse.
 
     Examples
     --------
@@ -36,22 +42,23 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     flat: Pset = {}
     for keys, value in _leaves(nested, ()):
         if bad := [key for key in keys if not isinstance(key, str)]:
-            raise ParamsError(f"the key {bad[0]!r} is no str; keys of parameters must be")
+            raise ParamsError(f"the key {bad[0]!r} is not a str; keys of parameters must be str")
         name = sep.join(keys)
         if name in flat:
-            raise ParamsError(f"{name!r} is there twice; rename one, or choose another sep=")
+            raise ParamsError(f"the key {name!r} comes twice; rename one, or choose another sep=")
         flat[name] = value
     return flat
 
 
 def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
-    """Undo `flatten_dict`, for instance within func.
+    """Return a flat dict with dotted keys as a nested one, for instance in func.
 
     Parameters
     ----------
     flat : Mapping
+        As `flatten_dict` returns it.
     sep : str, optional
-        What parts the names.
+        Separates the parts of a key.
 
     Returns
     -------
@@ -60,7 +67,11 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     Raises
     ------
     ParamsError
-        If a key stands for a value and for a dict.
+        If `flat` is not a dict, or a key would stand for both a value and a dict.
+
+    See Also
+    --------
+    flatten_dict : The inverse.
 
     Examples
     --------
@@ -68,18 +79,18 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     {'model': {'depth': 2, 'opt': {'lr': 0.1}}, 'seed': 0}
     """
     if not isinstance(flat, Mapping):
-        raise ParamsError(f"unflatten_dict takes a dict, not {flat!r}")
+        raise ParamsError(f"unflatten_dict takes a dict, not {short_repr(flat)}")
     nested: dict[str, Any] = {}
     for name, value in flat.items():
-        *path, last = name.split(sep)
+        *outer_keys, last_key = name.split(sep)
         inner = nested
-        for key in path:
+        for key in outer_keys:
             inner = inner.setdefault(key, {})
             if not isinstance(inner, dict):
-                raise ParamsError(f"{name!r}: {key!r} is a value already, not a dict")
-        if last in inner:
-            raise ParamsError(f"{name!r} is a dict already, not a value")
-        inner[last] = value
+                raise ParamsError(f"{name!r}: {key!r} is already a value, it cannot be a dict, too")
+        if last_key in inner:
+            raise ParamsError(f"{name!r} is already a dict, it cannot be a value, too")
+        inner[last_key] = value
     return nested
 
 

@@ -1,4 +1,4 @@
-"""What a parameter set is: its keys, its hash, its id and its random numbers."""
+"""The pset: its keys, its hash, its id and its random numbers."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ OUR_FIELDS = ("_status", "_exc_txt", "_exec_host", "_pset_runtime", "_attempt", 
 """Book-keeping columns of our own, in the order of the database."""
 
 RESERVED_FIELDS = frozenset(SEED_FIELDS + OUR_FIELDS)
-"""Keys that a pset must not have, since each row gets them from us."""
+"""Keys that a pset must not have: they are the book-keeping columns of its row."""
 
 DIGEST_SIZE = hashlib.sha1(usedforsecurity=False).digest_size
 
 
 class PsetError(PsweepError):
-    """A parameter set that cannot be run: the message names the pset, the key and the cure."""
+    """A pset that cannot be run: the message names the pset, the key, and what to do."""
 
 
 def pset_sha1(pset: Mapping[str, Any]) -> str:
-    """Hash a pset: sha1 of its canonical JSON, the same on every machine and in every session.
+    """Return the hash of a pset, which is the same on all machines and in all sessions.
 
     Parameters
     ----------
@@ -51,21 +51,25 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        40 hexadecimal digits.
+        40 hexadecimal digits: the sha1 of the canonical JSON of the pset.
 
     Raises
     ------
     PsetError
-        If a value has no reproducible hash (a function or an object of a class unknown to us).
+        If a value has no reproducible hash, such as a function or an object of an unknown class.
+
+    See Also
+    --------
+    filter_params_dup_hash : Leaves out psets by their hashes.
 
     Notes
     -----
     For what JSON knows, this is ``sha1(json.dumps(pset, sort_keys=True))``. NumPy scalars count
-    as the Python scalars they equal and tuples as lists. Everything else has a tagged form:
-    arrays by type, shape and content, sets by their sorted members, dates by ISO 8601, paths by
-    their POSIX form, enums by class and member name, dataclasses by class name and fields.
-    Enums that are also str or int count as that value, and so do keys of dicts inside of a pset
-    that are no str: to JSON, ``{1: "x"}`` is ``{"1": "x"}``.
+    as the Python scalars that they equal, and tuples as lists. All other values have a tagged
+    form: arrays by type, shape and content, sets by their sorted members, dates by ISO 8601, paths
+    by their POSIX form, enums by class and member name, dataclasses by class name and fields.
+    Enums that are also str or int count as that str or int. Keys of dicts inside of a pset count
+    as str: to JSON, ``{1: "x"}`` is ``{"1": "x"}``.
 
     Examples
     --------
@@ -78,16 +82,16 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
 
 
 def hashed_part(pset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of a pset that its hash is made of.
+    """Return the part of a pset that enters its hash.
 
     Examples
     --------
     >>> hashed_part({"a": 1, "_note": "second try", "result_": 3.4})
     {'a': 1}
     """
-    if not any(map(is_note, pset)):
+    if all(map(enters_hash, pset)):
         return pset
-    return {key: value for key, value in pset.items() if not is_note(key)}
+    return {key: value for key, value in pset.items() if enters_hash(key)}
 
 
 def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes]:
@@ -96,7 +100,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     Parameters
     ----------
     params : iterable of Mapping
-        The psets. A generator is as good as a list.
+        The psets: a list or a generator.
 
     Returns
     -------
@@ -108,8 +112,8 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     Raises
     ------
     PsetError
-        If `params` is no iterable of dicts, a key is not a str or is reserved, or a value
-        has no reproducible hash. The message names the pset, the key and the remedy.
+        If `params` is not an iterable of dicts, a key is not a str or is reserved, or a value
+        has no reproducible hash.
 
     Examples
     --------
@@ -121,11 +125,12 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
-            f"params must be a list of dicts, not {typed_repr(params)}; for a single pset write [pset]"
+            f"params must be a list of dicts, not {typed_repr(params)}; "
+            "for a single pset write [pset]"
         )
     psets: list[Pset] = []
     digests = bytearray()
-    whole_enters: dict[tuple[str, ...], bool] = {}
+    all_enter: dict[tuple[str, ...], bool] = {}  # by the keys, which most psets have in common
     for number, pset in enumerate(params):
         if not isinstance(pset, dict):
             raise PsetError(
@@ -133,29 +138,31 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
                 "ps.plist and ps.pgrid make lists of dicts, df.to_dict('records') of a DataFrame"
             )
         keys = tuple(pset)
-        if keys not in whole_enters:
+        if keys not in all_enter:
             _check_keys(keys, number)
-            whole_enters[keys] = not any(map(is_note, keys))
-        part = pset if whole_enters[keys] else hashed_part(pset)
+            all_enter[keys] = all(map(enters_hash, keys))
+        part = pset if all_enter[keys] else hashed_part(pset)
         digests += _digest(part, number)
         psets.append(dict(pset))
     return psets, bytes(digests)
 
 
 def pset_id(run_id: str, pset_seq: int) -> str:
-    """Compute the id of one evaluation: whoever knows the plan can do it, on any machine.
+    """Return the id of the evaluation of a pset.
+
+    It is computed, so that driver, workers and `resume` find the same one from the plan.
 
     Parameters
     ----------
     run_id : str
         UUID of the run.
     pset_seq : int
-        Number of the pset in the study.
+        The ``_pset_seq`` of the pset, its number in the study.
 
     Returns
     -------
     str
-        A UUID in the form of version 4, whose random bits are the blake2b hash of both.
+        A UUID in the form of version 4. Its random bits are the blake2b hash of both arguments.
 
     Examples
     --------
@@ -168,63 +175,68 @@ def pset_id(run_id: str, pset_seq: int) -> str:
 
 
 def rng(pset: Mapping[str, Any]) -> np.random.Generator:
-    """Give the random numbers that belong to one evaluation of a pset.
+    """Return a generator of random numbers for the evaluation of a pset, for use in func.
 
     Parameters
     ----------
     pset : Mapping
-        The pset as `func` gets it, with its ``_pset_id``.
+        The pset as func gets it, with its ``_pset_id``.
 
     Returns
     -------
     numpy.random.Generator
-        Seeded from ``_pset_id``: repeats of a pset draw different numbers, and a row run again
-        under its old id draws the same ones.
+        Its seed is the ``_pset_id``: each repetition of a pset gets other numbers, and a row that
+        is run again under its id gets the same ones.
 
     Raises
     ------
     PsetError
-        If the pset has no ``_pset_id``: only psets inside a run have one.
+        If the pset has no ``_pset_id``: only func gets psets that have one.
+
+    See Also
+    --------
+    reproduce : Runs a row again, with the same random numbers.
 
     Examples
     --------
-    >>> one = {"a": 1, "_pset_id": pset_id("bb32aade-6ac9-4ac2-9019-3093c5f00965", 0)}
-    >>> bool(rng(one).random() == rng(one).random())
+    >>> pset = {"a": 1, "_pset_id": pset_id("bb32aade-6ac9-4ac2-9019-3093c5f00965", 0)}
+    >>> bool(rng(pset).random() == rng(pset).random())
     True
     """
     if "_pset_id" not in pset:
         raise PsetError(
-            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {typed_repr(dict(pset))}"
+            "ps.rng needs the pset that func gets, with its '_pset_id'; got "
+            f"{typed_repr(dict(pset))}"
         )
     return np.random.default_rng(uuid.UUID(pset["_pset_id"]).int)
 
 
-def is_text(name: str) -> bool:
-    r"""Tell whether a name can be written as UTF-8, as those of columns must be.
+def is_utf8(name: str) -> bool:
+    r"""Return whether a name can be written as UTF-8, as the names of columns must be.
 
     Examples
     --------
-    >>> is_text("größe"), is_text("Messung_\udce4.txt")
+    >>> is_utf8("größe"), is_utf8("Messung_\udce4.txt")
     (True, False)
     """
     if name.isascii():
         return True
     try:
         name.encode()
-    except UnicodeEncodeError:  # half a character, as in names of files that are no UTF-8
+    except UnicodeEncodeError:  # half a character, as in file names that are not UTF-8
         return False
     return True
 
 
-def is_note(key: str) -> bool:
-    """Tell keys that do not enter the hash.
+def enters_hash(key: str) -> bool:
+    """Return whether a key enters the hash: it neither begins nor ends with an underscore.
 
     Examples
     --------
-    >>> is_note("_vary"), is_note("result_"), is_note("a")
-    (True, True, False)
+    >>> enters_hash("a"), enters_hash("_vary"), enters_hash("result_")
+    (True, False, False)
     """
-    return isinstance(key, str) and (key.startswith("_") or key.endswith("_"))
+    return not (isinstance(key, str) and (key.startswith("_") or key.endswith("_")))
 
 
 def _check_keys(keys: tuple[Any, ...], number: int) -> None:
@@ -234,7 +246,7 @@ def _check_keys(keys: tuple[Any, ...], number: int) -> None:
                 f"params[{number}]: the key {key!r} is {kind_of(key)}; keys must be str, "
                 f"since they name the columns of the database: use {str(key)!r}"
             )
-        if not is_text(key):
+        if not is_utf8(key):
             raise PsetError(
                 f"params[{number}]: the key {key!r} cannot be written as UTF-8, as the names of "
                 "columns must be; rename it"

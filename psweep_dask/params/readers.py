@@ -1,18 +1,17 @@
-"""Psets from files and tables that others have made."""
+"""Reading psets from CSV, JSON and YAML files and from DataFrames."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from psweep_dask._convert import is_nan, of_python
+from psweep_dask._convert import is_gap, to_python
 from psweep_dask._yaml import read_yaml
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, check_params
@@ -26,27 +25,31 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     Parameters
     ----------
     source : str, PathLike or DataFrame
-        JSON and YAML hold a list of mappings. In CSV, the first line has the names, and cells are
-        numbers, ``true`` and ``false``, JSON lists and mappings, or else text.
+        JSON and YAML hold a list of mappings. In CSV, the first line has the names; a cell is a
+        number, ``true`` or ``false``, a list or mapping in JSON, or else text.
 
     Returns
     -------
     list of dict
-        Empty cells of a CSV file, and gaps (None, NaN) of a DataFrame, are no keys. Numbers that
-        are written without a point are int.
+        An empty cell of a CSV file, and a gap (None, NaN) of a DataFrame, makes no key. A number
+        without a decimal point is an int.
 
     Raises
     ------
     ParamsError
-        If the file is not of these kinds, or cannot be read as what it says.
+        If the file has another suffix, cannot be read, or does not hold a table.
     PsetError
-        If the psets cannot be run.
+        If a key is reserved or no str, or a value has no reproducible hash.
     FileNotFoundError
         If there is no such file.
 
+    See Also
+    --------
+    to_params : Returns the exact psets of the database of a study.
+
     Notes
     -----
-    For the database of a study, `to_params` is the better choice: it gives psets back exactly.
+    YAML is read as its version 1.2 says: ``12:30`` and ``no`` are text, ``1e-3`` is a number.
 
     Examples
     --------
@@ -59,7 +62,7 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     """
     if isinstance(source, pd.DataFrame):
         if "_run_id" in source.columns:
-            raise ParamsError("this is the database of a study: ps.to_params gives its psets back")
+            raise ParamsError("this is the database of a study: ps.to_params returns its psets")
         return check_params(list(_rows(source)))[0]
     if not isinstance(source, str | os.PathLike):
         raise ParamsError(f"source must be a path or a DataFrame, not {type(source).__name__}")
@@ -69,7 +72,7 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
             rows = _read(path, stream)
     except ValueError as err:
         raise ParamsError(f"{os.fspath(path)!r} cannot be read: {err}") from err
-    if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ParamsError(
             f"{os.fspath(path)!r} must hold a list of mappings, one for each pset, such as "
             '[{"a": 1}, {"a": 2}]'
@@ -81,7 +84,7 @@ def _read(path: Path, stream: Any) -> Any:
     if path.suffix == ".csv":
         return list(_csv_rows(stream))
     if path.suffix == ".json":
-        return json.load(stream, object_pairs_hook=_once)
+        return json.load(stream, object_pairs_hook=_dict_of)
     if path.suffix in (".yaml", ".yml"):
         return read_yaml(stream.read())
     raise ParamsError(
@@ -89,23 +92,22 @@ def _read(path: Path, stream: Any) -> Any:
     )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice = next(
-            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
-        )
-        raise ValueError(f"the key {twice!r} is written twice in one mapping")
-    return made
+def _dict_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"the key {key!r} is written twice in one mapping")
+        mapping[key] = value
+    return mapping
 
 
 def _csv_rows(stream: Any) -> Iterator[Pset]:
     reader = csv.DictReader(stream, skipinitialspace=True)
     names = reader.fieldnames or []
-    if len(names) <= 1 and any(mark in (names or [""])[0] for mark in ";\t"):
+    if len(names) == 1 and any(separator in names[0] for separator in ";\t"):
         raise ValueError("its columns must be separated by commas, not by semicolons or tabs")
     if len(set(names)) < len(names) or not all(names):
-        raise ValueError(f"the columns need names of their own, not {', '.join(map(repr, names))}")
+        raise ValueError(f"each column needs a name of its own, not {', '.join(map(repr, names))}")
     for row in reader:
         if None in row:
             raise ValueError(f"line {reader.line_num} has more cells than there are names")
@@ -122,11 +124,8 @@ def _cell(text: str) -> Any:
 
 
 def _rows(df: pd.DataFrame) -> Iterator[Pset]:
-    cells = [df.iloc[:, at].tolist() for at in range(df.shape[1])]  # Python's own types
+    columns = [df.iloc[:, number].tolist() for number in range(df.shape[1])]
     names = [str(name) for name in df.columns]
-    for row in zip(*cells, strict=True):
-        yield {name: of_python(one) for name, one in zip(names, row, strict=True) if not _gap(one)}
-
-
-def _gap(value: Any) -> bool:
-    return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
+    for row in zip(*columns, strict=True):
+        cells_by_name = zip(names, row, strict=True)
+        yield {name: to_python(cell) for name, cell in cells_by_name if not is_gap(cell)}

@@ -1,4 +1,4 @@
-"""Samples of a parameter space that has too many dimensions for a grid."""
+"""Samples: psets that fill a parameter space which is too large for a grid."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask._convert import of_python
-from psweep_dask._format import typed_repr
+from psweep_dask._convert import to_python
+from psweep_dask._format import short_repr, typed_repr
 from psweep_dask._imports import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
-from psweep_dask.params.spacing import MOST_EXACT, intspace, is_whole, logspace
+from psweep_dask.params.spacing import EXACT_INT_LIMIT, intspace, is_whole, logspace
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 
@@ -24,22 +24,22 @@ METHODS = ("lhs", "sobol", "halton", "random", "grid")
 def sample(
     space: Mapping[str, Any], n: int, method: str = "lhs", seed: int | None = None
 ) -> list[Pset]:
-    """Draw psets that fill a space evenly.
+    """Return psets that fill a parameter space evenly.
 
     Parameters
     ----------
     space : Mapping
-        For each parameter its range: ``(0.0, 1.0)`` floats, ``(1, 100)`` whole numbers, both bounds
-        included, ``(1e-6, 1.0, "log")`` the same on a logarithmic scale, ``["x", "y"]`` choices,
-        and ``[5]`` what stays the same.
+        The range of each parameter: ``(0.0, 1.0)`` for floats, ``(1, 100)`` for whole numbers with
+        both bounds included, ``(1e-6, 1.0, "log")`` for a logarithmic scale, ``["x", "y"]`` for
+        choices, ``[5]`` for a constant.
     n : int
-        How many psets. 'grid' gives as many as make a whole grid, but not more.
+        Number of psets. With 'grid', it is the largest number that the grid may have.
     method : {'lhs', 'sobol', 'halton', 'random', 'grid'}, optional
-        Latin hypercube, Sobol and Halton sequences as in `scipy.stats.qmc`, independent random
-        numbers, or a grid with the same number of levels for each range and all choices. Sobol is
-        most even where `n` is a power of two.
+        Latin hypercube, Sobol or Halton sequence as in `scipy.stats.qmc`; independent random
+        numbers; or a grid of all choices and of the same number of levels for each range. A Sobol
+        sequence is most even if `n` is a power of two.
     seed : int, optional
-        The same seed gives the same psets. None is another each time.
+        The same seed gives the same psets. By default, they are different each time.
 
     Returns
     -------
@@ -50,7 +50,12 @@ def sample(
     ParamsError
         If a range, `n`, `method` or `seed` is not as above.
     MissingPackageError
-        If scipy is needed and not installed.
+        If scipy is needed and not installed: for 'lhs', 'sobol' and 'halton'.
+
+    See Also
+    --------
+    refine : Proposes psets where a result changes most.
+    pgrid : All combinations of given values.
 
     Examples
     --------
@@ -61,78 +66,85 @@ def sample(
     """
     if method not in METHODS:
         raise ParamsError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if not is_whole(n) or not 1 <= n < MOST_EXACT:
+    if not is_whole(n) or not 1 <= n < EXACT_INT_LIMIT:
         raise ParamsError(f"n must be a whole number above zero, not {typed_repr(n)}")
     if not isinstance(space, Mapping) or not space:
-        raise ParamsError(f"space must be a dict of parameters and their ranges, not {space!r}")
+        raise ParamsError(
+            f"space must be a dict of parameters and their ranges, not {short_repr(space)}"
+        )
     if seed is not None and (not is_whole(seed) or seed < 0):
-        raise ParamsError(f"seed must be None or a whole number from 0, not {seed!r}")
-    ranges = {name: _range(name, given) for name, given in space.items()}
+        raise ParamsError(f"seed must be None or a whole number from 0, not {short_repr(seed)}")
+    ranges = {name: _range(name, spec) for name, spec in space.items()}
     if method == "grid":
         return _grid(ranges, int(n))
     numbers = _unit_cube(len(ranges), int(n), method, np.random.default_rng(seed))
-    columns = [one.at(numbers[:, axis]) for axis, one in enumerate(ranges.values())]
+    columns = [range_.at(numbers[:, axis]) for axis, range_ in enumerate(ranges.values())]
     return [dict(zip(ranges, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Range:
-    """The range of a parameter.
+    """The values of a parameter.
 
     Parameters
     ----------
     at : callable
-        Gives values for numbers between 0 and 1.
+        Returns the values at an array of numbers between 0 and 1.
     levels : callable
-        Gives so many values for a grid, or fewer.
-    size : int or None
-        Number of choices; None if it is a scale.
+        Returns values for a grid: so many, or fewer if there are not so many.
+    choices : int or None, optional
+        Number of choices; None for a scale.
     """
 
     at: Callable[[np.ndarray], list[Any]]
     levels: Callable[[int], list[Any]]
-    size: int | None = None
+    choices: int | None = None
 
 
-def _range(name: str, given: Any) -> _Range:
+def _range(name: str, spec: Any) -> _Range:
     if not isinstance(name, str):
-        raise ParamsError(f"the name of a parameter must be a str, not {name!r}")
-    if isinstance(given, list | range) or (isinstance(given, np.ndarray) and given.ndim):
-        return _choices(name, list(given))
-    if isinstance(given, tuple) and len(given) in (2, 3) and (given[2:] in ((), ("log",))):
-        low, high = (_number(name, bound, given) for bound in given[:2])
+        raise ParamsError(f"the name of a parameter must be a str, not {short_repr(name)}")
+    if isinstance(spec, list | range) or (isinstance(spec, np.ndarray) and spec.ndim):
+        return _choices(name, list(spec))
+    if isinstance(spec, tuple) and len(spec) in (2, 3) and spec[2:] in ((), ("log",)):
+        low, high = (_number(name, bound, spec) for bound in spec[:2])
+        log = len(spec) == 3
         if low >= high:
-            raise ParamsError(f"{name!r}: the lower bound comes first, and is lower: {given!r}")
-        if given[2:] and low <= 0:
-            raise ParamsError(f"{name!r}: a logarithmic scale begins above zero: {given!r}")
+            raise ParamsError(f"{name!r}: the first bound must be lower than the second: {spec!r}")
+        if log and low <= 0:
+            raise ParamsError(f"{name!r}: a logarithmic scale begins above zero: {spec!r}")
         whole = isinstance(low, int) and isinstance(high, int)
-        return (_ints if whole else _floats)(low, high, bool(given[2:]))
+        return _ints(low, high, log) if whole else _floats(low, high, log)
     raise ParamsError(
-        f"{name!r}: {given!r} is no range; write (0.0, 1.0), (1, 100), (1e-3, 1.0, 'log'), "
-        "a list of choices, or [value]"
+        f"{name!r}: {short_repr(spec)} is not a range; write (0.0, 1.0), (1, 100), "
+        "(1e-3, 1.0, 'log'), a list of choices, or [value]"
     )
 
 
-def _number(name: str, bound: Any, given: Any) -> Any:
-    bound = of_python(bound)
-    if isinstance(bound, int) and abs(bound) >= MOST_EXACT:
-        raise ParamsError(f"{name!r}: a bound is not below 2**53: {typed_repr(bound)}")
+def _number(name: str, bound: Any, spec: Any) -> Any:
+    bound = to_python(bound)
+    if isinstance(bound, int) and abs(bound) >= EXACT_INT_LIMIT:
+        raise ParamsError(f"{name!r}: a bound must be below 2**53, not {typed_repr(bound)}")
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-        raise ParamsError(f"{name!r}: {bound!r} is no number that can be a bound, in {given!r}")
+        raise ParamsError(
+            f"{name!r}: {short_repr(bound)} cannot be a bound, in {short_repr(spec)}; a bound is a "
+            "finite number"
+        )
     if abs(bound) > sys.float_info.max / 4:
-        raise ParamsError(f"{name!r}: {bound!r} is too large for a bound, in {given!r}")
+        raise ParamsError(f"{name!r}: {bound!r} is too large for a bound, in {spec!r}")
     return bound
 
 
 def _choices(name: str, choices: list[Any]) -> _Range:
     if not choices:
         raise ParamsError(f"{name!r} has no choices")
-    plain = [of_python(one) for one in choices]
+    values = [to_python(choice) for choice in choices]
+    last = len(values) - 1
 
     def at(numbers: np.ndarray) -> list[Any]:
-        return [plain[min(int(one * len(plain)), len(plain) - 1)] for one in numbers]
+        return [values[min(int(number * len(values)), last)] for number in numbers]
 
-    return _Range(at, lambda count: plain, len(plain))
+    return _Range(at, lambda count: values, len(values))
 
 
 def _floats(low: float, high: float, log: bool) -> _Range:
@@ -144,7 +156,7 @@ def _floats(low: float, high: float, log: bool) -> _Range:
         return list(np.clip(values, low, high).tolist())
 
     space = logspace if log else np.linspace
-    return _Range(at, lambda count: [float(one) for one in space(low, high, count)])
+    return _Range(at, lambda count: [float(level) for level in space(low, high, count)])
 
 
 def _ints(low: int, high: int, log: bool) -> _Range:
@@ -170,24 +182,24 @@ def _unit_cube(dims: int, n: int, method: str, rng: np.random.Generator) -> np.n
     with needed_for(f"sample(method={method!r})"):
         from scipy.stats import qmc
 
-    if method == "sobol":  # of a power of two, it does not warn
-        whole = qmc.Sobol(dims, rng=rng).random_base2(math.ceil(math.log2(n)))
-        return np.asarray(whole[:n])
+    if method == "sobol":  # scipy warns unless their number is a power of two
+        numbers = qmc.Sobol(dims, rng=rng).random_base2(math.ceil(math.log2(n)))
+        return np.asarray(numbers[:n])
     engine = {"lhs": qmc.LatinHypercube, "halton": qmc.Halton}[method]
     return np.asarray(engine(dims, rng=rng).random(n))
 
 
 def _grid(ranges: Mapping[str, _Range], n: int) -> list[Pset]:
-    fixed = math.prod(one.size for one in ranges.values() if one.size is not None)
-    scales = sum(one.size is None for one in ranges.values())
-    if fixed > n:
-        raise ParamsError(f"the choices alone make {fixed} psets, more than n={n}")
-    levels = _root(n // fixed, scales) if scales else 1
-    values: Sequence[list[Any]] = [one.levels(levels) for one in ranges.values()]
+    choices = math.prod(range_.choices for range_ in ranges.values() if range_.choices is not None)
+    scales = sum(range_.choices is None for range_ in ranges.values())
+    if choices > n:
+        raise ParamsError(f"the choices alone make {choices} psets, more than n={n}")
+    levels = _root(n // choices, scales) if scales else 1
+    values: Sequence[list[Any]] = [range_.levels(levels) for range_ in ranges.values()]
     return [dict(zip(ranges, row, strict=True)) for row in product(*values)]
 
 
 def _root(number: int, degree: int) -> int:
-    """Give the largest whole number whose power is not larger."""
-    found = int(number ** (1 / degree))
-    return found + 1 if (found + 1) ** degree <= number else found
+    """Return the root of a number, rounded down to a whole number."""
+    root = int(number ** (1 / degree))
+    return root + 1 if (root + 1) ** degree <= number else root

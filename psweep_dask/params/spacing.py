@@ -1,4 +1,4 @@
-"""Numbers between two bounds: on a logarithmic scale, and whole ones."""
+"""Evenly spaced numbers: on a logarithmic scale, and whole numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from psweep_dask._format import short_repr
 from psweep_dask.params.grid import ParamsError
 
-MOST_EXACT = 2.0**53
-"""From here on, floats do not tell a whole number from the next."""
+EXACT_INT_LIMIT = 2.0**53
+"""From here on, a float cannot hold each whole number."""
 
 
 def logspace(
@@ -20,22 +21,22 @@ def logspace(
     num: int = 50,
     offset: float = 0,
     log_func: Callable[[Any], Any] = np.log10,
-    **kwds: Any,
+    **options: Any,
 ) -> np.ndarray:
-    """Give numbers that are evenly spaced on a logarithmic scale, between real bounds.
+    """Return numbers that are evenly spaced on a logarithmic scale.
 
     Parameters
     ----------
     start, stop : float
-        The first and the last number, not exponents as in `numpy.logspace`.
+        The first and the last number (not their exponents, as in `numpy.logspace`).
     num : int, optional
-        How many.
+        How many numbers.
     offset : float, optional
-        Added before the logarithm is taken and subtracted afterwards: the larger it is, the more
-        even is the spacing. With one, bounds may be zero.
+        It is added before the logarithm is taken, and subtracted afterwards. The larger it is, the
+        more even is the spacing. With an offset above zero, a bound may be zero.
     log_func : callable, optional
-        The logarithm to the ``base=`` among `kwds`, if there is one.
-    **kwds
+        The logarithm. Its base must be that of ``base=`` in `options`, which is 10 by default.
+    **options
         Passed to `numpy.logspace`.
 
     Returns
@@ -45,8 +46,13 @@ def logspace(
     Raises
     ------
     ParamsError
-        If a bound is no number, or not above zero with `offset`, `num` is no count, or `log_func`
-        and ``base=`` do not belong together.
+        If a bound is not a number, or with `offset` not above zero; if `num` is not a whole number
+        from 0; or if `log_func` has another base than ``base=``.
+
+    See Also
+    --------
+    intspace : Whole numbers.
+    plist : Makes psets of the numbers.
 
     Examples
     --------
@@ -64,38 +70,44 @@ def logspace(
             )
     _check_count(num)
     logs = [log_func(bound + offset) for bound in (start, stop)]
-    base = kwds.get("base", 10)
+    base = options.get("base", 10)
     if not np.allclose(np.power(float(base), logs), [start + offset, stop + offset]):
         raise ParamsError(
             f"log_func={getattr(log_func, '__name__', log_func)} is not the logarithm to the base "
             f"{base}; pass both, such as log_func=np.log2, base=2"
         )
-    numbers = np.logspace(logs[0], logs[1], num, **kwds) - offset
+    numbers = np.logspace(logs[0], logs[1], num, **options) - offset
     if len(numbers):
-        numbers[0] = start  # exactly, whatever rounding has made of it
-    if len(numbers) > 1 and kwds.get("endpoint", True):
+        numbers[0] = start  # exactly, without the error of rounding
+    if len(numbers) > 1 and options.get("endpoint", True):
         numbers[-1] = stop
     return np.asarray(numbers)
 
 
-def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
-    """Give whole numbers that are as evenly spaced as they can be, each once.
+def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
+    """Return different whole numbers that are as evenly spaced as possible.
 
     Parameters
     ----------
-    *args, **kwds
-        As for `numpy.linspace`.
+    *args, **options
+        As for `numpy.linspace`: ``start, stop, num``.
     dtype : data-type, optional
+        An integer type of NumPy.
 
     Returns
     -------
     numpy.ndarray
-        Fewer numbers than were asked for, if there are not so many.
+        Fewer than ``num`` numbers, if there are not so many between the bounds.
 
     Raises
     ------
     ParamsError
-        If a number is beyond what `dtype` or a float can hold exactly, or `args` are no numbers.
+        If `args` are not numbers, or if `dtype` or a float cannot hold a number exactly.
+
+    See Also
+    --------
+    logspace : Numbers on a logarithmic scale.
+    plist : Makes psets of the numbers.
 
     Examples
     --------
@@ -105,17 +117,17 @@ def intspace(*args: Any, dtype: Any = np.int64, **kwds: Any) -> np.ndarray:
     [3, 2, 1]
     """
     try:
-        exact = np.rint(np.linspace(*args, **kwds))
+        exact = np.rint(np.linspace(*args, **options))
         limits = np.iinfo(dtype)
     except (TypeError, ValueError, OverflowError) as err:
-        shown = {**kwds, "dtype": dtype}
+        options = {**options, "dtype": dtype}
         raise ParamsError(
-            f"intspace takes what numpy.linspace does, and whole numbers for dtype, not {args}, "
-            f"{shown}: {err}"
+            f"intspace takes the arguments of numpy.linspace and an integer dtype, not "
+            f"{short_repr(args)}, {short_repr(options)}: {err}"
         ) from err
     if (
         exact.ndim != 1
-        or not (abs(exact) < MOST_EXACT).all()
+        or not (abs(exact) < EXACT_INT_LIMIT).all()
         or not ((exact >= limits.min) & (exact <= limits.max)).all()
     ):
         raise ParamsError(
@@ -133,12 +145,12 @@ def _number(bound: Any) -> float:
         return float(bound)
     except (TypeError, ValueError, OverflowError):
         raise ParamsError(
-            f"a logarithmic scale goes from number to number, not by {bound!r}"
+            f"a bound of a logarithmic scale must be a number, not {short_repr(bound)}"
         ) from None
 
 
 def is_whole(value: object) -> bool:
-    """Tell a whole number, of Python or of NumPy, from all else, bool included.
+    """Return whether a value is a whole number, of Python or of NumPy; a bool is not.
 
     Examples
     --------
@@ -150,4 +162,4 @@ def is_whole(value: object) -> bool:
 
 def _check_count(num: Any) -> None:
     if not is_whole(num) or num < 0:
-        raise ParamsError(f"num must be a whole number, how many to give, not {num!r}")
+        raise ParamsError(f"num must be a whole number from 0, not {short_repr(num)}")

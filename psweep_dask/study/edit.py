@@ -16,7 +16,7 @@ from pandas.api.extensions import ExtensionArray
 from psweep_dask import _query
 from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import RESERVED_FIELDS, is_text
+from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
@@ -93,7 +93,7 @@ def df_update(
         raise EditError(f"values must be a dict, such as {{'study': 'first'}}, not {values!r}")
     if bad := [name for name in values if name in RESERVED_FIELDS or not isinstance(name, str)]:
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
-    if broken := [name for name in values if not is_text(name)]:
+    if broken := [name for name in values if not is_utf8(name)]:
         raise EditError(f"the name {broken[0]!r} cannot be written as UTF-8; choose another")
     layout = find_study(calc_dir, database_dir, database_basename)
     with _locked_database(layout) as df:
@@ -185,7 +185,7 @@ def _locked_database(layout: Layout) -> Iterator[pd.DataFrame]:
 def _matching_places(df: pd.DataFrame, where: str) -> np.ndarray:
     """Return the positions of the rows that meet a condition, whatever index the user has set."""
     numbered = df.reset_index(drop=True)
-    return (_query.where(numbered, where) if len(df) else numbered).index.to_numpy()
+    return (_query.select_rows(numbered, where) if len(df) else numbered).index.to_numpy()
 
 
 def _set_cells(df: pd.DataFrame, name: str, places: np.ndarray, value: Any) -> pd.Series:

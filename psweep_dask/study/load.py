@@ -54,7 +54,7 @@ def query(calc_dir: str | os.PathLike[str], expression: str) -> pd.DataFrame:
     [2, 5]
     """
     df = load_from(find_study(calc_dir))
-    return _query.where(df, expression) if len(df) else df
+    return _query.select_rows(df, expression) if len(df) else df
 
 
 def load(

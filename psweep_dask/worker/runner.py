@@ -21,7 +21,7 @@ import pandas as pd
 
 from psweep_dask._format import short_repr, short_text
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_text
+from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_utf8
 from psweep_dask.storage import frame, pickling
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
@@ -190,7 +190,7 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
     """
     if not isinstance(key, str | int):
         raise BadResultError(f"a key of the result is {short_repr(key)}; keys must be str")
-    if isinstance(key, str) and not is_text(key):
+    if isinstance(key, str) and not is_utf8(key):
         raise BadResultError(f"the key {key!r} of the result cannot be written as UTF-8; rename it")
     if type(value) in (str, bytes):
         return value, len(value)

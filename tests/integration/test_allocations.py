@@ -10,7 +10,7 @@ import pytest
 from helpers import slurm_lab
 from helpers.driver_process import wait_until
 
-from psweep_dask._format import counted
+from psweep_dask._format import format_count
 
 RESUME = """
 import psweep_dask as ps
@@ -68,7 +68,7 @@ def assert_in_order(folder, count, tasks, threads=1):
     assert sorted(slurm_lab.begun(folder)) == list(range(count))
     assert not BAD.search(slurm_lab.said(folder) + (folder / "stdout").read_text())
     assert (
-        f"{counted(tasks, 'worker')} on "
+        f"{format_count(tasks, 'worker')} on "
         in slurm_lab.said(folder) + (folder / "stdout").read_text()
     )
     assert "psweep_dask" not in (folder / "steps").read_text()

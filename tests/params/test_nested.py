@@ -16,20 +16,22 @@ trees = st.dictionaries(
 
 
 @given(trees)
-def test_there_and_back(tree):
+def test_flatten_dict_and_unflatten_dict_are_inverse(tree):
     assert ps.unflatten_dict(ps.flatten_dict(tree)) == tree
 
 
-def test_lists_and_empty_dicts_are_values():
+def test_flatten_dict_keeps_lists_and_empty_dicts():
     assert ps.flatten_dict({"a": [{"b": 1}], "c": {}}, sep="/") == {"a": [{"b": 1}], "c": {}}
 
 
-def test_what_would_get_lost_is_an_error():
-    with pytest.raises(ParamsError, match="'a.b' is there twice"):
+def test_flatten_dict_and_unflatten_dict_lose_no_value():
+    with pytest.raises(ParamsError, match="the key 'a.b' comes twice"):
         ps.flatten_dict({"a": {"b": 1}, "a.b": 2})
-    with pytest.raises(ParamsError, match="the key 1 is no str"):
+    with pytest.raises(ParamsError, match="the key 1 is not a str"):
         ps.flatten_dict({"a": {1: 2}})
-    with pytest.raises(ParamsError, match="'a' is a value already"):
+    with pytest.raises(ParamsError, match="'a' is already a value"):
         ps.unflatten_dict({"a": 1, "a.b": 2})
-    with pytest.raises(ParamsError, match="'a' is a dict already"):
+    with pytest.raises(ParamsError, match="'a' is already a dict"):
         ps.unflatten_dict({"a.b": 2, "a": 1})
+    with pytest.raises(ParamsError, match="takes a dict, not 3"):
+        ps.unflatten_dict(3)

@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import copy
-import dataclasses
-import datetime as dt
-import decimal
-import enum
 import hashlib
 import json
-import pathlib
 import subprocess
 import sys
 import uuid
@@ -18,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import psweep_dask as ps
 from psweep_dask.params.pset import DIGEST_SIZE, PsetError, check_params, pset_id, pset_sha1, rng
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
@@ -43,93 +36,25 @@ JSON = st.recursive(
 KEYS = st.text(min_size=1).filter(lambda key: not (key.startswith("_") or key.endswith("_")))
 
 
-class Color(enum.Enum):
-    RED = 1
-    BLUE = 2
-
-
-@dataclasses.dataclass
-class Point:
-    x: float
-    y: float
-
-
 @pytest.mark.parametrize(("sha1", "pset"), SEED_HASHES.items())
-def test_hashes_are_those_that_the_seed_prints(sha1, pset):
+def test_pset_sha1_is_that_of_the_seed(sha1, pset):
     assert pset_sha1(pset) == sha1
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=4))
-def test_hash_of_what_json_knows_is_that_of_its_sorted_json(pset):
+def test_pset_sha1_of_what_json_knows_is_that_of_its_sorted_json(pset):
     text = json.dumps(pset, sort_keys=True)
     assert pset_sha1(pset) == hashlib.sha1(text.encode()).hexdigest()
 
 
 @given(st.dictionaries(KEYS, JSON, min_size=1, max_size=4), st.randoms())
-def test_hash_does_not_depend_on_the_order_of_keys(pset, random):
+def test_pset_sha1_does_not_depend_on_the_order_of_keys(pset, random):
     items = list(pset.items())
     random.shuffle(items)
     assert pset_sha1(dict(items)) == pset_sha1(pset)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (np.int32(7), 7),
-        (np.float64(0.1), 0.1),
-        (np.float32(0.5), 0.5),
-        (np.bool_(True), True),
-        (np.str_("x"), "x"),
-        ((1, (2, 3)), [1, [2, 3]]),
-        ({3, 1, 2}, {1, 2, 3}),
-        (np.array([1, 2], dtype="<i4"), np.array([1, 2], dtype=">i4")),
-        (np.arange(6).reshape(2, 3).T, np.ascontiguousarray(np.arange(6).reshape(2, 3).T)),
-        (pathlib.PurePosixPath("a/b"), pathlib.PurePosixPath("a//b")),
-    ],
-)
-def test_equal_values_of_other_types_have_the_same_hash(one, other):
-    assert pset_sha1({"a": one}) == pset_sha1({"a": other})
-
-
-DIFFERENT = [
-    1,
-    1.0,
-    True,
-    "1",
-    None,
-    float("nan"),
-    [1],
-    {"1": 1},
-    {1},
-    1j,
-    b"1",
-    Color.RED,
-    Color.BLUE,
-    Point(1, 2),
-    Point(2, 1),
-    pathlib.PurePosixPath("1"),
-    dt.date(2026, 1, 1),
-    dt.datetime(2026, 1, 1),
-    dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-    dt.timedelta(1),
-    np.datetime64("2026-01-01"),
-    np.datetime64("2026-01-01", "s"),
-    np.array([1, 2]),
-    np.array([1, 2], dtype=float),
-    np.array([[1, 2]]),
-    np.array([1, None], dtype=object),
-    decimal.Decimal(1),
-    uuid.UUID(int=1),
-    range(3),
-]
-
-
-def test_different_values_have_different_hashes():
-    hashes = [pset_sha1({"a": value}) for value in DIFFERENT]
-    assert len(set(hashes)) == len(DIFFERENT)
-
-
-def test_hashes_are_the_same_in_another_process():
+def test_pset_sha1_is_the_same_in_another_process():
     code = (
         "from psweep_dask.params.pset import pset_sha1\n"
         "print(pset_sha1({'s': {'a', 'b', 'c', 'd'}, 'p': 1.5}))"
@@ -147,11 +72,11 @@ def test_hashes_are_the_same_in_another_process():
     assert printed == {pset_sha1({"s": {"a", "b", "c", "d"}, "p": 1.5}) + "\n"}
 
 
-def test_book_keeping_and_results_do_not_enter_the_hash():
+def test_pset_sha1_is_without_book_keeping_and_results():
     assert pset_sha1({"a": 1, "_note": 2, "result_": 3}) == pset_sha1({"a": 1})
 
 
-def test_what_does_not_enter_the_hash_may_be_anything():
+def test_check_params_allows_anything_that_does_not_enter_the_hash():
     psets, digests = check_params([{"a": 1, "_callback": print}])
     assert psets == [{"a": 1, "_callback": print}]
     assert digests.hex() == pset_sha1({"a": 1})
@@ -167,18 +92,18 @@ def test_what_does_not_enter_the_hash_may_be_anything():
         ({(1, 2): 3}, "keys must be str"),
         ({1: 2, "b": 3}, "not supported between"),
         (np.longdouble(1), "longdouble"),
-        (Point, "type"),
+        (PsetError, "type"),
         (np.array([print], dtype=object), "builtin_function_or_method"),
     ],
 )
-def test_what_has_no_reproducible_hash_is_named_by_its_key(value, reason):
+def test_check_params_names_the_key_without_a_reproducible_hash(value, reason):
     with pytest.raises(PsetError, match="key 'bad'") as caught:
         check_params([{"a": 1, "bad": 0}, {"a": 1, "bad": value}])
     assert "params[1]" in str(caught.value)
     assert reason in str(caught.value)
 
 
-def test_a_value_that_holds_itself_is_named():
+def test_check_params_names_a_value_that_holds_itself():
     loop = []
     loop.append(loop)
     with pytest.raises(PsetError, match="key 'loop'.*Circular"):
@@ -199,14 +124,14 @@ def test_a_value_that_holds_itself_is_named():
         ([{"_status": 2}], "key '_status' is reserved"),
     ],
 )
-def test_bad_params_are_refused(params, message):
+def test_check_params_refuses_bad_params(params, message):
     with pytest.raises(PsetError, match=message):
         check_params(params)
 
 
 def test_check_params_copies_psets_and_takes_a_generator():
     original = [{"a": 1}, {"a": 2}]
-    psets, digests = check_params(one for one in original)
+    psets, digests = check_params(pset for pset in original)
     psets[0]["a"] = 9
     assert original == [{"a": 1}, {"a": 2}]
     assert digests[DIGEST_SIZE:].hex() == pset_sha1({"a": 2})
@@ -224,7 +149,7 @@ def test_pset_ids_never_repeat():
     assert len({pset_id(run, seq) for run in runs for seq in range(1000)}) == 10_000
 
 
-def test_rng_belongs_to_the_evaluation():
+def test_rng_depends_on_the_pset_id():
     first = {"a": 1, "_pset_id": pset_id(RUN_ID, 0)}
     repeat = {"a": 1, "_pset_id": pset_id(RUN_ID, 1)}
     assert rng(first).random() == rng(first).random()
@@ -236,26 +161,6 @@ def test_rng_outside_a_run_says_what_is_missing():
         rng({"a": 1})
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (pd.Timedelta(1, "ns"), pd.Timedelta(2, "ns")),
-        (np.ma.array([1.0, 2.0], mask=[0, 1]), np.ma.array([1.0, 2.0], mask=[0, 0])),
-        (np.zeros(2, [("mass", "f8")]), np.zeros(2, [("charge", "i8")])),
-        (np.zeros(2, [("mass", "f8")]), np.ones(2, [("mass", "f8")])),
-    ],
-)
-def test_values_that_differ_have_hashes_that_differ(one, other):
-    same = copy.copy(one)
-    hashes = [ps.pset_sha1({"a": value}) for value in (one, other, same)]
-    assert hashes[0] != hashes[1]
-    assert hashes[0] == hashes[2]
-
-
-def test_the_hash_of_whole_microseconds_is_that_of_the_standard_library():
-    assert ps.pset_sha1({"a": pd.Timedelta(3, "s")}) == ps.pset_sha1({"a": dt.timedelta(seconds=3)})
-
-
-def test_a_name_that_is_no_utf8_is_refused_since_no_column_can_be_called_so():
+def test_check_params_refuses_a_key_that_is_not_utf8():
     with pytest.raises(PsetError, match=r"params.1.: the key 'Messung_\\udce4' cannot be written"):
         check_params([{"größe": 1}, {"Messung_\udce4": 1}])
