@@ -17,13 +17,12 @@ from psweep_dask.offline import collect
 from psweep_dask.options import Options, ResumeOptions, check_names, takes_options
 from psweep_dask.storage import plan
 from psweep_dask.storage.atomic import replace_file
-from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, choose_runs, load_func, recover_run
 from psweep_dask.study.run import reopen_run
-from psweep_dask.study.runs import StoredRun, check_study
+from psweep_dask.study.runs import StoredRun, open_study
 from psweep_dask.study.stop import Stop
 from psweep_dask.worker.func import import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
@@ -50,7 +49,8 @@ def resume(
     func : callable, optional
         Replaces the func that was kept with the plan.
     run_id : str, optional
-        Finish only this run: its UUID, or the beginning of it. By default all runs are finished.
+        Finish only this run: its ``_run_seq``, or the first characters of its ``_run_id``. By
+        default all runs are finished.
     calc_dir, retries, **options
         As `psweep_dask.options.Options` describes them; ``help(ps.resume)`` shows them here.
 
@@ -97,8 +97,7 @@ def resume(
         "resources": checked.resources and dict(checked.resources),
     }
     changes = {name: value for name, value in new.items() if value is not None}
-    layout = Layout(calc_dir, checked.database_dir, checked.database_basename)
-    check_study(layout)
+    layout = open_study(calc_dir, checked.database_dir, checked.database_basename)
     layout.make_writable()
     collected = collect.collect_from(layout)
     runs = choose_runs(layout, run_id)

@@ -16,12 +16,11 @@ from psweep_dask import _query
 from psweep_dask._logging import show_log_lines
 from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.options import Options, RetryOptions, check_names, takes_options
-from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.pickling import as_in_this_script
 from psweep_dask.storage.status import FAILED
-from psweep_dask.study import runs
-from psweep_dask.study.load import load
+from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, load_func, read_psets
+from psweep_dask.study.runs import find_study, open_study, source_of
 from psweep_dask.worker.work import Func
 
 log = logging.getLogger("psweep_dask")
@@ -91,9 +90,8 @@ def retry(
     kinds = [kind] if isinstance(kind, str) else kind
     if not isinstance(kinds, Collection) or not kinds or not all(name in RETRIED for name in kinds):
         raise RevisitError(f"kind={kind!r}; allowed are {', '.join(map(repr, RETRIED))}")
-    database = (checked.database_dir, checked.database_basename)
-    layout = Layout(calc_dir, *database)
-    df = load(calc_dir, database_dir=database[0], database_basename=database[1])
+    layout = open_study(calc_dir, checked.database_dir, checked.database_basename)
+    df = load_from(layout)
     failed = _latest_failed(df, kinds)
     if failed.empty:
         log.info("nothing to retry in %r", layout.calc_dir)
@@ -103,7 +101,7 @@ def retry(
     info = {}
     if func is None:
         func = load_func(work, latest.run_id)
-        source = None if _is_imported(func) else runs.source_of(layout, latest.run_id)
+        source = None if _is_imported(func) else source_of(layout, latest.run_id)
         info = {} if source is None else {"source": source}
         log.info("with the func that run %s had; func= takes another one", latest.run_id)
     else:
@@ -172,8 +170,8 @@ def reproduce(
     >>> bool(again["x"] == df.x.iloc[0])
     True
     """
-    layout = Layout(calc_dir, database_dir, database_basename)
-    df = load(calc_dir, database_dir=database_dir, database_basename=database_basename)
+    layout = find_study(calc_dir, database_dir, database_basename)
+    df = load_from(layout)
     place = _query.find_position(df, pset_id)
     rows = df.iloc[place : place + 1]
     (pset,), plans = read_psets(layout, rows)

@@ -20,7 +20,7 @@ from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import find_study
+from psweep_dask.study.runs import open_study
 
 log = logging.getLogger("psweep_dask")
 
@@ -73,7 +73,7 @@ def df_update(
     QueryError
         If `where` cannot be understood.
     NoStudyError
-        If there is no study.
+        If there is no study, or its runs write to other databases only.
 
     See Also
     --------
@@ -95,7 +95,7 @@ def df_update(
         raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
     if broken := [name for name in values if not is_utf8(name)]:
         raise EditError(f"the name {broken[0]!r} cannot be written as UTF-8; choose another")
-    layout = find_study(calc_dir, database_dir, database_basename)
+    layout = open_study(calc_dir, database_dir, database_basename)
     with _locked_database(layout) as df:
         places = np.arange(len(df)) if where is None else _matching_places(df, where)
         rows = df.iloc[places]
@@ -140,7 +140,7 @@ def delete(
     QueryError
         If `where` cannot be understood.
     NoStudyError
-        If there is no study.
+        If there is no study, or its runs write to other databases only.
 
     See Also
     --------
@@ -156,7 +156,7 @@ def delete(
     >>> len(list(Layout("calc").root.glob("database.pk.deleted-*")))
     1
     """
-    layout = find_study(calc_dir, database_dir, database_basename)
+    layout = open_study(calc_dir, database_dir, database_basename)
     with _locked_database(layout) as df:
         places = _matching_places(df, where)
         deleted = df.iloc[places]

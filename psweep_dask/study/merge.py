@@ -19,7 +19,7 @@ from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
 from psweep_dask.study.load import load_from
-from psweep_dask.study.runs import all_runs, check_study, stored_runs, write_info
+from psweep_dask.study.runs import all_runs, open_study, stored_runs, write_info
 
 log = logging.getLogger("psweep_dask")
 
@@ -77,10 +77,9 @@ def merge_studies(
         raise MergeError("name the studies to merge: ps.merge_studies('all', 'one', 'other')")
     target = Layout(calc_dir)
     show_log_lines()
-    layouts = [Layout(folder) for folder in sources]
+    layouts = [open_study(folder) for folder in sources]
     different = list({source.root.resolve(): source for source in layouts}.values())
     for source in different:
-        check_study(source)
         if source.root.resolve() == target.root.resolve():
             raise MergeError(f"{source.calc_dir!r} cannot be merged into itself")
         _check_finished(source)

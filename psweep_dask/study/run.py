@@ -250,9 +250,8 @@ def begin_run(layout: Layout, request: Request) -> Run:
         planned = _number_psets(request, df, [])
         unsaved = PassedFrame(df, frozenset())
         return Run(layout, planned, MemoryJournal(), unsaved, info=dict(request.info))
-    session, patch = provenance.describe_session(
-        Path.cwd()
-    )  # before the lock: git may take its time
+    # Before the lock is taken, since git may need some time:
+    session, patch = provenance.describe_session(Path.cwd())
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         database.check(on_disk, str(layout.database_path))

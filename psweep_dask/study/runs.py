@@ -149,16 +149,30 @@ def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
     return f"ps.resume({layout.calc_dir!r}{where})"
 
 
-def check_study(layout: Layout) -> None:
-    """Make sure that there is a study.
+def open_study(
+    calc_dir: str | os.PathLike[str],
+    database_dir: str | os.PathLike[str] | None = None,
+    database_basename: str = "database.pk",
+) -> Layout:
+    """Return the handle of an existing study, for functions that change it.
+
+    Parameters
+    ----------
+    calc_dir : str or PathLike
+        Folder of the study.
+    database_dir : str or PathLike, optional
+        Folder of the database; by default `calc_dir`.
+    database_basename : str, optional
+        File name of the database.
 
     Raises
     ------
     NoStudyError
-        If there is none, or its runs write to other databases only.
+        If there is no study, or its runs write to other databases only.
     """
+    layout = Layout(calc_dir, database_dir, database_basename)
     if layout.database_path.exists():
-        return
+        return layout
     if not layout.runs_dir.exists():
         raise NoStudyError(
             f"there is no study in {layout.calc_dir!r}, seen from {str(Path.cwd())!r}: "
@@ -170,6 +184,7 @@ def check_study(layout: Layout) -> None:
             f"no run in {layout.calc_dir!r} writes to {layout.relative_database()!r}, but to "
             f"{', '.join(map(repr, others))}: say so by database_dir= and database_basename="
         )
+    return layout
 
 
 def find_study(
@@ -177,26 +192,10 @@ def find_study(
     database_dir: str | os.PathLike[str] | None = None,
     database_basename: str = "database.pk",
 ) -> Layout:
-    """Return the handle of an existing study.
+    """Return the handle of an existing study, for functions that only read it.
 
-    Parameters
-    ----------
-    calc_dir : str or PathLike
-        Folder of the study.
-    database_dir : str or PathLike, optional
-        Folder of the database; by default `calc_dir`.
-    database_basename : str, optional
-        File name of the database.
-
-    Returns
-    -------
-    Layout
-        If that database does not exist and all runs write to one other database: with the other.
-
-    Raises
-    ------
-    NoStudyError
-        If there is no study, or its runs write to several other databases.
+    This is `open_study`, but if the database does not exist and all runs write to one other
+    database, that one is taken.
 
     Examples
     --------
@@ -206,13 +205,12 @@ def find_study(
     'other.pk'
     """
     layout = Layout(calc_dir, database_dir, database_basename)
-    if layout.runs_dir.exists() and not layout.database_path.exists() and not stored_runs(layout):
+    if not layout.database_path.exists() and not stored_runs(layout):
         others = _other_databases(layout)
         if len(others) == 1:
             path = layout.root / others[0]
             return Layout(calc_dir, path.parent, path.name)
-    check_study(layout)
-    return layout
+    return open_study(calc_dir, database_dir, database_basename)
 
 
 def stored_runs(layout: Layout) -> list[StoredRun]:

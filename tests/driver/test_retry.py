@@ -8,25 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.funcs import double, fail_odd
 
 import psweep_dask as ps
+from psweep_dask._query import QueryError
 from psweep_dask.storage.layout import Layout
-
-
-def double(pset):
-    return {"y": 2 * pset["a"]}
-
+from psweep_dask.study.runs import NoStudyError
 
 # -- retry -------------------------------------------------------------------------------------
 
 
-def fail_odd(pset):
-    if pset["a"] % 2:
-        raise ValueError
-    return {"y": pset["a"]}
-
-
-def test_retry_runs_the_failed_ones_again_and_counts_attempts():
+def test_retry_runs_failed_psets_again_and_counts_attempts():
     first = ps.run(fail_odd, ps.plist("a", range(6)), cluster="sync")
     df = ps.retry("calc", cluster="sync")
     assert df.a.tolist() == [0, 1, 2, 3, 4, 5, 1, 3, 5]
@@ -38,13 +30,13 @@ def test_retry_runs_the_failed_ones_again_and_counts_attempts():
     assert len(ps.retry("calc", cluster="sync")) == 12  # nothing is left
 
 
-def test_attempts_within_and_between_runs_add_up():
+def test_retry_adds_up_attempts_within_and_between_runs():
     ps.run(fail_odd, ps.plist("a", [1]), cluster="sync", retries=2)
     df = ps.retry("calc", cluster="sync", retries=1)
     assert df._attempt.tolist() == [3, 5]
 
 
-def test_retry_takes_the_kinds_that_are_asked_for():
+def test_retry_kind_selects_failures_by_status():
     df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
     df.loc[df.a == 3, "_status"] = "timeout"
     ps.df_write(df, "calc/database.pk")
@@ -56,7 +48,7 @@ def test_retry_takes_the_kinds_that_are_asked_for():
         ps.retry("calc", kind="ok")
 
 
-def test_repeats_of_a_pset_do_not_excuse_one_another():
+def test_retry_runs_each_failed_repeat_of_a_pset_again():
     def sometimes(pset):
         return {"y": 1 / (pset["_pset_seq"] - 1)}
 
@@ -66,9 +58,9 @@ def test_repeats_of_a_pset_do_not_excuse_one_another():
     assert len(ps.retry("calc", cluster="sync")) == 5
 
 
-def test_a_plan_that_is_gone_is_told(study_folder):
+def test_retry_without_the_plan_names_the_run(study_folder):
     df = ps.run(fail_odd, ps.plist("a", range(4)), cluster="sync")
-    Layout("calc").plan_path(df._run_id.iloc[0]).unlink()
+    Layout("calc").run_folder(df._run_id.iloc[0]).plan_path.unlink()
     with pytest.raises(ps.PsweepError, match="the plan of run .* is gone"):
         ps.retry("calc", cluster="sync")
 
@@ -80,7 +72,7 @@ def noisy(pset):
     return {"x": ps.rng(pset).random(), "seen": sorted(pset)}
 
 
-def test_reproduce_gives_the_same_numbers_and_writes_nothing(study_folder):
+def test_reproduce_returns_the_same_numbers_and_writes_nothing(study_folder):
     df = ps.run(noisy, ps.plist("a", range(4)))
     files = {path: path.stat().st_mtime_ns for path in study_folder.rglob("*") if path.is_file()}
     for row in df.itertuples(index=False, name=None):
@@ -93,7 +85,7 @@ def test_reproduce_gives_the_same_numbers_and_writes_nothing(study_folder):
 
 def test_reproduce_raises_what_func_raises_and_pdb_stops_there(study_folder):
     df = ps.run(fail_odd, ps.plist("a", [1]), cluster="sync")
-    with pytest.raises(ValueError):  # noqa: PT011  (it has no text)
+    with pytest.raises(ValueError, match="1 is odd"):
         ps.reproduce("calc", df._pset_id.iloc[0])
     command = [str(Path(sys.executable).parent / "psweep-dask"), "reproduce", "calc"]
     done = subprocess.run(
@@ -104,11 +96,22 @@ def test_reproduce_raises_what_func_raises_and_pdb_stops_there(study_folder):
     assert "in fail_odd" in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("which", ["", "nothing"])
-def test_reproduce_takes_exactly_one_row(which):
+@pytest.mark.parametrize(
+    ("pset_id", "message"),
+    [("", "beginning of one is needed, not ''"), ("nothing", "'nothing': no pset has an id")],
+)
+def test_reproduce_takes_exactly_one_row(pset_id, message):
     ps.run(noisy, ps.plist("a", range(4)), cluster="sync")
-    with pytest.raises(ps.PsweepError, match=f"0 rows in 'calc' .* '{which}'; it takes exactly"):
-        ps.reproduce("calc", which)
+    with pytest.raises(QueryError, match=message):
+        ps.reproduce("calc", pset_id)
+
+
+def test_retry_writes_to_no_second_database():
+    ps.run(fail_odd, ps.plist("a", [1, 2]), cluster="sync", database_basename="db.pk")
+    with pytest.raises(NoStudyError, match="but to 'db.pk': say so by database_dir="):
+        ps.retry("calc")
+    df = ps.retry("calc", fail_odd, database_basename="db.pk", cluster="sync")
+    assert df.a.tolist() == [1, 2, 1]
 
 
 def test_retry_keeps_the_timeout_of_the_run_unless_told_otherwise():
@@ -122,7 +125,7 @@ def test_retry_keeps_the_timeout_of_the_run_unless_told_otherwise():
     assert ps.retry("calc", timeout=30.0)._status.tolist() == ["timeout"] * 2 + ["ok"]
 
 
-def test_retry_tells_whose_func_it_takes_and_keeps_its_source_and_its_logs(study_folder, caplog):
+def test_retry_says_which_func_it_takes_and_keeps_its_source_and_logs(study_folder, caplog):
     script = study_folder / "mine.py"
     call = "ps.run(func, [{'a': 0}], capture_logs='db', cluster='sync')"
     head = "import psweep_dask as ps\n\ndef func(pset):\n    print('hello')\n"
@@ -135,5 +138,5 @@ def test_retry_tells_whose_func_it_takes_and_keeps_its_source_and_its_logs(study
     assert df._status.tolist() == ["error", "error"]
     assert df._logs.tolist() == ["hello\n", "hello\n"]
     infos = [json.loads(path.read_text()) for path in study_folder.glob("calc/runs/*/run.json")]
-    assert [one["source"] for one in infos] == [infos[0]["source"]] * 2
+    assert [info["source"] for info in infos] == [infos[0]["source"]] * 2
     assert "1 / pset" in infos[0]["source"]

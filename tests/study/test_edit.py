@@ -110,8 +110,10 @@ def test_edit_keeps_the_index_of_the_user(df):
     assert ps.delete("calc", "a == 1").index.tolist() == ps.load("calc").index.tolist() == [7, 8, 9]
 
 
-def test_edit_finds_a_database_with_another_name(study_folder):
+def test_edit_of_another_database_must_name_it(study_folder):
     ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync", database_basename="db.pk")
-    ps.df_update("calc", {"n": 7})
-    assert ps.delete("calc", "a == 1").n.tolist() == ps.df_read("calc/db.pk").n.tolist() == [7]
-    assert not Path("calc/database.pk").exists()
+    with pytest.raises(NoStudyError, match="but to 'db.pk': say so by database_dir="):
+        ps.df_update("calc", {"n": 7})
+    ps.df_update("calc", {"n": 7}, database_basename="db.pk")
+    left = ps.delete("calc", "a == 1", database_basename="db.pk")
+    assert left.n.tolist() == ps.df_read("calc/db.pk").n.tolist() == [7]
