@@ -157,5 +157,5 @@ def _remaining_jobs(
 
 
 def _log_nothing_left(layout: Layout, busy: int) -> None:
-    text = f"nothing to prepare in {layout.calc_dir!r}"
-    log.info("%s", text + (f": {format_count(busy, 'pset')} left to jobs under way" if busy else ""))
+    remark = f": {format_count(busy, 'pset')} left to jobs under way" if busy else ""
+    log.info("nothing to prepare in %r%s", layout.calc_dir, remark)

@@ -44,6 +44,11 @@ SSH_EXIT_CODE = 255
 """Exit code of ssh, and so of rsync, when there was no connection."""
 
 
+NO_CONNECTION = ("(0 bytes received so far)", "safe_write failed")
+"""What rsync prints if the remote shell ended before it connected. `safe_write` is its function for
+the first bytes."""
+
+
 class TransferError(PsweepError):
     """A copy that failed. Started again, it goes on from there."""
 
@@ -276,7 +281,7 @@ def _rsync(arguments: list[str], host: str) -> None:
         sys.stderr.write(stderr)
         return
     lines = [line for line in stderr.split("\n") if line.strip()]
-    if code == SSH_EXIT_CODE or any("(0 bytes received so far)" in line for line in lines):
+    if code == SSH_EXIT_CODE or any(text in line for text in NO_CONNECTION for line in lines):
         raise TransferError(f"{host!r} cannot be reached: {lines[0] if lines else 'no answer'}")
     if code == PARTIAL_EXIT_CODE and any("No such file" in line for line in lines):
         raise MissingError(f"{lines[0]} on {host!r}")

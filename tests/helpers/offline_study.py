@@ -1,8 +1,9 @@
-"""Studies whose psets run as batch jobs, for the tests of what prepares and collects those."""
+"""Studies whose psets run as batch jobs."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 HOSTILE = "a'; echo x $HOME \\ \" é"
@@ -17,22 +18,28 @@ def write(files, folder=None):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def machine(name="local", subcmd="sh", jobscript="#!/bin/sh\n./run.sh\n", **more):
-    """The files of a machine."""
-    lines = [f"subcmd: {subcmd}"] + [f"{key}: {value}" for key, value in more.items()]
+def machine(name="local", subcmd="sh", jobscript="#!/bin/sh\n./run.sh\n", **info):
+    """Return the files of a machine by their path."""
+    lines = [f"subcmd: {subcmd}"] + [f"{key}: {value}" for key, value in info.items()]
     folder = f"templates/machines/{name}"
     files = {f"{folder}/info.yaml": "\n".join(lines) + "\n"}
     return files if jobscript is None else {**files, f"{folder}/jobscript": jobscript}
 
 
-def write_study(run_sh="#!/bin/sh\necho $a >out.txt\n", **of_machine):
+def write_study(run_sh="#!/bin/sh\necho $a >out.txt\n", **options):
     """Write a study of templates for one machine; the template run.sh can be executed."""
-    write({"templates/calc/run.sh": run_sh, **machine(**of_machine)})
+    write({"templates/calc/run.sh": run_sh, **machine(**options)})
     Path("templates/calc/run.sh").chmod(0o755)
 
 
+def write_func_machine(name="local"):
+    """Write a machine whose job script calls func."""
+    script = f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"
+    write(machine(name, jobscript=script))
+
+
 def submit(name="local", code=0):
-    """Start the script that submits the jobs, and give what it prints, on both ways."""
+    """Start the run script of a machine; return what it prints to stdout and stderr."""
     done = subprocess.run(
         ["sh", f"calc/run_{name}.sh"], capture_output=True, text=True, check=False, timeout=100
     )
@@ -41,5 +48,5 @@ def submit(name="local", code=0):
 
 
 def folders(df):
-    """The folder of each pset."""
+    """Return the folder of each pset."""
     return [Path("calc", pset_id) for pset_id in df._pset_id]

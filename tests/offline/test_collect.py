@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers.driver_process import wait_until
-from helpers.offline_study import folders, machine, submit, write, write_study
+from helpers.offline_study import folders, submit, write, write_func_machine, write_study
 
 import psweep_dask as ps
 
 RESULT = "#!/bin/sh\necho '{\"y\": $a}' >result.json\n"
 
 
-def bring(folder, result, code=0):
-    """Leave what a job leaves."""
+def leave(folder, result, code=0):
+    """Write the files that a job leaves."""
     ended = f"exit_code={code} begun=100 ended=107 host=n1\n"
     write({"result.json": result, "ended": ended}, folder)
 
@@ -34,12 +33,12 @@ def prepared(count=3):
     return ps.prep_batch(ps.plist("a", range(count)))
 
 
-def test_it_may_be_done_at_any_time_and_changes_nothing_twice(caplog):
+def test_collect_at_any_time_changes_nothing_twice(caplog):
     caplog.set_level("INFO", "psweep_dask")
     df = prepared()
     assert ps.collect()._status.tolist() == ["prepared"] * 3
     assert "0 psets; 3 psets left: 3 not known to be submitted" in caplog.messages[-1]
-    bring(folders(df)[1], '{"y": 7}')
+    leave(folders(df)[1], '{"y": 7}')
     assert ps.collect()._status.tolist() == ["prepared", "ok", "prepared"]
     assert caplog.messages[-1].startswith("collected 1 pset: 1 ok; 2 psets left: ")
     assert run_json()["ended"] == "prepared"
@@ -53,7 +52,7 @@ def test_it_may_be_done_at_any_time_and_changes_nothing_twice(caplog):
     assert (run_json()["ended"], run_json()["counts"]) == ("done", {"ok": 3, "left": 0})
 
 
-def test_the_order_of_columns_and_of_rows_is_that_of_live_runs():
+def test_collect_orders_columns_and_rows_as_live_runs_do():
     df = prepared()
     submit()
     done = ps.collect()
@@ -64,7 +63,7 @@ def test_the_order_of_columns_and_of_rows_is_that_of_live_runs():
     assert (done._pset_runtime >= 0).all()
 
 
-def test_what_the_user_has_changed_stays_so():
+def test_collect_keeps_columns_and_deletions_of_the_user():
     df = prepared()
     df["study"] = ["x", "y", "z"]
     df["number"] = [1, 2, 3]
@@ -77,8 +76,8 @@ def test_what_the_user_has_changed_stays_so():
     assert done.y.tolist() == [1, 2]
 
 
-def test_edits_of_parameters_stay_and_so_does_an_index_of_ones_own():
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
+def test_collect_keeps_edited_parameters_and_the_index_of_the_user():
+    write_func_machine()
     df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": pset["a"]})
     df = df.assign(a=[10, 20], renamed=df.a).set_index("renamed")
     ps.df_write(df.drop(columns=["_exec_host"]), "calc/database.pk")
@@ -91,7 +90,7 @@ def test_edits_of_parameters_stay_and_so_does_an_index_of_ones_own():
     assert "_exec_host" not in done.columns
 
 
-def test_types_that_the_user_has_chosen_stay():
+def test_collect_keeps_dtypes_of_the_user():
     df = prepared()
     df["kind"] = pd.Categorical(["x", "y", "x"])
     df["number"] = pd.array([1, None, 3], dtype="Int64")
@@ -113,7 +112,7 @@ def test_types_that_the_user_has_chosen_stay():
 
 
 @pytest.mark.parametrize("column", ["_status", "_pset_id", "_run_id", "_pset_seq"])
-def test_a_database_whose_rows_cannot_be_found_is_told(column):
+def test_collect_needs_book_keeping_columns(column):
     df = prepared()
     ps.df_write(df.drop(columns=[column]), "calc/database.pk")
     submit()
@@ -123,7 +122,7 @@ def test_a_database_whose_rows_cannot_be_found_is_told(column):
     assert ps.collect()._status.tolist() == ["ok"] * 3
 
 
-def test_a_database_elsewhere_is_named():
+def test_collect_names_a_database_elsewhere():
     write_study(run_sh=RESULT)
     ps.prep_batch(ps.plist("a", [1]), database_dir="db", database_basename="x.pk")
     submit()
@@ -132,7 +131,7 @@ def test_a_database_elsewhere_is_named():
     assert ps.collect(database_dir="db", database_basename="x.pk")._status.tolist() == ["ok"]
 
 
-def test_a_job_that_runs_is_waited_for_though_it_has_told_something(study_folder):
+def test_collect_waits_for_a_job_with_a_result_json_that_runs_on(study_folder):
     wait = "until [ -e ../go ]; do sleep 0.1; done"
     write_study(run_sh=f"#!/bin/sh\necho '{{\"y\": 1}}' >result.json\n{wait}\nexit 3\n")
     ps.prep_batch(ps.plist("a", [1]))
@@ -145,7 +144,7 @@ def test_a_job_that_runs_is_waited_for_though_it_has_told_something(study_folder
     assert (done._status.tolist(), done.y.tolist()) == (["error"], [1])
 
 
-def test_a_strange_file_costs_no_other(caplog):
+def test_collect_goes_on_after_a_strange_file(caplog):
     df = prepared()
     submit()
     first = folders(df)[0]
@@ -163,13 +162,13 @@ def test_a_strange_file_costs_no_other(caplog):
         ({"calc_dir": 3}, "calc_dir=3; allowed are a path"),
     ],
 )
-def test_bad_options_are_told(options, message):
+def test_collect_options_that_are_wrong_are_an_error(options, message):
     prepared()
     with pytest.raises(ps.PsweepError, match=message):
         ps.collect(**options)
 
 
-def test_a_live_row_is_never_touched():
+def test_collect_leaves_rows_of_live_runs_alone():
     prepared(1)
     ps.run(lambda pset: {"y": 5}, [{"a": 9}], cluster="sync")
     submit()
@@ -178,10 +177,10 @@ def test_a_live_row_is_never_touched():
     assert df.y.tolist() == [0, 5]
 
 
-def test_results_of_different_shape_do_not_disturb_one_another():
+def test_collect_takes_results_with_different_columns():
     df = prepared()
-    bring(folders(df)[0], '{"y": 1, "a": "mine"}')
-    bring(folders(df)[1], '{"z": [1, {"k": null}]}')
+    leave(folders(df)[0], '{"y": 1, "a": "mine"}')
+    leave(folders(df)[1], '{"z": [1, {"k": null}]}')
     done = ps.collect()
     assert done.a.tolist() == ["mine", 1, 2]
     assert done.z.iloc[1] == [1, {"k": None}]
@@ -189,8 +188,8 @@ def test_results_of_different_shape_do_not_disturb_one_another():
     assert pd.isna(done.y.iloc[1])
 
 
-def test_a_record_that_cannot_be_read_waits_and_costs_no_other(caplog):
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
+def test_collect_waits_for_a_record_that_cannot_be_read(caplog):
+    write_func_machine()
     df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {"y": pset["a"]})
     submit()
     first = folders(df)[0] / "record.pk"
@@ -209,7 +208,7 @@ def test_a_record_that_cannot_be_read_waits_and_costs_no_other(caplog):
     assert done._exc_txt.isna().all()
 
 
-def test_two_at_once_lose_nothing_and_double_nothing():
+def test_collect_in_two_threads_loses_and_doubles_nothing():
     prepared(40)
     submit()
     with ThreadPoolExecutor(4) as pool:
@@ -219,14 +218,14 @@ def test_two_at_once_lose_nothing_and_double_nothing():
     assert df.y.tolist() == list(range(40))
 
 
-def test_a_study_without_jobs_has_nothing_to_collect():
+def test_collect_of_a_study_without_jobs_returns_the_database():
     ps.run(lambda pset: {"y": 5}, [{"a": 9}], cluster="sync")
     assert ps.collect().y.tolist() == [5]
     with pytest.raises(ps.PsweepError, match="no study in 'nowhere'"):
         ps.collect("nowhere")
 
 
-def test_a_machine_that_cannot_be_asked_is_told(monkeypatch):
+def test_ask_of_a_machine_that_cannot_be_reached_is_an_error(monkeypatch):
     prepared()
     monkeypatch.setenv("RSYNC_RSH", "false")
     with pytest.raises(ps.PsweepError, match="'local' cannot be reached: rsync"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers.driver_process import wait_until
-from helpers.offline_study import folders, machine, write
+from helpers.offline_study import folders, machine, write, write_func_machine
 
 import psweep_dask as ps
 from psweep_dask.storage import record
@@ -22,7 +22,7 @@ from psweep_dask.worker.work import Work, WorkError
 
 
 def prepare(func, params=({"a": 1},), **options):
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
+    write_func_machine()
     return ps.prep_batch(list(params), func=func, progress=False, **options)
 
 

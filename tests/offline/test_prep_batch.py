@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.offline_study import HOSTILE, folders, machine, submit, write, write_study
+from helpers.offline_study import (
+    HOSTILE,
+    folders,
+    machine,
+    submit,
+    write,
+    write_func_machine,
+    write_study,
+)
 
 import psweep_dask as ps
 
@@ -18,11 +25,11 @@ PSWEEP_COLUMNS = ["_run_id", "_pset_id", "_calc_dir", "_time_utc", "_pset_sha1",
 
 def files():
     """All that is in the working directory, templates and locks aside."""
-    found = (path.as_posix() for path in Path().rglob("*") if path.is_file())
-    return sorted(name for name in found if not name.startswith("templates/"))
+    paths = (path.as_posix() for path in Path().rglob("*") if path.is_file())
+    return sorted(name for name in paths if not name.startswith("templates/"))
 
 
-def test_a_row_and_a_folder_for_each_pset():
+def test_prep_batch_writes_a_row_and_a_folder_for_each_pset():
     write_study()
     df = ps.prep_batch(ps.plist("a", [1, 2]))
     assert list(df.columns[:7]) == ["a", *PSWEEP_COLUMNS]
@@ -35,7 +42,7 @@ def test_a_row_and_a_folder_for_each_pset():
     pd.testing.assert_frame_equal(df, ps.df_read("calc/database.pk"))
 
 
-def test_the_whole_way_with_templates_and_a_study_that_grows():
+def test_prep_batch_and_collect_of_a_study_that_grows():
     write_study()
     df = ps.prep_batch(ps.plist("a", [1, 2]))
     first = set(Path("calc").iterdir())
@@ -59,7 +66,7 @@ def test_the_whole_way_with_templates_and_a_study_that_grows():
     assert [(folder / "out.txt").read_text() for folder in folders(df)] == ["1\n", "2\n", "3\n"]
 
 
-def test_several_machines_in_one_study():
+def test_machines_of_one_study_do_not_run_a_pset_twice():
     write_study()
     write(machine("other", jobscript="#!/bin/bash\necho other >out.txt\n"))
     (folder,) = folders(ps.prep_batch(ps.plist("a", [1])))
@@ -69,7 +76,7 @@ def test_several_machines_in_one_study():
     assert (folder / "out.txt").read_text() == "other\n", "no result is overwritten"
 
 
-def test_hostile_names_reach_no_shell_unquoted():
+def test_quoting_of_hostile_names_in_every_file():
     name = HOSTILE
     write({f"templates/calc/{name}/{name}": "{{ value }}", **machine(name, jobscript=None)})
     script = "#!/bin/sh\nprintf '%s' {{ value | quote }} >out.txt\n"
@@ -107,7 +114,7 @@ def test_hostile_names_reach_no_shell_unquoted():
         ({"templates/machines/c/jobscript": "x"}, {}, "c/info.yaml is missing"),
     ],
 )
-def test_bad_input_is_an_error_and_nothing_is_written(study, options, message):
+def test_input_that_is_wrong_is_an_error_and_nothing_is_written(study, options, message):
     write_study()
     write(study)
     with pytest.raises(ps.PsweepError, match=message):
@@ -115,7 +122,7 @@ def test_bad_input_is_an_error_and_nothing_is_written(study, options, message):
     assert files() == []
 
 
-def test_a_placeholder_that_only_some_psets_fill_is_found_before_anything_is_written():
+def test_placeholder_that_only_some_psets_fill_is_an_error_and_nothing_is_written():
     write_study(run_sh="$b")
     with pytest.raises(ps.PsweepError, match=r"the placeholder \$b has no value; this pset has a,"):
         ps.prep_batch([{"b": 1}, {"a": 1}])
@@ -156,13 +163,13 @@ def test_skip_dups_leaves_out_what_is_prepared_and_what_is_done():
     assert len(ps.prep_batch(ps.plist("a", [1, 2]), skip_dups=True)) == 2
 
 
-def test_with_func_failures_are_those_of_live_runs():
+def test_func_failures_are_those_of_live_runs():
     def func(pset):
         if pset["a"] == 2:
             os._exit(3)
         return {"y": 1 / pset["a"]}
 
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
+    write_func_machine()
     params = ps.plist("a", [1, 0, 2])
     ps.prep_batch(params, func=func)
     submit()
@@ -181,7 +188,7 @@ def test_with_func_failures_are_those_of_live_runs():
     assert offline._exc_txt.iloc[1].splitlines()[-1] == live._exc_txt.iloc[1].splitlines()[-1]
 
 
-def test_func_is_shipped_once_and_psets_can_be_read_by_others():
+def test_func_is_stored_once_and_psets_are_plain_dicts():
     write(machine())
     df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {})
     (run_dir,) = Path("calc/runs").iterdir()
@@ -190,13 +197,9 @@ def test_func_is_shipped_once_and_psets_can_be_read_by_others():
     assert (pset["a"], pset["_pset_seq"], pset["_pset_id"]) == (2, 1, df._pset_id.iloc[1])
 
 
-def both_ways_machine():
-    write(machine(jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
-
-
-def test_a_live_resume_finishes_what_jobs_did_not(caplog):
+def test_resume_runs_live_what_jobs_did_not(caplog):
     caplog.set_level("INFO", "psweep_dask")
-    both_ways_machine()
+    write_func_machine()
     df = ps.prep_batch(ps.plist("a", [1, 2, 3]), func=lambda pset: {"y": 10 * pset["a"]})
     subprocess.run(["sh", "jobscript_local"], cwd=folders(df)[1], check=True)
     done = ps.resume(cluster="sync")
@@ -209,114 +212,7 @@ def test_a_live_resume_finishes_what_jobs_did_not(caplog):
     assert ps.resume(cluster="sync")._status.tolist() == ["ok"] * 3
 
 
-def test_jobs_finish_what_a_live_run_did_not(study_folder):
-    both_ways_machine()
-
-    def func(pset):
-        if pset["a"] == 1 and not Path("twice").exists():
-            Path("twice").touch()
-            os.kill(os.getpid(), signal.SIGINT)
-        return {"x": ps.rng(pset).random()}
-
-    stopped = ps.run(func, ps.plist("a", [1, 2, 3]), cluster="sync")
-    assert len(stopped) == 1
-    df = ps.prep_rest()
-    assert df._status.tolist() == ["ok", "prepared", "prepared"]
-    submit()
-    done = ps.collect()
-    assert done._status.tolist() == ["ok"] * 3
-    assert done._run_id.nunique() == 1
-    assert done._pset_seq.tolist() == [0, 1, 2]
-    assert [ps.rng({"_pset_id": one}).random() for one in done._pset_id] == done.x.tolist()
-    assert ps.resume(cluster="sync").equals(done)
-
-
-def test_what_may_still_run_elsewhere_is_left_alone_until_somebody_knows(caplog):
-    write_study()
-    df = ps.prep_batch(ps.plist("a", [1, 2]))
-    note = {"submitted_far": "qsub\nslurm=\n7.server\n", "jobscript_far": ""}
-    write(note, folders(df)[0])
-    before = Path("calc/run_local.sh").read_text()
-    assert "1 submitted, 1 not known to be submitted" in summary(caplog)
-    live = ps.resume(func=lambda pset: {}, cluster="sync")
-    assert live._status.tolist() == ["prepared", "prepared"]
-    assert "is left to its batch jobs, of which 1 wait, run, or may do so" in caplog.text
-    ps.prep_rest()
-    after = Path("calc/run_local.sh").read_text()
-    assert after.count("\nsubmit ") == 1
-    assert before != after
-    known = ps.collect(over=True)
-    assert known._status.tolist() == ["lost", "prepared"]
-    assert "no file here says how: the user says that no job is pending" in known._exc_txt.iloc[0]
-    assert ps.prep_rest()._status.tolist() == ["prepared", "prepared"]
-    submit()
-    assert ps.collect()._status.tolist() == ["ok", "ok"]
-
-
-def test_jobs_that_were_left_out_are_told_and_prep_rest_has_them_all(caplog):
-    write_study()
-    ps.prep_batch(ps.plist("a", [1, 2]))
-    assert "left" not in caplog.text
-    ps.prep_batch(ps.plist("a", [3, 4]))
-    assert "2 jobs of earlier calls are not known to be submitted" in caplog.text
-    ps.prep_rest()
-    lines = Path("calc/run_local.sh").read_text().splitlines()
-    assert [line[-22:] for line in lines if line.startswith("submit ")] == [
-        f"# run_seq={run} pset_seq={seq}" for run, seq in [(0, 0), (0, 1), (1, 2), (1, 3)]
-    ]
-    submit()
-    assert ps.collect()._status.tolist() == ["ok"] * 4
-
-
-def test_prep_rest_checks_all_runs_before_it_writes_one():
-    write_study(run_sh="$a", jobscript="#!/bin/sh\nexit 143\n")
-    first = folders(ps.prep_batch([{"a": 1}]))[0]
-    write({"templates/calc/run.sh": "$b"})
-    ps.prep_batch([{"b": 1}])
-    submit()
-    ps.collect()
-    write({"templates/calc/run.sh": "new $a"})
-    with pytest.raises(ps.PsweepError, match=r"the placeholder \$a has no value"):
-        ps.prep_rest()
-    assert (first / "run.sh").read_text() == "1"
-
-
-def test_prep_rest_leaves_deleted_rows_deleted_and_does_not_take_an_old_result_for_a_new_one():
-    write_study(run_sh="#!/bin/sh\necho '{\"y\": 1}' >result.json\nexit 143\n")
-    ps.prep_batch(ps.plist("a", [0, 1, 2]))
-    submit()
-    df = ps.collect()
-    assert df._status.tolist() == ["lost"] * 3
-    ps.df_write(df[df.a != 1], "calc/database.pk")
-    assert ps.prep_rest().a.tolist() == [0, 2]
-    assert ps.collect()._status.tolist() == ["prepared"] * 2
-    live = ps.resume(func=lambda pset: {"y": 7}, cluster="sync")
-    assert live.a.tolist() == [0, 2]
-
-
-def summary(caplog):
-    with caplog.at_level("INFO", "psweep_dask"):
-        ps.collect()
-    return caplog.messages[-1]
-
-
-def test_prep_rest_takes_up_lost_jobs_with_mended_scripts():
-    write_study(jobscript="#!/bin/sh\nexit 143\n")
-    df = ps.prep_batch(ps.plist("a", [1, 2]))
-    submit()
-    assert ps.collect()._status.tolist() == ["lost", "lost"]
-    write(machine())
-    again = ps.prep_rest()
-    assert again._status.tolist() == ["prepared", "prepared"]
-    assert again._exc_txt.isna().all()
-    assert again._pset_id.tolist() == df._pset_id.tolist()
-    submit()
-    assert ps.collect()._status.tolist() == ["ok", "ok"]
-    assert len(ps.prep_rest()) == 2
-    assert "prepared" not in ps.load()._status.tolist()
-
-
-def test_resume_of_templates_says_what_to_do():
+def test_resume_of_templates_needs_func():
     write_study()
     ps.prep_batch(ps.plist("a", [1]))
     with pytest.raises(ps.PsweepError, match="prepared from templates, without a func: pass one"):
@@ -325,22 +221,9 @@ def test_resume_of_templates_says_what_to_do():
     assert (df.y.tolist(), df._status.tolist()) == ([7], ["ok"])
 
 
-def test_a_job_script_that_does_not_call_func_is_told_though_another_does(caplog):
+def test_job_script_that_does_not_call_func_is_a_warning_though_another_does(caplog):
     write(machine("good", jobscript=f"#!/bin/sh\n{sys.executable} -m psweep_dask.offline.job\n"))
     write(machine("bad", jobscript="#!/bin/sh\necho hi\n"))
     ps.prep_batch(ps.plist("a", [1]), func=lambda pset: {})
     assert "machines/bad/jobscript does not call func" in caplog.text
     assert "good" not in caplog.text
-
-
-def test_prep_rest_says_what_is_left_to_do_and_knows_the_language_of_the_templates(caplog):
-    caplog.set_level("INFO", "psweep_dask")
-    write_study(run_sh="#!/bin/sh\necho {{ a }} $HOME >out.txt\n")
-    df = ps.prep_batch(ps.plist("a", [1, 2]), template_mode="jinja")
-    ps.prep_rest()
-    text = (folders(df)[1] / "run.sh").read_text()
-    assert "echo 2 $HOME" in text
-    write({"submitted_local": "qsub\nslurm=\n7.server\n"}, folders(df)[0])
-    write({"submitted_local": "qsub\nslurm=\n8.server\n"}, folders(df)[1])
-    ps.prep_rest()
-    assert "nothing to prepare in 'calc': 2 psets left to jobs under way" in caplog.messages

@@ -106,10 +106,10 @@ def test_submit_runs_once_for_each_job_in_its_folder(study):
 
 def test_submit_gives_up_after_three_refusals_in_a_row_and_goes_on_later(study):
     write({"refuse": ""})
-    said = start(code=1).stderr.splitlines()
-    assert len(said) == 3
-    assert "../../fake.sh --flag failed in " in said[0]
-    assert said[0].endswith("/calc/a; start this again to go on")
+    printed = start(code=1).stderr.splitlines()
+    assert len(printed) == 3
+    assert "../../fake.sh --flag failed in " in printed[0]
+    assert printed[0].endswith("/calc/a; start this again to go on")
     Path("refuse").unlink()
     start()
     assert len(Path("calls").read_text().splitlines()) == 5
@@ -118,8 +118,8 @@ def test_submit_gives_up_after_three_refusals_in_a_row_and_goes_on_later(study):
 def test_submit_counts_refusals_at_the_end(study):
     write({"refuse": "", "calc/a/ended": "exit_code=1", "calc/c/ended": "exit_code=1"})
     write({f"calc/{name}/ended": "exit_code=1" for name in "de"})
-    said = start(code=1).stderr.splitlines()
-    assert said[-1].endswith("not all was submitted (1 failed); start this again to go on")
+    printed = start(code=1).stderr.splitlines()
+    assert printed[-1].endswith("not all was submitted (1 failed); start this again to go on")
 
 
 def test_submit_goes_on_after_a_folder_that_is_gone(study):
@@ -185,13 +185,13 @@ def test_submit_leaves_out_what_another_machine_has_in_arrays_and_as_jobs(
 ):
     write({f"calc/{name}/submitted_other": "sbatch\nslurm=\n7\n" for name in "bc"})
     arrays("big")
-    said = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
-    assert "2 jobs were submitted to another machine before, and were left out" in said
+    printed = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
+    assert "2 jobs were submitted to another machine before, and were left out" in printed
     assert Path("calc/calls").read_text() == "--array=0-0,3-4 array_big_0\n"
     for name in "bc":
         Path(f"calc/{name}/submitted_other").unlink()
-    said = start().stdout  # of all five single jobs, since the array was noted as a whole
-    assert "5 jobs were submitted to another machine before" in said
+    printed = start().stdout  # of all five single jobs, since the array was noted as a whole
+    assert "5 jobs were submitted to another machine before" in printed
     assert not Path("calls").exists()
 
 
@@ -199,8 +199,8 @@ def test_array_of_which_another_machine_has_all_is_not_submitted(study):
     arrays("big")
     arrays("big_1")
     assert "Submitted" in subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
-    said = subprocess.check_output(["sh", "calc/run_big_1.sh"], text=True)
-    assert "5 jobs were submitted to another machine before" in said
+    printed = subprocess.check_output(["sh", "calc/run_big_1.sh"], text=True)
+    assert "5 jobs were submitted to another machine before" in printed
     assert "5 jobs were submitted before" in subprocess.check_output(
         ["sh", "calc/run_big.sh"], text=True
     )
@@ -214,6 +214,6 @@ def test_array_has_no_element_for_psets_that_were_prepared_again(others, study):
     path.write_text(path.read_text().replace("a\t", "-\t").replace("d\t", "-\t"))
     if not others:
         Path(f"calc/run_{HOSTILE}.sh").unlink()
-    said = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
+    printed = subprocess.check_output(["sh", "calc/run_big.sh"], text=True)
     assert Path("calc/calls").read_text() == "--array=1-2,4-4 array_big_0\n"
-    assert "another machine" not in said
+    assert "another machine" not in printed

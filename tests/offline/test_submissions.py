@@ -88,7 +88,7 @@ def test_array_element_with_an_array_option_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("note", "jobs"),
+    ("submitted", "jobs"),
     [
         ("", []),
         ("sbatch\nslurm=lab\nSubmitted batch job 12\n", [SubmittedJob("lab", "12")]),
@@ -102,8 +102,10 @@ def test_array_element_with_an_array_option_is_an_error():
         ("sh\nslurm=lab\n12\n", [SubmittedJob("", "12")]),
     ],
 )
-def test_single_jobs_are_read_from_the_files_of_run_scripts(layout, note, jobs):
-    write({"calc/p/submitted_c": note, "calc/p/jobscript_c": "", "calc/p/submitted_x": "sh\n\n"})
+def test_single_jobs_are_read_from_the_files_of_run_scripts(layout, submitted, jobs):
+    write(
+        {"calc/p/submitted_c": submitted, "calc/p/jobscript_c": "", "calc/p/submitted_x": "sh\n\n"}
+    )
     assert single_jobs(layout.pset_folder("p")) == jobs
 
 
@@ -117,8 +119,8 @@ def test_array_jobs_follow_the_parts_of_an_array(layout):
         }
     )
     ids = {"p0": "7_0", "p1": "7_1", "p2": "8_0", "p3": "8_1"}
-    found = array_jobs(layout.run_folder("run-id"))
-    assert found == {name: [SubmittedJob("lab", job_id)] for name, job_id in ids.items()}
+    jobs = array_jobs(layout.run_folder("run-id"))
+    assert jobs == {name: [SubmittedJob("lab", job_id)] for name, job_id in ids.items()}
 
 
 def test_clear_submissions_keeps_other_files_and_the_place_of_array_elements(layout):

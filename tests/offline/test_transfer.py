@@ -68,6 +68,12 @@ def test_rsync_that_is_missing_is_an_error(copy, study_folder, monkeypatch):
     [
         ("ssh: no route", 255, TransferError, "'far' cannot be reached: ssh: no route"),
         ("oops (0 bytes received so far)", 12, TransferError, "'far' cannot be reached: oops"),
+        (
+            "safe_write failed: Broken pipe",
+            12,
+            TransferError,
+            "'far' cannot be reached: safe_write",
+        ),
         ("No such file: calc", 23, MissingError, "No such file: calc on 'far'"),
         ("disk full", 11, TransferError, "rsync ended with code 11; what has arrived stays"),
     ],
