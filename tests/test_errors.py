@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 
 import psweep_dask as ps
 
@@ -22,7 +23,8 @@ def exceptions():
 
 
 def test_errors_are_caught_by_psweep_error():
-    public = [error for error in exceptions() if error.__name__.endswith("Error")]
+    names = re.compile(r"[A-Z]\w*Error")
+    public = [error for error in exceptions() if names.fullmatch(error.__name__)]
     assert len(public) > 20
     assert all(issubclass(error, ps.PsweepError) for error in public)
 

@@ -49,9 +49,8 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     if isinstance(seq, str):
         raise ParamsError(f"the values of {name!r} are a single str; write [{short_repr(seq)}]")
     if not isinstance(seq, Iterable):
-        shown = short_repr(seq)
         raise ParamsError(
-            f"the values of {name!r} must be a sequence, not {shown}; write [{shown}]"
+            f"the values of {name!r} must be a sequence, not {short_repr(seq)}; put it into [ ]"
         )
     return [{name: value} for value in seq]
 
