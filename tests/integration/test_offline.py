@@ -52,7 +52,7 @@ def change(path, *changes):
     path.write_text(text)
 
 
-def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
+def test_offline_study_from_an_empty_folder_to_results_and_beyond(shell, home, remote_home):
     # A new study: a script that runs, one that evaluates, and machines to fill in.
     shell("psweep-dask init mystudy", folder=".")
     study = home / "mystudy"
@@ -63,20 +63,20 @@ def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
     change(cluster / "jobscript", ("python3 -m", f"{sys.executable} -m"))
 
     # Prepare. Nothing runs yet: each pset has a folder with its job, and a row that says so.
-    said = shell("python 10run.py --offline")
-    assert said.count(" prepared ") == 6
-    assert "to submit the jobs: sh calc/run_cluster.sh or sh calc/run_local.sh" in said
+    printed = shell("python 10run.py --offline")
+    assert printed.count(" prepared ") == 6
+    assert "to submit the jobs: sh calc/run_cluster.sh or sh calc/run_local.sh" in printed
 
     # Copy all that to the cluster, and submit the jobs there.
-    said = shell("psweep-push cluster --submit")
-    assert said.count("Submitted batch job ") == 6
+    printed = shell("psweep-push cluster --submit")
+    assert printed.count("Submitted batch job ") == 6
     assert (remote_home / "mystudy" / "calc" / "run_cluster.sh").exists()
 
     # When SLURM is through, bring back what the jobs have left, and evaluate.
     wait_until(lambda: not slurm_lab.jobs())
     shell("psweep-pull cluster")
-    said = shell("psweep-dask collect")
-    assert "collected 6 psets: 6 ok" in said
+    printed = shell("psweep-dask collect")
+    assert "collected 6 psets: 6 ok" in printed
     table = [line.split() for line in shell("python 20eval.py").splitlines()]
     assert table[:4] == [["a", "result"], ["1", "15.0"], ["2", "30.0"], ["3", "45.0"]]
     first = ps.df_read(study / "calc" / "database.pk")
@@ -96,13 +96,15 @@ def test_from_an_empty_folder_to_a_result_and_beyond(shell, home, remote_home):
     assert df._run_seq.tolist() == [0] * 6 + [1] * 2
     assert df._pset_id.tolist()[:6] == first._pset_id.tolist()
     assert (df.result == df.a * df.b).all()
-    assert {len(list((study / "calc" / one).glob("record.pk"))) for one in df._pset_id} == {1}
+    assert {len(list((study / "calc" / pset_id).glob("record.pk"))) for pset_id in df._pset_id} == {
+        1
+    }
 
     # The same script runs live, and finds that there is nothing left to do.
     assert "nothing to run" in shell("python 10run.py")
 
 
-def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
+def test_ask_reads_the_state_of_jobs_from_here(shell, home, remote_home):
     shell("psweep-dask init mystudy", folder=".")
     study = home / "mystudy"
     cluster = study / "templates" / "machines" / "cluster"
@@ -111,8 +113,8 @@ def test_the_state_of_jobs_can_be_asked_from_here(shell, home, remote_home):
     shell("python 10run.py --offline")
     shell("psweep-push cluster --submit")
     wait_until(lambda: slurm_lab.states().count("RUNNING") == 4)
-    said = shell("psweep-dask collect --ask cluster")
-    assert "6 psets left: 4 running, 2 pending" in said
+    printed = shell("psweep-dask collect --ask cluster")
+    assert "6 psets left: 4 running, 2 pending" in printed
     slurm_lab.ask("scancel", "-Q", *slurm_lab.jobs())
     wait_until(lambda: "6 psets left: 6 lost" in shell("psweep-dask collect --ask cluster"))
 
@@ -135,7 +137,7 @@ def templates(study, run_sh):
     return cluster
 
 
-def test_what_jobs_have_left_over_there_is_fetched_before_it_is_judged(shell, home):
+def test_ask_pulls_the_files_of_jobs_before_it_decides(shell, home):
     shell("psweep-dask init mystudy", folder=".")
     study = home / "mystudy"
     run_sh = "echo '{\"y\": $a}' >result.json\necho some words >&2\n[ $a = 1 ] || exit 3\n"
@@ -152,9 +154,7 @@ def test_what_jobs_have_left_over_there_is_fetched_before_it_is_judged(shell, ho
     assert df._exec_host.notna().all()
 
 
-def test_rows_that_come_over_when_another_machine_is_asked_are_given(
-    home, remote_home, monkeypatch
-):
+def test_ask_returns_rows_that_came_from_the_other_machine(home, remote_home, monkeypatch):
     for folder in (home, remote_home):
         (folder / "mystudy").mkdir()
     monkeypatch.chdir(home / "mystudy")
@@ -167,7 +167,7 @@ def test_rows_that_come_over_when_another_machine_is_asked_are_given(
     assert ps.collect(ask="labhost").a.tolist() == [1, 7]
 
 
-def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell, home):
+def test_prep_rest_clears_the_files_of_an_earlier_job_on_the_other_machine(shell, home):
     shell("psweep-dask init mystudy", folder=".")
     study = home / "mystudy"
     cluster = templates(study, "echo '{\"y\": $a}' >result.json\n")
@@ -183,7 +183,7 @@ def test_what_a_job_has_left_over_there_is_not_taken_for_that_of_the_next(shell,
     assert "2 not known to be submitted" in shell("psweep-dask collect")
 
 
-def test_the_batch_example_works_on_a_cluster(shell, home):
+def test_example_batch_works_on_a_cluster(shell, home):
     study = shutil.copytree(EXAMPLE, home / "mystudy")
     cluster = study / "templates" / "machines" / "cluster"
     change(cluster / "info.yaml", ("host: cluster", "host: labhost"))

@@ -41,11 +41,11 @@ def wait():
 
 
 @pytest.mark.parametrize("array", [False, True])
-def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
+def test_array_and_single_jobs_leave_the_same(array, study_folder):
     study(name=HOSTILE)
     df = prepare(array)
-    said = submit(HOSTILE)
-    assert said.count("Submitted batch job") == (1 if array else 5)
+    printed = submit(HOSTILE)
+    assert printed.count("Submitted batch job") == (1 if array else 5)
     assert "nothing to submit" in submit(HOSTILE)
     wait()
     done = ps.collect()
@@ -56,14 +56,14 @@ def test_an_array_and_single_jobs_leave_the_same(array, study_folder):
         (log,) = folder.glob("out-*.txt")
         assert log.match(f"out-*-my_{seq}.txt")
         assert log.read_text() == f"{folder.absolute()}\nto stderr\n"
-    ids = ",".join(re.findall(r"job (\d+)", said))
+    ids = ",".join(re.findall(r"job (\d+)", printed))
     ended = slurm_lab.ask("squeue", "-h", "-r", "--states=all", f"--jobs={ids}", "-o", "%T|%k|%l")
     assert sorted(ended.splitlines()) == 4 * ["COMPLETED|two  words|5:00"] + [
         "FAILED|two  words|5:00"
     ]
 
 
-def test_an_array_is_split_to_the_limit_of_the_site(study_folder, monkeypatch):
+def test_array_is_split_to_the_limit_of_the_site(study_folder, monkeypatch):
     study()
     replace("scontrol", "echo 'MaxArraySize            = 3'", study_folder / "bin", monkeypatch)
     df = prepare(array=True, count=8)
@@ -84,7 +84,7 @@ def replace(command, script, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("array", [False, True])
-def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
+def test_collect_sees_jobs_that_run_end_and_are_lost(array, caplog):
     caplog.set_level("INFO", "psweep_dask")
     study(body="[ {{ a }} = 0 ] || sleep 100")
     prepare(array, count=6)
@@ -119,7 +119,7 @@ def test_what_becomes_of_jobs_is_seen_while_they_run(array, caplog):
 
 
 @pytest.mark.parametrize("array", [False, True])
-def test_output_and_input_go_where_single_jobs_have_them(array, study_folder):
+def test_array_elements_have_input_and_output_as_single_jobs(array, study_folder):
     script = (
         "#!/bin/sh\n#SBATCH -J 'my job' --outp=out-%x-%%j.txt\n#SBATCH --err err -i input.txt\n"
         "cat\necho oops >&2\n"
@@ -135,7 +135,7 @@ def test_output_and_input_go_where_single_jobs_have_them(array, study_folder):
         assert (folder / "err").read_text() == "oops\n"
 
 
-def test_the_name_of_an_array_is_one_word(study_folder):
+def test_array_name_is_one_word(study_folder):
     script = '#!/bin/sh\n#SBATCH -J "x --partition=long"\nsleep 5\n'
     write_study(run_sh="", name="cluster", subcmd="sbatch", jobscript=script)
     ps.prep_batch(ps.plist("a", range(2)), array=True)
@@ -146,7 +146,7 @@ def test_the_name_of_an_array_is_one_word(study_folder):
     wait()
 
 
-def test_what_slurm_says_of_jobs_that_note_nothing_counts(study_folder):
+def test_collect_believes_slurm_where_job_scripts_write_no_end(study_folder):
     bodies = ["exec ./run.sh", "trap 'echo mine' EXIT\n./run.sh", "./run.sh"]
     script = f"#!/bin/sh\n#SBATCH --time=5\n{{{{ {bodies!r}[a % 3] }}}}\n"
     run_sh = "#!/bin/sh\necho '{\"y\": {{ a }}}' >result.json\nexit {{ a // 3 }}\n"
@@ -160,7 +160,7 @@ def test_what_slurm_says_of_jobs_that_note_nothing_counts(study_folder):
     assert "SLURM says that " in df._exc_txt.iloc[3]
 
 
-def test_a_job_that_works_elsewhere_and_one_in_python_are_collected(study_folder):
+def test_collect_takes_jobs_with_chdir_and_job_scripts_in_python(study_folder):
     write_study(
         run_sh="",
         name="cluster",
@@ -179,7 +179,7 @@ def test_a_job_that_works_elsewhere_and_one_in_python_are_collected(study_folder
     assert ps.load()._status.tolist() == ["ok", "error"] * 2
 
 
-def test_nothing_is_called_lost_while_it_is_submitted_nor_by_another_slurm(study_folder):
+def test_collect_loses_no_job_while_it_is_submitted_nor_by_another_slurm(study_folder):
     study(body="sleep 0.1")
     write({"templates/machines/cluster/info.yaml": "subcmd: sbatch --hold"})
     ps.prep_batch(ps.plist("a", range(100)), template_mode="jinja")
@@ -188,13 +188,13 @@ def test_nothing_is_called_lost_while_it_is_submitted_nor_by_another_slurm(study
         while process.poll() is None:
             seen |= set(ps.collect()._status)
     assert seen == {"prepared"}
-    for note in Path("calc").glob("*/submitted_cluster"):
-        note.write_text("sbatch\nslurm=elsewhere\nSubmitted batch job 987654\n")
+    for path in Path("calc").glob("*/submitted_cluster"):
+        path.write_text("sbatch\nslurm=elsewhere\nSubmitted batch job 987654\n")
     assert set(ps.collect()._status) == {"prepared"}
     slurm_lab.ask("scancel", "-Q", *slurm_lab.jobs())
 
 
-def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypatch, caplog):
+def test_slurm_that_does_not_answer_doubles_no_job(study_folder, monkeypatch, caplog):
     study(body="sleep 8")
     prepare(array=False, count=2)
     submit("cluster")
@@ -210,7 +210,7 @@ def test_jobs_are_not_doubled_where_slurm_does_not_answer(study_folder, monkeypa
     assert ps.collect()._status.tolist() == ["ok", "ok"]
 
 
-def test_a_job_over_its_memory_is_lost_and_a_crash_of_func_is_not(study_folder):
+def test_memory_of_a_job_exceeded_is_lost_and_a_crash_of_func_is_killed(study_folder):
     def func(pset):
         if pset["a"] == 0:
             hoard = b"x" * 700 * 2**20
@@ -230,7 +230,7 @@ def test_a_job_over_its_memory_is_lost_and_a_crash_of_func_is_not(study_folder):
     assert "signal 6 (SIGABRT)" in df._exc_txt.iloc[1]
 
 
-def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_folder):
+def test_resume_live_finishes_what_jobs_left(study_folder):
     def func(pset):
         return {"y": 2 * pset["a"]}
 
@@ -241,8 +241,8 @@ def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_fold
         info.write("subcmd: sbatch\n")
     (folder / "jobscript").write_text(script)
     df = ps.prep_batch(ps.plist("a", range(4)), func=func)
-    for one in folders(df)[:2]:
-        subprocess.run(["sbatch", "jobscript_cluster"], cwd=one, check=True, capture_output=True)
+    for folder in folders(df)[:2]:
+        subprocess.run(["sbatch", "jobscript_cluster"], cwd=folder, check=True, capture_output=True)
     wait()
     done = ps.resume(cluster="cluster")
     assert done._status.tolist() == ["ok"] * 4
@@ -253,7 +253,7 @@ def test_live_runs_finish_what_jobs_left_and_jobs_what_live_runs_left(study_fold
     assert ps.collect().equals(done)
 
 
-def test_a_try_that_failed_elsewhere_does_not_judge_a_job_that_goes_on(study_folder):
+def test_collect_waits_for_a_running_job_in_spite_of_an_earlier_failure(study_folder):
     study(body="sleep 4")
     df = prepare(array=False, count=1)
     (folder,) = folders(df)

@@ -42,7 +42,7 @@ def tree(folder):
     }
 
 
-def test_a_study_goes_to_the_same_place_below_the_other_home_and_comes_back(there):
+def test_push_and_pull_use_the_same_place_below_both_home_folders(there):
     ps.prep_batch([{"a": HOSTILE}])
     command("psweep-push", "cluster")
     assert tree(there / "calc") == tree(Path("calc"))
@@ -54,30 +54,33 @@ def test_a_study_goes_to_the_same_place_below_the_other_home_and_comes_back(ther
     assert tree(there / "calc") == tree(Path("calc"))
 
 
-def test_submission_goes_by_the_same_remote_shell(there):
+def test_push_submit_uses_the_remote_shell_of_rsync(there):
     df = ps.prep_batch(ps.plist("a", [1, 2]))
-    said = command("psweep-dask", "push", "cluster", "--submit")
-    assert said == ""
-    assert all(Path("calc", one, "submitted_cluster").exists() for one in df._pset_id)
-    assert not any(Path("calc", one, "out.txt").exists() for one in df._pset_id)
+    printed = command("psweep-dask", "push", "cluster", "--submit")
+    assert printed == ""
+    assert all(Path("calc", pset_id, "submitted_cluster").exists() for pset_id in df._pset_id)
+    assert not any(Path("calc", pset_id, "out.txt").exists() for pset_id in df._pset_id)
     command("psweep-dask", "pull", "cluster")
     assert ps.collect()._status.tolist() == ["ok", "ok"]
-    assert [Path("calc", one, "out.txt").read_text() for one in df._pset_id] == ["1\n", "2\n"]
+    assert [Path("calc", pset_id, "out.txt").read_text() for pset_id in df._pset_id] == [
+        "1\n",
+        "2\n",
+    ]
 
 
-def test_a_submission_that_fails_is_told(there):
+def test_push_submit_that_fails_is_an_error(there):
     write(machine("cluster", "/bin/false", host="labhost"))
     ps.prep_batch(ps.plist("a", range(5)))
-    said = command("psweep-push", "cluster", "--submit", code=1)
-    assert said.count("/bin/false failed in") == 3
-    assert "Error: not all jobs were submitted on 'labhost' (exit code 1 of ssh)" in said
+    printed = command("psweep-push", "cluster", "--submit", code=1)
+    assert printed.count("/bin/false failed in") == 3
+    assert "Error: not all jobs were submitted on 'labhost' (exit code 1 of ssh)" in printed
 
 
 @pytest.mark.parametrize("how", ["-n", "--dry-run"])
-def test_a_dry_run_shows_and_changes_nothing(there, how):
+def test_dry_run_shows_and_changes_nothing(there, how):
     ps.prep_batch(ps.plist("a", [1]))
-    said = command("psweep-push", "cluster", how)
-    assert "run_cluster.sh" in said
+    printed = command("psweep-push", "cluster", how)
+    assert "run_cluster.sh" in printed
     assert not there.exists()
     command("psweep-push", "cluster", "--submit", how)
     assert not there.exists()
@@ -87,7 +90,7 @@ def test_a_dry_run_shows_and_changes_nothing(there, how):
     assert not Path("calc/new").exists()
 
 
-def test_files_name_what_is_left_out(there):
+def test_exclude_files_name_what_is_left_out(there):
     ps.prep_batch(ps.plist("a", [1]))
     write({"calc/big.bin": "", "calc/x.tmp": "", "calc/y.log": "", "rsync.exclude": "*.tmp\n"})
     write({"excl_push": "# large\n/calc/big.bin\ncalc/*/run.sh\n", "excl_pull": "*.log\n"})
@@ -101,10 +104,10 @@ def test_files_name_what_is_left_out(there):
     assert sorted(path.name for path in Path("calc").glob("z.*")) == ["z.bin"]
 
 
-def test_further_options_go_to_rsync(there):
+def test_rsync_takes_further_options(there):
     ps.prep_batch(ps.plist("a", [1]))
-    said = command("psweep-push", "cluster", "-v", "--stats", "--exclude", "database.pk")
-    assert "Number of files" in said
+    printed = command("psweep-push", "cluster", "-v", "--stats", "--exclude", "database.pk")
+    assert "Number of files" in printed
     assert not (there / "calc/database.pk").exists()
     assert "name the machine first, then -v" in command("psweep-push", "-v", "cluster", code=2)
     shell = os.environ["RSYNC_RSH"]
@@ -112,7 +115,7 @@ def test_further_options_go_to_rsync(there):
         command("psweep-push", "cluster", *how, "--submit")
 
 
-def test_what_was_interrupted_goes_on(there):
+def test_push_that_was_interrupted_goes_on(there):
     ps.prep_batch(ps.plist("a", [1]))
     large = os.urandom(30_000_000)
     write({"calc/large": large})
@@ -127,33 +130,33 @@ def test_what_was_interrupted_goes_on(there):
     while not partial.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert 1_000_000 < partial.stat().st_size < 30_000_000
-    said = command("psweep-push", "cluster", "--stats")
-    sent = next(line for line in said.splitlines() if line.startswith("Total bytes sent"))
+    printed = command("psweep-push", "cluster", "--stats")
+    sent = next(line for line in printed.splitlines() if line.startswith("Total bytes sent"))
     assert int(sent.split()[-1].replace(",", "")) < 25_000_000
     assert (there / "calc/large").read_bytes() == large
     assert not partial.exists()
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "127.0.0.1"])
-def test_a_host_that_cannot_be_reached_is_one_line(there, host):
+def test_host_that_cannot_be_reached_is_one_line(there, host):
     write(machine("far", host=host))
     ps.prep_batch(ps.plist("a", [1]))
     shell = "ssh -p 9 -o BatchMode=yes -o ConnectTimeout=5"
     for name in ("psweep-push", "psweep-pull"):
-        said = command(name, "far", "-e", shell, code=1)
-        assert said.startswith(f"Error: '{host}' cannot be reached: ssh: ")
-        assert len(said.splitlines()) == 1
+        printed = command(name, "far", "-e", shell, code=1)
+        assert printed.startswith(f"Error: '{host}' cannot be reached: ssh: ")
+        assert len(printed.splitlines()) == 1
 
 
-def test_a_study_that_is_missing_is_told_on_both_sides(there):
+def test_study_that_is_missing_is_an_error_on_both_sides(there):
     assert "no folder 'calc', seen from" in command("psweep-push", "cluster", code=1)
-    said = command("psweep-pull", "cluster", code=1)
-    assert said.startswith("Error: rsync: ")
-    assert "No such file or directory (2) on 'labhost'" in said
-    assert len(said.splitlines()) == 1
+    printed = command("psweep-pull", "cluster", code=1)
+    assert printed.startswith("Error: rsync: ")
+    assert "No such file or directory (2) on 'labhost'" in printed
+    assert len(printed.splitlines()) == 1
 
 
-def test_a_study_that_is_only_there_can_be_pulled(there):
+def test_pull_of_a_study_that_is_only_there(there):
     ps.prep_batch(ps.plist("a", [1]))
     command("psweep-push", "cluster")
     before = tree(Path("calc"))
@@ -199,26 +202,26 @@ def pairs(folder="calc"):
     return sorted(zip(df.a, df.y, strict=True))
 
 
-def test_what_was_done_here_while_the_study_went_on_there_survives_a_pull(both_sides):
+def test_pull_keeps_what_was_done_here_meanwhile(both_sides):
     ps.run(lambda pset: {"y": 50}, [{"a": 5}], cluster="sync")
     df = ps.df_read("calc/database.pk")
     df["note"] = "mine"
     ps.df_write(df[df.a != 2], "calc/database.pk")
-    said = command("psweep-pull", "cluster")
-    assert "new rows of the remote database were added" in said
+    printed = command("psweep-pull", "cluster")
+    assert "new rows of the remote database were added" in printed
     assert pairs() == [(1, 2), (5, 50), (7, 70)]
     assert ps.load().note.tolist()[:2] == ["mine", "mine"]
     assert command("psweep-pull", "cluster") == ""
     assert pairs() == [(1, 2), (5, 50), (7, 70)]
 
 
-def test_what_was_done_there_survives_a_push(both_sides):
+def test_push_keeps_what_was_done_there_meanwhile(both_sides):
     ps.run(lambda pset: {"y": 50}, [{"a": 5}], cluster="sync")
     command("psweep-push", "cluster")
     assert pairs(both_sides / "calc") == pairs() == [(1, 2), (2, 4), (5, 50), (7, 70)]
 
 
-def test_rows_that_come_while_a_pull_is_under_way_stay(both_sides):
+def test_pull_keeps_rows_that_come_meanwhile(both_sides):
     write({"calc/large": os.urandom(4_000_000)}, both_sides)
     slow = [BIN / "psweep-pull", "cluster", "--bwlimit=1m"]
     with subprocess.Popen(slow, stderr=subprocess.DEVNULL) as process:
@@ -228,7 +231,7 @@ def test_rows_that_come_while_a_pull_is_under_way_stay(both_sides):
     assert pairs() == [(1, 2), (2, 4), (5, 50), (7, 70)]
 
 
-def test_a_pull_that_is_killed_loses_nothing(both_sides):
+def test_pull_that_is_killed_loses_nothing(both_sides):
     write({"calc/large": os.urandom(30_000_000)}, both_sides)
     ps.run(lambda pset: {"y": 50}, [{"a": 5}], cluster="sync")
     slow = [BIN / "psweep-pull", "cluster", "--bwlimit=1m"]
@@ -241,7 +244,7 @@ def test_a_pull_that_is_killed_loses_nothing(both_sides):
     assert pairs() == [(1, 2), (2, 4), (5, 50), (7, 70)]
 
 
-def test_a_database_with_a_name_of_its_own_is_kept_as_well(there, monkeypatch):
+def test_pull_merges_databases_with_other_names(there, monkeypatch):
     named = {"database_basename": "my.pk"}
     ps.prep_batch(ps.plist("a", [1]), **named)
     command("psweep-push", "cluster")
@@ -254,7 +257,7 @@ def test_a_database_with_a_name_of_its_own_is_kept_as_well(there, monkeypatch):
 
 
 @pytest.mark.parametrize("side", ["here", "there"])
-def test_a_folder_that_is_a_link_stays_one(there, side):
+def test_link_to_the_study_folder_stays_one(there, side):
     scratch = there.parent / "scratch" if side == "there" else Path("scratch").absolute()
     scratch.mkdir(parents=True)
     there.mkdir(parents=True, exist_ok=True)
@@ -269,13 +272,13 @@ def test_a_folder_that_is_a_link_stays_one(there, side):
     assert Path("calc", df._pset_id.iloc[0], "out.txt").read_text() == "x"
 
 
-def test_a_study_outside_the_home_folder_has_the_same_path_everywhere(
+def test_study_outside_the_home_folder_has_the_same_path_everywhere(
     there, tmp_path_factory, monkeypatch
 ):
     outside = tmp_path_factory.mktemp("out side")
     monkeypatch.chdir(outside)
     write_study(name="cluster", host="labhost")
     df = ps.prep_batch(ps.plist("a", [1]))
-    said = command("psweep-push", "cluster", "-v")  # here, both sides have the same files
-    assert f"{df._pset_id.iloc[0]}/run.sh" not in said
+    printed = command("psweep-push", "cluster", "-v")  # here, both sides have the same files
+    assert f"{df._pset_id.iloc[0]}/run.sh" not in printed
     assert not (there.parents[1] / str(outside).lstrip("/")).exists()
