@@ -2,9 +2,9 @@
 
 Run it with: python benchmarks/offline.py [--quick] [--json]
 
-It needs a SLURM, such as that of slurm-lab, and its columns are seconds: to prepare the psets, to
-submit them, from then on until the queue is empty, and to collect what they have left. With
-templates, a job is a shell script that writes a line; with func, it starts Python and calls func.
+It needs a SLURM, such as that of slurm-lab. The columns are seconds: to prepare the psets, to
+submit the jobs, to run them until the queue is empty, and to collect the results. With templates, a
+job is a shell script that writes a line; with func, it starts Python and calls func.
 """
 
 from __future__ import annotations
@@ -44,28 +44,29 @@ def write_study(with_func: bool) -> None:
         path.write_text(text)
 
 
-def empty_queue() -> None:
+def wait_for_jobs() -> None:
     command = ["squeue", "--me", "--noheader", "--states=PENDING,RUNNING,COMPLETING"]
     while subprocess.run(command, capture_output=True, check=True).stdout:
         time.sleep(0.5)
 
 
 def seconds(step: Callable[[], object]) -> float:
-    before = time.perf_counter()
+    start = time.perf_counter()
     step()
-    return time.perf_counter() - before
+    return time.perf_counter() - start
 
 
 def measured(psets: int, with_func: bool, array: bool) -> dict[str, Any]:
     write_study(with_func)
-    given = func if with_func else None
     row: dict[str, Any] = {"jobs": "one array" if array else "single"}
     row["of"] = "func" if with_func else "templates"
     params = ps.plist("a", range(psets))
-    row["prepare"] = seconds(lambda: ps.prep_batch(params, func=given, array=array))
+    row["prepare"] = seconds(
+        lambda: ps.prep_batch(params, func=func if with_func else None, array=array)
+    )
     submit = ["sh", "calc/run_slurm.sh"]
     row["submit"] = seconds(lambda: subprocess.run(submit, capture_output=True, check=True))
-    row["run"] = seconds(empty_queue)
+    row["run"] = seconds(wait_for_jobs)
     row["collect"] = seconds(lambda: ps.collect("calc"))
     counts = ps.load("calc")._status.value_counts().to_dict()
     if counts != {"ok": psets}:

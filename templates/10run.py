@@ -6,21 +6,21 @@ import psweep_dask as ps
 
 
 def func(pset):
-    """Take one set of parameters, and return what was found for it."""
-    # Files of this pset belong into the folder Path(pset["_calc_dir"], pset["_pset_id"]); make it
-    # with .mkdir(parents=True, exist_ok=True).
+    """Compute the results for one set of parameters."""
+    # Write files of this pset to the folder Path(pset["_calc_dir"], pset["_pset_id"]); create it by
+    # .mkdir(parents=True, exist_ok=True).
     return {"result": pset["a"] * pset["b"]}
 
 
 if __name__ == "__main__":
-    # Here you say what is to be run. Change it and start again: rows are added to the database,
-    # and what has a result is not run a second time.
+    # The parameters to run. Change them and start again: new rows are added to the database, and
+    # psets that have a result are not run a second time.
     a = ps.plist("a", [1, 2, 3])
     b = ps.plist("b", [10, 20])
     params = ps.pgrid(a, b)
 
     if "--offline" in sys.argv:
-        # Writes calc/<_pset_id>/ for each pset, and calc/run_<machine>.sh, which submits the jobs.
+        # Write calc/<_pset_id>/ for each pset, and calc/run_<machine>.sh, which submits the jobs.
         df = ps.prep_batch(params, func=func, skip_dups=True)
     else:
         df = ps.run(func, params, skip_dups=True)

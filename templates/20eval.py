@@ -1,4 +1,4 @@
-"""Evaluate the study: bring in what batch jobs have left, and look at it."""
+"""Evaluate the study: collect the results of batch jobs, and show means."""
 
 import psweep_dask as ps
 

@@ -12,6 +12,7 @@ from helpers.driver_process import wait_until
 from helpers.offline_study import write_study
 
 import psweep_dask as ps
+from psweep_dask.offline.writer import JobWriteError
 
 PREPARE = """
 import psweep_dask as ps
@@ -36,3 +37,15 @@ def test_preparation_that_is_killed_or_stopped_goes_on_by_prep_rest(number, stud
     assert df._pset_seq.tolist() == list(range(4_000))
     lines = Path("calc/run_local.sh").read_text().splitlines()
     assert sum(line.startswith("submit ") for line in lines) == 4_000
+
+
+def test_file_that_cannot_be_written_is_an_error_and_the_rows_are_kept():
+    write_study()
+    Path("calc/run_local.sh").mkdir(parents=True)
+    with pytest.raises(JobWriteError, match="cannot write .*run_local.sh': Is a directory; corr"):
+        ps.prep_batch(ps.plist("a", range(3)))
+    assert ps.load()._status.tolist() == ["prepared"] * 3
+    Path("calc/run_local.sh").rmdir()
+    assert ps.prep_rest()._status.tolist() == ["prepared"] * 3
+    lines = Path("calc/run_local.sh").read_text().splitlines()
+    assert sum(line.startswith("submit ") for line in lines) == 3
