@@ -105,7 +105,7 @@ def test_df_extract_row_returns_a_row_or_its_pset():
     plain = ps.df_extract_row(df, df._pset_id.iloc[0], py_types=True)
     assert type(plain["a"]) is int
     assert type(plain["y"]) is float
-    with pytest.raises(QueryError, match="no pset has an id that begins so"):
+    with pytest.raises(QueryError, match="no pset has an id that begins with it"):
         ps.df_extract_row(df, "zz")
     with pytest.raises(ParamsError, match="kind must be None or 'pset', not 'x'"):
         ps.df_extract_row(df, df._pset_id.iloc[0], kind="x")
