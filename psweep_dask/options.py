@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 import pandas as pd
 
+from psweep_dask._format import short_repr
 from psweep_dask.errors import PsweepError
 
 if TYPE_CHECKING:  # distributed takes half a second to import
@@ -196,7 +197,7 @@ class Options:
     def _allow(self, name: str, allowed: bool, choices: str) -> None:
         if not allowed:
             value = getattr(self, name)
-            shown = type(value).__name__ if name == "df" else repr(value)
+            shown = type(value).__name__ if name == "df" else short_repr(value)
             raise OptionError(f"{name}={shown}; allowed are {choices}")
 
 

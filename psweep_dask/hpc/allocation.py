@@ -36,7 +36,7 @@ class WorkerStep(Protocol):
         """Return how the command has ended, as a sentence; None while it runs."""
 
     def close(self, patience: float) -> int:
-        """Wait so many seconds for its end, then end it; return its exit code."""
+        """Wait `patience` seconds for its end, then end it; return its exit code."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Allocation(ABC):
 
     @classmethod
     @abstractmethod
-    def around(cls, environ: Mapping[str, str]) -> Self | None:
+    def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
         """Return the allocation of a process with these environment variables.
 
-        None if the process runs in none, or is itself one of our workers.
+        None if it runs in no allocation of this batch system, or is itself one of our workers.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Allocation(ABC):
         Parameters
         ----------
         scheduler_address : str
-            To which they connect.
+            Address to which they connect.
         log_path : Path
             File for the output of the command and of all workers.
         settings : mapping
@@ -124,7 +124,7 @@ class SlurmAllocation(Allocation):
     batch_system = "SLURM"
 
     @classmethod
-    def around(cls, environ: Mapping[str, str]) -> Self | None:
+    def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
         """Return the allocation of a process with these environment variables."""
         if "SLURM_JOB_ID" not in environ or slurm.WORKER_VARIABLE in environ:
             return None
@@ -217,7 +217,7 @@ def current_allocation(environ: Mapping[str, str] = os.environ) -> Allocation | 
     >>> current_allocation({}) is None
     True
     """
-    allocations = (kind.around(environ) for kind in ALLOCATION_CLASSES)
+    allocations = (kind.from_environment(environ) for kind in ALLOCATION_CLASSES)
     return next(filter(None, allocations), None)
 
 

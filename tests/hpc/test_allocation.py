@@ -191,6 +191,20 @@ def test_allocation_is_none_outside_of_slurm_and_in_our_own_workers(tmp_path):
     assert current_allocation(worker | in_task) is None
 
 
+class PbsAllocation(SlurmAllocation):
+    batch_system = "PBS"
+
+    @classmethod
+    def from_environment(cls, environ):
+        return cls(environ["PBS_JOBID"], 1, 2, 1, None) if "PBS_JOBID" in environ else None
+
+
+def test_allocation_of_another_batch_system_is_found_once_its_class_is_listed(monkeypatch):
+    monkeypatch.setattr(allocation, "ALLOCATION_CLASSES", (SlurmAllocation, PbsAllocation))
+    assert current_allocation({"PBS_JOBID": "8.server"}) == PbsAllocation("8.server", 1, 2, 1, None)
+    assert current_allocation({}) is None
+
+
 @pytest.mark.parametrize("terminal", ["", " PTY_PORT=33781 PROCID=1"])
 def test_allocation_refuses_a_script_that_srun_started_several_times(tmp_path, terminal):
     text = "JOB_CPUS_PER_NODE=4 NTASKS=4 STEP_ID=0 STEP_NUM_TASKS=4" + terminal
