@@ -1,6 +1,6 @@
 """Vary two parameters on a grid: each value of a with each value of b.
 
-You will first see the parameter sets, before anything runs. Then you will see the database: one row
+You will see first the parameter sets, before anything runs. Then you will see the database: one row
 for each set, with a and b, the result of func, and the book-keeping columns.
 """
 
