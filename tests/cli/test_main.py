@@ -1,133 +1,89 @@
-"""The commands as they are installed."""
+"""The group of all commands, as it is installed."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from helpers.terminal import BIN_DIR, psweep_dask, run_command
 
 import psweep_dask as ps
-from psweep_dask.cli import main as main_module
-from psweep_dask.driver.driver_job import FOLLOWERS, LEAD
+from psweep_dask.cli.main import main
 
-BIN = Path(sys.executable).parent
-
-
-@pytest.fixture
-def database(study_folder):
-    ps.run(lambda pset: {"y": pset["a"] * 2}, ps.plist("a", [1, 2]), cluster="sync")
-    return "calc/database.pk"
-
-
-def command(*arguments, code=0):
-    done = subprocess.run(
-        [BIN / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+COMMANDS = {
+    **{f"psweep-dask {name}": command for name, command in main.commands.items()},
+    **{
+        point.name: point.load()
+        for point in entry_points(group="console_scripts")
+        if point.value.startswith("psweep_dask.") and point.name != "psweep-dask"
+    },
+}
 
 
-def test_db2json_prints_records(database):
-    rows = json.loads(command("psweep-db2json", database))
-    assert [(row["a"], row["y"], row["_pset_seq"]) for row in rows] == [(1, 2, 0), (2, 4, 1)]
+def test_commands_are_all_there():
+    assert set(COMMANDS) - {f"psweep-dask {name}" for name in main.commands} == {
+        "psweep-db2json",
+        "psweep-db2table",
+        "psweep-pull",
+        "psweep-push",
+    }
+    assert len(main.commands) == 21
 
 
-def test_db2json_takes_an_orient(database):
-    split = json.loads(command("psweep-db2json", "-o", "split", database))
-    assert split["columns"][0] == "a"
-    assert "not one of" in command("psweep-db2json", "-o", "tree", database, code=2)
-
-
-def test_db2table_hides_book_keeping_and_index(database):
-    assert command("psweep-db2table", database).splitlines() == [
-        "  a    y",
-        "---  ---",
-        "  1    2",
-        "  2    4",
-    ]
-
-
-def test_db2table_shows_what_is_asked_for(database):
-    assert "_run_id" in command("psweep-db2table", "-a", database)
-    assert command("psweep-db2table", "-f", "pipe", database, "y", "_pset_seq").splitlines() == [
-        "|   y |   _pset_seq |",
-        "|----:|------------:|",
-        "|   2 |           0 |",
-        "|   4 |           1 |",
-    ]
-    assert command("psweep-db2table", "-i", database).splitlines()[2].startswith("20")
-
-
-def test_db2table_names_an_unknown_column_and_those_there_are(database):
-    message = command("psweep-db2table", database, "z", code=2)
-    assert "no column 'z'; there are a, _run_id" in message
-
-
-def test_a_file_that_is_no_database_is_named(study_folder):
-    (study_folder / "README.md").write_text("# no pickle")
-    message = command("psweep-db2table", "README.md", code=1)
-    assert message.startswith("Error: 'README.md' cannot be read as a database: ")
-
-
-@pytest.mark.parametrize("name", ["psweep-db2json", "psweep-db2table"])
-def test_help_shows_an_example_on_a_line_of_its_own(name):
-    lines = command(name, "--help").splitlines()
-    assert any(line.strip().startswith(f"{name} ") for line in lines)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_shows_an_example_on_a_line_of_its_own(name):
+    lines = CliRunner().invoke(COMMANDS[name], ["--help"]).output.splitlines()
+    names = (name, name.replace("psweep-dask ", "psweep-"))  # push and pull are commands too
+    examples = [line for line in lines if line.startswith("  ") and line.strip().startswith(names)]
+    assert examples
     assert not any("\\b" in line for line in lines)
 
 
-def test_a_missing_file_is_named(study_folder):
-    assert "nowhere.pk" in command("psweep-db2table", "nowhere.pk", code=2)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_option_is_a_sentence(name):
+    for option in COMMANDS[name].params:
+        text = getattr(option, "help", None)  # arguments are explained above the options
+        if text is not None:
+            assert text[0].isupper() or text[0] in "-.", (name, option.name, text)
 
 
-@pytest.mark.parametrize("name", ["psweep-db2json", "psweep-db2table"])
-def test_a_pipe_that_closes_early_is_no_error(database, name):
-    done = subprocess.run(
-        f"set -o pipefail; {BIN / name} {database} | head -c 1",
-        shell=True,
-        executable="/bin/bash",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
+def test_help_imports_nothing_that_takes_long():
+    code = """
+import sys
+from psweep_dask.cli.main import main
+for words in (["--help"], ["status", "--help"]):
+    main(words, standalone_mode=False)
+print({"bokeh", "dask", "distributed", "numpy", "pandas", "tabulate"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_help_of_each_command_shows_an_example():
-    for name, one in main_module.main.commands.items():
-        lines = CliRunner().invoke(one, ["--help"]).output.splitlines()
-        starts = (f"psweep-dask {name}", f"psweep-{name}")
-        assert any(line.strip().startswith(starts) for line in lines), name
-        assert not any("\\b" in line for line in lines), name
+def test_version_is_that_of_the_package():
+    assert psweep_dask("--version") == f"psweep_dask, version {ps.__version__}\n"
 
 
-def test_the_commands_are_those_of_dask_psweep_too():
-    assert (
-        command("dask", "psweep", "--help").split()[8:]
-        == command("psweep-dask", "--help").split()[7:]
-    )
+def test_commands_are_those_of_dask_psweep_too():
+    ours = psweep_dask("--help").split()
+    of_dask = run_command("dask", "psweep", "--help").split()
+    assert ours[1:7] == ["psweep-dask", "[OPTIONS]", "COMMAND", "[ARGS]...", "Look", "at"]
+    assert of_dask[of_dask.index("Look") :] == ours[ours.index("Look") :]
 
 
-def test_retry_in_the_shell_takes_the_kinds_asked_for(study_folder):
-    ps.run(lambda pset: {"y": 1 / pset["a"]}, ps.plist("a", [0, 1]), cluster="sync")
-    command("psweep-dask", "retry", "calc", "--cluster", "sync", "--kind", "killed")
-    assert len(ps.load("calc")) == 2
-    command("psweep-dask", "retry", "calc", "--cluster", "sync")
-    assert ps.load("calc")._attempt.tolist() == [1, 1, 2]
-
-
-def test_errors_are_a_line_without_a_traceback(study_folder):
-    message = command("psweep-dask", "resume", "nowhere", code=1)
+def test_exit_status_is_1_after_an_error_and_2_if_the_command_is_wrong(study_folder):
+    message = psweep_dask("resume", "nowhere", code=1)
     assert message.startswith("Error: there is no study in 'nowhere'")
-    assert len(message.splitlines()) == 1
+    assert len(message.splitlines()) == 1  # no traceback
+    assert "No such command 'fly'" in psweep_dask("fly", code=2)
+    assert "No such option" in psweep_dask("resume", "--fly", code=2)
 
 
-def test_the_tab_key_completes_commands_options_and_folders(study_folder):
+def test_tab_key_completes_commands_options_and_folders(study_folder):
     Path("calc").mkdir()
 
     def completed(*words):
@@ -137,21 +93,10 @@ def test_the_tab_key_completes_commands_options_and_folders(study_folder):
             "COMP_CWORD": str(len(words)),
         }
         done = subprocess.run(
-            [BIN / "psweep-dask"], env=env, capture_output=True, text=True, check=True
+            [BIN_DIR / "psweep-dask"], env=env, capture_output=True, text=True, check=True
         )
         return done.stdout.split()
 
     assert completed("exp") == ["plain,export"]
     assert "plain,--where" in completed("export", "--")
     assert completed("status", "c")[0].startswith("file,")  # bash completes the name itself
-
-
-def test_what_is_for_push_only_is_an_error_of_pull():
-    said = command("psweep-pull", "cluster", "-v", "--submit", code=2)
-    assert "--submit is for psweep-push cluster" in said
-
-
-def test_the_help_of_submit_tells_the_defaults_that_hold():
-    said = command("psweep-dask", "submit", "--help")
-    assert f"before its end ({LEAD})" in said
-    assert f"may follow ({FOLLOWERS})" in said

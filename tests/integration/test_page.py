@@ -23,8 +23,6 @@ from psweep_dask.storage.frame import from_blocks
 
 SCRIPT = """
 import time
-import sys
-HEAD
 from pathlib import Path
 import psweep_dask as ps
 
@@ -55,6 +53,9 @@ if __name__ == "__main__":
 WORKERS = len(os.sched_getaffinity(0))
 
 POINTS = "() => Bokeh.documents[0].get_model_by_name('results').data.x.length"
+"""JavaScript: how many points the plot has."""
+
+REMARKS_OF_BOKEH = ("Bokeh items were rendered", "log level")
 
 
 @pytest.fixture(autouse=True)
@@ -75,30 +76,32 @@ def browser():
 
 
 @pytest.fixture
-def said():
-    """What the browser's console says that is worse than a remark."""
+def complaints():
+    """Errors and warnings in the console of the browser."""
     return []
 
 
 @pytest.fixture
-def open_page(browser, said):
-    def go(url, **options):
+def open_page(browser, complaints):
+    def note(message):
+        is_remark = any(remark in message.text for remark in REMARKS_OF_BOKEH)
+        if message.type in ("error", "warning") and not is_remark:
+            complaints.append(message.text)
+
+    def open_page(url, **options):
         page = browser.new_page(**options)
-        page.on(
-            "console",
-            lambda one: said.append(one.text) if one.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda one: said.append(str(one)))
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
         return page
 
-    return go
+    return open_page
 
 
 @contextmanager
-def driver(folder, head=""):
-    """Give the address of the dashboard of a run that stands still before its half."""
-    (folder / "driver.py").write_text(SCRIPT.replace("HEAD", head))
+def driver(folder):
+    """The address of the dashboard of a run that stands still before its half."""
+    (folder / "driver.py").write_text(SCRIPT)
     command = [sys.executable, "driver.py"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
         try:
@@ -115,39 +118,39 @@ def driver(folder, head=""):
 
 
 def stands_still(folder, address):
-    before = numbers(address)["runs"][0]["done"]
+    before = status_json(address)["runs"][0]["done"]
     time.sleep(1)
     waiting = (folder / "begun").stat().st_size - 150
-    return waiting == WORKERS and before == numbers(address)["runs"][0]["done"]
+    return waiting == WORKERS and before == status_json(address)["runs"][0]["done"]
 
 
 @pytest.fixture(scope="module")
-def still(tmp_path_factory):
+def standing(tmp_path_factory):
     """A study whose run stands still, and the address of its dashboard."""
-    folder = tmp_path_factory.mktemp("still")
+    folder = tmp_path_factory.mktemp("standing")
     with driver(folder) as address:
         yield folder / "calc", address
 
 
 @pytest.fixture
-def address(study_folder, request):
-    """Where the dashboard of a run is that stands still until there is a file go_on."""
-    with driver(study_folder, getattr(request, "param", "")) as address:
+def address(study_folder):
+    """The address of the dashboard of a run that stands still until there is a file go_on."""
+    with driver(study_folder) as address:
         yield address
 
 
-def numbers(address):
+def status_json(address):
     with urllib.request.urlopen(f"{address}/psweep/status.json", timeout=10) as answer:
         return json.load(answer)
 
 
 def journaled(calc_dir):
-    """The rows that have come home: what workers keep meanwhile is not counted."""
+    """The rows in the journal: those that workers still keep are not counted."""
     (path,) = Path(calc_dir, "runs").glob("*/journal")
     return from_blocks(journal.replay(path))
 
 
-def test_the_page_shows_what_the_journal_has_and_follows_the_run(address, open_page, said):
+def test_page_shows_what_the_journal_has_and_follows_the_run(address, open_page, complaints):
     df = journaled("calc")
     page = open_page(f"{address}/psweep", viewport={"width": 1200, "height": 1400})
     counts = df._status.value_counts()
@@ -173,29 +176,27 @@ def test_the_page_shows_what_the_journal_has_and_follows_the_run(address, open_p
     page.wait_for_function(f"({POINTS})() === 396")
     expect(page.get_by_text("396 ok")).to_be_visible()
     expect(page.get_by_text("in calc, ended")).to_be_visible()
-    assert [
-        one for one in said if "Bokeh items were rendered" not in one and "log level" not in one
-    ] == []
+    assert complaints == []
 
 
-def test_the_numbers_for_scripts_agree_with_the_journal(still):
-    calc_dir, address = still
+def test_status_json_agrees_with_the_journal(standing):
+    calc_dir, address = standing
     df = journaled(calc_dir)
-    status = numbers(address)
+    status = status_json(address)
     (run,) = status["runs"]
     assert run["run_id"] == df._run_id.iloc[0]
     assert run["counts"] == {**df._status.value_counts(), "left": 400 - len(df)}
     assert run["failed"] == {"ValueError": 2, "ZeroDivisionError": 1}
-    assert sum(one["psets"] for one in run["runtimes"]) == len(df)
+    assert sum(bin_["psets"] for bin_ in run["runtimes"]) == len(df)
     failed = set(df._pset_seq[df._status == "error"])
-    assert {one["pset_seq"] for one in run["failures"]} == failed
+    assert {failure["pset_seq"] for failure in run["failures"]} == failed
     slowest = df._pset_runtime.nlargest(10)
-    assert [one["seconds"] for one in run["slowest"]] == pytest.approx(slowest.tolist())
+    assert [slow["seconds"] for slow in run["slowest"]] == pytest.approx(slowest.tolist())
     assert status["cluster"]["workers"] == WORKERS
 
 
-def test_jupyterlab_finds_the_page_among_its_panels(still, open_page):
-    _, address = still
+def test_jupyterlab_finds_the_page_among_its_panels(standing, open_page):
+    _, address = standing
     with urllib.request.urlopen(f"{address}/individual-plots.json", timeout=10) as answer:
         assert "/individual-psweep" in json.load(answer).values()
     page = open_page(f"{address}/individual-psweep")
@@ -203,8 +204,8 @@ def test_jupyterlab_finds_the_page_among_its_panels(still, open_page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_by_day_and_by_night(scheme, still, open_page):
-    _, address = still
+def test_dark_and_light_mode_have_text_that_can_be_read(scheme, standing, open_page):
+    _, address = standing
     page = open_page(f"{address}/psweep", color_scheme=scheme)
     expect(page.get_by_text(" ok")).to_be_visible()
     ground = lightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -214,27 +215,13 @@ def test_text_can_be_read_by_day_and_by_night(scheme, still, open_page):
 
 
 def stands_out(text, ground):
-    colour = text.evaluate("one => getComputedStyle(one).color")
+    colour = text.evaluate("element => getComputedStyle(element).color")
     return abs(lightness(colour) - ground) > 0.4
 
 
 def lightness(colour):
     """Between 0 for black and 1 for white."""
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 765
-
-
-@pytest.mark.parametrize("address", ["sys.modules['bokeh'] = None"], indirect=True)
-def test_without_bokeh_there_is_a_plain_page_with_the_numbers(address, open_page, said):
-    df = journaled("calc")
-    page = open_page(f"{address}/psweep")
-    expect(page.get_by_text(f"{len(df)} of 400")).to_be_visible()
-    page.locator("summary", has_text="ValueError").first.click()
-    traceback = page.get_by_text(re.compile(r"ValueError: <b>no</b> [34]\b")).first
-    expect(traceback).to_be_visible()
-    Path("go_on").touch()
-    expect(page.get_by_text("400 of 400")).to_be_visible(timeout=30_000)
-    expect(traceback).to_be_visible()  # what is open stays open
-    assert said == []
 
 
 TWO_RUNS = """
@@ -261,7 +248,7 @@ if __name__ == "__main__":
 """
 
 
-def test_one_looks_at_earlier_runs_of_the_process_and_follows_the_newest(study_folder, open_page):
+def test_menu_has_earlier_runs_of_the_process_and_follows_the_newest(study_folder, open_page):
     Path("driver.py").write_text(TWO_RUNS)
     with subprocess.Popen([sys.executable, "driver.py"], stderr=subprocess.DEVNULL) as process:
         try:

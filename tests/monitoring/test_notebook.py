@@ -36,21 +36,21 @@ sweep
 def executed(study_folder, monkeypatch):
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     cells = [START, "time.sleep(1.5)", "sweep.result(); time.sleep(2)", "ps.status('calc')"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     shown = []
     client = NotebookClient(notebook, timeout=60)
 
     def keep(cell, cell_index, execute_reply):
-        first = notebook.cells[0].outputs
-        shown.append([one["data"].get("text/html", "") for one in first if "data" in one])
+        outputs = [output["data"] for output in notebook.cells[0].outputs if "data" in output]
+        shown.append([data.get("text/html", "") for data in outputs])
 
     client.on_cell_executed = keep
     client.execute()
     return notebook, shown
 
 
-@pytest.mark.filterwarnings("default")  # those of nbclient and zmq are not ours
-def test_a_sweep_is_shown_and_kept_up_to_date_and_a_study_is_a_table(executed):
+@pytest.mark.filterwarnings("default")  # warnings of nbclient and zmq are not ours
+def test_sweep_is_shown_and_updated_and_a_study_is_a_table(executed):
     notebook, shown = executed
     assert "of 30 psets" in shown[0][0]
     (during,) = shown[1]
@@ -61,11 +61,11 @@ def test_a_sweep_is_shown_and_kept_up_to_date_and_a_study_is_a_table(executed):
     assert "30 of 30 psets" in after
     assert "ended" in after
     assert "1 &times; ValueError" in after
-    (table,) = [one["data"]["text/html"] for one in notebook.cells[3].outputs]
+    (table,) = [output["data"]["text/html"] for output in notebook.cells[3].outputs]
     assert "<td>30 of 30</td>" in table
 
 
-def test_in_a_terminal_of_ipython_it_is_its_repr(study_folder):
+def test_sweep_in_a_terminal_of_ipython_is_its_repr(study_folder):
     script = START + "\nsweep.result()\nsweep\n"
     done = subprocess.run(
         [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "--no-confirm-exit"],
@@ -80,22 +80,15 @@ def test_in_a_terminal_of_ipython_it_is_its_repr(study_folder):
     assert "ended: 29 ok, 1 error, 0 left>" in done.stdout
 
 
-def test_what_is_shown_of_numbers_is_no_html_by_accident():
-    html = run_html("<b>", RunStats(3).numbers(), 'http://x/"onclick')
+def test_html_escapes_names_and_links():
+    html = run_html("<b>", RunStats(3).as_dict(), 'http://x/"onclick')
     assert "&lt;b&gt;" in html
     assert '"onclick' not in html
     assert "<script" not in table_html([{"<script>": "<script>"}], ["<script>"])
 
 
-def test_a_study_prints_as_the_command_shows_it(study_folder):
-    ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync")
-    lines = repr(ps.status("calc")).splitlines()
-    assert lines[0].split() == ["run", "begun", "func", "state", "done", "failed", "rate", "left"]
-    assert "2 of 2" in lines[2]
-
-
-@pytest.mark.filterwarnings("default")  # those of nbclient and zmq are not ours
-def test_the_notebook_among_the_examples(study_folder):
+@pytest.mark.filterwarnings("default")  # warnings of nbclient and zmq are not ours
+def test_notebook_among_the_examples_runs(study_folder):
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without outputs"
     notebook.cells.append(nbformat.v4.new_code_cell("time.sleep(2)"))  # what follows ends too
@@ -103,6 +96,6 @@ def test_the_notebook_among_the_examples(study_folder):
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     assert "200 of 200 psets" in outputs[1][0]["data"]["text/html"]
     assert outputs[3][-1]["data"]["text/plain"] == "200"
-    assert any("image/png" in one.get("data", {}) for one in outputs[4])
+    assert any("image/png" in output.get("data", {}) for output in outputs[4])
     assert "<td>200 of 200</td>" in outputs[5][0]["data"]["text/html"]
     assert ps.load("calc").y.tolist() == [a**2 % 17 for a in range(200)]

@@ -1,3 +1,5 @@
+"""What a person sees in the terminal, and what stands in a log file."""
+
 from __future__ import annotations
 
 import logging
@@ -14,7 +16,7 @@ from psweep_dask.worker.work import Failure, SliceResult
 
 
 def result_of(ok=0, **failures):
-    """So many good psets, and failures by kind with the number of the pset."""
+    """A slice with this number of good psets, and failures by kind with the number of the pset."""
     result = SliceResult()
     for _ in range(ok):
         result.count("ok", None)
@@ -24,13 +26,13 @@ def result_of(ok=0, **failures):
     return result
 
 
-def test_counts_and_summary():
+def test_summary_has_counts_kinds_and_an_example():
     progress = Progress(10, show=False)
     progress.update(result_of(ok=4))
     progress.update(result_of(ValueError=7, ok=2))
     progress.update(result_of(KeyError=8))
     progress.update(result_of(KeyError=9))
-    assert progress.overview.counts() == {"ok": 6, "error": 3, "left": 1}
+    assert progress.stats.counts() == {"ok": 6, "error": 3, "left": 1}
     summary = progress.summary(remarks=["2 workers were lost"])
     assert "; 2 workers were lost\n" in summary
     assert "9 of 10 psets" in summary
@@ -39,7 +41,7 @@ def test_counts_and_summary():
     assert "    KeyError: bad" in summary
 
 
-def test_each_kind_of_failure_is_logged_as_it_comes_but_once(caplog):
+def test_failure_is_logged_as_it_comes_once_for_each_kind(caplog):
     progress = Progress(10, show=False)
     for seq in range(3):
         progress.update(result_of(KeyError=seq))
@@ -48,15 +50,15 @@ def test_each_kind_of_failure_is_logged_as_it_comes_but_once(caplog):
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 
-@pytest.mark.parametrize(("limit", "often"), [(None, False), (1, True), (2, True), (3, False)])
-def test_failed_often(limit, often):
+@pytest.mark.parametrize(("limit", "expected"), [(None, False), (1, True), (2, True), (3, False)])
+def test_too_many_failed_compares_with_the_limit(limit, expected):
     progress = Progress(10, show=False)
     progress.update(result_of(KeyError=3))
     progress.update(result_of(KeyError=4))
-    assert progress.failed_often(limit) is often
+    assert progress.too_many_failed(limit) is expected
 
 
-def test_the_bar_says_what_a_run_waits_for_until_it_goes_on(capsys):
+def test_bar_says_what_a_run_waits_for_until_it_goes_on(capsys):
     progress = Progress(10, show=True)
     progress.wait_for("waiting for jobs: 3 pending (Resources)")
     assert "waiting for jobs: 3 pending (Resources)" in capsys.readouterr().err
@@ -66,24 +68,24 @@ def test_the_bar_says_what_a_run_waits_for_until_it_goes_on(capsys):
     assert "waiting" not in capsys.readouterr().err.rpartition("\r")[2]
 
 
-def test_without_a_bar_the_log_says_now_and_then_what_a_run_waits_for(caplog, monkeypatch):
+def test_log_without_a_bar_says_now_and_then_what_a_run_waits_for(caplog, monkeypatch):
     caplog.set_level(logging.INFO, "psweep_dask")
     progress = Progress(10, show=False)
     for text in ("3 pending", "3 pending", "2 pending", "", "1 pending"):
         progress.wait_for(text)
     assert caplog.messages == ["3 pending"]
-    monkeypatch.setattr(progress_module, "SETTLED", 0.0)  # the time is over
+    monkeypatch.setattr(progress_module, "CHANGE_LOG_INTERVAL_SECONDS", 0.0)  # the time is over
     progress.wait_for("")
     progress.wait_for("1 starting")
     assert caplog.messages == ["3 pending", "1 starting"]
 
 
-def test_without_a_bar_the_log_tells_once_in_a_while_how_far_it_is(caplog, monkeypatch):
+def test_log_without_a_bar_says_once_in_a_while_how_far_a_run_is(caplog, monkeypatch):
     caplog.set_level(logging.INFO, "psweep_dask")
     progress = Progress(10, show=False)
     progress.update(result_of(ok=1))
     assert not caplog.messages
-    monkeypatch.setattr(progress_module, "QUIET", 0.0)  # a minute is over
+    monkeypatch.setattr(progress_module, "LOG_INTERVAL_SECONDS", 0.0)  # a minute is over
     progress.update(result_of(ok=4))
     assert caplog.messages[0].startswith("5 of 10 psets (50 %), 0 failed, ")
     assert caplog.messages[0].endswith(" left")
@@ -99,7 +101,7 @@ ps.run(func, ps.plist("a", range(10)), cluster="sync", save=False)
 """
 
 
-def test_in_a_terminal_there_is_a_bar(study_folder):
+def test_bar_is_shown_in_a_terminal(study_folder):
     (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", ""))
     shown = shown_in_terminal([sys.executable, "script.py"], 100, "stderr")
     assert "10/10" in shown
@@ -108,7 +110,7 @@ def test_in_a_terminal_there_is_a_bar(study_folder):
     assert "psweep_dask: 10 of 10 psets" in shown
 
 
-def test_in_a_log_file_there_is_no_bar_but_the_summary(study_folder):
+def test_bar_is_not_shown_in_a_log_file_but_the_summary_is(study_folder):
     (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", ""))
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
     assert "\r" not in done.stderr
@@ -119,7 +121,7 @@ def test_in_a_log_file_there_is_no_bar_but_the_summary(study_folder):
     assert 'return {"y": 1 / (pset["a"] - 3)}' in done.stderr
 
 
-def test_a_script_that_sets_up_logging_keeps_its_way(study_folder):
+def test_log_of_a_script_that_sets_up_logging_itself_keeps_its_format(study_folder):
     setup = 'logging.basicConfig(level="INFO", format="MINE %(message)s")'
     (study_folder / "script.py").write_text(SCRIPT.replace("LOGGING", setup))
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True)
@@ -127,7 +129,7 @@ def test_a_script_that_sets_up_logging_keeps_its_way(study_folder):
     assert "psweep_dask: " not in done.stderr
 
 
-def test_of_a_very_long_traceback_the_middle_is_left_out():
+def test_traceback_that_is_very_long_is_shown_without_its_middle():
     result = SliceResult()
     text = "\n".join(f"line {number} {'x' * 1000}" for number in range(10_000))
     result.count("error", Failure("ValueError", 7, "{'a': 1}", text, "ValueError: no"))
@@ -142,7 +144,7 @@ def test_of_a_very_long_traceback_the_middle_is_left_out():
 
 
 class WriteOnly:
-    """What stands in for stderr in programs with windows."""
+    """Stands for stderr in programs with windows."""
 
     def __init__(self):
         self.text = ""
@@ -155,7 +157,32 @@ class WriteOnly:
 
 
 @pytest.mark.parametrize("stderr", [None, WriteOnly()])
-def test_a_run_goes_on_where_stderr_is_closed_or_no_file(stderr, monkeypatch, capsys):
+def test_stderr_that_is_closed_or_no_file_stops_no_run(stderr, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", stderr)
     assert len(ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync")) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_verbose_prints_rows_or_the_columns_asked_for(capsys):
+    params = ps.plist("a", [7, 8])
+    ps.run(lambda pset: {"y": 2}, params, cluster="sync", save=False, verbose=True)
+    assert "_pset_sha1" in capsys.readouterr().out
+    ps.run(lambda pset: {"y": 2}, params, cluster="sync", save=False, verbose=["a", "y"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["a", "y"]
+    assert [line for line in lines if line != ["a", "y"]] == [["7", "2"], ["8", "2"]]
+
+
+class Unprintable:
+    """A result of a user that has no text."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+def test_verbose_of_a_row_that_cannot_be_printed_stops_no_run(capsys):
+    df = ps.run(
+        lambda pset: {"y": Unprintable()}, [{"a": 1}], cluster="sync", save=False, verbose=True
+    )
+    assert df._status.tolist() == ["ok"]
+    assert "1 rows that cannot be printed: RuntimeError('no text')" in capsys.readouterr().out

@@ -1,8 +1,7 @@
-"""What files tell of runs is what has become of them, whoever is dead."""
+"""The states of runs, read from files: of runs that go on, that ended, and whose driver died."""
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from helpers.offline_study import write_study
 
 import psweep_dask as ps
 from psweep_dask.monitoring.run_states import run_states
-from psweep_dask.monitoring.status import shown
+from psweep_dask.monitoring.status import status_lines
 from psweep_dask.storage.layout import Layout
 
 
@@ -26,13 +25,13 @@ def func(pset):
 
 
 def text():
-    return "\n".join(shown(run_states(Layout("calc"))))
+    return "\n".join(status_lines(run_states(Layout("calc"))))
 
 
-def test_runs_that_are_done_are_told_from_their_stories_with_failures():
+def test_done_runs_are_counted_from_run_json_alone():
     ps.run(func, ps.plist("a", range(10)), cluster="sync")
     ps.run(func, [{"a": 1}], cluster="sync")
-    Path("calc/database.pk").unlink()  # which is not needed for that
+    Path("calc/database.pk").unlink()
     first, second = run_states(Layout("calc"))
     assert (first.state, first.total, first.done, first.failed, first.left) == (
         "done",
@@ -46,7 +45,7 @@ def test_runs_that_are_done_are_told_from_their_stories_with_failures():
     assert "10 of 10" in text()
 
 
-def test_the_rate_is_that_of_the_summary_without_the_start_of_workers(study_folder):
+def test_rate_is_that_of_the_summary_without_the_start_of_workers(study_folder):
     script = """
 import time
 import psweep_dask as ps
@@ -56,11 +55,11 @@ if __name__ == "__main__":
     Path("script.py").write_text(script)
     done = subprocess.run([sys.executable, "script.py"], check=True, stderr=subprocess.PIPE)
     seconds = float(re.search(rb"10 of 10 psets in ([0-9.]+) s", done.stderr)[1])
-    (one,) = run_states(Layout("calc"))
-    assert 10 / one.rate == pytest.approx(seconds, abs=0.06)  # the summary has one decimal
+    (state,) = run_states(Layout("calc"))
+    assert 10 / state.rate == pytest.approx(seconds, abs=0.06)  # the summary has one decimal
 
 
-def test_a_driver_that_lives_and_one_that_has_died(study_folder):
+def test_running_and_dead_drivers_are_told_apart(study_folder):
     driver = start(study_folder, count=500)
     with driver:
         wait_for_journal(study_folder)
@@ -79,20 +78,20 @@ def test_a_driver_that_lives_and_one_that_has_died(study_folder):
     assert run_states(Layout("calc"))[0].counts == {"ok": 500}
 
 
-def test_rows_of_a_run_in_the_database_and_in_its_journal_count_once(study_folder):
+def test_counts_rows_once_that_are_in_the_database_and_in_the_journal(study_folder):
     driver = start(study_folder, count=300)
     with driver:
         wait_for_journal(study_folder)
         driver.kill()
-    before = Path(next(Path("calc/runs").glob("*/journal")))
-    journal = before.read_bytes()
-    ps.run(func, [{"a": 1}], cluster="sync")  # merges what the dead one has left
+    (journal_path,) = Path("calc/runs").glob("*/journal")
+    journal = journal_path.read_bytes()
+    ps.run(func, [{"a": 1}], cluster="sync")  # merges the rows of the dead run
     merged = len(ps.load("calc")) - 1
-    before.write_bytes(journal)
+    journal_path.write_bytes(journal)
     assert run_states(Layout("calc"))[0].done == merged
 
 
-def test_a_stopped_run_and_one_of_jobs_say_what_goes_on_with_them():
+def test_advice_is_what_finishes_a_run():
     with pytest.raises(ps.PsetFailedError):
         ps.run(func, ps.plist("a", range(10)), cluster="sync", on_error="raise")
     write_study()
@@ -112,31 +111,7 @@ def test_a_stopped_run_and_one_of_jobs_say_what_goes_on_with_them():
     )
 
 
-def test_the_command_tells_it_and_json_has_all_of_it():
-    ps.run(func, ps.plist("a", range(10)), cluster="sync")
-    command = [str(Path(sys.executable).with_name("psweep-dask")), "status"]
-    done = subprocess.run([*command, "--watch"], capture_output=True, text=True, check=True)
-    assert "10 of 10" in done.stdout
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    (one,) = json.loads(done.stdout)
-    assert one["counts"] == {"ok": 6, "error": 4}
-    assert one["state"] == "done"
-    done = subprocess.run([*command, "no"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "there is no study in 'no'" in done.stderr
-
-
-def test_watching_ends_with_the_run(study_folder):
-    command = [str(Path(sys.executable).with_name("psweep-dask")), "status", "--watch"]
-    with start(study_folder, count=150) as driver:
-        wait_until(lambda: list(Path("calc/runs").glob("*/run.json")))
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        assert driver.wait(30) == 0
-    assert "running" in done.stdout
-    assert "150 of 150" in done.stdout
-
-
-def test_a_live_run_that_finishes_prepared_jobs_is_seen_to_do_so(study_folder):
+def test_running_driver_that_finishes_prepared_jobs_is_counted(study_folder):
     write_study()
     df = ps.prep_batch(ps.plist("a", [1, 2, 3]))
     body = """
@@ -157,8 +132,8 @@ if __name__ == "__main__":
         try:
             wait_until(lambda: run_states(Layout("calc"))[0].state == "running")
             wait_until(lambda: run_states(Layout("calc"))[0].done > 0)
-            (one,) = run_states(Layout("calc"))
-            assert one.done + one.counts.get("prepared", 0) == len(df)
+            (state,) = run_states(Layout("calc"))
+            assert state.done + state.counts.get("prepared", 0) == len(df)
         finally:
             Path("go_on").touch()
         assert driver.wait(30) == 0
