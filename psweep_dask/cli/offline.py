@@ -13,7 +13,9 @@ RSYNC_SETTINGS = HELP_SETTINGS | {
     "ignore_unknown_options": True,  # options of rsync are not click's to check
     "allow_interspersed_args": False,
 }
-RSYNC_OPTIONS = click.argument("options", nargs=-1, type=click.UNPROCESSED)
+RSYNC_OPTIONS = click.argument(
+    "options", nargs=-1, metavar="[RSYNC_OPTIONS]...", type=click.UNPROCESSED
+)
 
 
 @click.command()
@@ -84,7 +86,7 @@ def push(machine: str, options: tuple[str, ...]) -> None:
     \b
     --submit       then start run_MACHINE.sh there
     -n, --dry-run  only show what would be copied
-    All other OPTIONS go to rsync.
+    All other options go to rsync.
 
     \b
     psweep-push mycluster --submit
@@ -106,7 +108,7 @@ def pull(machine: str, options: tuple[str, ...]) -> None:
 
     \b
     -n, --dry-run  only show what would be copied
-    All other OPTIONS go to rsync.
+    All other options go to rsync.
 
     \b
     psweep-pull mycluster

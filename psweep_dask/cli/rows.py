@@ -166,11 +166,13 @@ def _growing_rows(layout: Layout) -> Iterator[pd.DataFrame]:
 
 
 def _row_line(row: pd.Series) -> str:
+    from psweep_dask._convert import is_nan
+
     values = {name: value for name, value in row.items() if not str(name).startswith("_")}
     text = ", ".join(
         f"{name}={_value_text(value, TAIL_VALUE_CHARACTERS)}"
         for name, value in values.items()
-        if not _is_gap(value)
+        if not is_nan(value)
     )
     exc_txt = row["_exc_txt"] if isinstance(row["_exc_txt"], str) else ""
     text += f"  {exc_txt.strip().splitlines()[-1]}" if exc_txt.strip() else ""
@@ -188,10 +190,6 @@ def _value_text(value: Any, limit: int = VALUE_CHARACTERS) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     return value if isinstance(value, str) and len(value) <= limit else short_repr(value, limit)
-
-
-def _is_gap(value: Any) -> bool:
-    return isinstance(value, float) and value != value
 
 
 def _cut(lines: list[str]) -> list[str]:
@@ -219,7 +217,7 @@ def db2json(file: Path, orient: str) -> None:
     \b
     psweep-db2json calc/database.pk | jq -r '.[]|[._time_utc,.study]|@tsv'
     """
-    from psweep_dask.storage.frame import df_to_json
+    from psweep_dask.storage.df_functions import df_to_json
 
     click.echo(df_to_json(_read(file), orient=orient))
 
@@ -251,7 +249,7 @@ def db2table(
 
 
 def _read(file: Path) -> pd.DataFrame:
-    from psweep_dask.storage.database import df_read
+    from psweep_dask.storage.df_functions import df_read
 
     try:
         return df_read(file)

@@ -227,7 +227,7 @@ def machines(name: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--cluster", required=True, help="The machine on which driver and workers run.")
 @click.option("--walltime", help="Walltime of the driver's job; by default that of the machine.")
-@click.option("--lead", type=int, help="Seconds before its end at which the driver stops (120).")
+@click.option("--lead", type=int, help="Seconds before the walltime when the driver stops (120).")
 @click.option("--followers", type=int, help="How many jobs may follow (20).")
 @click.option("--dry-run", is_flag=True, help="Only show the job script.")
 def submit(
@@ -259,7 +259,7 @@ def submit(
 def doctor(name: str) -> None:
     """Submit one small job to the machine called NAME, and show whether runs can work there.
 
-    The exit status is 1 if they cannot.
+    The exit status is 1 if something has to be changed.
 
     \b
     psweep-dask doctor mycluster

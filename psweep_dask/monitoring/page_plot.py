@@ -65,7 +65,7 @@ class ResultsPlot:
         self._draw()
 
     def _draw(self) -> None:
-        """Send the points that are new, and make another figure where the axes have changed."""
+        """Send the points that are new; make a new figure where the axes or the legend change."""
         x, y, by = str(self._x.value), str(self._y.value), str(self._by.value)
         if not x or not y:
             return
@@ -78,7 +78,8 @@ class ResultsPlot:
         if data != self._points:
             self._points = data
             self._source.data = compact(data)
-        drawn = (x, y, by, by_text, *logs, *map(tuple, labels))
+        groups = tuple(dict.fromkeys(data["by"])) if by_text else ()
+        drawn = (x, y, by, by_text, groups, *logs, *map(tuple, labels))
         if drawn != self._drawn:
             self._drawn = drawn
             axes = Axes(x, y, by, logs, labels)

@@ -15,10 +15,10 @@ from psweep_dask._format import format_commands, short_repr
 from psweep_dask.storage import database, journal
 from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.layout import Layout
-from psweep_dask.storage.record import Block, RecordError
+from psweep_dask.storage.record import Block, RecordError, seqs_in
 from psweep_dask.storage.status import FAILED, WAITING
 from psweep_dask.study.runs import StoredRun, resume_call, stored_runs
-from psweep_dask.worker.early_rows import early_blocks, seqs_in
+from psweep_dask.worker.early_rows import early_blocks
 
 log = logging.getLogger("psweep_dask")
 

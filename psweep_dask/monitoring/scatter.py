@@ -80,7 +80,7 @@ def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, by_
         size=7,
         alpha=0.8,
         color=colour,
-        **({"legend_group": "by"} if by_text and has_colours else {}),
+        **({"legend_field": "by"} if by_text and has_colours else {}),
     )
     tips = [("pset", "@pset"), (axes.x, "@x"), (axes.y, "@y")]
     tips += [(axes.by, "@by")] if has_colours else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from psweep_dask._format import format_duration, format_rate
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.summary import Slow, bin_edge, slowest_of
+from psweep_dask.worker.summary import SlowPset, bin_edge, slowest_of
 from psweep_dask.worker.work import Failure, SliceResult
 
 FAILURE_KINDS_KEPT = 50
@@ -67,7 +67,7 @@ class RunStats:
         self.failed: Counter[str] = Counter()
         self._failures: dict[str, list[Failure]] = {}
         self._runtimes: Counter[int] = Counter()
-        self._slowest: list[Slow] = []
+        self._slowest: list[SlowPset] = []
         self._clock = clock
         self._sample: list[tuple[float, int, Record]] = []  # a heap: the first one leaves first
         self._number = count()  # orders entries of the heap with the same rank
@@ -108,7 +108,7 @@ class RunStats:
         self.failed.update(result.failed)
         self._runtimes.update(result.summary.runtimes)
         self._slowest = slowest_of(self._slowest, result.summary.slowest)
-        for rank, row in result.summary.shown:
+        for rank, row in result.summary.sample:
             entry = (-rank, next(self._number), row)
             if len(self._sample) < ROWS_KEPT:
                 heapq.heappush(self._sample, entry)
@@ -163,7 +163,7 @@ class RunStats:
         return ", ".join(parts)
 
     def failures(self) -> list[Failure]:
-        """Return failures in turns: one of each kind (frequent kinds first), another of each, ..."""
+        """Return failures: the first of each kind, frequent kinds first, then the second ones."""
         kinds = sorted(self._failures, key=lambda kind: -self.failed[kind])
         rounds = zip_longest(*(self._failures[kind] for kind in kinds))
         return [failure for failure in chain.from_iterable(rounds) if failure is not None]
