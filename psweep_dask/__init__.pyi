@@ -40,11 +40,11 @@ from .params.readers import read_params as read_params
 from .params.sampling import sample as sample
 from .params.spacing import intspace as intspace
 from .params.spacing import logspace as logspace
-from .storage.database import df_read as df_read
-from .storage.database import df_write as df_write
-from .storage.frame import df_filter_conds as df_filter_conds
-from .storage.frame import df_print as df_print
-from .storage.frame import df_to_json as df_to_json
+from .storage.df_functions import df_filter_conds as df_filter_conds
+from .storage.df_functions import df_print as df_print
+from .storage.df_functions import df_read as df_read
+from .storage.df_functions import df_to_json as df_to_json
+from .storage.df_functions import df_write as df_write
 from .study.check import check_calc_dir as check_calc_dir
 from .study.edit import delete as delete
 from .study.edit import df_update as df_update

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
-from psweep_dask._convert import is_nan, to_json_text, to_json_value
+from psweep_dask._convert import is_gap, to_json_text, to_json_value
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import to_xarray
@@ -254,7 +254,7 @@ def _netcdf_cells(column: pd.Series) -> np.ndarray:
 
 
 def _netcdf_text(value: Any) -> str:
-    plain_value = None if _is_gap(value) else to_json_value(value)
+    plain_value = None if is_gap(value) else to_json_value(value)
     return "" if plain_value is None else _as_str(plain_value)
 
 
@@ -281,13 +281,9 @@ def _convert_objects(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]
     df = df.copy(deep=False)
     for place, dtype in enumerate(df.dtypes):
         if is_object_dtype(dtype):
-            values = [None if _is_gap(value) else value for value in df.iloc[:, place]]
+            values = [None if is_gap(value) else value for value in df.iloc[:, place]]
             df.isetitem(place, pd.array(convert(values), dtype=object))
     return df
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or value is pd.NaT or is_nan(value)
 
 
 _FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None], Writer]] = {

@@ -10,18 +10,15 @@ from typing import Any
 import pandas as pd
 
 from psweep_dask import _query
-from psweep_dask._convert import is_nan, to_python
+from psweep_dask._convert import to_python
 from psweep_dask._format import short_repr
 from psweep_dask._query import check_df
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, PsetError, pset_sha1
-from psweep_dask.storage.columns import column_roles
+from psweep_dask.storage.columns import GAP, cells_of, column_roles
 
 MAX_AMBIGUOUS_CELLS = 12
 """Of how many cells of a row all possible values are tried; of the others, only the likeliest."""
-
-_GAP = object()
-"""Stands for a key that a pset does not have."""
 
 
 def to_params(df: pd.DataFrame) -> list[Pset]:
@@ -70,7 +67,7 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
             f"{', '.join(map(str, columns))}. ps.read_params takes any DataFrame"
         )
     names = [str(name) for name in roles.params]
-    cells = [list(_cells(df[name])) for name in roles.params]
+    cells = [_cells(df[name]) for name in roles.params]
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
     successes: Counter[tuple[int, ...]] = Counter()
     return [
@@ -168,14 +165,9 @@ def df_extract_row(
     return dict(zip(df.columns, values, strict=True))
 
 
-def _cells(column: pd.Series) -> Iterator[Any]:
-    """Return the values of a column, with `_GAP` for the gaps that pandas makes."""
-    if column.dtype == object:
-        for value in column:
-            yield _GAP if is_nan(value) else value
-    else:
-        for value, gap in zip(column, column.isna(), strict=True):
-            yield _GAP if gap else to_python(value)
+def _cells(column: pd.Series) -> list[Any]:
+    cells = cells_of(column)
+    return cells if column.dtype == object else [to_python(cell) for cell in cells]
 
 
 def _restore_pset(
@@ -197,7 +189,7 @@ def _restore_pset(
         if right:
             successes[choice] += 1
             return pset
-    values = {name: value for name, value in zip(names, row, strict=True) if value is not _GAP}
+    values = {name: value for name, value in zip(names, row, strict=True) if value is not GAP}
     raise ParamsError(
         f"the row with the values {short_repr(values)} does not give its "
         f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
@@ -207,8 +199,8 @@ def _restore_pset(
 
 def _candidates(value: Any) -> list[Any]:
     """Return the values that a cell may have had in its pset, the likeliest last."""
-    if value is _GAP:
-        return [pd.NaT, float("nan"), None, _GAP]
+    if value is GAP:
+        return [pd.NaT, float("nan"), None, GAP]
     if isinstance(value, complex) and not value.imag:
         real = value.real
         return [*([int(real)] if real.is_integer() else []), real, value]
@@ -235,4 +227,4 @@ def _choices(
 
 def _choose(names: list[str], candidates: list[list[Any]], choice: tuple[int, ...]) -> Pset:
     values = (values[place] for values, place in zip(candidates, choice, strict=True))
-    return {name: value for name, value in zip(names, values, strict=True) if value is not _GAP}
+    return {name: value for name, value in zip(names, values, strict=True) if value is not GAP}

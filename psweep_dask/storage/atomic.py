@@ -1,4 +1,4 @@
-"""Files that are replaced in one step: a crash leaves the old or the new one, never half."""
+"""Replace a file in one step, so that a crash never leaves half of a file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object], last: bool = True) -> None:
-    """Replace a file in one step: a crash at any instant leaves the old or the new one, never half.
+def replace_file(path: Path, write: Callable[[BinaryIO], object], sync_folder: bool = True) -> None:
+    """Replace a file in one step: a crash at any moment leaves the whole old file or the new one.
 
     Parameters
     ----------
     path : Path
-        The file; its folder is made where it is missing, and a file that was there keeps
-        its permissions.
+        The file. Its folder is made if it is missing. If there is a file already, the new one
+        gets its permissions.
     write : callable
-        Writes the new content to the open binary file that it is given.
-    last : bool, optional
-        False saves the fsync of the folder: a power cut right after may bring the old file back.
+        Called with a binary file, to which it writes the new content.
+    sync_folder : bool, optional
+        False saves the time of an fsync: a power cut soon afterwards may bring the old file back.
     """
-    path = path.resolve()  # a link stays a link, to the new content
+    path = path.resolve()  # a symbolic link is kept: the file that it points to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -36,12 +36,12 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], last: bool = T
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if last:
+    if sync_folder:
         sync_dir(path.parent)
 
 
 def sync_dir(folder: Path) -> None:
-    """Make what was created, renamed or removed in a folder last through a power cut."""
+    """Sync a folder: files created, renamed or removed in it stay so after a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""How values become the columns of a DataFrame, and in which order these stand."""
+"""The columns of a database: their roles, their order, their types and their gaps."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from psweep_dask._convert import is_nan
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
-from psweep_dask.storage.pickling import Packed
+from psweep_dask.storage.pickling import PackedValue
 
-# Types of which pandas makes a column of that type. All else, None and subclasses of these
-# included, is kept as it is in a column of objects: what goes in comes out.
+# Of values of these types pandas makes a column of that type. All other values, also None and
+# values of subclasses, are kept as they are, in a column of objects.
 _COLUMN_TYPES = frozenset(
     {bool, int, float, complex, str, dt.datetime, dt.timedelta, pd.Timestamp}
     | {pd.Timedelta, type(pd.NaT), np.bool_, np.str_}
     | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
     | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
 )
-MISSING = object()
-"""Stands for a value that a row does not have."""
+GAP = object()
+"""Stands for the value of a cell that has none."""
 
 
 class ColumnRoles(NamedTuple):
-    """What the columns of a database are, in the order in which they stand there."""
+    """The names of the columns of a database by role, in the order in which they stand there."""
 
     params: list[Any]
     seed_fields: list[Any]
@@ -35,15 +36,15 @@ class ColumnRoles(NamedTuple):
 
     @property
     def book_keeping(self) -> list[Any]:
-        """The columns that we fill."""
+        """The columns that are filled by this package, not by the user."""
         return self.seed_fields + self.our_fields
 
 
 def column_roles(names: Iterable[Any]) -> ColumnRoles:
-    """Return which columns are parameters, results and book-keeping.
+    """Return which columns are parameters, which are results and which are book-keeping.
 
-    Book-keeping is known by its names. Of the others, those before the first column of the seed's
-    book-keeping are parameters, those behind it are results.
+    Book-keeping is known by its names. Of the other columns, those before the first of the seed's
+    fields are parameters, those behind it are results.
 
     Examples
     --------
@@ -63,9 +64,9 @@ def column_roles(names: Iterable[Any]) -> ColumnRoles:
 
 
 class ColumnOrder:
-    """Gathers the columns of several tables or rows, and sorts them by their roles.
+    """Collects the columns of several tables or rows, and sorts them by their roles.
 
-    A name that is a parameter in one table and a result in another stays what it was first.
+    If a column is a parameter in one table and a result in another, the first one counts.
     """
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ class ColumnOrder:
         self._seen: set[tuple[Any, ...]] = set()
 
     def add(self, names: tuple[Any, ...]) -> None:
-        """Take in the names of a table or of a row, in their order there."""
+        """Add the columns of a table or the names of a row, in the order in which they stand."""
         if names in self._seen:
             return
         self._seen.add(names)
@@ -83,86 +84,108 @@ class ColumnOrder:
             self._known.update(more)
 
     def roles(self) -> ColumnRoles:
-        """Return all of them by role."""
+        """Return all columns by role."""
         return self._roles
 
     def names(self) -> list[Any]:
-        """Return all of them: parameters, the seed's fields, results, our fields."""
+        """Return all columns: parameters, the seed's fields, results, our fields."""
         return [name for names in self._roles for name in names]
 
 
-def column(name: str, values: list[Any], length: int) -> pd.Series:
-    """Make a column of the values in it: of a type of its own, or else of objects as they are.
+def make_column(name: str, values: list[Any], length: int) -> pd.Series:
+    """Return a column with values of users: of their type if they have a common one, else objects.
 
     Parameters
     ----------
     name : str
         The values of ``_time_utc`` are nanoseconds since 1970.
     values : list
-        May be shorter than the column, and may have `MISSING`; gaps are filled as pandas does.
+        Packed ones are restored. There may be fewer values than the column is long, and some may
+        be `GAP`: pandas fills these cells by NaN, or what stands for it in that type of column.
     length : int
 
     Examples
     --------
-    >>> column("a", [1, MISSING, 3], 4).tolist()
+    >>> make_column("a", [1, GAP, 3], 4).tolist()
     [1.0, nan, 3.0, nan]
     """
     if name == "_time_utc":
         return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
     types = set(map(type, values))
-    if Packed in types:
-        values = [value.open() if type(value) is Packed else value for value in values]
+    if PackedValue in types:
+        values = opened(values)
         types = set(map(type, values))
     if len(values) == length and object not in types:
         return _series(values, types)
-    known = {place: value for place, value in enumerate(values) if value is not MISSING}
+    known = {place: value for place, value in enumerate(values) if value is not GAP}
     column = _series(list(known.values()), set(map(type, known.values())))
     return column.set_axis(list(known)).reindex(range(length))
 
 
-def portable(df: pd.DataFrame) -> pd.DataFrame:
-    """Give a DataFrame that can be read where pyarrow is missing, as it may be on a cluster.
+def cells_of(column: pd.Series) -> list[Any]:
+    """Return the values of a column, with `GAP` where pandas has filled a cell that had none.
 
-    pandas keeps text in arrays of pyarrow where that is installed; these become its own ones, of
-    the same type but for that.
+    In a column of objects, pandas fills by NaN; None and NaT are values there.
 
     Examples
     --------
-    >>> df = portable(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
-    >>> {one.storage for one in (df["a"].dtype, df.columns.dtype) if hasattr(one, "storage")}
+    >>> [value is GAP for value in cells_of(make_column("a", [1, GAP], 3))]
+    [False, True, True]
+    """
+    if column.dtype == object:
+        return [GAP if is_nan(value) else value for value in column.tolist()]
+    pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
+    return [GAP if is_filled else value for value, is_filled in pairs]
+
+
+def opened(values: list[Any]) -> list[Any]:
+    """Return values, the packed ones restored where that is possible."""
+    return [value.open() if type(value) is PackedValue else value for value in values]
+
+
+def without_pyarrow(df: pd.DataFrame) -> pd.DataFrame:
+    """Return a DataFrame that can also be read where pyarrow is missing, as it may be on a cluster.
+
+    Where pyarrow is installed, pandas keeps str in arrays of pyarrow. These become arrays of
+    Python's str.
+
+    Examples
+    --------
+    >>> df = without_pyarrow(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
+    >>> dtypes = df["a"].dtype, df.columns.dtype
+    >>> {dtype.storage for dtype in dtypes if hasattr(dtype, "storage")}
     {'python'}
     """
-    texts = {at: one for at, one in enumerate(df.dtypes) if _in_arrow(one)}
-    names_too = _in_arrow(df.columns.dtype) or _in_arrow(df.index.dtype)
-    if not texts and not names_too:
+    in_pyarrow = {place: dtype for place, dtype in enumerate(df.dtypes) if _is_in_pyarrow(dtype)}
+    if not in_pyarrow and not any(_is_in_pyarrow(labels.dtype) for labels in df.axes):
         return df
     df = df.copy(deep=False)
-    for at, dtype in texts.items():
-        df.isetitem(at, df.iloc[:, at].astype(_python_text(dtype)).array)
+    for place, dtype in in_pyarrow.items():
+        df.isetitem(place, df.iloc[:, place].astype(_python_str(dtype)).array)
     for axis in (0, 1):
         labels = df.axes[axis]
-        if _in_arrow(labels.dtype):
-            df = df.set_axis(labels.astype(_python_text(labels.dtype)), axis=axis)
+        if _is_in_pyarrow(labels.dtype):
+            df = df.set_axis(labels.astype(_python_str(labels.dtype)), axis=axis)
     return df
 
 
-def text_in_python() -> AbstractContextManager[None]:
-    """Let pandas keep text in arrays of its own, whether or not pyarrow is installed."""
+def python_str() -> AbstractContextManager[None]:
+    """Within the block, let pandas keep str without pyarrow, even where that is installed."""
     return pd.option_context("mode.string_storage", "python")
 
 
-def _in_arrow(dtype: Any) -> bool:
+def _is_in_pyarrow(dtype: Any) -> bool:
     return isinstance(dtype, pd.StringDtype) and dtype.storage != "python"
 
 
-def _python_text(dtype: Any) -> Any:
+def _python_str(dtype: Any) -> Any:
     return pd.StringDtype("python", na_value=dtype.na_value)
 
 
 def _series(values: list[Any], types: set[type]) -> pd.Series:
-    if complex in types and types <= {complex, float}:  # pandas makes nan+infj of infj
+    if complex in types and types <= {complex, float}:  # pandas would make nan+infj of infj
         return pd.Series(np.array(values))
     if types <= _COLUMN_TYPES:
-        with suppress(ValueError), text_in_python():  # ValueError: dates of many zones
+        with suppress(ValueError), python_str():  # ValueError: dates of several time zones
             return pd.Series(values)
     return pd.Series(values, dtype=object)

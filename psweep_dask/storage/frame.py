@@ -1,4 +1,4 @@
-"""Helpers on DataFrames: pure functions, no files."""
+"""Rows of the database: built from records, sorted and appended. Pure functions, no files."""
 
 from __future__ import annotations
 
@@ -8,34 +8,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from psweep_dask._query import check_df
-from psweep_dask.errors import PsweepError
 from psweep_dask.storage import pending_rows
-from psweep_dask.storage.columns import MISSING, ColumnOrder, column, text_in_python
+from psweep_dask.storage.columns import GAP, ColumnOrder, make_column, python_str
 from psweep_dask.storage.record import Block
 
 
-class FrameError(PsweepError):
-    """An argument that does not fit the DataFrame at hand."""
-
-
 def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
-    """Build the rows of a database from blocks of records, in the order of ``_pset_seq``.
+    """Return the rows of blocks of records, in the order of ``_pset_seq``.
 
     Parameters
     ----------
     blocks : iterable of tuple
         Names and columns, as `psweep_dask.storage.record.unpack` returns them. Blocks may differ
-        in their names; gaps are filled as pandas does.
+        in their names: pandas fills the gaps.
 
     Returns
     -------
     DataFrame
-        Columns in the order parameters, the seed's fields, results, ours. The index holds
-        ``_time_utc``.
+        The columns are in the order parameters, the seed's fields, results, our fields. The index
+        has the times of ``_time_utc``.
 
     Examples
     --------
@@ -53,22 +46,22 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
             first = columns[names.index("_pset_seq")][0] if "_pset_seq" in names else math.inf
             first_with[names] = min(first, first_with.get(names, math.inf))
             for name, cells in zip(names, columns, strict=True):
-                known = values.setdefault(name, [])
-                known.extend([MISSING] * (length - len(known)))
-                known.extend(cells)
+                column = values.setdefault(name, [])
+                column.extend([GAP] * (length - len(column)))
+                column.extend(cells)
             length += len(columns[0])
         order = ColumnOrder()
         for names in sorted(first_with, key=lambda names: first_with[names]):
-            order.add(names)  # as the psets stand, whichever was ready first
-        data = {name: column(name, values.pop(name), length) for name in order.names()}
-        with text_in_python():
+            order.add(names)  # in the order of the psets, whichever was done first
+        data = {name: make_column(name, values.pop(name), length) for name in order.names()}
+        with python_str():
             df = pd.DataFrame(data, copy=False)
         df.index = pd.DatetimeIndex(df["_time_utc"].to_numpy()) if length else df.index
         return in_order(df)
 
 
 def in_order(df: pd.DataFrame) -> pd.DataFrame:
-    """Sort rows by ``_pset_seq``; rows without one go last, equal ones stay as they stand.
+    """Return rows sorted by ``_pset_seq``, those without one last; equal ones keep their order.
 
     Examples
     --------
@@ -83,21 +76,21 @@ def in_order(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Append the rows of a run to a database that may have been edited meanwhile.
+    """Return a database with the rows of a run appended.
 
     Parameters
     ----------
     old : DataFrame
-        The database, with whatever rows and columns its owner made of it.
+        The database. Its owner may have changed rows and columns.
     new : DataFrame
-        Rows of a run. Those whose ``_pset_id`` the database has already are left out, unless that
-        row waits for its batch job: then the new one takes its place, and columns that it does
-        not have stay as they are.
+        Rows of a run. A row whose ``_pset_id`` the database has is left out. But if the row of
+        the database waits for a batch job, the new row replaces it; values of columns that only
+        the old row has are kept.
 
     Returns
     -------
     DataFrame
-        New columns stand where their kind stands: parameters, the seed's fields, results, ours.
+        The columns are in the order parameters, the seed's fields, results, our fields.
 
     Examples
     --------
@@ -119,144 +112,39 @@ def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     order = ColumnOrder()
     order.add(tuple(old.columns))
     order.add(tuple(new.columns))
-    if old.empty:  # all of it has been replaced, and must not decide on types
+    if old.empty:  # all its rows have been replaced: their types do not matter any more
         return in_order(new.reindex(columns=order.names()))
     with _gc_off():
         return in_order(stacked([old, new])[order.names()])
 
 
 def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables one below the other, whatever their values are.
+    """Return the rows of several tables in one.
 
-    Dates and time differences that no common unit can hold stay as they are, in a column of
-    objects.
+    Dates and time differences that need different units, such as nanoseconds and years, become a
+    column of objects.
 
     Examples
     --------
     >>> fine = pd.DataFrame({"t": [pd.Timestamp("2026-01-01 00:00:00.000000001")]})
     >>> far = pd.DataFrame({"t": pd.Series(["3000-01-01"]).astype("datetime64[s]")})
-    >>> [one.year for one in stacked([fine, far]).t]
+    >>> [time.year for time in stacked([fine, far]).t]
     [2026, 3000]
     """
     try:
         return pd.concat(tables, sort=False)
     except (ValueError, OverflowError):
-        columns = [(name, one[name]) for one in tables for name in one.columns]
-        times = {name for name, cells in columns if cells.dtype.kind in "mM"} - {"_time_utc"}
-        loose = [one.astype(dict.fromkeys(times & set(one.columns), object)) for one in tables]
-        return pd.concat(loose, sort=False)
-
-
-def df_print(df: pd.DataFrame, index: bool = False) -> None:
-    """Print a DataFrame without its index, all of it and all columns.
-
-    Parameters
-    ----------
-    df : DataFrame
-    index : bool, optional
-        Print the index too.
-
-    Raises
-    ------
-    NoDataFrameError
-        If it is something else.
-
-    Examples
-    --------
-    >>> df_print(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
-     a b
-     1 x
-     2 y
-    """
-    check_df(df, "ps.df_print(df)")
-    print(df.to_string(index=index))  # noqa: T201  (printing is what it is for)
-
-
-def df_filter_conds(
-    df: pd.DataFrame, conds: Sequence[Sequence[bool] | pd.Series | np.ndarray], op: str = "and"
-) -> pd.DataFrame:
-    """Filter rows by conditions that a program has put together.
-
-    Parameters
-    ----------
-    df : DataFrame
-    conds : sequence
-        Boolean masks, each as long as `df`.
-    op : {'and', 'or', 'xor'}, optional
-        How the masks are combined.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    FrameError
-        If `op` is unknown or a mask has another length than `df`.
-
-    Examples
-    --------
-    >>> df = pd.DataFrame({"a": range(10), "b": range(4, 14)})
-    >>> df_filter_conds(df, [df.a > 3, df.b < 9, df.a % 2 == 0])
-       a  b
-    4  4  8
-    """
-    check_df(df, "ps.df_filter_conds(df, conds)")
-    combine = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}.get(op)
-    if combine is None:
-        raise FrameError(f"op must be 'and', 'or' or 'xor', not {op!r}")
-    masks = [np.asarray(cond, dtype=bool) for cond in conds]
-    for number, mask in enumerate(masks):
-        if mask.shape != (len(df),):
-            raise FrameError(
-                f"conds[{number}] has shape {mask.shape}, but the DataFrame has {len(df)} rows; "
-                "make each condition from that same DataFrame"
-            )
-    return df[combine.reduce(masks)] if masks else df
-
-
-def df_to_json(df: pd.DataFrame, **kwds: Any) -> str | None:
-    """Convert to JSON as pandas does, with defaults that suit a database.
-
-    Parameters
-    ----------
-    df : DataFrame
-    **kwds
-        Passed to `pandas.DataFrame.to_json`, over our defaults ``orient="records"``,
-        ``date_unit="s"``, ``date_format="iso"`` and ``double_precision=15``. Where the index
-        makes the keys, ``date_unit`` is "ns": in one second there may be many rows.
-
-    Returns
-    -------
-    str or None
-        None if ``path_or_buf`` says where to write.
-
-    Raises
-    ------
-    NoDataFrameError
-        If it is something else.
-
-    Examples
-    --------
-    >>> df_to_json(pd.DataFrame({"a": [1, 2]}))
-    '[{"a":1},{"a":2}]'
-    """
-    check_df(df, "ps.df_to_json(df)")
-    defaults = {
-        "orient": "records",
-        "date_unit": "s",
-        "date_format": "iso",
-        "double_precision": 15,
-    }
-    if kwds.get("orient") in ("index", "columns"):
-        defaults["date_unit"] = "ns"
-    text: str | None = df.to_json(**{**defaults, **kwds})
-    return text
+        columns = [(name, table[name]) for table in tables for name in table.columns]
+        times = {name for name, column in columns if column.dtype.kind in "mM"} - {"_time_utc"}
+        with_objects = [
+            table.astype(dict.fromkeys(times & set(table.columns), object)) for table in tables
+        ]
+        return pd.concat(with_objects, sort=False)
 
 
 @contextmanager
 def _gc_off() -> Iterator[None]:
-    """Switch the garbage collector off: building objects that all stay is slow with it."""
+    """Within the block, switch the garbage collector off: with it, making many objects is slow."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Append the frames of a run to its journal, and replay them."""
+"""The journal of a run: a file to which frames are appended, and from which they are replayed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.storage import record
 from psweep_dask.storage.record import Block
 
-SYNC_INTERVAL = 1.0
-"""Seconds between two fsyncs: what a power cut can take. A killed driver loses nothing."""
+FSYNC_INTERVAL_SECONDS = 1.0
+"""A power cut can take the frames of this time. A killed driver loses nothing."""
 
 
 class JournalError(PsweepError):
-    """The journal cannot be written any more: the run must end."""
+    """A journal that cannot be written any more, so that the run must end."""
 
 
 class Journal:
-    """The file that takes the frames of one run: created once, written by one, only appended to.
+    """The journal of one run. It is created once, and only its creator appends to it.
 
     Parameters
     ----------
     path : Path
-        Must not exist yet. Its entry in the folder lasts when the folder is synced.
-    sync_interval : float, optional
+        Must not exist yet. After a power cut the file may be missing, until its folder is synced.
+    fsync_interval : float, optional
         Seconds between two fsyncs.
 
     Examples
@@ -45,25 +45,25 @@ class Journal:
     [(('a',), [[1]])]
     """
 
-    def __init__(self, path: Path, sync_interval: float = SYNC_INTERVAL) -> None:
+    def __init__(self, path: Path, fsync_interval: float = FSYNC_INTERVAL_SECONDS) -> None:
         self.path = path
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._error: OSError | None = None
         self._dirty = threading.Event()
         self._closing = threading.Event()
         self._syncer = threading.Thread(
-            target=self._sync_now_and_then, args=(sync_interval,), name="journal", daemon=True
+            target=self._sync_periodically, args=(fsync_interval,), name="journal", daemon=True
         )
         self._syncer.start()
 
     def append(self, frame: bytes) -> None:
-        """Write a frame; when this returns, it outlives the process.
+        """Write a frame. Once this has returned, the frame is kept even if the process is killed.
 
         Raises
         ------
         JournalError
-            If it cannot be written, or an earlier fsync failed. Nothing can be appended
-            afterwards, since it would stand behind a torn frame.
+            If the frame cannot be written, or an earlier fsync failed. Afterwards nothing can be
+            appended: it would stand behind a torn frame.
         """
         if self._error is None:
             try:
@@ -78,16 +78,16 @@ class Journal:
         self._dirty.set()
 
     def replay(self) -> Replay:
-        """Read all blocks back from disk."""
+        """Return an iterator over all blocks."""
         return replay(self.path)
 
     def since(self, offset: int) -> tuple[list[Block], int]:
-        """Read the blocks from a place on, and tell where the next ones will begin."""
+        """Return the blocks from an offset in bytes on, and the offset of the next ones."""
         with self.path.open("rb") as stream:
             return _since(stream, offset)
 
     def close(self) -> None:
-        """Sync a last time and close the file. What fails then will fail the merge as well."""
+        """Sync a last time and close the file, without errors: the merge that follows reads it."""
         self._closing.set()
         self._dirty.set()
         self._syncer.join()
@@ -112,7 +112,7 @@ class Journal:
         while left:
             left = left[self._file.write(left) :]
 
-    def _sync_now_and_then(self, interval: float) -> None:
+    def _sync_periodically(self, interval: float) -> None:
         while self._dirty.wait() and not self._closing.is_set():
             self._dirty.clear()
             try:
@@ -124,7 +124,7 @@ class Journal:
 
 
 class MemoryJournal:
-    """The journal of a run that leaves nothing on disk: the same calls, the frames in memory.
+    """The journal of a run with save=False: it has the methods of `Journal`, but no file.
 
     Examples
     --------
@@ -143,15 +143,15 @@ class MemoryJournal:
         self._frames.write(frame)
 
     def replay(self) -> Replay:
-        """Give all blocks."""
+        """Return an iterator over all blocks."""
         return Replay(io.BytesIO(self._frames.getvalue()))
 
     def since(self, offset: int) -> tuple[list[Block], int]:
-        """Read the blocks from a place on, and tell where the next ones will begin."""
+        """Return the blocks from an offset in bytes on, and the offset of the next ones."""
         return _since(io.BytesIO(self._frames.getvalue()), offset)
 
     def close(self) -> None:
-        """Do nothing: the frames stay readable."""
+        """Do nothing: the frames can still be replayed."""
 
 
 class Replay:
@@ -167,18 +167,19 @@ class Replay:
     left_over : int
         After the iteration: how many bytes at the end could not be read.
     damaged : bool
-        After the iteration: whether these are more than a frame that was being written when the
-        process died.
+        After the iteration: whether these bytes are damaged. They are not if they are a frame that
+        was being written when the process was killed.
 
     Raises
     ------
-    psweep_dask.storage.record.RecordError
-        If a good frame holds an object that cannot be restored in this process.
+    RecordError
+        If a good frame holds an object that cannot be restored in this process, or a later version
+        of this package has written it.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.left_over = 0
+        self.unread_bytes = 0
         self.damaged = False
 
     def __iter__(self) -> Iterator[Block]:
@@ -186,13 +187,13 @@ class Replay:
             for payload in record.read_frames(stream):
                 yield from record.unpack(payload)
             good = stream.tell()
-            self.left_over = stream.seek(0, os.SEEK_END) - good
+            self.unread_bytes = stream.seek(0, os.SEEK_END) - good
             stream.seek(good)
-            self.damaged = not record.is_torn(stream.read(record.HEADER.size), self.left_over)
+            self.damaged = not record.is_torn(stream.read(record.HEADER.size), self.unread_bytes)
 
 
 def replay(path: Path) -> Replay:
-    """Read a journal, which may be growing meanwhile.
+    """Return an iterator over the blocks of a journal, which may be growing.
 
     Examples
     --------
@@ -201,7 +202,7 @@ def replay(path: Path) -> Replay:
     ...     path = Path(folder, "journal")
     ...     _ = path.write_bytes(record.pack([{"a": 1}]) + b"torn")
     ...     replayed = replay(path)
-    ...     list(replayed), replayed.left_over
+    ...     list(replayed), replayed.unread_bytes
     ([(('a',), [[1]])], 4)
     """
     return Replay(path.open("rb"))

@@ -1,4 +1,4 @@
-"""Where everything of a study is on disk, and the lock around its database."""
+"""The paths of all files of a study, and the lock of its database."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from filelock import BaseFileLock, FileLock
 from psweep_dask.errors import PsweepError
 
 PRIVATE_PREFIX = ".psweep_dask-"
-"""Names of folders that only their owner can look into, and that a run removes, begin so."""
+"""How the names of folders begin that only their owner can read, and that a run removes."""
 
 
 class LayoutError(PsweepError):
-    """A folder of the study that cannot be used as asked."""
+    """A folder that cannot be the folder of a study or of its database."""
 
 
 class Layout:
@@ -25,17 +25,17 @@ class Layout:
     Parameters
     ----------
     calc_dir : str or PathLike
-        Folder of the study. Kept as passed for the ``_calc_dir`` column; the paths are absolute,
-        so that they stay right when the working directory changes.
+        Folder of the study. The column ``_calc_dir`` has it as it was passed. The paths are
+        absolute, so that they stay right when the working directory changes.
     database_dir : str or PathLike, optional
         Folder of the database, `calc_dir` by default.
     database_basename : str, optional
-        Name of the database in there.
+        File name of the database.
 
     Raises
     ------
     LayoutError
-        If one of them is no path, or names a folder of ours.
+        If one of them is no path, or the database has the path of another part of the study.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Layout:
             raise LayoutError(f"no path can have a null byte, as {str(self.database_path)!r} has")
         if self.database_path in (self.runs_dir, self.tmpsave_dir):
             raise LayoutError(
-                f"{str(self.database_path)!r} is a folder; call the database otherwise"
+                f"{str(self.database_path)!r} is a folder; give the database another name"
             )
 
     @property
@@ -74,7 +74,7 @@ class Layout:
 
     @property
     def runs_dir(self) -> Path:
-        """One folder for each run of the study."""
+        """The folder with one folder for each run."""
         return self.root / "runs"
 
     def run_folder(self, run_id: str) -> RunFolder:
@@ -87,7 +87,7 @@ class Layout:
 
     @property
     def tmpsave_dir(self) -> Path:
-        """One folder for each run with tmpsave=True."""
+        """The folder with one folder for each run with tmpsave=True."""
         return self.root / "tmpsave"
 
     def tmpsave_path(self, run_id: str, pset_id: str) -> Path:
@@ -95,7 +95,10 @@ class Layout:
         return self.tmpsave_dir / run_id / f"{pset_id}.pk"
 
     def relative_database(self) -> str:
-        """Return the database as seen from the study, which may be moved as a whole."""
+        """Return the path of the database from the folder of the study.
+
+        It stays right when both are moved together.
+        """
         return os.path.relpath(self.database_path, self.root)
 
     def run_script_path(self, machine: str) -> Path:
@@ -103,19 +106,27 @@ class Layout:
         return self.root / f"run_{machine}.sh"
 
     def backup_dir(self, stamp: str, run_id: str) -> Path:
-        """Return the folder of the copy that backup=True makes, named after its newest row."""
+        """Return the folder of the copy that backup=True makes.
+
+        Parameters
+        ----------
+        stamp : str
+            Time of the newest row.
+        run_id : str
+            Of the newest row.
+        """
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
 
     def simulated(self) -> Layout:
-        """Return the study that simulate=True writes instead of the real one."""
+        """Return the study that simulate=True writes instead of this one."""
         calc_dir = self.calc_dir.rstrip("/") + ".simulate"
         return Layout(calc_dir, database_basename=self.database_basename)
 
     def lock(self) -> BaseFileLock:
         """Return the lock to hold while the database is read, merged and replaced.
 
-        Where the file system has no locks, filelock uses a lock file that only one process at a
-        time can create.
+        On a file system without locks, filelock uses a file that only one process at a time can
+        create.
         """
         self.database_dir.mkdir(parents=True, exist_ok=True)
         return FileLock(self.database_dir / f".{self.database_basename}.lock")
@@ -126,7 +137,7 @@ class Layout:
         Raises
         ------
         LayoutError
-            If they cannot be created or written to: before anything runs, not after.
+            If they cannot be created or written to.
         """
         for folder in {self.root, self.database_dir}:
             try:
@@ -158,7 +169,7 @@ class RunFolder:
 
     @property
     def info_path(self) -> Path:
-        """Who ran it, when, where and how: a JSON object."""
+        """Who ran it, when, where and how: JSON."""
         return self.path / "run.json"
 
     @property
@@ -173,12 +184,12 @@ class RunFolder:
 
     @property
     def early_dir(self) -> Path:
-        """Rows that workers keep themselves, before their slice has ended."""
+        """Rows that workers have written themselves, see `psweep_dask.worker.early_rows`."""
         return self.path / "early"
 
     @property
     def stop_path(self) -> Path:
-        """By this file another process asks the driver to stop."""
+        """A file that another process writes to stop the run."""
         return self.path / "stop"
 
     @property
@@ -188,17 +199,17 @@ class RunFolder:
 
     @property
     def job_logs_dir(self) -> Path:
-        """What its batch jobs have printed."""
+        """The output of its batch jobs."""
         return self.path / "logs"
 
     @property
     def patch_path(self) -> Path:
-        """What was not committed when the run began: a patch of git."""
+        """What was not committed to git when the run began: a patch."""
         return self.path / "uncommitted.patch"
 
     @property
     def work_path(self) -> Path:
-        """Func for the batch jobs, where the run was prepared with one."""
+        """The packed `psweep_dask.worker.work.Work`, for batch jobs that run func."""
         return self.path / "work.pk"
 
     def array_path(self, machine: str, number: int) -> Path:
@@ -210,17 +221,17 @@ class RunFolder:
         return self.path / f"array_{machine}_{number}.psets"
 
     def arrays_submitted(self) -> list[Path]:
-        """Return the files in which its job arrays note what was submitted."""
+        """Return the files in which the submissions of its job arrays are noted."""
         return sorted(self.path.glob("array_*.submitted"))
 
     def driver_lock(self) -> BaseFileLock:
-        """Return the lock that the driver holds as long as it lives."""
+        """Return the lock that the driver holds until it ends."""
         return FileLock(self.path / "driver.lock", thread_local=False)
 
 
 @dataclass(frozen=True)
 class PsetFolder:
-    """The folder of one pset, here or where its batch job runs, and the files in it.
+    """The folder of one pset, on this machine or where its batch job runs, and the files in it.
 
     Parameters
     ----------
@@ -236,22 +247,22 @@ class PsetFolder:
 
     @property
     def pset_path(self) -> Path:
-        """The pset with its book-keeping fields, for the batch job: a pickled dict."""
+        """The pset and its book-keeping, for the batch job: a pickled dict."""
         return self.path / "pset.pk"
 
     @property
     def record_path(self) -> Path:
-        """The record that a batch job has made with func: one frame, as in a journal."""
+        """The record of a batch job that has called func: one frame, as in a journal."""
         return self.path / "record.pk"
 
     @property
     def result_path(self) -> Path:
-        """The result of a script that was made from a template: a JSON object."""
+        """The result of a script that was made from a template: JSON."""
         return self.path / "result.json"
 
     @property
     def ended_path(self) -> Path:
-        """How a job script has ended; an empty file means that this is not yet known."""
+        """How a job script has ended, as it writes itself. Empty: that is not yet known."""
         return self.path / "ended"
 
     @property
@@ -264,5 +275,5 @@ class PsetFolder:
         return self.path / f"jobscript_{machine}"
 
     def submitted_path(self, machine: str) -> Path:
-        """Return the file with the submission to a machine; it is empty if there was none."""
+        """Return the file in which a submission to a machine is noted; empty if there was none."""
         return self.path / f"submitted_{machine}"

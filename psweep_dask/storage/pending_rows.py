@@ -1,4 +1,4 @@
-"""Rows of a database that wait for a batch job: replaced by others, or completed; no files."""
+"""Rows of a database that wait for a batch job: they are replaced or completed; no files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,28 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
-from psweep_dask.storage.columns import MISSING, ColumnOrder, column
-from psweep_dask.storage.pickling import Packed
+from psweep_dask.storage.columns import GAP, ColumnOrder, cells_of, make_column, opened
 from psweep_dask.storage.record import Record
 from psweep_dask.storage.status import WAITING
 
-_IN_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
+_FIELDS_OF_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
 
 
 def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take rows that wait for a batch job out of the old ones; the new ones keep their columns."""
+    """Drop the old rows that wait for a batch job and that the new rows replace.
+
+    Parameters
+    ----------
+    old : DataFrame
+        The database.
+    new : DataFrame
+        Rows of a run that did not wait for the batch jobs.
+
+    Returns
+    -------
+    old, new : DataFrame
+        The new rows get the values of columns that only the old rows have.
+    """
     if "_status" not in old.columns:
         return old, new
     replaced = old["_status"].isin(WAITING) & old["_pset_id"].isin(new["_pset_id"])
@@ -30,15 +42,15 @@ def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
-    """Put what batch jobs have brought into the rows that wait for it.
+    """Return the database with the results of batch jobs in the rows that wait for them.
 
     Parameters
     ----------
     df : DataFrame
-        The database. What its owner made of it stays: other values, columns added or taken away,
-        their types, the index.
+        The database. What its owner has changed stays: values, added or deleted columns, types,
+        the index.
     changes : Mapping
-        What changes in a row, by its ``_pset_id``. Rows that do not wait are left alone.
+        New values of a row, by its ``_pset_id``. Rows that do not wait do not change.
 
     Returns
     -------
@@ -54,75 +66,73 @@ def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
     """
     waiting = df["_pset_id"].isin(changes) & df["_status"].isin(WAITING)
     places = np.flatnonzero(waiting.to_numpy())
-    news = [_news(changes[pset_id], df) for pset_id in df["_pset_id"].iloc[places]]
+    new_values = [_without_deleted(changes[pset_id], df) for pset_id in df["_pset_id"].iloc[places]]
     order = ColumnOrder()
     order.add(tuple(df.columns))
-    for one in news:
-        order.add(("_pset_id", *one))  # behind book-keeping stand results
-    touched = {name for one in news for name in one}
-    whole = pd.DataFrame(
+    for values in new_values:
+        order.add(("_pset_id", *values))  # results stand behind book-keeping
+    changed = {name for values in new_values for name in values}
+    completed = pd.DataFrame(
         {
-            name: _completed(name, df, places, news) if name in touched else _unnumbered(df[name])
+            name: _completed(name, df, places, new_values)
+            if name in changed
+            else df[name].reset_index(drop=True)
             for name in order.names()
         },
         copy=False,
     )
-    whole.index = df.index
+    completed.index = df.index
     if "_time_utc" in df.columns and df.index.equals(pd.Index(df["_time_utc"])):
-        whole.index = pd.DatetimeIndex(whole["_time_utc"].array)
-    return whole
+        completed.index = pd.DatetimeIndex(completed["_time_utc"].array)
+    return completed
 
 
-def _unnumbered(one: pd.Series) -> pd.Series:
-    return one.reset_index(drop=True)
-
-
-def _news(change: Record, df: pd.DataFrame) -> Record:
-    """Leave book-keeping out whose column the owner of the database has taken away."""
+def _without_deleted(change: Record, df: pd.DataFrame) -> Record:
+    """Leave out book-keeping whose column the owner of the database has deleted."""
     return {
         name: value
         for name, value in change.items()
-        if name in df.columns or name not in _IN_EACH_ROW
+        if name in df.columns or name not in _FIELDS_OF_EACH_ROW
     }
 
 
 def _completed(
-    name: str, df: pd.DataFrame, places: Sequence[int] | np.ndarray, news: Sequence[Record]
+    name: str, df: pd.DataFrame, places: Sequence[int] | np.ndarray, new_values: Sequence[Record]
 ) -> Any:
     old = df[name] if name in df.columns else None
     if name == "_time_utc" and old is not None:
-        return _completed_times(old, places, news)
-    values = [MISSING] * len(df) if old is None else old.tolist()
-    for place, new in zip(places, news, strict=True):
-        if name in new:
-            values[place] = new[name]
+        return _completed_times(old, places, new_values)
+    cells = [GAP] * len(df) if old is None else cells_of(old)
+    for place, values in zip(places, new_values, strict=True):
+        if name in values:
+            cells[place] = values[name]
     if old is not None and _has_type_of_its_owner(old):
-        opened = [one.open() if type(one) is Packed else one for one in values]
-        kept = _as_type(opened, old)
-        if kept is not None:
-            return kept
-    return column(name, values, len(df))
+        column = _column_of_type(opened(cells), old)
+        if column is not None:
+            return column
+    return make_column(name, cells, len(df))
 
 
 def _has_type_of_its_owner(old: pd.Series) -> bool:
-    """Tell categories and nullable numbers, which we never make ourselves."""
+    """Return whether it has categories or nullable numbers, which this package never makes."""
     extension = isinstance(old.dtype, pd.api.extensions.ExtensionDtype)
     return extension and not isinstance(old.dtype, pd.StringDtype)
 
 
-def _completed_times(old: pd.Series, places: Any, news: Sequence[Record]) -> Any:
-    """Set times in the zone and the unit that the column has."""
+def _completed_times(old: pd.Series, places: Any, new_values: Sequence[Record]) -> Any:
+    """Return the times in the zone and the unit that the column has."""
     times = old.copy()
     zone = getattr(old.dt, "tz", None)
-    for place, new in zip(places, news, strict=True):
-        if "_time_utc" in new:
-            stamp = pd.Timestamp(new["_time_utc"])
+    for place, values in zip(places, new_values, strict=True):
+        if "_time_utc" in values:
+            stamp = pd.Timestamp(values["_time_utc"])
             times.iloc[place] = stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
-    return _unnumbered(times)
+    return times.reset_index(drop=True)
 
 
-def _as_type(values: list[Any], old: pd.Series) -> Any:
-    """Make a column of the type that it had, None if a value does not fit."""
+def _column_of_type(cells: list[Any], old: pd.Series) -> Any:
+    """Return a column of the type of the old one; None if a value does not fit."""
+    values = [None if cell is GAP else cell for cell in cells]
     given = pd.Series(values, dtype=object)
     try:
         if isinstance(old.dtype, pd.CategoricalDtype) and not (

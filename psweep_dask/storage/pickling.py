@@ -1,8 +1,8 @@
-"""How values of users are pickled and read back: func, psets, results, databases.
+"""Pickle values of users and read them back: func, psets, results, databases.
 
-No pickle that stays on disk names a module of this package, so that modules can move: what we
-write ourselves are tuples, dicts and bytes with a format number. Pickles of older versions, which
-do name modules, are still read.
+No pickle on disk names a module of this package, so that modules can move: this package itself
+writes tuples, dicts and bytes with a format number. The pickles of version 0.1.0.dev0, which do
+name modules, can still be read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from typing import Any, BinaryIO, cast
 
 import cloudpickle
 
+from psweep_dask.errors import PsweepError
+
 _PACKAGE = "psweep_dask"
 
 
 def dumps(value: Any) -> bytes:
-    """Pickle a value; classes and functions of the user's script go along by value.
+    """Return a value in pickled form, with the classes and functions of the user's script in it.
 
-    Their code keeps the name of its file, so that tracebacks show the lines of the source.
-    cloudpickle drops that name since version 3.1.2, to give the same bytes in any notebook.
+    Their code keeps the name of its file, so that tracebacks show lines of the source. cloudpickle
+    removes that name since version 3.1.2, so that its bytes are the same in any notebook.
 
     Examples
     --------
@@ -41,37 +43,45 @@ def dumps(value: Any) -> bytes:
 
 
 def dump(value: Any, stream: BinaryIO, **kwargs: Any) -> None:
-    """Pickle a value in the same way into a file; `kwargs` are those of ``pickle.dump``."""
+    """Pickle a value into a file, as `dumps` does.
+
+    Parameters
+    ----------
+    value
+    stream : binary file
+    **kwargs
+        Passed to ``pickle.dump``.
+    """
     pickler: Any = _Pickler  # untyped, as its base is
     pickler(stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwargs}).dump(value)
 
 
 def loads(data: bytes) -> Any:
-    """Restore what `dumps` of this or of an older version has pickled.
+    """Return the value that `dumps` of this or of an older version has pickled.
 
     Examples
     --------
     >>> loads(dumps([1, 2]))
     [1, 2]
     """
-    if _NAMES_US not in data:
+    if _PACKAGE_NAME not in data:
         return pickle.loads(data)
     return _Unpickler(io.BytesIO(data)).load()
 
 
 def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
-    """Restore rows from a file, with the classes that the user's script has now.
+    """Return rows from a file, whose values have the classes of the user's script if possible.
 
-    A class of the user's script is pickled by value. It becomes the class of the script that
-    reads, if that one has the same bases, fields and members, and at least the same methods. So
-    values are equal to the script's own, whichever session has written them. Other classes are
-    made again as they were.
+    A class of the user's script is pickled by value. When it is read, the class of that name in
+    the present script takes its place, if it has the same bases, fields and members, and at least
+    the same methods. So values are equal to those that the script makes, whichever session has
+    written them. Other classes are made again as they were.
 
     Parameters
     ----------
     stream : binary file
     **kwargs
-        As for ``pickle.load``.
+        Passed to ``pickle.load``.
     """
     start = stream.tell()
     changed: set[type] = set()
@@ -79,30 +89,30 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
         unpickler = _RowUnpickler(stream, changed, **kwargs)
         try:
             return unpickler.load()
-        except _ChangedError as err:
-            changed.add(err.kind)
+        except _ChangedClassError as err:
+            changed.add(err.class_)
         except Exception:
-            if not unpickler.own:  # no class of the script is the reason
+            if not unpickler.own_classes:  # no class of the script can be the cause
                 raise
-            changed |= unpickler.own  # one of them does not take its old values any more
+            changed |= unpickler.own_classes  # one of them does not accept its old values any more
         stream.seek(start)
 
 
 def loads_rows(data: bytes) -> Any:
-    """Restore rows or a single value from bytes, in the same way as `load_rows`.
+    """Return rows, or a single value, from bytes, as `load_rows` does.
 
     Examples
     --------
     >>> loads_rows(dumps([1, 2]))
     [1, 2]
     """
-    if _BY_VALUE not in data and _NAMES_US not in data:
+    if _CLASS_BY_VALUE not in data and _PACKAGE_NAME not in data:
         return pickle.loads(data)
     return load_rows(io.BytesIO(data))
 
 
 def as_in_this_script(value: Any) -> Any:
-    """Return a copy of a value in which classes of an older script are those of this script.
+    """Return a copy of a value, in which classes of an older script are those of this script.
 
     Examples
     --------
@@ -138,11 +148,11 @@ def check_format(number: Any, known: int, what: str, error: type[Exception]) -> 
         )
 
 
-class Packed:
-    """A value in pickled form, so that one that cannot be restored costs no other.
+class PackedValue:
+    """A value in pickled form. If it cannot be restored, the other values of its frame still can.
 
-    In a file it stands as plain bytes with a text. Who reads that file with pandas alone gets the
-    text.
+    In a file it is a dict of bytes and a text, without this class. Who reads the file with pandas
+    alone gets the text.
 
     Parameters
     ----------
@@ -150,9 +160,9 @@ class Packed:
 
     Examples
     --------
-    >>> Packed(dumps([1, 2])).open()
+    >>> PackedValue(dumps([1, 2])).open()
     [1, 2]
-    >>> Packed(b"").open()
+    >>> PackedValue(b"").open()
     <a value that cannot be restored here: EOFError('Ran out of input')>
     """
 
@@ -161,7 +171,7 @@ class Packed:
         self.reason = ""
 
     def open(self) -> Any:
-        """Return the value, or this object where the value cannot be restored."""
+        """Return the value, or this object if the value cannot be restored."""
         try:
             return loads_rows(self.data)
         except Exception as err:  # whatever the code of a foreign class raises
@@ -169,28 +179,30 @@ class Packed:
             return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        text = repr(self) if self.reason else _UNOPENED  # one object, which pickle writes once
-        return operator.getitem, ({_PACKED: self.data, _TEXT: text}, _TEXT)
+        text = repr(self) if self.reason else _UNOPENED_TEXT  # the same str: pickle writes it once
+        return operator.getitem, ({_DATA_KEY: self.data, _TEXT_KEY: text}, _TEXT_KEY)
 
     def __repr__(self) -> str:
         return f"<a value that cannot be restored here: {self.reason}>"
 
 
 class OldObject:
-    """An object of ours in a pickle of an older version: its attributes, without its class."""
+    """An object of this package in a pickle of version 0.1.0.dev0: only its attributes."""
 
     def __new__(cls, *args: Any) -> OldObject:
-        """Take any arguments: named tuples were made with some."""
+        """Accept any arguments, as named tuples have some."""
         return super().__new__(cls)
 
 
-_BY_VALUE = b"_make_skeleton_"
-"""Is in a pickle with classes by value: the names of cloudpickle's functions begin so."""
+_CLASS_BY_VALUE = b"_make_skeleton_"
+"""In each pickle of a class by value: the names of cloudpickle's functions begin so."""
 
-_NAMES_US = _PACKAGE.encode()
-_PACKED = f"{_PACKAGE}: the value, pickled"
-_TEXT = "text"
-_UNOPENED = f"<a value that {_PACKAGE} has packed>"
+_PACKAGE_NAME = _PACKAGE.encode()
+"""In each pickle that names this package, or has packed values."""
+
+_DATA_KEY = f"{_PACKAGE}: the value, pickled"
+_TEXT_KEY = "text"
+_UNOPENED_TEXT = f"<a value that {_PACKAGE} has packed>"
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:
@@ -205,16 +217,18 @@ _REDUCERS: Any = cloudpickle.Pickler.dispatch_table
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Writes where classes by value are in the script, which cloudpickle does not.
+    """Adds to a class by value its place in the script, which cloudpickle leaves out.
 
-    Public names of this package are written as such, whichever module they are in.
+    Public names of this package are pickled as ``psweep_dask.<name>``, without their module. Its
+    other exceptions become `PsweepError`, which all of them are.
     """
 
     dispatch_table = ChainMap({CodeType: _reduce_code}, _REDUCERS)  # noqa: RUF012  (as in its base)
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, FunctionType | type) and _is_public(obj):
-            return getattr, (importlib.import_module(_PACKAGE), obj.__name__)
+        name = _public_name(obj) if isinstance(obj, FunctionType | type) else None
+        if name is not None:
+            return getattr, (importlib.import_module(_PACKAGE), name)
         made: Any = super().reducer_override(obj)  # type: ignore[no-untyped-call]  # (of a base without types)
         if isinstance(made, tuple) and made[0] is cloudpickle.cloudpickle._make_skeleton_class:
             kind, name, bases, attributes, *rest = made[1]
@@ -223,15 +237,20 @@ class _Pickler(cloudpickle.Pickler):
         return made
 
 
-def _is_public(obj: FunctionType | type) -> bool:
+def _public_name(obj: FunctionType | type) -> str | None:
+    """Return the name in ``psweep_dask`` that a function or class is pickled by, if it has one."""
     if not str(obj.__module__).startswith(f"{_PACKAGE}."):
-        return False
+        return None
     package = importlib.import_module(_PACKAGE)
-    return obj.__name__ in package.__all__ and getattr(package, obj.__name__) is obj
+    name: str = obj.__name__
+    if name in package.__all__ and getattr(package, name) is obj:
+        return name
+    is_error = isinstance(obj, type) and issubclass(obj, PsweepError)
+    return PsweepError.__name__ if is_error else None
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds what older versions of this package have named by its module at that time."""
+    """Finds what version 0.1.0.dev0 has pickled under the names of its modules."""
 
     def find_class(self, module: str, name: str) -> Any:
         if not module.startswith(f"{_PACKAGE}."):
@@ -244,67 +263,68 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:
-    """Make code as older versions have pickled it."""
+    """Return code from what version 0.1.0.dev0 has pickled of it."""
     return make(*args).replace(co_filename=filename)
 
 
 _OLD_NAMES: dict[str, Any] = {
     "_make_code": _make_code,
-    "Packed": Packed,
+    "Packed": PackedValue,
     **dict.fromkeys(("Failure", "Glimpse", "Shown", "SliceResult", "Slow", "Work"), OldObject),
 }
-"""What pickles of versions before 0.1 name of our modules."""
+"""What pickles of version 0.1.0.dev0 name of its modules."""
 
 
 def _get_item(container: Any, key: Any) -> Any:
-    """Do what ``operator.getitem`` does, but find the value that was packed instead of its text."""
-    packed = type(container) is dict and _PACKED in container
-    return Packed(container[_PACKED]).open() if packed else operator.getitem(container, key)
+    """Do what ``operator.getitem`` does, but return a packed value itself instead of its text."""
+    if type(container) is dict and _DATA_KEY in container:
+        return PackedValue(container[_DATA_KEY]).open()
+    return operator.getitem(container, key)
 
 
-class _ChangedError(Exception):
-    """A class of the script is not what it was."""
+class _ChangedClassError(Exception):
+    """A class of the script is not the one that was pickled."""
 
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
+    def __init__(self, class_: type) -> None:
+        self.class_ = class_
 
 
 class _RowUnpickler(_Unpickler):
-    """Takes classes from the script where it has them."""
+    """Uses the classes of the present script, if they are those that were pickled."""
 
     def __init__(self, stream: BinaryIO, changed: set[type], **kwargs: Any) -> None:
         super().__init__(stream, **kwargs)
         self._changed = changed
-        self.own: set[type] = set()
+        self.own_classes: set[type] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name)
-        if found is operator.getitem:
+        function = super().find_class(module, name)
+        if function is operator.getitem:
             return _get_item
         if module != cloudpickle.cloudpickle.__name__:
-            return found
+            return function
         if name == "_make_skeleton_enum":
-            return partial(self._make_enum, found)
+            return partial(self._make_enum, function)
         if name == "_make_skeleton_class":
-            return partial(self._make_class, found)
-        return partial(self._fill, found) if name == "_class_setstate" else found
+            return partial(self._make_class, function)
+        return partial(self._fill_class, function) if name == "_class_setstate" else function
 
     def _make_class(self, make: Callable[..., type], *args: Any) -> type:
         kind, _, bases, attributes = args[:4]
-        own = self._find(attributes.get("__module__"), attributes.get("__qualname__"), bases)
-        return self._take(own) if type(own) is kind else make(*args)
+        own = self._own_class(attributes.get("__module__"), attributes.get("__qualname__"), bases)
+        return self._use(own) if type(own) is kind else make(*args)
 
     def _make_enum(self, make: Callable[..., type], *args: Any) -> type:
         bases, _, qualname, members, module = args[:5]
-        own: Any = self._find(module, qualname, bases)
+        own: Any = self._own_class(module, qualname, bases)
         if not isinstance(own, enum.EnumMeta):
             return make(*args)
-        now: dict[str, Any] = {name: own[name].value for name in own.__members__}
-        same = all(name in now and now[name] == value for name, value in members.items())
-        return self._take(own) if same else make(*args)
+        values: dict[str, Any] = {name: own[name].value for name in own.__members__}
+        same = all(name in values and values[name] == value for name, value in members.items())
+        return self._use(own) if same else make(*args)
 
-    def _find(self, module: Any, qualname: str | None, bases: tuple[type, ...]) -> type | None:
-        """Find a class in the script, at the place where the script that pickled it had it."""
+    def _own_class(self, module: Any, qualname: str | None, bases: tuple[type, ...]) -> type | None:
+        """Return the class that has the same place in the present script; None if there is none."""
         if module != "__main__" or qualname is None:
             return None
         own = getattr(sys.modules["__main__"], qualname, None)
@@ -315,22 +335,22 @@ class _RowUnpickler(_Unpickler):
         ]
         return own if same and own.__qualname__ == qualname else None
 
-    def _take(self, own: Any) -> type:
-        self.own.add(own)
+    def _use(self, own: Any) -> type:
+        self.own_classes.add(own)
         return cast("type", own)
 
-    def _fill(self, fill: Callable[[type, Any], type], kind: type, state: Any) -> type:
-        if kind not in self.own:
-            return fill(kind, state)
+    def _fill_class(self, fill: Callable[[type, Any], type], class_: type, state: Any) -> type:
+        if class_ not in self.own_classes:
+            return fill(class_, state)
         attributes = state[0]
-        # Names with underscores are Python's own, some of which come and go.
-        missing = {name for name in attributes if name[0] != "_"} - vars(kind).keys()
-        if missing or _fields(attributes) != _fields(vars(kind)):
-            raise _ChangedError(kind)
-        return kind
+        # Names with underscores are Python's own, and not the same in each version of Python.
+        missing = {name for name in attributes if name[0] != "_"} - vars(class_).keys()
+        if missing or _fields(attributes) != _fields(vars(class_)):
+            raise _ChangedClassError(class_)
+        return class_
 
 
 def _fields(attributes: Mapping[str, Any]) -> list[list[str]]:
-    """Return the names of what values of a class are made of, in its order."""
-    kinds = ("__annotations__", "_fields", "__slots__", "__match_args__")
-    return [list(attributes.get(kind, ())) for kind in kinds]
+    """Return the names of the fields of a class, in their order."""
+    lists = ("__annotations__", "_fields", "__slots__", "__match_args__")
+    return [list(attributes.get(name, ())) for name in lists]

@@ -1,8 +1,8 @@
-"""From params and what is known to the numbered psets of a run."""
+"""The plan of a run: its psets with their numbers, in memory and on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -15,13 +15,16 @@ from psweep_dask.storage.pickling import check_format
 from psweep_dask.storage.status import TO_RUN_AGAIN
 
 PSETS_PER_PICKLE = 1000
+"""Psets are pickled in parts, so that memory does not grow while a long plan is written."""
+
 FORMAT = 2
-"""The first format differs in how `work` was pickled."""
-_IN_HEAD = ("run_id", "run_seq", "seqs", "digests", "attempts")
+"""Number of the format of ``plan.pk``. In format 1, the work is a pickled object of a class."""
+
+_HEAD_FIELDS = ("run_id", "run_seq", "seqs", "digests", "attempts")
 
 
 class PlanError(PsweepError):
-    """Psets that cannot be written to the plan, or a plan that cannot be read."""
+    """A pset that cannot be pickled, or a plan that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,13 @@ class Plan:
     run_seq : int
         Its number in the study.
     seqs : sequence of int
-        Their ``_pset_seq``: without a gap in a new run, some of these in one that is resumed.
+        The ``_pset_seq`` of the psets: consecutive numbers in a new run, some of these in a run
+        that is resumed.
     psets : list of dict
     digests : bytes
         Their sha1 digests one after the other.
-    attempts : dict of int to int
-        How many attempts earlier runs have made, by ``_pset_seq``, where there were any.
+    attempts : dict of int to int, optional
+        By ``_pset_seq``, how many attempts earlier runs have made, if there were any.
     """
 
     run_id: str
@@ -54,16 +58,16 @@ class Plan:
         return len(self.psets)
 
     def digest(self, place: int) -> bytes:
-        """Give the sha1 digest of a pset by its place in the plan."""
+        """Return the sha1 digest of a pset, by its place in the plan."""
         return self.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE]
 
     def without(self, done: Container[int]) -> Plan:
-        """Leave out the psets that have a record.
+        """Return a plan without some of the psets.
 
         Parameters
         ----------
         done : container of int
-            Their ``_pset_seq``.
+            ``_pset_seq`` of the psets to leave out.
 
         Examples
         --------
@@ -80,7 +84,7 @@ class Plan:
 
 
 def last_seqs(df: pd.DataFrame) -> tuple[int, int]:
-    """Give the highest ``_run_seq`` and ``_pset_seq`` in a database, -1 where there is none.
+    """Return the highest ``_run_seq`` and ``_pset_seq`` of a database, -1 where there is none.
 
     Examples
     --------
@@ -101,12 +105,12 @@ def _has_numbers(df: pd.DataFrame, column: str) -> bool:
 
 
 def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
-    """Give the first ``_run_seq`` and ``_pset_seq`` above all those that are taken.
+    """Return the lowest ``_run_seq`` and ``_pset_seq`` that are free.
 
     Parameters
     ----------
     taken : list of (int, int)
-        Last numbers of databases and of runs, as `last_seqs` gives them.
+        The highest numbers of databases and of runs, as `last_seqs` returns them.
 
     Examples
     --------
@@ -118,7 +122,17 @@ def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[list[Pset], bytes]:
-    """Leave out psets that the database has a result for. A row that failed has none.
+    """Return the psets without a result in the database, and their digests.
+
+    Psets with a row that has failed are among them.
+
+    Parameters
+    ----------
+    psets : list of dict
+    digests : bytes
+        Their sha1 digests one after the other.
+    df : DataFrame
+        The database.
 
     Examples
     --------
@@ -133,20 +147,23 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
     if "_status" in df.columns:
         df = df[~df["_status"].isin(TO_RUN_AGAIN)]
     done = set(df["_pset_sha1"])
-    size = DIGEST_SIZE
-    each = [digests[start : start + size] for start in range(0, len(digests), size)]
-    places = [place for place, digest in enumerate(each) if digest.hex() not in done]
-    return [psets[place] for place in places], b"".join(each[place] for place in places)
+    starts = range(0, len(digests), DIGEST_SIZE)
+    new = [
+        (pset, digest)
+        for pset, start in zip(psets, starts, strict=True)
+        if (digest := digests[start : start + DIGEST_SIZE]).hex() not in done
+    ]
+    return [pset for pset, _ in new], b"".join(digest for _, digest in new)
 
 
 def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
-    """Write a plan and what its slices have in common, so that a later process can go on.
+    """Write a plan and the work of its run, so that another process can resume the run.
 
     Parameters
     ----------
     plan : Plan
     work : bytes
-        The packed `psweep_dask.worker.work.Work`, func included.
+        A packed `psweep_dask.worker.work.Work`.
     stream : binary file
 
     Raises
@@ -154,39 +171,34 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
     PlanError
         If a pset cannot be pickled; the message names it.
     """
-    head = {"format": FORMAT, "work": work} | {name: getattr(plan, name) for name in _IN_HEAD}
+    head = {"format": FORMAT, "work": work} | {name: getattr(plan, name) for name in _HEAD_FIELDS}
     stream.write(record.to_frame(pickling.dumps(head)))
-    for start, psets in _batches(plan.psets):
+    for start in range(0, len(plan), PSETS_PER_PICKLE):
+        psets = plan.psets[start : start + PSETS_PER_PICKLE]
         stream.write(record.to_frame(_dump_psets(psets, start)))
 
 
 def load(stream: BinaryIO) -> tuple[Plan, bytes]:
-    """Read what `dump` has written.
+    """Read a plan and the work of its run.
 
     Raises
     ------
     PlanError
-        If the file is damaged or of a later version of this package.
+        If the file is damaged, or a later version of this package has written it.
     """
     frames = record.read_frames(stream)
     head: dict[str, Any] = pickling.loads(next(frames, b"N."))  # "N." is a pickled None
     if not head:
-        raise PlanError("this is no plan")
+        raise PlanError("the plan of the run is damaged: nothing of it can be read")
     check_format(head["format"], FORMAT, "the plan", PlanError)
     psets = [pset for frame in frames for pset in pickling.loads(frame)]
-    plan = Plan(**{name: head[name] for name in _IN_HEAD}, psets=psets)
+    plan = Plan(**{name: head[name] for name in _HEAD_FIELDS}, psets=psets)
     if len(psets) * DIGEST_SIZE != len(plan.digests):
         raise PlanError(
             f"the plan of run {plan.run_id} is damaged: {len(psets)} of "
             f"{len(plan.digests) // DIGEST_SIZE} psets can be read"
         )
     return plan, head["work"]
-
-
-def _batches(psets: list[Pset]) -> Iterator[tuple[int, list[Pset]]]:
-    """Cut psets into parts, each pickled alone: memory stays flat while a long plan is written."""
-    for start in range(0, len(psets), PSETS_PER_PICKLE):
-        yield start, psets[start : start + PSETS_PER_PICKLE]
 
 
 def _dump_psets(psets: list[Pset], start: int) -> bytes:
@@ -200,6 +212,6 @@ def _dump_psets(psets: list[Pset], start: int) -> bytes:
                 except Exception as err:
                     raise PlanError(
                         f"params[{place}]: the value of key {key!r} cannot be pickled ({err}), "
-                        "so it cannot travel to a worker; pass what func can make it from"
+                        "so it cannot be sent to a worker; pass what func can make it from"
                     ) from err
         raise

@@ -1,8 +1,8 @@
-"""How finished psets travel and rest: records in blocks of columns, packed into a framed pickle.
+"""Records of finished psets as bytes, the same on their way to the driver and in the journal.
 
 A *frame* is ``magic, length, crc32, payload``. The payload is a pickled tuple: the number of the
-format, and a list of *blocks*. A block is the names of the columns with the columns themselves. One
-frame carries one slice.
+format, and a list of *blocks*. A block is the names of some columns, and the columns as lists. One
+frame holds the records of one slice.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ HEADER = struct.Struct("<4sII")  # magic, length of the payload, crc32 of the pa
 MAX_PAYLOAD = 2**32 - 1
 
 FORMAT = 2
-"""Of the payload. The first format was the list of blocks alone."""
+"""Number of the format of payloads. Those of format 1 are the list of blocks alone."""
 
 
 class RecordError(PsweepError):
-    """A record that cannot be packed into a frame, or a payload that cannot be unpacked."""
+    """Records that cannot be packed into a frame, or a payload that cannot be unpacked."""
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Pack records into the bytes of one frame.
+    """Return one frame with records.
 
     Raises
     ------
@@ -55,7 +55,13 @@ def pack(records: Iterable[Record]) -> bytes:
 
 
 def to_frame(payload: bytes) -> bytes:
-    """Put the header of a frame before a payload."""
+    """Return a payload with the header of a frame before it.
+
+    Raises
+    ------
+    RecordError
+        If the payload is empty, or larger than 4 GiB.
+    """
     if not 0 < len(payload) <= MAX_PAYLOAD:
         raise RecordError(
             f"a frame of the journal holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}; "
@@ -99,12 +105,12 @@ def _read_payload(stream: BinaryIO, available: int) -> bytes | None:
 
 
 def read_record(path: Path) -> Record | None:
-    """Read a file that holds one record in one frame; None if there is none, or it is damaged.
+    """Return the record in a file that holds one; None if the file is missing or damaged.
 
     Raises
     ------
     RecordError
-        If it is intact, and holds an object that cannot be restored here.
+        If the file is intact, but holds an object that cannot be restored here.
     """
     try:
         with path.open("rb") as stream:
@@ -118,14 +124,15 @@ def read_record(path: Path) -> Record | None:
 
 
 def is_torn(start: bytes, available: int) -> bool:
-    """Tell a frame whose end was never written, or nothing at all, from one that is damaged.
+    """Return whether the end of a frame was never written, so that the frame is not damaged.
 
     Parameters
     ----------
     start : bytes
-        Where the frame should begin, as long as a header if there is so much.
+        The first bytes of the frame, as many as a header has; fewer if the file ends before. If
+        there is nothing, the result is True.
     available : int
-        Bytes from there to the end.
+        How many bytes there are from the start of the frame to the end of the file.
 
     Examples
     --------
@@ -140,7 +147,7 @@ def is_torn(start: bytes, available: int) -> bool:
 
 
 def unpack(payload: bytes) -> list[Block]:
-    """Unpickle the blocks of a payload.
+    """Return the blocks of a payload.
 
     Raises
     ------
@@ -157,6 +164,17 @@ def unpack(payload: bytes) -> list[Block]:
         ) from err
     if isinstance(content, list):
         return content
-    number, blocks, *_ = content
-    check_format(number, FORMAT, "a journal", RecordError)
-    return list(blocks)
+    check_format(content[0], FORMAT, "a journal", RecordError)
+    blocks: list[Block] = content[1]
+    return blocks
+
+
+def seqs_in(blocks: Iterable[Block]) -> set[int]:
+    """Return the ``_pset_seq`` of all rows in blocks.
+
+    Examples
+    --------
+    >>> sorted(seqs_in([(("a", "_pset_seq"), [["x", "y"], [7, 8]])]))
+    [7, 8]
+    """
+    return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}

@@ -8,7 +8,7 @@
 | killed | its process died in the middle of it | final, failed |
 | simulated | func was not called: ``simulate=True`` | final |
 | prepared | its batch job has not ended yet | waiting |
-| lost | its batch job is over, and has brought nothing yet | waiting |
+| lost | its batch job has ended, and no result was found | waiting |
 """
 
 from __future__ import annotations

@@ -203,16 +203,10 @@ def _set_cells(df: pd.DataFrame, name: str, places: np.ndarray, value: Any) -> p
             )
     else:
         values = [value] * len(places)
-    cells: list[Any] = [columns.MISSING] * len(df)
-    if name in df.columns:
-        gaps = df[name].isna()
-        cells = [
-            columns.MISSING if gap and df[name].dtype != object else cell
-            for cell, gap in zip(df[name].tolist(), gaps, strict=True)
-        ]
+    cells = columns.cells_of(df[name]) if name in df.columns else [columns.GAP] * len(df)
     for place, cell in zip(places, values, strict=True):
         cells[place] = cell
-    return columns.column(name, cells, len(df))
+    return columns.make_column(name, cells, len(df))
 
 
 def _report_folders(layout: Layout, rows: pd.DataFrame, remove: bool) -> None:

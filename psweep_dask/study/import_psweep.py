@@ -14,6 +14,7 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
 from psweep_dask.storage import columns, database
+from psweep_dask.storage.df_functions import df_read
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
 from psweep_dask.study.merge import add_rows, copy_folders
@@ -99,7 +100,7 @@ def import_psweep(
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        df = database.df_read(path)
+        df = df_read(path)
     except Exception as err:  # unpickling a damaged file can raise almost anything
         raise PsweepImportError(f"{os.fspath(path)!r} cannot be read: {err!r}") from err
     if not isinstance(df, pd.DataFrame) or not set(_REQUIRED) <= set(df.columns):
@@ -126,7 +127,7 @@ def _params(old: pd.DataFrame, asked: Sequence[str] | None, path: Path) -> list[
 
 
 def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) -> pd.DataFrame:
-    cells = {str(name): _cells(old[name]) for name in old.columns if name != _PSWEEP_HASH}
+    cells = {str(name): columns.cells_of(old[name]) for name in old.columns if name != _PSWEEP_HASH}
     cells["_calc_dir"] = [calc_dir] * len(old)
     if "_pset_sha1" not in cells:
         rows = zip(*(cells[name] for name in params), strict=True)
@@ -140,26 +141,17 @@ def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) ->
         cells.setdefault(name, [value] * len(old))
     order = columns.ColumnOrder()
     order.add((*params, *(name for name in SEED_FIELDS if name in cells), *cells))
-    df = pd.DataFrame({name: columns.column(name, cells[name], len(old)) for name in order.names()})
+    df = pd.DataFrame(
+        {name: columns.make_column(name, cells[name], len(old)) for name in order.names()}
+    )
     df.index = pd.DatetimeIndex(df["_time_utc"].array)
     if df["_pset_id"].duplicated().any():
         raise PsweepImportError(f"{os.fspath(path)!r} has rows with the same _pset_id")
     return df
 
 
-def _cells(column: pd.Series) -> list[Any]:
-    """Return the values of a column. Gaps are marked, but None is a value."""
-    gaps = column.isna().tolist()
-    return [
-        value if value is None or not gap else columns.MISSING
-        for value, gap in zip(column.tolist(), gaps, strict=True)
-    ]
-
-
 def _hash(pset: dict[str, Any]) -> str | None:
     try:
-        return pset_sha1(
-            {name: value for name, value in pset.items() if value is not columns.MISSING}
-        )
+        return pset_sha1({name: value for name, value in pset.items() if value is not columns.GAP})
     except PsetError:  # psweep hashes values that do not have the same hash on each machine
         return None

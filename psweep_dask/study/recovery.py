@@ -13,6 +13,7 @@ import pandas as pd
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
 from psweep_dask.storage import database, frame, journal
+from psweep_dask.storage.df_functions import df_read
 from psweep_dask.storage.journal import Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import RecordError
@@ -150,7 +151,7 @@ def add_worker_rows(run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.
 def _read_tmpsave(paths: list[Path]) -> Iterator[pd.DataFrame]:
     for path in paths:
         try:
-            yield database.df_read(path)
+            yield df_read(path)
         except (OSError, pickle.UnpicklingError, ImportError, AttributeError, EOFError) as err:
             log.warning("%s cannot be read, its pset will run again: %r", path, err)
 
@@ -193,7 +194,7 @@ def remove_journal(layout: Layout, run_id: str, replay: Replay) -> None:
 
 def damage_message(run_id: str, replay: Replay) -> str:
     """Return the message about a journal whose end cannot be read."""
-    return f"the last {replay.left_over} bytes of the journal of run {run_id} are damaged"
+    return f"the last {replay.unread_bytes} bytes of the journal of run {run_id} are damaged"
 
 
 def find_partial_databases(layout: Layout) -> list[Path]:

@@ -335,7 +335,7 @@ def write_info(layout: Layout, info: dict[str, Any]) -> None:
     """Write ``run.json``, with a checksum by which `read_info` sees later changes."""
     text = json.dumps(info | {"check": _checksum(info)}, indent=2)
     path = layout.run_folder(info["run_id"]).info_path
-    replace_file(path, lambda stream: stream.write(text.encode()), last=False)
+    replace_file(path, lambda stream: stream.write(text.encode()), sync_folder=False)
 
 
 def _checksum(info: Mapping[str, Any]) -> str:

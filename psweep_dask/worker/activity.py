@@ -1,8 +1,8 @@
 """The activity file of a worker process: which psets it runs right now.
 
-The process keeps this small file mapped into its memory. To note that a pset begins costs a
-microsecond, and the monitor of the process can read the file also after a segmentation fault. In
-the same file, behind the entries, `faulthandler` leaves the traceback of a crash.
+The process has mapped this small file into its memory. So it costs only a microsecond to note that
+a pset begins, and the monitor of the process can read the file even after a segmentation fault.
+Behind the entries, `faulthandler` writes the traceback of a crash into the same file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENTRIES_BYTES = 4096
+"""Size of the head and the entries. Tracebacks begin behind it."""
+
 MAX_TRACE_BYTES = 2**20
+"""How much of the tracebacks is read."""
+
 TRACE_SIGNAL = signal.SIGUSR2
-"""On this signal the process writes the traceback of all its threads into the file."""
+"""On this signal the process writes the tracebacks of all its threads into the file."""
 
 _HEAD = struct.Struct("<q256s")  # 1 once the worker is closing on purpose; its address
 _ENTRY = struct.Struct("<16sqdd")  # run id, pset_seq, started, deadline
-_ENTRIES = (ENTRIES_BYTES - _HEAD.size) // _ENTRY.size
+_MAX_ENTRIES = (ENTRIES_BYTES - _HEAD.size) // _ENTRY.size
 _IDLE = _ENTRY.pack(bytes(16), -1, 0.0, 0.0)
 
 
@@ -41,7 +45,8 @@ class Entry:
     run_id : str
     pset_seq : int
     started, deadline : float
-        By `time.monotonic`, which all processes of a machine share; a deadline of 0 is none.
+        By `time.monotonic`, which is the same for all processes of a machine. A deadline of 0 is
+        none.
     """
 
     run_id: str
@@ -51,13 +56,13 @@ class Entry:
 
 
 class ActivityFile:
-    """The activity file of a process, open in the process itself or in its monitor.
+    """The activity file of a process, opened by the process itself or by its monitor.
 
     Parameters
     ----------
     descriptor : int
         Of a file of at least `ENTRIES_BYTES` bytes, open for reading and writing. It is closed by
-        `close`, or when this object is not used any more.
+        `close`, or when nothing refers to this object any more.
 
     Examples
     --------
@@ -79,13 +84,30 @@ class ActivityFile:
 
     @classmethod
     def blank(cls, descriptor: int, address: str = "") -> ActivityFile:
-        """Write an empty activity file, with the address under which dask knows the process."""
+        """Write an activity file without entries.
+
+        Parameters
+        ----------
+        descriptor : int
+            Of an empty file.
+        address : str, optional
+            The address by which dask knows the process.
+        """
         head = _HEAD.pack(0, address.encode())
-        os.write(descriptor, (head + _IDLE * _ENTRIES).ljust(ENTRIES_BYTES, b"\0"))
+        os.write(descriptor, (head + _IDLE * _MAX_ENTRIES).ljust(ENTRIES_BYTES, b"\0"))
         return cls(descriptor)
 
     def begin(self, run: bytes, pset_seq: int, timeout: float | None = None) -> None:
-        """Note that this thread begins a pset of a run, and when it must be done."""
+        """Note that this thread begins a pset.
+
+        Parameters
+        ----------
+        run : bytes
+            The UUID of the run.
+        pset_seq : int
+        timeout : float, optional
+            Seconds that the pset may take.
+        """
         now = time.monotonic()
         deadline = 0.0 if timeout is None else now + timeout
         _ENTRY.pack_into(self._map, self._offset(), run, pset_seq, now, deadline)
@@ -96,12 +118,12 @@ class ActivityFile:
         self._map[offset : offset + _ENTRY.size] = _IDLE
 
     def note_closing(self) -> None:
-        """Note that the process ends because it was told to, so that no pset is the cause."""
+        """Note that the process ends because it was told to: no pset is the cause."""
         _HEAD.pack_into(self._map, 0, 1, self.address.encode())
 
     @property
     def address(self) -> str:
-        """The address under which dask knows the process."""
+        """The address by which dask knows the process."""
         padded: bytes = _HEAD.unpack_from(self._map)[1]
         return padded.rstrip(b"\0").decode()
 
@@ -111,8 +133,8 @@ class ActivityFile:
         return bool(_HEAD.unpack_from(self._map)[0])
 
     def entries(self) -> list[Entry]:
-        """Return what the threads of the process are running."""
-        raw = _ENTRY.iter_unpack(self._map[_HEAD.size : _HEAD.size + _ENTRIES * _ENTRY.size])
+        """Return the psets that the threads of the process are running."""
+        raw = _ENTRY.iter_unpack(self._map[_HEAD.size : _HEAD.size + _MAX_ENTRIES * _ENTRY.size])
         return [
             Entry(str(uuid.UUID(bytes=run)), seq, started, deadline)
             for run, seq, started, deadline in raw
@@ -120,11 +142,11 @@ class ActivityFile:
         ]
 
     def trace(self) -> str:
-        """Return the tracebacks that `faulthandler` has left."""
+        """Return the tracebacks that `faulthandler` has written."""
         return os.pread(self._descriptor, MAX_TRACE_BYTES, ENTRIES_BYTES).decode(errors="replace")
 
     def catch_traces(self) -> None:
-        """Have tracebacks of this process written into the file, on a crash and on request."""
+        """Have tracebacks of this process written into the file: on a crash or `TRACE_SIGNAL`."""
         os.lseek(self._descriptor, ENTRIES_BYTES, os.SEEK_SET)
         faulthandler.enable(self._descriptor)
         faulthandler.register(TRACE_SIGNAL, self._descriptor, all_threads=True)
@@ -134,18 +156,18 @@ class ActivityFile:
         offset = self._offsets.get(thread)
         if offset is None:
             with self._lock:  # more threads than entries share the last one
-                number = min(len(self._offsets), _ENTRIES - 1)
+                number = min(len(self._offsets), _MAX_ENTRIES - 1)
                 offset = self._offsets[thread] = _HEAD.size + number * _ENTRY.size
         return offset
 
 
 def activity_path(monitor: str, pid: int) -> Path:
-    """Return the path of an activity file; the process and its monitor compute the same.
+    """Return the path of an activity file. The process and its monitor compute the same one.
 
     Parameters
     ----------
     monitor : str
-        Address of the nanny, or another name of the monitor.
+        A name of the monitor, such as the address of the nanny.
     pid : int
         Of the worker process.
     """
@@ -155,24 +177,35 @@ def activity_path(monitor: str, pid: int) -> Path:
 
 
 def create(path: Path, address: str = "") -> ActivityFile:
-    """Create the activity file of this process, which dask knows under an address.
+    """Create the activity file of this process.
+
+    Parameters
+    ----------
+    path : Path
+    address : str, optional
+        The address by which dask knows the process.
 
     Raises
     ------
+    PermissionError
+        If its folder belongs to another user, who could read it.
     OSError
-        If it cannot be written, or if its folder belongs to another user, who could read it.
+        If it cannot be written.
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.parent.stat().st_uid != os.getuid():
         raise PermissionError(f"{str(path.parent)!r} belongs to another user")
-    path.unlink(missing_ok=True)  # of a process long ago that had the same pid
+    path.unlink(missing_ok=True)  # of an earlier process with the same pid
     return ActivityFile.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), address)
 
 
 def take_over(path: Path) -> ActivityFile | None:
-    """Open the activity file of another process and remove its name: no file is left behind."""
+    """Open the activity file of another process, and remove it from its folder.
+
+    So no file is left behind, however the two processes end. None if there is no file yet.
+    """
     try:
-        if path.stat().st_size < ENTRIES_BYTES:  # just being made
+        if path.stat().st_size < ENTRIES_BYTES:  # the process has not written it yet
             return None
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -182,18 +215,19 @@ def take_over(path: Path) -> ActivityFile | None:
 
 
 def func_stack(trace: str, caller: str) -> str:
-    r"""Return where func was, from the text of `faulthandler`, the innermost call last.
+    r"""Return which line of func was running, from the tracebacks of all threads.
 
     Parameters
     ----------
     trace : str
+        What `faulthandler` has written.
     caller : str
-        The file whose code calls func: the frames below belong to us and to dask.
+        The file whose code calls func. What has called that code is left out.
 
     Returns
     -------
     str
-        Lines as in a traceback; empty if func is not in there.
+        Lines as in a traceback, the innermost call last; empty if no thread was in func.
 
     Examples
     --------

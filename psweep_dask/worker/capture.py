@@ -1,4 +1,4 @@
-"""Catching what one pset prints, the output of subprocesses and of C code included."""
+"""Capture what one pset prints: by Python, by its subprocesses and by C code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def redirected(target: BinaryIO) -> Iterator[None]:
     Parameters
     ----------
     target : binary file
-        An open file with a descriptor of its own.
+        An open file with a file descriptor.
 
     Notes
     -----
-    This turns file descriptors 1 and 2 of the whole process: not safe while other threads print.
+    File descriptors 1 and 2 belong to the whole process: what other threads print meanwhile goes
+    into the file, too.
 
     Examples
     --------

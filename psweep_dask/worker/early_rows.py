@@ -1,8 +1,26 @@
-"""Rows that a worker keeps on disk itself, while a long pset holds up those before it in its slice.
+"""Rows that a worker writes to a file itself, while a long pset holds up the others of its slice.
 
-Without these a driver that is killed would lose what has finished in slices that are under way, and
-a worker that dies would have its slice run again as a whole. A file is there until its slice has
-come home, or its run is over.
+A slice comes home as a whole. So without the file, the rows that have finished would be lost with
+a killed driver, and run again after a lost worker. An example:
+
+- 0.0 s: a worker begins a slice of 12 psets with a budget of 0.5 s.
+- 0.4 s: 9 psets are done. The 10th begins, and takes a minute.
+- 0.5 s: the budget is used up. The slice will end with the 10th pset: the 11th and the 12th will go
+  back to the driver without having run.
+- 1.0 s: the slice is late. The worker writes the 9 rows to ``runs/<run_id>/early/``.
+
+Then one of these happens:
+
+- The slice comes home. The driver appends its frame, with all 10 rows, to the journal, and removes
+  the file.
+- The driver is killed. `ps.load` reads the 9 rows from the file, and `ps.resume` runs the psets 10
+  to 12.
+- The worker is lost. The driver appends the 9 rows from the file to the journal, and removes the
+  file. If the nanny of the worker reports that pset 10 was running, that pset has failed, see
+  `psweep_dask.worker.failures`. All others of 10 to 12 are handed out again.
+- The user drops what runs, by a second Ctrl-C. The driver appends the 9 rows to the journal.
+
+A file needs a journal and a folder that worker and driver both see. A slice of one pset has none.
 """
 
 from __future__ import annotations
@@ -11,169 +29,153 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from psweep_dask.storage import record
 from psweep_dask.storage.atomic import replace_file
-from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.layout import Layout, RunFolder
 from psweep_dask.storage.record import Block, Record
 from psweep_dask.worker.summary import summarize
 from psweep_dask.worker.work import SliceResult, Work
 
 log = logging.getLogger("psweep_dask")
 
-LATE = 0.5
-"""Seconds over its budget, or as many as that if it is longer, after which a slice is late: by then
-nearly all slices are home, which end with the pset during which their budget runs out."""
+LATE_SECONDS = 0.5
+"""A slice is late when it has taken so much longer than its budget, or twice its budget if that is
+more. Nearly all slices are home by then."""
+
+
+def early_dir(work: Work) -> Path | None:
+    """Return the folder for the files of a run; None where the driver may not see them."""
+    if work.cwd is None or work.simulate:
+        return None
+    return Layout(Path(work.cwd, work.calc_dir)).run_folder(work.run_id).early_dir
 
 
 def early_path(work: Work, first_seq: int) -> Path | None:
-    """Name the file for a slice, by its first pset; None where the driver may see other files."""
-    if work.cwd is None or work.simulate:
-        return None
-    folder = Layout(Path(work.cwd, work.calc_dir)).run_folder(work.run_id).early_dir
-    return folder / f"{first_seq}.slice"
+    """Return the path of the file for a slice, which is named by the ``_pset_seq`` of its first."""
+    folder = early_dir(work)
+    return None if folder is None else folder / f"{first_seq}.slice"
 
 
 @contextmanager
-def kept_when_late(
+def write_if_late(
     result: SliceResult, records: list[Record], path: Path | None, budget: float
 ) -> Iterator[None]:
-    """Write what there is by then to a file, if the block takes much longer than its budget.
+    """Write a file with the records there are by then, if the block ends late.
 
     Parameters
     ----------
     result : SliceResult
-        Counts the records; is told if there is a file.
+        Counts the records; ``has_early_file`` is set if there is a file.
     records : list of dict
         Grows meanwhile.
     path : Path or None
-        None if nothing is to be written, as where there is no journal of the run.
+        None if nothing is to be written.
     budget : float
         Seconds.
     """
     if path is None:
         yield
         return
-    keeper = _Keeper(result, records, path)
-    timer = threading.Timer(budget + max(LATE, budget), keeper.keep)
+    writer = _EarlyFileWriter(result, records, path)
+    timer = threading.Timer(budget + max(LATE_SECONDS, budget), writer.write)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        keeper.end()
+        writer.close()
 
 
-def read_early(path: Path) -> SliceResult | None:
-    """Read what a worker has kept of a slice; None if there is nothing that can be read."""
+def read_early_file(path: Path) -> SliceResult | None:
+    """Return the part of a slice that is in a file; None if the file is missing or damaged."""
     try:
         with path.open("rb") as stream:
             payload = next(record.read_frames(stream), None)
     except FileNotFoundError:
         return None
-    except OSError as err:  # what is in there will be run again
-        log.warning("%s cannot be read: %s", path, err)
+    except OSError as err:
+        log.warning("%s cannot be read, its psets will run again: %s", path, err)
         return None
-    result: SliceResult | None = None if payload is None else SliceResult.unpack(payload)
-    return result
+    return None if payload is None else SliceResult.unpack(payload)
 
 
 def early_paths(folder: Path) -> list[Path]:
-    """Find the files of slices that have not come home."""
+    """Return the paths of the files in a folder, which need not exist."""
     try:
-        return sorted(one for one in folder.iterdir() if one.suffix == ".slice")
-    except FileNotFoundError:  # none was late; or the run has ended just now
+        return sorted(path for path in folder.iterdir() if path.suffix == ".slice")
+    except FileNotFoundError:  # no slice was late; or the run has ended just now
         return []
 
 
 def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
-    """Read the rows in a folder of such files, but for psets that are known.
+    """Yield the rows of all files in a folder, but for psets that are known.
 
     Parameters
     ----------
     folder : Path
     known : set of int
-        By their ``_pset_seq``; gets those that are given.
+        ``_pset_seq`` of the known psets; those that are yielded are added.
 
     Raises
     ------
-    psweep_dask.storage.record.RecordError
-        If a result in it cannot be restored in this process.
+    RecordError
+        If a result cannot be restored in this process, or a later version of this package has
+        written a file.
     """
-    for result in map(read_early, early_paths(folder)):
-        for names, columns in blocks_of(result):
+    for result in map(read_early_file, early_paths(folder)):
+        for names, columns in [] if result is None else result.blocks():
             seqs = columns[names.index("_pset_seq")]
-            new = [at for at, seq in enumerate(seqs) if seq not in known]
+            new = [place for place, seq in enumerate(seqs) if seq not in known]
             known.update(seqs)
             if new:
-                yield names, [[column[at] for at in new] for column in columns]
+                yield names, [[column[place] for place in new] for column in columns]
 
 
-def blocks_of(result: SliceResult | None) -> list[Block]:
-    """Give the rows of a result."""
-    return [] if result is None else record.unpack(result.frame[record.HEADER.size :])
-
-
-def seqs_of(result: SliceResult | None) -> set[int]:
-    """Tell of which psets there are rows in a result."""
-    return seqs_in(blocks_of(result))
-
-
-def seqs_in(blocks: Iterable[Block]) -> set[int]:
-    """Tell of which psets there are rows in blocks.
-
-    Examples
-    --------
-    >>> sorted(seqs_in([(("a", "_pset_seq"), [["x", "y"], [7, 8]])]))
-    [7, 8]
-    """
-    return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}
-
-
-def forget_early(path: Path) -> None:
+def remove_early_file(path: Path) -> None:
     """Remove a file whose rows are in the journal."""
-    with contextlib.suppress(OSError):  # whose rows are known then, and left out
+    with contextlib.suppress(OSError):  # its psets are known then, so nobody reads them from there
         path.unlink()
 
 
-class _Keeper:
-    """Writes once, or never after its end: a file must not come when its slice is home."""
+class _EarlyFileWriter:
+    """Writes the file of a slice, but not after `close`: the slice is on its way home then."""
 
     def __init__(self, result: SliceResult, records: list[Record], path: Path) -> None:
         self._result = result
         self._records = records
         self._path = path
         self._lock = threading.Lock()
-        self._over = False
+        self._closed = False
 
-    def keep(self) -> None:
+    def write(self) -> None:
         with self._lock:
             records = list(self._records)
-            journal = self._path.parents[1] / "journal"
-            if self._over or not records or not journal.exists():
+            run_has_journal = RunFolder(self._path.parents[1]).journal_path.exists()
+            if self._closed or not records or not run_has_journal:
                 return
             try:
-                frame = record.to_frame(self._so_far(records).pack())
+                frame = record.to_frame(self._result_so_far(records).pack())
                 replace_file(self._path, lambda stream: stream.write(frame))
-                self._result.kept = True
-            except Exception as err:  # they travel with their slice as well
+                self._result.has_early_file = True
+            except Exception as err:  # the rows travel with their slice as well
                 log.warning("rows are not kept before their slice ends: %r", err)
 
-    def _so_far(self, records: list[Record]) -> SliceResult:
+    def _result_so_far(self, records: list[Record]) -> SliceResult:
         return replace(
             self._result,
             frame=record.pack(records),
-            statuses=Counter(one["_status"] for one in records),
+            statuses=Counter(row["_status"] for row in records),
             failed=Counter(self._result.failed),
             examples=list(self._result.examples),
             summary=summarize(records),
         )
 
-    def end(self) -> None:
+    def close(self) -> None:
         with self._lock:
-            self._over = True
+            self._closed = True

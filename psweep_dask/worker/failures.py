@@ -1,18 +1,18 @@
 """What a lost worker means for the psets of its slice: a pure policy, without clock or network.
 
-A pset is the cause only if its worker process ended while the nanny of that process lived on. A
-worker that is gone together with its nanny, job or node uses up no attempt of any pset. The
-policy is fed with what the nanny reports (`WorkerExit`) and with the walltime (`WalltimeLoss`).
+A pset is the cause only if its worker process has ended while the nanny of the process lives on. A
+worker that is gone together with its nanny, job or node uses up no attempt of any pset. The policy
+gets what the nanny reports (`WorkerExit`), and how long a walltime was (`WalltimeLoss`).
 
 A slice of psets 4, 5 and 6, and a segmentation fault in pset 5:
 
 - 0.0 s: pset 4 begins; the worker notes it in its activity file, as it does for each pset.
 - 0.2 s: pset 4 is done, pset 5 begins.
-- 0.3 s: the process ends by signal 11. Its nanny reads the activity file: pset 5 was running.
-- 0.3 s: the driver is told that the slice is lost, and asks `FailurePolicy.decide`: pset 5 has
-  failed, psets 4 and 6 are handed out again. (Had pset 4 been kept on disk, its row would be
-  taken from there, see `psweep_dask.worker.early_rows`.)
-- If pset 5 has attempts left, it is run again; else it becomes a row with `_status` "killed".
+- 0.3 s: the process is killed by signal 11. Its nanny reads the activity file: pset 5 was running.
+- 0.3 s: the driver learns that the slice is lost, and calls `FailurePolicy.decide`: pset 5 has
+  failed, psets 4 and 6 are handed out again. (If the worker had written the row of pset 4 to a
+  file, it would be read from there: see `psweep_dask.worker.early_rows`.)
+- If pset 5 has further attempts, it is run again; else it becomes a row with ``_status`` "killed".
 
 | what the driver learns of the lost worker | decision |
 | --- | --- |
@@ -33,22 +33,22 @@ from dataclasses import dataclass
 
 from psweep_dask._format import short_repr
 from psweep_dask.params.pset import Pset
-from psweep_dask.worker.work import Failure, SliceResult, Work, our_fields, result_of
+from psweep_dask.worker.work import Failure, SliceResult, Work, fields_at_end
 
-SHARED_EXITS = 3
+MAX_SHARED_EXITS = 3
 """A pset fails when so many processes have ended in which it ran together with other psets."""
 
-LOST_WORKERS = 10
+MAX_LOST_WORKERS = 10
 """A pset fails when it has lost so many workers together with their nannies, jobs or nodes."""
 
-ALONE_AFTER = 3
-"""After so many lost workers a pset gets a slice of its own: its neighbours may be the cause."""
+ALONE_AFTER_LOST_WORKERS = 3
+"""A pset that has lost so many workers gets a slice of its own: another pset may be the cause."""
 
 WHOLE_LIFETIME_SHARE = 0.8
-"""A pset does not fit into the walltime if it ran for this share of its worker's lifetime."""
+"""A pset is too long for the walltime if it ran for this share of the lifetime of its worker."""
 
 LIFETIME_FACTOR = 1.5
-"""A pset that the walltime ended goes to a worker that has so many times longer to live."""
+"""A pset that the walltime has ended needs a worker whose time left is so many times its own."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RunningPset:
     run_id : str
     pset_seq : int
     seconds : float
-        For how long.
+        How long it had been running.
     """
 
     run_id: str
@@ -77,16 +77,17 @@ class WorkerExit:
     worker : str
         Its address.
     host : str
+        Name of the machine.
     exitcode : int
-        Negative: the signal that killed it.
-    closing : bool
+        If negative, the number of the signal that has killed it.
+    closing : bool, optional
         Whether it was told to end.
-    running : tuple of RunningPset
-    over_timeout : RunningPset or None
-        The pset that was over its timeout, so that the nanny ended the process.
-    stack : str
-        Where func was, as lines of a traceback; empty if unknown.
-    memory : tuple of (int, int) or None
+    running : tuple of RunningPset, optional
+    over_timeout : RunningPset, optional
+        The pset that was over its timeout, so that the nanny has killed the process.
+    stack : str, optional
+        Which line of func was running, as lines of a traceback; empty if that is unknown.
+    memory : tuple of (int, int), optional
         Bytes that the process held and its limit, if it was ended for that.
     """
 
@@ -129,11 +130,12 @@ class FailedAttempt:
     status : {'killed', 'timeout'}
     text : str
         For ``_exc_txt``.
-    host : str
-    seconds : float
-        How long it ran.
-    final : bool
-        Further attempts are pointless.
+    host : str, optional
+        Name of the machine.
+    seconds : float, optional
+        How long the pset ran.
+    final : bool, optional
+        Whether further attempts would be in vain.
     """
 
     pset_seq: int
@@ -144,7 +146,7 @@ class FailedAttempt:
     final: bool = False
 
     def result(self, work: Work, pset: Pset, sha1: str, attempt: int) -> SliceResult:
-        """Return the result of the pset: its process has ended, and could make none.
+        """Return the result of the pset, which its worker process could not make.
 
         Parameters
         ----------
@@ -152,16 +154,16 @@ class FailedAttempt:
             Of its run.
         pset : dict
         sha1 : str
-            Its hash.
+            Its ``_pset_sha1``.
         attempt : int
-            Which attempt this was.
+            Counted from 1.
         """
-        fields = work.seed_fields(self.pset_seq, sha1)
+        fields = work.fields_at_start(self.pset_seq, sha1)
         fields["_time_utc"] -= int(self.seconds * 1e9)
-        ours = our_fields(self.status, self.text, self.host, self.seconds, attempt)
+        ending = fields_at_end(self.status, self.text, self.host, self.seconds, attempt)
         headline = self.text.strip().splitlines()[0]
         failure = Failure(self.status, self.pset_seq, short_repr(pset), self.text, headline)
-        return result_of({**pset, **fields, **ours}, failure)
+        return SliceResult.of_failure({**pset, **fields, **ending}, failure)
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,11 @@ class Decision:
 
     Parameters
     ----------
-    failed : FailedAttempt or None
-    alone : frozenset of int
-        Psets that get slices of their own from now on.
-    life : float
-        Seconds before its walltime that a worker must have for these.
+    failed : FailedAttempt, optional
+    alone : frozenset of int, optional
+        ``_pset_seq`` of those that get slices of their own from now on.
+    life : float, optional
+        Seconds that a worker must have left before its walltime to get one of these.
     """
 
     failed: FailedAttempt | None = None
@@ -220,11 +222,15 @@ class FailurePolicy:
         Parameters
         ----------
         seqs : sequence of int
-            The psets of the slice.
+            ``_pset_seq`` of the psets of the slice.
         worker_exit : WorkerExit or None
-            None if no nanny has reported it: the nanny is gone, too.
-        walltime_loss : WalltimeLoss or None
-            The walltime that ended the worker, if it was that.
+            None if no nanny has reported it: then the nanny is gone, too.
+        walltime_loss : WalltimeLoss, optional
+            If the walltime of the job has ended the worker.
+
+        Returns
+        -------
+        Decision
         """
         if walltime_loss is not None:
             return self._ended_by_walltime(seqs, walltime_loss)
@@ -232,13 +238,13 @@ class FailurePolicy:
             return self._lost(seqs)
         if worker_exit.over_timeout is not None:
             return self._timed_out(seqs, worker_exit, worker_exit.over_timeout)
-        running = [one for one in worker_exit.running if one.run_id == self._run_id]
-        running_pset = next((one for one in running if one.pset_seq in seqs), None)
+        running = [pset for pset in worker_exit.running if pset.run_id == self._run_id]
+        running_pset = next((pset for pset in running if pset.pset_seq in seqs), None)
         if running_pset is None:
             return self._lost(seqs)
         if len(worker_exit.running) > 1:
             self._shared_exits[running_pset.pset_seq] += 1
-            if self._shared_exits[running_pset.pset_seq] < SHARED_EXITS:
+            if self._shared_exits[running_pset.pset_seq] < MAX_SHARED_EXITS:
                 return Decision()
         return Decision(
             FailedAttempt(
@@ -274,22 +280,25 @@ class FailurePolicy:
             return Decision(alone=frozenset(seqs), life=life)
         text = (
             f"the walltime of its job, {loss.walltime:.0f} s, ended the pset after {loss.ran:.0f} "
-            "s, though its worker ran little else: it does not fit; ask for a longer walltime (in "
-            "info.yaml), then ps.retry(..., kind='killed', cluster=...) runs it again"
+            "s, though its worker ran hardly anything else: the pset takes longer than the "
+            "walltime; ask for a longer walltime (in info.yaml), then "
+            "ps.retry(..., kind='killed', cluster=...) runs it again"
         )
         return Decision(FailedAttempt(seqs[0], "killed", text, seconds=loss.ran, final=True))
 
     def _lost(self, seqs: Sequence[int]) -> Decision:
         self._lost_workers.update(seqs)
-        if len(seqs) == 1 and self._lost_workers[seqs[0]] >= LOST_WORKERS:
+        if len(seqs) == 1 and self._lost_workers[seqs[0]] >= MAX_LOST_WORKERS:
             text = (
-                f"the worker of this pset vanished {LOST_WORKERS} times in the middle of it, each "
-                "time with its nanny, job or node: the walltime of the jobs may be shorter than "
-                "this pset takes, or its memory more than a job is allowed"
+                f"the worker of this pset was lost {MAX_LOST_WORKERS} times while it ran, each "
+                "time together with its nanny, job or node: this pset may take longer than the "
+                "walltime of the jobs, or more memory than a job may use"
             )
             return Decision(FailedAttempt(seqs[0], "killed", text, final=True))
         lost = self._lost_workers
-        return Decision(alone=frozenset(seq for seq in seqs if lost[seq] >= ALONE_AFTER))
+        return Decision(
+            alone=frozenset(seq for seq in seqs if lost[seq] >= ALONE_AFTER_LOST_WORKERS)
+        )
 
 
 def _was_asked_to_leave(worker_exit: WorkerExit) -> bool:
@@ -311,11 +320,11 @@ def _why_killed(worker_exit: WorkerExit) -> str:
             f"on {host} while it ran this pset"
         )
         if exitcode == -signal.SIGKILL:
-            text += "; that is what the kernel does when memory runs out"
+            text += "; the kernel does that when memory runs out"
     else:
         text = (
             f"the worker process ended with exit status {exitcode} on {host} while it ran this "
-            "pset: func, or a library that it calls, has left without an exception"
+            "pset: func, or a library that it calls, has ended the process"
         )
     return _with_stack(text, worker_exit)
 

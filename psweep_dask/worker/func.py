@@ -1,4 +1,4 @@
-"""The user's func: checked, named and packed for the way to the workers."""
+"""The user's func: checked, named, and pickled for the workers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.storage import pickling
 from psweep_dask.worker.work import Func
 
-LONGEST_SOURCE = 100_000
-"""So many characters of the source of func are kept."""
+MAX_SOURCE_CHARACTERS = 100_000
+"""How many characters of the source of func are kept at most."""
 
 
 class FuncError(PsweepError):
-    """A func that cannot be called or cannot travel to a worker."""
+    """A func that cannot be called with a pset, or that cannot be pickled."""
 
 
 def pack_func(func: Func) -> bytes:
-    """Pickle func, having checked that it can be called with one pset.
+    """Return func in pickled form; before, check that it can be called with one pset.
 
     Raises
     ------
     FuncError
-        If it cannot be called that way, or cannot travel.
+        If it cannot be called that way, or cannot be pickled.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def pack_func(func: Func) -> bytes:
         raise FuncError(f"func {func_name(func)!r} is async; call asyncio.run inside a plain func")
     try:
         inspect.signature(func).bind({})
-    except ValueError:  # some functions written in C tell no signature
+    except ValueError:  # some functions written in C have no signature
         pass
     except TypeError as err:
         raise FuncError(
@@ -58,13 +58,13 @@ def pack_func(func: Func) -> bytes:
         return packed
     except Exception as err:  # __reduce__ of whatever func refers to may raise anything
         raise FuncError(
-            f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot travel to a worker; "
-            "open files, connections and locks inside func instead of outside"
+            f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot be sent to a "
+            "worker; open files, connections and locks inside func instead of outside"
         ) from err
 
 
 def func_source(func: Any) -> str | None:
-    """Give the source of func, for ``run.json``; None where there is none to be had.
+    """Return the source of func, for ``run.json``; None where Python does not know it.
 
     Examples
     --------
@@ -72,17 +72,17 @@ def func_source(func: Any) -> str | None:
     """
     inner = func.func if isinstance(func, functools.partial) else func
     try:
-        return inspect.getsource(inner)[:LONGEST_SOURCE]
+        return inspect.getsource(inner)[:MAX_SOURCE_CHARACTERS]
     except (OSError, TypeError):  # typed in a shell, written in C, an object that can be called
         return None
 
 
 @contextmanager
 def own_modules_by_value() -> Iterator[None]:
-    """Have what is pickled meanwhile carry along the user's own modules.
+    """Within the block, pickle the functions and classes of the user's own modules by value.
 
-    These are the modules in the working directory and beside the script, which a batch job on
-    another machine cannot import. Installed packages are imported there.
+    These are the modules in the working directory and beside the script: a batch job on another
+    machine cannot import them. Installed packages are imported there.
     """
     folders = {Path.cwd().resolve(), script_dir().resolve()}
     modules = [
@@ -98,9 +98,9 @@ def own_modules_by_value() -> Iterator[None]:
 
 
 def script_dir() -> Path:
-    """Tell the folder of the script that runs, or the working directory where there is none.
+    """Return the folder of the script that runs, or the working directory if there is no script.
 
-    ``sys.path[0]`` is not that for long: dask puts folders of its own before it.
+    This is not always ``sys.path[0]``: dask puts folders of its own before it.
     """
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path.cwd() if file is None else Path(file).absolute().parent
@@ -119,7 +119,7 @@ def _is_own(name: str, module: ModuleType, folders: set[Path]) -> bool:
 
 
 def func_name(func: Any) -> str:
-    """Name func for people, whatever kind of callable it is.
+    """Return a name of func for messages, whatever kind of callable it is.
 
     Examples
     --------
@@ -132,6 +132,13 @@ def func_name(func: Any) -> str:
 
 
 def import_paths(shared_files: bool) -> tuple[str, ...]:
-    """Tell workers where func's modules are: beside the script, and all we have on this machine."""
+    """Return the folders in which a worker looks for modules of func.
+
+    Parameters
+    ----------
+    shared_files : bool
+        Whether the worker sees the files of this machine: then these are all folders of
+        ``sys.path``, else only that of the script.
+    """
     paths = [str(Path(path).absolute()) for path in sys.path]
     return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

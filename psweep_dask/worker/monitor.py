@@ -1,4 +1,4 @@
-"""A monitor of a process that runs psets: it ends a pset over its timeout, and reports the exit."""
+"""The monitor of a worker process: it ends a pset over its timeout, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from psweep_dask.worker import activity, runner
 from psweep_dask.worker.activity import ActivityFile, Entry
 from psweep_dask.worker.failures import RunningPset, WorkerExit
 
-INTERVAL_SECONDS = 0.2
-"""Between two looks at a process: a timeout may be late by so much."""
+CHECK_INTERVAL_SECONDS = 0.2
+"""Time between two checks of a process. A pset may run longer than its timeout by twice this."""
 
 
 class ProcessMonitor:
-    """Looks at a process now and then, by the activity file that it keeps.
+    """Monitors a process by the activity file that the process writes.
 
     Parameters
     ----------
     pid : int
         Of the process.
     monitor : str
-        The name by which process and monitor find the file, see
+        A name of the monitor that the process knows, too: see
         `psweep_dask.worker.activity.activity_path`.
     """
 
@@ -38,8 +38,8 @@ class ProcessMonitor:
         self._over_timeout: Entry | None = None
         self._ended = False
 
-    def look(self) -> None:
-        """Ask a process that is over its time for a traceback, and end it at the next look."""
+    def check(self) -> None:
+        """Ask a process that is over its timeout for a traceback, and kill it at the next check."""
         if self._activity is None:
             self._activity = activity.take_over(self._path)
         if self._activity is None:
@@ -55,7 +55,14 @@ class ProcessMonitor:
                 os.kill(self.pid, activity.TRACE_SIGNAL)
 
     def report(self) -> dict[str, Any]:
-        """Return what the process was doing when it ended, as plain data for the scheduler."""
+        """Return what the process was doing when it ended, as data that dask can send as they are.
+
+        Returns
+        -------
+        dict
+            With ``closing``, ``running``, ``over_timeout`` and ``stack``, see `WorkerExit`; and
+            ``worker``, unless there is no activity file.
+        """
         report: dict[str, Any] = {
             "closing": False,
             "running": [],
@@ -67,9 +74,10 @@ class ProcessMonitor:
             return report
         now = time.monotonic()
         entries = activity_file.entries()
-        in_time = self._ended and self._over_timeout not in entries  # through in the last moment
+        # The pset may have come to its end just before it was killed.
+        done_at_last = self._ended and self._over_timeout not in entries
         report["worker"] = activity_file.address
-        report["closing"] = activity_file.closing or in_time
+        report["closing"] = activity_file.closing or done_at_last
         report["running"] = [_as_list(entry, now) for entry in entries]
         if self._ended and self._over_timeout is not None:
             report["over_timeout"] = _as_list(self._over_timeout, now)
@@ -84,10 +92,10 @@ def worker_exit(report: Mapping[str, Any], held: int | None = None) -> WorkerExi
     Parameters
     ----------
     report : Mapping
-        Of `ProcessMonitor.report`, with the ``worker``, ``host`` and ``exitcode``; and with the
-        ``memory_limit`` if `held` is given.
+        What `ProcessMonitor.report` has returned, with ``worker``, ``host`` and ``exitcode``
+        added; and ``memory_limit`` if `held` is given.
     held : int, optional
-        Bytes of memory that the process held when it was ended for that.
+        Bytes of memory that the process held, if it was ended for that.
     """
     over_timeout = report["over_timeout"]
     return WorkerExit(
@@ -106,7 +114,7 @@ def kill_with_children(pid: int) -> None:
     """Kill a process and all processes that it has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        process.suspend()  # so that it starts no others meanwhile
+        process.suspend()  # it must start no others meanwhile
         for member in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()

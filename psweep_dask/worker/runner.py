@@ -1,4 +1,4 @@
-"""From one pset to its record, whatever func does."""
+"""Calls func with a pset, and makes a record of it whatever func does."""
 
 from __future__ import annotations
 
@@ -28,32 +28,41 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
 from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
-from psweep_dask.worker.work import Failure, Func, Work, our_fields
+from psweep_dask.worker.work import Failure, Func, Work, fields_at_end
 
-own_activity: ActivityFile | None = None
-"""Where this process tells what it is running, if somebody watches over it."""
+activity_file: ActivityFile | None = None
+"""In it this process notes which pset it runs. Set where a process has a monitor."""
 
 MAX_RESULT_BYTES = 3 * 2**30
-"""The most that one result may hold: a frame of the journal ends at 4 GiB."""
+"""The most that one result may have: a frame of the journal can hold 4 GiB."""
 
-# Types whose values cannot change and surely survive pickling.
-_PLAIN = frozenset(
+# Types whose values cannot change and can surely be pickled.
+_PLAIN_TYPES = frozenset(
     {int, float, str, bool, type(None), complex, bytes}
     | {dt.datetime, dt.date, dt.timedelta, pd.Timestamp}
 )
 
 
 class BadResultError(PsweepError):
-    """func returned something that cannot become a row."""
+    """What func has returned cannot become a row."""
 
 
 class Interrupt(KeyboardInterrupt):
-    """Ctrl-C by the user, as opposed to a KeyboardInterrupt that func raises itself."""
+    """Ctrl-C by the user. A KeyboardInterrupt that func raises is another class."""
 
 
 @dataclass
-class Evaluation:
-    """What became of one pset: its record, the bytes that are not plain, why it failed."""
+class PsetResult:
+    """The result of one pset.
+
+    Parameters
+    ----------
+    record : dict
+    size : int, optional
+        Bytes of the result, numbers not counted.
+    failure : Failure, optional
+        If it has failed.
+    """
 
     record: Record
     size: int = 0
@@ -74,46 +83,61 @@ class Runner:
         self._run = uuid.UUID(work.run_id).bytes
         self._pid = os.getpid()
         self._func: Func | None = None
-        self._broken: BaseException | None = None
+        self._load_error: Exception | None = None
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
         sys.path.extend(path for path in work.import_paths if path not in sys.path)
         try:
             self._func = None if work.simulate else work.load_func()
-        except Exception as err:  # a module that this machine lacks: the failure of each pset
-            self._broken = err
+        except Exception as err:  # this machine may lack a module: each pset fails then
+            self._load_error = err
 
-    def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> Evaluation:
-        """Call func for one pset and make its record, whatever func does.
+    def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> PsetResult:
+        """Call func with a pset, and return its record whatever func does.
 
-        The record holds the pset as it was before func got its copy of it.
+        The record holds the pset as it was before func got a copy of it.
+
+        Parameters
+        ----------
+        pset : dict
+        seq : int
+            Its ``_pset_seq``.
+        sha1 : str
+            Its ``_pset_sha1``.
+        attempt : int, optional
+            Counted from 1.
+
+        Raises
+        ------
+        Interrupt
+            If the user drops the pset by Ctrl-C.
         """
-        if own_activity is None:
+        if activity_file is None:
             return self._run_pset(pset, seq, sha1, attempt)
-        own_activity.begin(self._run, seq, self.work.timeout)
+        activity_file.begin(self._run, seq, self.work.timeout)
         try:
             return self._run_pset(pset, seq, sha1, attempt)
         finally:
-            own_activity.end()
+            activity_file.end()
 
-    def save_row(self, one: Record) -> None:
+    def save_row(self, row: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
-        row = frame.from_blocks([(tuple(one), [[value] for value in one.values()])])
-        data = pickling.dumps(row)
-        path = self._layout.tmpsave_path(one["_run_id"], one["_pset_id"])
+        df = frame.from_blocks([(tuple(row), [[value] for value in row.values()])])
+        data = pickling.dumps(df)
+        path = self._layout.tmpsave_path(row["_run_id"], row["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
 
-    def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> Evaluation:
+    def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> PsetResult:
         if self.work.cwd:  # an earlier pset may have gone elsewhere
             os.chdir(self.work.cwd)
-        fields = self.work.seed_fields(seq, sha1)
-        evaluation = Evaluation({**pset, **fields})
+        fields = self.work.fields_at_start(seq, sha1)
+        result = PsetResult({**pset, **fields})
         error: BaseException | None = None
         logs: list[str] = []
         started = time.perf_counter()
         try:
-            given = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
-            given = {**given, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
-            evaluation.size = self._merge_result(evaluation.record, given, logs)
+            copy = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
+            given = {**copy, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
+            result.size = self._add_result(result.record, given, logs)
         except Interrupt:
             raise
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
@@ -122,28 +146,28 @@ class Runner:
         if os.getpid() != self._pid:  # func has forked, and returned in the child too
             os._exit(0)
         if error is not None:
-            evaluation.record = {**pset, **fields}
-            evaluation.failure = _failure(error, seq, pset)
-        exc_txt = evaluation.failure.exc_txt if evaluation.failure else None
-        status = self._status(evaluation.failure)
-        evaluation.record |= our_fields(status, exc_txt, self._host, runtime, attempt)
+            result.record = {**pset, **fields}
+            result.failure = _failure(error, seq, pset)
+        exc_txt = result.failure.exc_txt if result.failure else None
+        status = self._status(result.failure)
+        result.record |= fields_at_end(status, exc_txt, self._host, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
-            evaluation.record["_logs"] = "".join(logs)
-            evaluation.size += len(evaluation.record["_logs"])
-        return evaluation
+            result.record["_logs"] = "".join(logs)
+            result.size += len(result.record["_logs"])
+        return result
 
     def _status(self, failure: Failure | None) -> str:
         if failure:
             return "error"
         return "simulated" if self.work.simulate else "ok"
 
-    def _merge_result(self, record: Record, pset: Pset, logs: list[str]) -> int:
-        """Call func, merge its result into the record, and give the size of what is not plain."""
+    def _add_result(self, record: Record, pset: Pset, logs: list[str]) -> int:
+        """Call func, add its result to the record, and return the size of the result in bytes."""
         if self.work.simulate:
             return 0
         if self._func is None:
             raise BadResultError(
-                f"func cannot be loaded on {self._host}: {self._broken!r}"
+                f"func cannot be loaded on {self._host}: {self._load_error!r}"
             ) from None
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
@@ -153,7 +177,7 @@ class Runner:
         size = 0
         for key, value in result.items():
             if key not in RESERVED_FIELDS:
-                record[key], value_size = _packed(key, value)
+                record[key], value_size = _checked(key, value)
                 size += value_size
         if size > MAX_RESULT_BYTES:
             raise BadResultError(
@@ -163,10 +187,10 @@ class Runner:
         return size
 
     def _call(self, func: Func, pset: Pset, logs: list[str]) -> Any:
-        how = self.work.capture_logs
-        if how is None:
+        capture_logs = self.work.capture_logs
+        if capture_logs is None:
             return func(pset)
-        with self._log_file(pset, to_file="file" in how) as log:
+        with self._log_file(pset, to_file="file" in capture_logs) as log:
             try:
                 with redirected(log):
                     return func(pset)
@@ -183,10 +207,15 @@ class Runner:
         return log
 
 
-def _packed(key: Any, value: Any) -> tuple[Any, int]:
-    """Give what a record keeps of a value, and its size in bytes if it is not a number.
+def _checked(key: Any, value: Any) -> tuple[Any, int]:
+    """Return a value of a result as a record keeps it, and its size in bytes (0 for numbers).
 
     The record must not share objects that func goes on to change for later psets.
+
+    Raises
+    ------
+    BadResultError
+        If the value cannot be pickled, or `key` is no str that can be written.
     """
     if not isinstance(key, str | int):
         raise BadResultError(f"a key of the result is {short_repr(key)}; keys must be str")
@@ -206,33 +235,33 @@ def _packed(key: Any, value: Any) -> tuple[Any, int]:
             f"the value of key {key!r} of the result, {short_repr(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
         ) from None
-    return pickling.Packed(data), len(data)
+    return pickling.PackedValue(data), len(data)
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
-    return _PLAIN.issuperset(map(type, values)) or all(map(_is_plain, values))
+    return _PLAIN_TYPES.issuperset(map(type, values)) or all(map(_is_plain, values))
 
 
 def _is_plain(value: Any) -> bool:
     # An element of a structured array is a view, which changes with the array.
-    return type(value) in _PLAIN or (
+    return type(value) in _PLAIN_TYPES or (
         isinstance(value, np.generic) and not isinstance(value, np.void)
     )
 
 
 def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
-    _forget_own_frames(error)
+    _drop_own_frames(error)
     try:
         exception = pickling.dumps(error)
         pickle.loads(exception)
-    except BaseException:  # one that cannot travel is told by its traceback alone
+    except BaseException:  # the traceback must do, if it cannot be pickled
         exception = b""
     text = "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, seq, short_repr(pset), text, _headline(error), exception)
 
 
 def _headline(error: BaseException) -> str:
-    """Name the class of an exception, and the first line of its message."""
+    """Return the class of an exception and the first line of its message."""
     try:
         lines = str(error).splitlines()
     except Exception:  # a foreign __str__ must not cost the row
@@ -241,8 +270,8 @@ def _headline(error: BaseException) -> str:
     return short_text(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
-def _forget_own_frames(error: BaseException) -> None:
-    """Let the traceback begin in func."""
+def _drop_own_frames(error: BaseException) -> None:
+    """Have the traceback begin in func."""
     own = {__file__, sys.modules[redirected.__module__].__file__}
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename in own:

@@ -1,4 +1,7 @@
-"""What a slice tells of its rows to those who watch a run: numbers of all, and a few of them."""
+"""A summary of the rows of a slice, for the progress display and the dashboard.
+
+It has the runtimes of all psets, the slowest psets, and a random sample of the rows.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,29 +21,29 @@ from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.record import Record
 
 BINS_PER_DECADE = 5
-"""Of the histogram of runtimes, whose bins are equally wide on a logarithmic scale."""
+"""Number of bins for the runtimes between 1 s and 10 s, and for each other power of ten."""
 
-SHORTEST = 1e-6
-"""Runtimes in seconds below that are in the first bin."""
+MIN_RUNTIME_SECONDS = 1e-6
+"""Shorter runtimes are counted in the first bin."""
 
-SLOWEST = 10
-"""So many of the slowest psets are told."""
+SLOWEST_PSETS = 10
+"""How many of the slowest psets are listed."""
 
-ROWS = 64
-"""So many rows are shown at most, drawn at random."""
+SAMPLED_ROWS = 64
+"""How many rows the sample has at most."""
 
-COLUMNS = 60
-"""Of so many columns at most."""
+SAMPLED_COLUMNS = 60
+"""How many columns of a row are in the sample at most."""
 
-TEXT = 100
-"""Text is cut to so many characters."""
+SAMPLED_CHARACTERS = 100
+"""How many characters of a text are in the sample at most."""
 
-_OURS_SHOWN = frozenset(
+_SAMPLED_FIELDS = frozenset(
     {"_pset_seq", "_time_utc", "_status", "_pset_runtime", "_attempt", "_exec_host"}
 )
 
 
-class Slow(NamedTuple):
+class SlowPset(NamedTuple):
     """A pset among the slowest."""
 
     seconds: float
@@ -48,8 +51,8 @@ class Slow(NamedTuple):
     pset: str
 
 
-class Shown(NamedTuple):
-    """A row that is shown. Of rows of many slices, those with the lowest `rank` are a fair draw."""
+class SampledRow(NamedTuple):
+    """A row of the sample. In a sample of several slices, those with the lowest `rank` are kept."""
 
     rank: float
     row: Record
@@ -57,58 +60,62 @@ class Shown(NamedTuple):
 
 @dataclass
 class SliceSummary:
-    """What a slice tells.
+    """A summary of the rows of a slice.
 
     Parameters
     ----------
-    runtimes : Counter
-        Number of psets by the bin of their runtime.
-    slowest : list of Slow
+    runtimes : Counter, optional
+        Number of psets by the bin of their runtime, see `bin_edge`.
+    slowest : list of SlowPset, optional
         The slowest first.
-    shown : list of Shown
-        Numbers and text only.
+    sample : list of SampledRow, optional
+        Their values are numbers and text only.
     """
 
     runtimes: Counter[int] = field(default_factory=Counter)
-    slowest: list[Slow] = field(default_factory=list)
-    shown: list[Shown] = field(default_factory=list)
+    slowest: list[SlowPset] = field(default_factory=list)
+    sample: list[SampledRow] = field(default_factory=list)
 
-    def state(self) -> tuple[Any, ...]:
-        """Return it as tuples, lists and dicts, for the disk."""
-        return dict(self.runtimes), list(map(tuple, self.slowest)), list(map(tuple, self.shown))
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return it for the disk, without classes of this package."""
+        return dict(self.runtimes), list(map(tuple, self.slowest)), list(map(tuple, self.sample))
 
     @classmethod
-    def of(cls, state: tuple[Any, ...]) -> SliceSummary:
-        """Undo `state`."""
-        runtimes, slowest, shown = state
-        return cls(Counter(runtimes), list(starmap(Slow, slowest)), list(starmap(Shown, shown)))
+    def from_tuple(cls, state: tuple[Any, ...]) -> SliceSummary:
+        """Undo `to_tuple`."""
+        runtimes, slowest, sample = state
+        return cls(
+            Counter(runtimes), list(starmap(SlowPset, slowest)), list(starmap(SampledRow, sample))
+        )
 
 
 def summarize(records: Sequence[Record]) -> SliceSummary:
-    """Look at the records of a slice.
+    """Return the summary of records.
 
     Examples
     --------
     >>> summary = summarize([{"a": 1, "_pset_seq": 7, "y": [2], "_pset_runtime": 0.02}])
     >>> summary.runtimes, summary.slowest
-    (Counter({-9: 1}), [Slow(seconds=0.02, pset_seq=7, pset="{'a': 1}")])
-    >>> summary.shown[0].row
+    (Counter({-9: 1}), [SlowPset(seconds=0.02, pset_seq=7, pset="{'a': 1}")])
+    >>> summary.sample[0].row
     {'a': 1, '_pset_seq': 7, '_pset_runtime': 0.02}
     """
-    runtimes = np.fromiter((one["_pset_runtime"] for one in records), float, len(records))
+    runtimes = np.fromiter((row["_pset_runtime"] for row in records), float, len(records))
     known = runtimes[np.isfinite(runtimes)]  # that of a killed pset may not be known
-    bins = np.floor(BINS_PER_DECADE * np.log10(np.maximum(known, SHORTEST))).astype(int)
+    bins = np.floor(BINS_PER_DECADE * np.log10(np.maximum(known, MIN_RUNTIME_SECONDS))).astype(int)
     numbers, counts = np.unique(bins, return_counts=True)
     ranks = _random.random(len(records))
+    slowest = _largest(np.nan_to_num(runtimes), SLOWEST_PSETS)
+    sampled = _largest(-ranks, SAMPLED_ROWS)
     return SliceSummary(
         Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True))),
-        [_slow(records[at]) for at in _largest(np.nan_to_num(runtimes), SLOWEST)],
-        [Shown(float(ranks[at]), _shown(records[at])) for at in _largest(-ranks, ROWS)],
+        [_slow_pset(records[place]) for place in slowest],
+        [SampledRow(float(ranks[place]), _plain_row(records[place])) for place in sampled],
     )
 
 
 def bin_edge(number: int) -> float:
-    """Give the lower end of a bin of runtimes, in seconds.
+    """Return the lower end of a bin of runtimes, in seconds.
 
     Examples
     --------
@@ -118,38 +125,39 @@ def bin_edge(number: int) -> float:
     return float(10 ** (number / BINS_PER_DECADE))
 
 
-def slowest_of(*some: Sequence[Slow]) -> list[Slow]:
-    """Give the slowest of several lists."""
-    return heapq.nlargest(SLOWEST, (one for each in some for one in each))
+def slowest_of(*lists: Sequence[SlowPset]) -> list[SlowPset]:
+    """Return the slowest psets of several lists."""
+    return heapq.nlargest(SLOWEST_PSETS, chain(*lists))
 
 
 _random = np.random.default_rng()
 """Our own, so that what func draws does not depend on us."""
 
 
-def _largest(values: np.ndarray, number: int) -> list[int]:
-    if len(values) > number:
-        found = np.argpartition(values, -number)[-number:]
-        return [int(at) for at in found[np.argsort(-values[found])]]
-    return [int(at) for at in np.argsort(-values)]
+def _largest(values: np.ndarray, count: int) -> list[int]:
+    """Return the places of the largest values, the largest first."""
+    if len(values) > count:
+        places = np.argpartition(values, -count)[-count:]
+        return [int(place) for place in places[np.argsort(-values[places])]]
+    return [int(place) for place in np.argsort(-values)]
 
 
-def _slow(one: Record) -> Slow:
-    pset = {name: one[name] for name in column_roles(one).params}
-    seconds = one["_pset_runtime"]
-    return Slow(seconds if math.isfinite(seconds) else 0.0, one["_pset_seq"], short_repr(pset))
+def _slow_pset(row: Record) -> SlowPset:
+    pset = {name: row[name] for name in column_roles(row).params}
+    seconds = row["_pset_runtime"]
+    return SlowPset(seconds if math.isfinite(seconds) else 0.0, row["_pset_seq"], short_repr(pset))
 
 
-def _shown(one: Record) -> Record:
-    row: Record = {}
-    for name, value in one.items():
-        if name in RESERVED_FIELDS and name not in _OURS_SHOWN:
+def _plain_row(row: Record) -> Record:
+    plain_row: Record = {}
+    for name, value in row.items():
+        if name in RESERVED_FIELDS and name not in _SAMPLED_FIELDS:
             continue
         plain = value.item() if isinstance(value, np.generic) else value
         if isinstance(plain, str):
-            row[name] = short_text(plain, TEXT)
+            plain_row[name] = short_text(plain, SAMPLED_CHARACTERS)
         elif isinstance(plain, bool | int | float):
-            row[name] = plain
-        if len(row) == COLUMNS:
+            plain_row[name] = plain
+        if len(plain_row) == SAMPLED_COLUMNS:
             break
-    return row
+    return plain_row

@@ -1,4 +1,4 @@
-"""What happens on a worker: a slice of psets goes in, a frame of the journal comes out."""
+"""The dask task on a worker: a slice of psets goes in, a frame of the journal comes out."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from dataclasses import dataclass, field
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.early_rows import early_path, kept_when_late
+from psweep_dask.worker.early_rows import early_path, write_if_late
 from psweep_dask.worker.runner import Interrupt, Runner
 from psweep_dask.worker.summary import summarize
 from psweep_dask.worker.work import SliceResult, Work
 
 MAX_SLICE_BYTES = 4 * 2**20
-"""A slice ends when its results pass this size: the driver holds a few slices in memory."""
+"""A slice ends when its results have more bytes: the driver holds a few slices in memory."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """The psets of one slice.
+class SlicePayload:
+    """The psets of a slice, on their way to a worker.
 
     Parameters
     ----------
     seqs : list of int
+        Their ``_pset_seq``.
     psets : list of dict
     digests : bytes
-        Their hashes one after the other.
-    attempts : dict of int to int
+        Their sha1 digests one after the other.
+    attempts : dict of int to int, optional
         The number of the attempt by place in the slice, where it is not the first.
-    spare : frozenset of int
-        Places of psets that have attempts left if this one fails.
+    spare : frozenset of int, optional
+        Places of psets that have further attempts if this one fails.
     """
 
     seqs: list[int]
@@ -42,11 +43,11 @@ class Load:
     spare: frozenset[int] = frozenset()
 
     def pack(self) -> bytes:
-        """Pack it for the way to a worker: one bytes object, so that dask does not look inside."""
+        """Return it as one bytes object, so that dask does not look for tasks inside."""
         return pickling.dumps((self.seqs, self.psets, self.digests, self.attempts, self.spare))
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Load:
+    def unpack(cls, packed: bytes) -> SlicePayload:
         """Undo `pack`."""
         return cls(*pickle.loads(packed))
 
@@ -67,27 +68,26 @@ def run_slice(
     work : bytes
         A packed `psweep_dask.worker.work.Work`.
     digest : str
-        Names `work`, so that a worker unpacks it once.
+        Names `work`: the worker unpacks it only if the slice before had another one.
     packed : bytes
-        A packed `Load`.
+        A packed `SlicePayload`.
     budget : float
-        Seconds; the slice ends after the pset during which they run out. If that takes long, what
-        has finished before it is kept on disk meanwhile, where the driver can see it.
+        Seconds. The slice ends with the pset during which they run out.
     stopped : callable, optional
-        Tells after each pset whether the slice shall end.
+        Called after each pset; the slice ends if it returns True.
 
     Returns
     -------
     SliceResult
     """
     runner = _runner(work, digest)
-    load = Load.unpack(packed)
+    payload = SlicePayload.unpack(packed)
     result = SliceResult()
     records: list[Record] = []
-    path = early_path(runner.work, load.seqs[0]) if len(load.seqs) > 1 else None
+    path = early_path(runner.work, payload.seqs[0]) if len(payload.seqs) > 1 else None
     try:
-        with kept_when_late(result, records, path, budget):
-            _run(runner, load, budget, stopped, result, records)
+        with write_if_late(result, records, path, budget):
+            _run(runner, payload, budget, stopped, result, records)
     except Interrupt:
         result.interrupted = True
     if records:
@@ -98,7 +98,7 @@ def run_slice(
 
 def _run(
     runner: Runner,
-    load: Load,
+    payload: SlicePayload,
     budget: float,
     stopped: Callable[[], bool],
     result: SliceResult,
@@ -106,17 +106,17 @@ def _run(
 ) -> None:
     size = 0
     started = time.perf_counter()
-    for place, (seq, pset) in enumerate(zip(load.seqs, load.psets, strict=True)):
-        sha1 = load.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE].hex()
-        outcome = runner.run_pset(pset, seq, sha1, load.attempts.get(place, 1))
+    for place, (seq, pset) in enumerate(zip(payload.seqs, payload.psets, strict=True)):
+        sha1 = payload.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE].hex()
+        pset_result = runner.run_pset(pset, seq, sha1, payload.attempts.get(place, 1))
         result.done += 1
-        if outcome.failure is not None and place in load.spare:
+        if pset_result.failure is not None and place in payload.spare:
             result.again.append(place)
         else:
-            records.append(outcome.record)
-            result.count(outcome.record["_status"], outcome.failure)
-            size += outcome.size
-            result.trouble = _keep(runner, outcome.record)
+            records.append(pset_result.record)
+            result.count(pset_result.record["_status"], pset_result.failure)
+            size += pset_result.size
+            result.trouble = _save_row(runner, pset_result.record)
         result.seconds = time.perf_counter() - started
         if (
             result.seconds >= budget
@@ -128,10 +128,11 @@ def _run(
             return
 
 
-def _keep(runner: Runner, one: Record) -> str:
+def _save_row(runner: Runner, row: Record) -> str:
+    """Write the file of a row with tmpsave=True; return why that failed, or ""."""
     if runner.work.tmpsave:
         try:
-            runner.save_row(one)
+            runner.save_row(row)
         except OSError as err:
             return f"tmpsave=True cannot write its file: {err}"
     return ""
@@ -143,6 +144,7 @@ def _failed_enough(runner: Runner, result: SliceResult) -> bool:
 
 
 _runners: dict[str, Runner] = {}
+"""The runner of the slice before, by the digest of its work."""
 
 
 def _runner(work: bytes, digest: str) -> Runner:

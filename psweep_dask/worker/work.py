@@ -1,4 +1,4 @@
-"""What a run and its workers have to agree on: the work, the book-keeping, what comes back."""
+"""What driver and workers send each other: the work of a run, and the results of slices."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.pickling import OldObject, check_format
-from psweep_dask.storage.record import Record
+from psweep_dask.storage.record import Block, Record, RecordError
 from psweep_dask.worker.summary import SliceSummary, summarize
 
 Func = Callable[[Pset], dict[str, Any]]
 
 FORMAT = 2
-"""Of what is packed here. In the first format these were pickled objects of our classes."""
+"""Number of the format of what is packed here. In format 1 these were pickled objects of classes of
+this package."""
 
 
 def _python() -> str:
@@ -28,36 +29,36 @@ def _python() -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """What all slices of a run have in common; it travels once, or with each slice if small.
+    """What all slices of a run have in common.
 
     Parameters
     ----------
-    run_id, run_seq
-        Of the run.
+    run_id : str
+    run_seq : int
     calc_dir : str
         As the user passed it.
     func : bytes
-        func, cloudpickled.
-    cwd : str or None
-        Where relative paths of func start; None leaves the worker where it is.
-    import_paths : tuple of str
+        func, pickled.
+    cwd : str, optional
+        The working directory in which func is called. None leaves the worker where it is.
+    import_paths : tuple of str, optional
         Folders in which the driver finds modules.
-    simulate : bool
+    simulate : bool, optional
         Do not call func.
-    tmpsave : bool
+    tmpsave : bool, optional
         Write each row to a file of its own at once.
-    capture_logs : {None, 'db', 'file', 'db+file'}
+    capture_logs : {None, 'db', 'file', 'db+file'}, optional
         Where the output of func goes.
-    stop_after : int or None
+    stop_after : int, optional
         End a slice after so many failures.
-    retries : int
+    retries : int, optional
         How many further attempts a pset that fails gets.
-    timeout : float or None
+    timeout : float, optional
         Seconds that a pset may take.
-    resources : dict
-        What a pset asks of a worker: not for the worker, but for whoever resumes the run.
-    python : str
-        The version that has packed func, such as "3.11".
+    resources : dict, optional
+        The dask resources that a pset needs. Workers do not use this, but ``ps.resume`` does.
+    python : str, optional
+        The version of Python that has packed func, such as "3.11".
     """
 
     run_id: str
@@ -81,7 +82,7 @@ class Work:
 
     @classmethod
     def unpack(cls, data: bytes) -> Work:
-        """Undo `pack`, also where an older version has packed it.
+        """Undo `pack`, of this version or of an older one.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class Work:
         return cls(**state)
 
     def with_func(self, func: bytes) -> Work:
-        """Return it with another func, packed here."""
+        """Return a copy with another func, which was packed by this Python."""
         return replace(self, func=func, python=_python())
 
     def check_python(self) -> None:
@@ -108,7 +109,7 @@ class Work:
         Raises
         ------
         WorkError
-            If it was packed by another one, whose code can crash this one.
+            If another version of Python has packed it: such code can crash this one.
         """
         if self.python != _python():
             raise WorkError(
@@ -123,16 +124,16 @@ class Work:
         Raises
         ------
         WorkError
-            If it was packed by another Python.
+            If another version of Python has packed it.
         Exception
-            Whatever a module of the user raises.
+            Whatever a module of the user raises when it is imported.
         """
         self.check_python()
         func: Func = pickling.loads(self.func)
         return func
 
-    def seed_fields(self, seq: int, sha1: str) -> Record:
-        """Give the book-keeping of a pset that begins now, in the order of the database."""
+    def fields_at_start(self, seq: int, sha1: str) -> Record:
+        """Return the book-keeping of a pset that begins now, in the order of the database."""
         return {
             "_run_id": self.run_id,
             "_pset_id": pset_id(self.run_id, seq),
@@ -145,13 +146,27 @@ class Work:
 
 
 class WorkError(PsweepError):
-    """Work that this Python cannot do."""
+    """Work that this version of Python, or of this package, cannot do."""
 
 
-def our_fields(
+def fields_at_end(
     status: str, exc_txt: str | None, host: str | None, runtime: float, attempt: int
 ) -> Record:
-    """Give the book-keeping of a pset that has ended, in the order of the database."""
+    """Return the book-keeping of a pset that has ended, in the order of the database.
+
+    Parameters
+    ----------
+    status : str
+        See `psweep_dask.storage.status`.
+    exc_txt : str or None
+        The traceback, if it has failed.
+    host : str or None
+        Name of the machine on which it ran.
+    runtime : float
+        Seconds.
+    attempt : int
+        Counted from 1.
+    """
     return {
         "_status": status,
         "_exc_txt": exc_txt,
@@ -161,13 +176,13 @@ def our_fields(
     }
 
 
-EXAMPLES = 5
-"""So many failures of each kind come back with a slice."""
+EXAMPLES_PER_KIND = 5
+"""How many failures of each kind come back with a slice."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed pset, to tell the user about at once.
+    """A failed pset, for the log and the dashboard.
 
     Parameters
     ----------
@@ -179,9 +194,9 @@ class Failure:
     exc_txt : str
         The traceback.
     headline : str
-        What has failed, in a line.
-    exception : bytes
-        The exception pickled, empty where that is impossible.
+        The exception and its message in one line.
+    exception : bytes, optional
+        The exception, pickled. Empty where that is impossible.
     """
 
     kind: str
@@ -198,29 +213,29 @@ class SliceResult:
 
     Parameters
     ----------
-    frame : bytes
-        A frame of the journal with the records; the driver appends it unread. Empty if there
+    frame : bytes, optional
+        A frame of the journal with the records: the driver appends it as it is. Empty if there
         are none.
-    done : int
+    done : int, optional
         How many psets of the slice were run, from its first on.
-    seconds : float
+    seconds : float, optional
         How long they took.
-    statuses : Counter
+    statuses : Counter, optional
         Number of records by ``_status``.
-    failed : Counter
+    failed : Counter, optional
         Number of failures by kind.
-    examples : list of Failure
+    examples : list of Failure, optional
         The first few failures of each kind.
-    summary : SliceSummary
-        What those who watch are shown of the records.
-    again : list of int
-        Which psets of the slice, by their place in it, failed and are to be tried again.
-    trouble : str
+    summary : SliceSummary, optional
+        For the progress display and the dashboard.
+    again : list of int, optional
+        Places in the slice of psets that have failed and are to be tried again.
+    trouble : str, optional
         Why nothing more can be run, for instance a full disk.
-    interrupted : bool
-        The user wants to drop the pset after the last one done.
-    kept : bool
-        The worker has kept some of it in a file, which is of no use any more.
+    interrupted : bool, optional
+        The user has dropped the pset after the last one done, by Ctrl-C.
+    has_early_file : bool, optional
+        The worker has also written a part of it to a file, see `psweep_dask.worker.early_rows`.
     """
 
     frame: bytes = b""
@@ -233,26 +248,26 @@ class SliceResult:
     again: list[int] = field(default_factory=list)
     trouble: str = ""
     interrupted: bool = False
-    kept: bool = False
+    has_early_file: bool = False
 
     def pack(self) -> bytes:
-        """Return it as bytes for the disk: a pickled dict of builtin types."""
+        """Return it as bytes for the disk: a pickled dict, without classes of this package."""
         state = {
             **vars(self),
             "statuses": dict(self.statuses),
             "failed": dict(self.failed),
             "examples": [vars(failure) for failure in self.examples],
-            "summary": self.summary.state(),
+            "summary": self.summary.to_tuple(),
         }
         return pickling.dumps({"format": FORMAT, **state})
 
     @classmethod
     def unpack(cls, data: bytes) -> SliceResult:
-        """Undo `pack`; of what an older version has packed, only the rows are taken.
+        """Undo `pack`. Of what version 0.1.0.dev0 has packed, only the rows are taken.
 
         Raises
         ------
-        WorkError
+        RecordError
             If a later version has packed it.
 
         Examples
@@ -263,29 +278,43 @@ class SliceResult:
         state = pickling.loads(data)
         if isinstance(state, OldObject):
             return cls(vars(state)["frame"])
-        check_format(state.pop("format"), FORMAT, "the result of a slice", WorkError)
+        check_format(state.pop("format"), FORMAT, "the result of a slice", RecordError)
         state["statuses"] = Counter(state["statuses"])
         state["failed"] = Counter(state["failed"])
         state["examples"] = [Failure(**failure) for failure in state["examples"]]
-        state["summary"] = SliceSummary.of(state["summary"])
+        state["summary"] = SliceSummary.from_tuple(state["summary"])
         return cls(**state)
+
+    @classmethod
+    def of_failure(cls, row: Record, failure: Failure) -> SliceResult:
+        """Return the result of a pset that has ended its worker process, which made none."""
+        result = cls(record.pack([row]), summary=summarize([row]))
+        result.count(row["_status"], failure)
+        return result
 
     @property
     def rows(self) -> int:
         """How many records there are."""
         return self.statuses.total()
 
+    def blocks(self) -> list[Block]:
+        """Return the records.
+
+        Raises
+        ------
+        RecordError
+            If an object in them cannot be restored here.
+        """
+        return record.unpack(self.frame[record.HEADER.size :]) if self.frame else []
+
+    def seqs(self) -> set[int]:
+        """Return the ``_pset_seq`` of the records."""
+        return record.seqs_in(self.blocks())
+
     def count(self, status: str, failure: Failure | None) -> None:
-        """Take a record into account."""
+        """Count a record, and keep its failure as an example if there are only a few so far."""
         self.statuses[status] += 1
         if failure is not None:
-            if self.failed[failure.kind] < EXAMPLES:
+            if self.failed[failure.kind] < EXAMPLES_PER_KIND:
                 self.examples.append(failure)
             self.failed[failure.kind] += 1
-
-
-def result_of(one: Record, failure: Failure) -> SliceResult:
-    """Make the result of a pset that has ended its worker, and so could make none itself."""
-    result = SliceResult(record.pack([one]), summary=summarize([one]))
-    result.count(one["_status"], failure)
-    return result

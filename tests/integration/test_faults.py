@@ -139,6 +139,6 @@ def test_a_walltime_costs_nothing_and_what_never_fits_is_told(study_folder):
     assert row[slurm_lab.rows(long).columns.get_loc("_status") + 1] == "killed"
     assert slurm_lab.begun(long) == [0]
     assert re.search(
-        r"the walltime of its job, 60 s, ended the pset after \d\d s.*: it does not fit",
+        r"the walltime of its job, 60 s, ended the pset after \d\d s.*: the pset takes longer than",
         slurm_lab.said(long),
     )

@@ -1,3 +1,5 @@
+"""The file of the database: read, merged, replaced, and never lost."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,54 +19,18 @@ from psweep_dask.storage.database import (
     DatabaseError,
     PassedFrame,
     check,
-    df_read,
-    df_write,
     merge,
     read_or_empty,
     replace,
 )
+from psweep_dask.storage.df_functions import df_read, df_write
 
 DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "_run_id": "r0"})
 NEW = pd.DataFrame({"a": [3], "_pset_id": ["p2"], "_pset_seq": [2], "_run_id": "r1"})
 
 
-def test_pickle_and_json_come_back(study_folder):
-    df_write(DF, "sub/database.pk")
-    pd.testing.assert_frame_equal(df_read("sub/database.pk"), DF)
-    df_write(DF, "database.json", fmt="json")
-    pd.testing.assert_frame_equal(df_read("database.json", fmt="json"), DF)
-
-
-def test_any_pandas_can_read_what_is_written(study_folder):
-    df_write(DF, "database.pk")
-    pd.testing.assert_frame_equal(pd.read_pickle("database.pk"), DF)
-
-
-SCRIPT = """
-import pandas as pd, psweep_dask as ps
-class Mine:
-    def __repr__(self): return "mine"
-ps.df_write(pd.DataFrame({"a": [Mine()]}), "database.pk")
-"""
-
-
-def test_objects_of_a_script_can_be_read_by_another(study_folder):
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True)
-    assert repr(df_read("database.pk")["a"][0]) == "mine"
-
-
-def test_unknown_formats_and_swapped_arguments_are_named(study_folder):
-    with pytest.raises(DatabaseError, match="not 'csv'"):
-        df_write(DF, "x", fmt="csv")
-    with pytest.raises(DatabaseError, match="not 'csv'"):
-        df_read("x", fmt="csv")
-    with pytest.raises(DatabaseError, match="takes the DataFrame first, not str"):
-        df_write("database.pk", DF)
-    assert list(study_folder.iterdir()) == []
-
-
 @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(DF)[:-10], pickle.dumps([1])])
-def test_a_damaged_database_is_moved_aside_and_never_overwritten(study_folder, content):
+def test_database_that_is_damaged_is_moved_aside_and_never_overwritten(study_folder, content):
     path = study_folder / "database.pk"
     path.write_bytes(content)
     with pytest.raises(DatabaseError, match="damaged") as caught:
@@ -75,16 +41,16 @@ def test_a_damaged_database_is_moved_aside_and_never_overwritten(study_folder, c
     assert read_or_empty(path).empty
 
 
-def test_two_damaged_databases_in_a_second_are_both_kept(study_folder):
+def test_database_that_is_damaged_twice_in_a_second_is_kept_twice(study_folder):
     path = study_folder / "database.pk"
-    for content in (b"one", b"two"):
+    for content in (b"first", b"second"):
         path.write_bytes(content)
         with pytest.raises(DatabaseError):
             read_or_empty(path)
-    assert {one.read_bytes() for one in study_folder.iterdir()} == {b"one", b"two"}
+    assert {aside.read_bytes() for aside in study_folder.iterdir()} == {b"first", b"second"}
 
 
-def test_a_missing_module_is_no_damage(study_folder):
+def test_database_that_needs_a_missing_module_is_not_damaged(study_folder):
     path = study_folder / "database.pk"
     path.write_bytes(b"cno_such_module\nThing\n.")
     with pytest.raises(DatabaseError, match="no_such_module"):
@@ -101,17 +67,17 @@ def test_merge_appends_to_what_is_on_disk(study_folder):
     pd.testing.assert_frame_equal(df_read(path), df)
 
 
-def test_a_base_replaces_what_was_there_but_not_what_came_since(study_folder):
+def test_merge_with_a_passed_df_keeps_rows_that_came_since(study_folder):
     path = study_folder / "database.pk"
     other = NEW.assign(_pset_id="p9", _pset_seq=9, _run_id="other driver")
     df_write(pd.concat([DF, other]), path)
     edited = DF.assign(note="mine")
     df = merge(path, NEW, PassedFrame(edited, frozenset({"r0"})))
     assert df["_pset_id"].tolist() == ["p0", "p1", "p2", "p9"]
-    assert [one.name for one in study_folder.iterdir()] == ["database.pk"]
+    assert [path.name for path in study_folder.iterdir()] == ["database.pk"]
 
 
-def test_a_base_that_lacks_rows_leaves_the_old_file_beside(study_folder):
+def test_merge_with_a_passed_df_that_lacks_rows_keeps_a_copy_of_the_file(study_folder):
     path = study_folder / "database.pk"
     df_write(DF, path)
     df = merge(path, NEW, PassedFrame(DF[:1], frozenset({"r0"})))
@@ -124,12 +90,12 @@ def test_a_base_that_lacks_rows_leaves_the_old_file_beside(study_folder):
     ("edited", "message"),
     [
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "rename \\['a'\\]"),
-        (pd.DataFrame({("a", "b"): [1], ("a", "c"): [2]}), "names of their own"),
-        (DF.assign(_pset_seq=["0", "one"]), "_pset_seq holds 'one'"),
-        (DF.assign(_run_seq=[0.0, float("inf")]), "_run_seq holds"),
+        (pd.DataFrame({("a", "b"): [1], ("a", "c"): [2]}), "no two columns may have the same name"),
+        (DF.assign(_pset_seq=["0", "one"]), "_pset_seq has 'one', but must have whole numbers"),
+        (DF.assign(_run_seq=[0.0, float("inf")]), "_run_seq has inf"),
     ],
 )
-def test_edits_that_nothing_can_be_appended_to_are_named(edited, message):
+def test_check_names_edits_that_no_row_can_be_appended_to(edited, message):
     with pytest.raises(DatabaseError, match=message):
         check(edited, "calc/database.pk")
 
@@ -145,11 +111,11 @@ def test_edits_that_nothing_can_be_appended_to_are_named(edited, message):
         DF.drop(columns="_pset_seq"),
     ],
 )
-def test_other_edits_are_the_owners_business(edited):
+def test_check_accepts_other_edits(edited):
     check(edited, "calc/database.pk")
 
 
-def test_a_database_written_where_pyarrow_is_installed_is_read_where_it_is_not(study_folder):
+def test_pyarrow_is_not_needed_to_read_a_database_written_with_it(study_folder):
     df = ps.run(lambda pset: {"y": "é"}, ps.plist("a", ["x", "y"]), cluster="sync")
     df["study"] = "mine"  # in arrays of pyarrow, as pandas does it there
     df.loc[:, "gaps"] = pd.Series(["x", None], index=df.index)
@@ -177,7 +143,7 @@ class Once:
         return {"has": "state", **vars(self)}
 
 
-def test_a_value_that_cannot_be_written_costs_no_row(study_folder, caplog):
+def test_value_that_cannot_be_written_costs_no_row(study_folder, caplog):
     df = ps.run(lambda pset: {"y": Once(), "z": pset["a"]}, ps.plist("a", [1, 2]), cluster="sync")
     assert df.z.tolist() == [1, 2]
     assert "2 values of column 'y' cannot be pickled" in caplog.text
@@ -185,27 +151,27 @@ def test_a_value_that_cannot_be_written_costs_no_row(study_folder, caplog):
     assert len(ps.run(lambda pset: {}, [{"a": 3}], cluster="sync")) == 3
 
 
-def test_nor_does_one_that_is_nested_too_deep(tmp_path):
+def test_value_that_is_nested_too_deep_costs_no_row(tmp_path):
     deep = functools.reduce(lambda inner, _: [inner], range(900), [])
     df = replace(tmp_path / "database.pk", pd.DataFrame({"y": [deep, [1]], "z": [1, 2]}))
     assert df.y.tolist() == ["<list that cannot be pickled again>", [1]]
     assert ps.df_read(tmp_path / "database.pk").z.tolist() == [1, 2]
 
 
-def test_dates_that_no_unit_can_hold_together_stand_in_one_column(study_folder):
+def test_dates_that_no_unit_can_hold_together_are_in_one_column(study_folder):
     for when in (pd.Timestamp("2026-01-01 00:00:00.000000001"), dt.datetime(3000, 1, 1)):
         df = ps.run(lambda pset: {"t": pset["a"]}, [{"a": when}], cluster="sync")
-    assert [one.year for one in df.a] == [one.year for one in df.t] == [2026, 3000]
+    assert [time.year for time in df.a] == [time.year for time in df.t] == [2026, 3000]
     assert len(ps.run(lambda pset: {}, [{"b": 1}], cluster="sync")) == 3
 
 
-def test_parameters_stand_in_the_order_of_the_psets(study_folder):
+def test_column_order_of_parameters_is_that_of_the_psets(study_folder):
     params = [{"a": 1, "slow": 1}, {"b": 2}]
     df = ps.run_local(lambda pset: time.sleep(pset.get("slow", 0) / 5) or {}, params, poolsize=2)
     assert list(df.columns[:3]) == ["a", "slow", "b"]
 
 
-def test_a_database_of_psweep_is_not_gone_on_with(study_folder):
+def test_check_refuses_a_database_of_psweep(study_folder):
     Path("calc").mkdir()
     ps.df_write(pd.DataFrame({"a": [1], "_pset_hash": ["x"], "_pset_seq": [0]}), "calc/database.pk")
     with pytest.raises(ps.PsweepError, match=r"written by the package psweep: ps.import_psweep"):

@@ -1,8 +1,9 @@
+"""Rows are built from records, sorted and appended."""
+
 from __future__ import annotations
 
 import datetime as dt
 import enum
-import json
 import math
 import pathlib
 
@@ -12,15 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.storage.frame import (
-    FrameError,
-    append,
-    df_filter_conds,
-    df_print,
-    df_to_json,
-    from_blocks,
-    in_order,
-)
+from psweep_dask.storage.frame import append, from_blocks, in_order, stacked
 from psweep_dask.storage.record import HEADER, pack, unpack
 
 
@@ -63,7 +56,7 @@ def same(one, other):
 
 
 @given(st.data())
-def test_what_goes_into_a_column_comes_out(data):
+def test_from_blocks_keeps_each_value(data):
     kind = data.draw(st.sampled_from(SCALARS))
     values = data.draw(st.lists(kind, min_size=1, max_size=6))
     column = frame_of(*({"a": value} for value in values))["a"]
@@ -90,28 +83,28 @@ def test_what_goes_into_a_column_comes_out(data):
         ([10**30, 1], "object"),
     ],
 )
-def test_dtypes_are_ordinary(values, dtype):
+def test_from_blocks_makes_ordinary_dtypes(values, dtype):
     assert str(frame_of(*({"a": value} for value in values))["a"].dtype).startswith(dtype)
 
 
-def test_strings_are_what_pandas_makes_of_strings():
+def test_from_blocks_makes_of_str_what_pandas_makes():
     column = frame_of({"a": "x"}, {"a": "y"})["a"]
     assert column.dtype.name == pd.Series(["x", "y"]).dtype.name
     assert column.tolist() == ["x", "y"]
 
 
-def test_arrays_stay_arrays():
+def test_from_blocks_keeps_arrays():
     column = frame_of({"a": np.arange(2)}, {"a": np.arange(2) + 5})["a"]
     assert [value.tolist() for value in column] == [[0, 1], [5, 6]]
     assert all(isinstance(value, np.ndarray) for value in column)
 
 
-def test_none_stays_none_also_beside_strings():
+def test_from_blocks_keeps_none_beside_str():
     column = frame_of({"a": None}, {"a": "text"})["a"]
     assert column[column.index[0]] is None
 
 
-def test_gaps_are_filled_as_pandas_does():
+def test_from_blocks_fills_gaps_as_pandas_does():
     df = frame_of({"a": 1}, {"a": 2, "b": 3}, {"b": True, "c": "x"})
     expected = pd.concat(
         [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]}), pd.DataFrame({"c": ["x"]})]
@@ -123,7 +116,7 @@ def test_gaps_are_filled_as_pandas_does():
     assert math.isnan(df["b"].iloc[0])
 
 
-def test_rows_stand_in_the_order_of_their_numbers_and_the_index_is_the_time():
+def test_from_blocks_sorts_by_pset_seq_and_has_the_time_as_index():
     names = ("a", "_time_utc", "_pset_seq")
     df = from_blocks([(names, [[3, 1], [30, 10], [2, 0]]), (names, [[2], [20], [1]])])
     assert df["a"].tolist() == [1, 2, 3]
@@ -132,7 +125,7 @@ def test_rows_stand_in_the_order_of_their_numbers_and_the_index_is_the_time():
     assert (df.index == df["_time_utc"]).all()
 
 
-def test_columns_stand_by_kind():
+def test_from_blocks_orders_columns_by_role():
     blocks = [
         (
             ("a", "_run_id", "_time_utc", "_pset_seq", "y", "_status"),
@@ -148,7 +141,7 @@ def test_columns_stand_by_kind():
     ]  # fmt: skip
 
 
-def test_no_blocks_give_no_rows():
+def test_from_blocks_without_blocks_is_empty():
     assert from_blocks([]).empty
 
 
@@ -173,46 +166,28 @@ def test_append_takes_no_row_twice():
     assert append(old, new)["a"].tolist() == [5, 2]
 
 
-def test_append_puts_rows_of_an_earlier_run_before_later_ones():
+def test_append_sorts_rows_by_pset_seq():
     late = pd.DataFrame({"_pset_id": ["l"], "_pset_seq": [5]})
     early = pd.DataFrame({"_pset_id": ["e"], "_pset_seq": [0]})
     assert append(late, early)["_pset_seq"].tolist() == [0, 5]
 
 
-def test_rows_that_the_user_added_without_a_number_go_last():
+def test_in_order_puts_rows_without_pset_seq_last():
     df = pd.DataFrame({"_pset_seq": [np.nan, 1.0, 0.0], "a": ["mine", "one", "zero"]})
     assert in_order(df)["a"].tolist() == ["zero", "one", "mine"]
 
 
-def test_df_filter_conds():
-    df = pd.DataFrame({"a": range(6)})
-    conds = [df.a > 1, (df.a < 4).to_numpy(), [True] * 6]
-    assert df_filter_conds(df, conds)["a"].tolist() == [2, 3]
-    assert df_filter_conds(df, [df.a < 1, df.a > 4], op="or")["a"].tolist() == [0, 5]
-    assert df_filter_conds(df, [df.a < 4, df.a > 1], op="xor")["a"].tolist() == [0, 1, 4, 5]
-    assert df_filter_conds(df, []) is df
+def test_append_replaces_rows_that_wait_and_keeps_their_other_columns():
+    old = pd.DataFrame({"a": [1], "mine": ["x"], "_pset_id": ["p"], "_status": ["prepared"]})
+    new = pd.DataFrame({"a": [1], "y": [2.0], "_pset_id": ["p"], "_status": ["ok"]})
+    (row,) = append(old, new).to_dict("records")
+    assert row == {"a": 1, "mine": "x", "y": 2.0, "_pset_id": "p", "_status": "ok"}
 
 
-def test_df_filter_conds_names_what_is_wrong():
-    df = pd.DataFrame({"a": range(6)})
-    with pytest.raises(FrameError, match="not 'nand'"):
-        df_filter_conds(df, [df.a > 1], op="nand")
-    with pytest.raises(FrameError, match=r"conds\[1\] has shape \(2,\).*6 rows"):
-        df_filter_conds(df, [df.a > 1, [True, False]])
-
-
-def test_df_print_leaves_the_index_out(capsys):
-    df = pd.DataFrame({"a": [1]}, index=["name"])
-    df_print(df)
-    assert "name" not in capsys.readouterr().out
-    df_print(df, index=True)
-    assert "name" in capsys.readouterr().out
-
-
-def test_df_to_json_has_full_precision_and_iso_dates():
-    df = pd.DataFrame({"x": [0.1 + 0.2], "t": [pd.Timestamp("2026-01-02T03:04:05.678")]})
-    assert df_to_json(df) == '[{"x":0.3,"t":"2026-01-02T03:04:05"}]'
-    second = pd.to_datetime(["2026-01-02T03:04:05.1", "2026-01-02T03:04:05.2"])
-    rows = json.loads(df_to_json(pd.DataFrame({"x": [1, 2]}, index=second), orient="index"))
-    assert [one["x"] for one in rows.values()] == [1, 2]
-    assert df_to_json(df[["x"]], orient="split", index=False) == '{"columns":["x"],"data":[[0.3]]}'
+def test_stacked_keeps_dates_that_no_unit_can_hold_together():
+    fine = pd.DataFrame({"t": pd.to_datetime([1]), "_time_utc": pd.to_datetime([1]), "a": [1]})
+    far = pd.DataFrame({"t": pd.Series(["3000-01-01"]).astype("datetime64[s]"), "a": [2]})
+    df = stacked([fine, far.assign(_time_utc=pd.to_datetime([2]))])
+    assert [time.year for time in df.t] == [1970, 3000]
+    assert df.t.iloc[0].nanosecond == 1
+    assert (df.t.dtype, df._time_utc.dtype.kind, df.a.tolist()) == (object, "M", [1, 2])

@@ -1,3 +1,5 @@
+"""A journal keeps what was appended, whatever happens to its writer or its disk."""
+
 from __future__ import annotations
 
 import errno
@@ -21,7 +23,7 @@ def values(blocks):
 
 
 @given(st.lists(st.sampled_from(FRAMES)))
-def test_both_kinds_of_journal_give_back_what_was_appended(tmp_path_factory, frames):
+def test_journal_of_both_kinds_returns_what_was_appended(tmp_path_factory, frames):
     path = tmp_path_factory.mktemp("run") / "journal"
     memory = MemoryJournal()
     with Journal(path) as journal:
@@ -33,18 +35,41 @@ def test_both_kinds_of_journal_give_back_what_was_appended(tmp_path_factory, fra
     assert path.read_bytes() == b"".join(frames)
 
 
-def test_a_journal_is_never_opened_twice(study_folder):
+def test_journal_cannot_be_opened_twice(study_folder):
     Journal(study_folder / "journal").close()
     with pytest.raises(FileExistsError):
         Journal(study_folder / "journal")
 
 
-def test_replay_says_how_many_bytes_are_torn(study_folder):
+def test_journal_torn_tail_is_left_out_and_measured(study_folder):
     path = study_folder / "journal"
     path.write_bytes(FRAMES[1] + FRAMES[2][:-3])
     replayed = replay(path)
     assert values(replayed) == [1, -1]
-    assert replayed.left_over == len(FRAMES[2]) - 3
+    assert replayed.unread_bytes == len(FRAMES[2]) - 3
+    assert not replayed.damaged
+
+
+def test_journal_with_a_changed_byte_is_damaged_from_there_on(study_folder):
+    path = study_folder / "journal"
+    whole = bytearray(b"".join(FRAMES))
+    whole[len(FRAMES[0]) + 20] ^= 1
+    path.write_bytes(whole)
+    replayed = replay(path)
+    assert values(replayed) == [0, 0]
+    assert replayed.unread_bytes == len(whole) - len(FRAMES[0])
+    assert replayed.damaged
+
+
+def test_journal_since_an_offset_returns_the_blocks_behind_it(study_folder):
+    with Journal(study_folder / "journal") as journal:
+        memory = MemoryJournal()
+        for kind in (journal, memory):
+            kind.append(FRAMES[1])
+            blocks, offset = kind.since(0)
+            assert (values(blocks), offset) == ([1, -1], len(FRAMES[1]))
+            kind.append(FRAMES[2])
+            assert values(kind.since(offset)[0]) == [2, -2]
 
 
 WRITER = """
@@ -61,7 +86,7 @@ while True:
 """
 
 
-def test_what_append_returned_from_survives_sigkill(study_folder):
+def test_journal_keeps_after_sigkill_what_append_has_returned_from(study_folder):
     path = study_folder / "journal"
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
@@ -93,7 +118,7 @@ print(sum(len(columns[0]) for _, columns in journal.replay()))
 """
 
 
-def test_a_full_disk_ends_the_journal_and_keeps_what_was_written(study_folder):
+def test_journal_on_a_full_disk_ends_and_keeps_what_was_written(study_folder):
     path = study_folder / "journal"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True
@@ -105,8 +130,8 @@ def test_a_full_disk_ends_the_journal_and_keeps_what_was_written(study_folder):
     assert int(count) == 1000 // len(pack([{"a": 1}]))
 
 
-def test_a_failed_fsync_is_reported_by_the_next_append(study_folder):
-    journal = Journal(study_folder / "journal", sync_interval=0.01)
+def test_journal_append_reports_a_failed_fsync(study_folder):
+    journal = Journal(study_folder / "journal", fsync_interval=0.01)
     read_end, write_end = os.pipe()
     os.dup2(write_end, journal._file.fileno())  # a pipe takes bytes, but cannot be synced
 
@@ -123,12 +148,12 @@ def test_a_failed_fsync_is_reported_by_the_next_append(study_folder):
         os.close(descriptor)
 
 
-def test_the_disk_is_synced_at_most_once_an_interval_and_at_the_end(study_folder, monkeypatch):
+def test_journal_is_synced_at_most_once_an_interval_and_at_the_end(study_folder, monkeypatch):
     real, synced = os.fsync, []
     monkeypatch.setattr(
         os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor))
     )
-    journal = Journal(study_folder / "journal", sync_interval=3600)
+    journal = Journal(study_folder / "journal", fsync_interval=3600)
     synced.clear()  # of the folder
     for frame in FRAMES * 100:
         journal.append(frame)

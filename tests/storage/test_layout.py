@@ -1,17 +1,17 @@
+"""Paths of a study, and the lock of its database."""
+
 from __future__ import annotations
 
-import os
-import stat
 import subprocess
 import sys
 
 import pytest
+from filelock import Timeout
 
-from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, LayoutError
 
 
-def test_paths_of_a_study(study_folder):
+def test_layout_paths_of_a_study(study_folder):
     layout = Layout("calc")
     assert layout.database_path == study_folder / "calc/database.pk"
     assert layout.run_folder("r").plan_path == study_folder / "calc/runs/r/plan.pk"
@@ -20,57 +20,55 @@ def test_paths_of_a_study(study_folder):
     assert layout.backup_dir("T", "r") == study_folder / "calc.bak_T_run_id_r"
 
 
-def test_paths_stay_when_the_working_directory_changes(study_folder, monkeypatch):
+def test_layout_paths_stay_when_the_working_directory_changes(study_folder, monkeypatch):
     layout = Layout("calc")
     monkeypatch.chdir("/")
     assert layout.database_path == study_folder / "calc/database.pk"
     assert layout.calc_dir == "calc"
 
 
-def test_the_database_may_live_elsewhere(study_folder):
+def test_database_dir_may_be_elsewhere(study_folder):
     layout = Layout("calc", "data", "db.pk")
     assert layout.database_path == study_folder / "data/db.pk"
     assert layout.simulated().database_path == study_folder / "calc.simulate/db.pk"
 
 
-def test_calc_dir_with_a_trailing_slash_is_simulated_beside_it(study_folder):
+def test_simulated_study_of_a_calc_dir_with_a_slash_is_beside_it(study_folder):
     assert Layout("calc/").simulated().root == study_folder / "calc.simulate"
 
 
+def test_layout_refuses_what_is_no_path_or_is_a_folder_of_its_own():
+    with pytest.raises(LayoutError, match="calc_dir must be a folder such as 'calc', not a list"):
+        Layout(["calc"])
+    with pytest.raises(LayoutError, match="null byte"):
+        Layout("calc\0")
+    with pytest.raises(LayoutError, match="give the database another name"):
+        Layout("calc", database_basename="runs")
+
+
+def test_run_folder_finds_the_submissions_of_its_job_arrays(study_folder):
+    folder = Layout("calc").run_folder("r")
+    folder.path.mkdir(parents=True)
+    for name in ("array_b_0.submitted", "array_a_0.submitted", "array_a_0", "array_a_0.psets"):
+        (folder.path / name).touch()
+    assert [path.name for path in folder.arrays_submitted()] == [
+        "array_a_0.submitted",
+        "array_b_0.submitted",
+    ]
+
+
+def test_driver_lock_can_be_taken_once(study_folder):
+    folder = Layout("calc").run_folder("r")
+    folder.path.mkdir(parents=True)
+    with folder.driver_lock(), pytest.raises(Timeout):
+        folder.driver_lock().acquire(timeout=0)
+
+
 @pytest.mark.parametrize("calc_dir", ["taken/calc", "taken"])
-def test_a_folder_that_cannot_be_made_is_named(study_folder, calc_dir):
+def test_make_writable_names_a_folder_that_cannot_be_made(study_folder, calc_dir):
     (study_folder / "taken").write_text("a file")
     with pytest.raises(LayoutError, match="taken.*calc_dir="):
         Layout(calc_dir).make_writable()
-
-
-def test_replace_keeps_the_old_file_if_writing_fails(study_folder):
-    path = study_folder / "file"
-    path.write_text("old")
-
-    def write(stream):
-        stream.write(b"half")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        replace_file(path, write)
-    assert path.read_text() == "old"
-    assert list(study_folder.iterdir()) == [path]
-
-
-def test_replace_makes_the_folder_keeps_permissions_and_follows_links(study_folder):
-    path = study_folder / "new" / "file"
-    replace_file(path, lambda stream: stream.write(b"1"))
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
-    path.chmod(0o640)
-    link = study_folder / "link"
-    link.symlink_to(path)
-    replace_file(link, lambda stream: stream.write(b"2"))
-    assert link.is_symlink()
-    assert path.read_bytes() == b"2"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 COUNT = """
@@ -84,7 +82,7 @@ for _ in range(100):
 """
 
 
-def test_the_lock_keeps_processes_apart(study_folder):
+def test_lock_keeps_processes_apart(study_folder):
     (study_folder / "counter").write_text("0")
     drivers = [subprocess.Popen([sys.executable, "-c", COUNT]) for _ in range(3)]
     assert [driver.wait() for driver in drivers] == [0, 0, 0]

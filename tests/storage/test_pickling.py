@@ -1,4 +1,4 @@
-"""What is pickled comes back as it was, and code with the name of its file."""
+"""Values of users are pickled and come back, with the classes of the script that reads them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def outer(pset):
     return Helper().go(pset["a"])
 
 
-def test_tracebacks_through_code_that_travelled_name_file_and_line():
+def test_pickled_code_has_tracebacks_with_file_and_line():
     outer.__module__ = "__main__"  # so that it goes by value
     restored = pickle.loads(pickling.dumps(outer))
     assert restored is not outer
@@ -37,7 +37,7 @@ def test_tracebacks_through_code_that_travelled_name_file_and_line():
     assert restored({"a": 2}) == 0.5
 
 
-def test_code_that_has_travelled_can_travel_on():
+def test_pickled_code_can_be_pickled_again():
     once = pickle.loads(pickling.dumps(lambda a: a + 1))
     again = pickle.loads(pickling.dumps(once))
     assert again(1) == 2
@@ -80,9 +80,9 @@ if __name__ == "__main__":
     assert df.by_rk4.tolist() == [False, True, False, True]
     print(
         sum(df.method == Method.RK4),
-        sum(one == Error(a) for one, a in zip(df.error, df.a)),
-        sum(type(one) is Point for one in df.point),
-        sum(isinstance(one, Plain) and one.value == a for one, a in zip(df.plain, df.a)),
+        sum(error == Error(a) for error, a in zip(df.error, df.a)),
+        sum(type(point) is Point for point in df.point),
+        sum(isinstance(plain, Plain) and plain.value == a for plain, a in zip(df.plain, df.a)),
     )
 """
 
@@ -94,7 +94,7 @@ def numbers(script, cluster):
 
 
 @pytest.mark.parametrize("cluster", ["sync", "local"])
-def test_values_of_classes_in_the_script_are_equal_to_its_own_in_each_session(cluster, tmp_path):
+def test_classes_of_the_script_are_its_own_in_each_session(cluster, tmp_path):
     assert numbers(CLASSES, cluster) == "2 4 4 4"
     assert numbers(CLASSES, cluster) == "2 4 4 4"
     changed = CLASSES.replace("# CHANGED: ", "")
@@ -104,15 +104,15 @@ def test_values_of_classes_in_the_script_are_equal_to_its_own_in_each_session(cl
     assert numbers(CLASSES, cluster) == "2 4 4 4"
 
 
-def test_rows_can_be_read_where_their_classes_are_not(tmp_path):
+def test_classes_of_another_script_are_made_again(tmp_path):
     numbers(CLASSES, "sync")
     df = ps.load("calc")
-    assert [one.size for one in df.error] == [1, 1, 2, 2]
-    assert [one.name for one in df.method] == ["EULER", "RK4"] * 2
+    assert [error.size for error in df.error] == [1, 1, 2, 2]
+    assert [method.name for method in df.method] == ["EULER", "RK4"] * 2
     assert pd.read_pickle("calc/database.pk").point.tolist() == df.point.tolist()
 
 
-def test_another_func_for_an_old_run_gets_psets_of_its_own_classes(tmp_path):
+def test_classes_of_old_psets_are_those_of_another_func(tmp_path):
     old = CLASSES.replace("def func(pset):", "def func(pset):\n    1 / 0")
     call = "ps.run(func, params, cluster=sys.argv[1], skip_dups=True)"
     broken = old.replace(f"df = {call}", f"{call}\n    sys.exit()")
@@ -147,11 +147,11 @@ def func(pset):
 
 if __name__ == "__main__":
     df = ps.run(func, [{"a": 1}], cluster="sync", skip_dups=True)
-    one = df.iloc[0]
-    print(one.point.x, one.point.y, one.config.value(), one.colour is Colour.RED)
+    row = df.iloc[0]
+    print(row.point.x, row.point.y, row.config.value(), row.colour is Colour.RED)
 """
 
 
-def test_a_class_is_taken_only_where_it_is_the_same(tmp_path):
+def test_classes_are_taken_from_the_script_only_if_they_are_the_same(tmp_path):
     for fields in ("['x', 'y']", "['y', 'x']", "['x', 'y', 'z']", "['x', 'y']"):
         assert numbers(MOVED.replace("FIELDS", fields), "sync") == "1 2 local True"

@@ -1,3 +1,5 @@
+"""The plan of a run on disk, and the numbers of its psets."""
+
 from __future__ import annotations
 
 import io
@@ -11,6 +13,7 @@ from psweep_dask.storage.plan import (
     Plan,
     PlanError,
     dump,
+    last_seqs,
     load,
     next_seqs,
     without_dups,
@@ -28,7 +31,7 @@ def dumped(plan, work=b"work"):
     return stream.getvalue()
 
 
-def test_what_has_a_record_is_left_out_and_the_rest_keeps_its_numbers():
+def test_plan_without_done_psets_keeps_the_numbers_of_the_others():
     whole = plan_of([{"a": number} for number in range(5)])
     left = whole.without({10, 13, 99})
     assert left.seqs == [11, 12, 14]
@@ -38,27 +41,34 @@ def test_what_has_a_record_is_left_out_and_the_rest_keeps_its_numbers():
 
 
 @pytest.mark.parametrize("count", [1, PSETS_PER_PICKLE, PSETS_PER_PICKLE * 2 + 1])
-def test_a_plan_comes_back_from_disk(count):
+def test_plan_is_loaded_as_it_was_dumped(count):
     plan = plan_of([{"a": number, "list": [number]} for number in range(count)])
     assert load(io.BytesIO(dumped(plan))) == (plan, b"work")
 
 
 @pytest.mark.parametrize("cut", [0, 5, 100, -1])
-def test_a_damaged_plan_is_told(cut):
+def test_plan_that_is_damaged_is_an_error(cut):
     whole = dumped(plan_of([{"a": number} for number in range(3000)]))
     with pytest.raises(PlanError):
         load(io.BytesIO(whole[:cut]))
 
 
-def test_a_pset_that_cannot_be_pickled_is_named():
-    plan = plan_of([{"a": 1}, {"a": 2, "_gen": (one for one in [])}])
+def test_plan_names_a_pset_that_cannot_be_pickled():
+    plan = plan_of([{"a": 1}, {"a": 2, "_gen": (number for number in [])}])
     with pytest.raises(PlanError, match=r"params\[1\].*'_gen'.*pickle"):
         dumped(plan)
 
 
-def test_next_seqs_stay_clear_of_all_that_is_taken():
+def test_next_seqs_are_above_all_that_are_taken():
     assert next_seqs([(-1, -1)]) == (0, 0)
     assert next_seqs([(3, 10), (2, 50)]) == (4, 51)
+
+
+def test_last_seqs_of_a_database_that_its_owner_has_edited():
+    df = pd.DataFrame({"_run_seq": [0, None, 3], "_pset_seq": ["0", 7.0, None]}, dtype=object)
+    assert last_seqs(df) == (3, 7)
+    assert last_seqs(df[:0]) == last_seqs(df[["_run_seq"]][:0]) == (-1, -1)
+    assert last_seqs(df[["_run_seq"]]) == (3, -1)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +81,7 @@ def test_next_seqs_stay_clear_of_all_that_is_taken():
         ("simulated", [1, 2]),
     ],
 )
-def test_a_row_that_failed_is_no_duplicate(status, left):
+def test_skip_dups_runs_psets_again_whose_row_has_no_result(status, left):
     psets, digests = check_params([{"a": 1}, {"a": 2}])
     df = pd.DataFrame({"_pset_sha1": [digests[:20].hex()], "_status": [status]})
     kept, kept_digests = without_dups(psets, digests, df)
@@ -79,13 +89,13 @@ def test_a_row_that_failed_is_no_duplicate(status, left):
     assert kept_digests == check_params(kept)[1]
 
 
-def test_a_failure_does_not_hide_an_earlier_success():
+def test_skip_dups_finds_a_result_beside_a_later_failure():
     psets, digests = check_params([{"a": 1}])
     df = pd.DataFrame({"_pset_sha1": [digests.hex()] * 2, "_status": ["ok", "error"]})
     assert without_dups(psets, digests, df)[0] == []
 
 
-def test_databases_of_psweep_have_no_status():
+def test_skip_dups_needs_no_column_of_status():
     psets, digests = check_params([{"a": 1}])
     assert without_dups(psets, digests, pd.DataFrame({"_pset_sha1": [digests.hex()]}))[0] == []
     assert without_dups(psets, digests, pd.DataFrame())[0] == psets

@@ -17,7 +17,7 @@ def test_status_sets_are_those_of_the_table():
     assert {name for name, kinds in sets.items() if "failed" in kinds} == FAILED
     assert {name for name, kinds in sets.items() if "waiting" in kinds} == WAITING
     assert sets.keys() == FINAL | WAITING
-    assert TO_RUN_AGAIN == sets.keys() - {"ok", "prepared"}
+    assert sets.keys() - {"ok", "prepared"} == TO_RUN_AGAIN
 
 
 def test_status_of_failed_psets_decides_what_skip_dups_runs_again(study_folder):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from psweep_dask.storage.database import df_write, read_or_empty
+from psweep_dask.storage.database import read_or_empty
+from psweep_dask.storage.df_functions import df_write
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.backup import BackupError, back_up_study, make_simulation_dir
 

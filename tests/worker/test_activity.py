@@ -1,4 +1,4 @@
-"""The note of a process, read by another one while it lives and after it has died."""
+"""The activity file of a process, read by another one while it lives and after its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ run()
 
 @pytest.fixture
 def path(study_folder):
-    return study_folder / "notes" / "one"
+    return study_folder / "activity" / "file"
 
 
 def writer(study_folder, path, how):
@@ -45,7 +45,7 @@ def writer(study_folder, path, how):
     return process
 
 
-def test_a_note_outlives_a_segfault_with_the_place_of_it(study_folder, path):
+def test_activity_file_outlives_a_segfault_with_its_traceback(study_folder, path):
     with writer(study_folder, path, "time.sleep(0.5); ctypes.string_at(0)") as process:
         taken = activity.take_over(path)
         assert process.wait() == -signal.SIGSEGV
@@ -57,7 +57,7 @@ def test_a_note_outlives_a_segfault_with_the_place_of_it(study_folder, path):
     assert not path.exists()
 
 
-def test_a_process_that_holds_the_gil_tells_where_it_is(study_folder, path):
+def test_activity_file_has_the_traceback_of_a_process_that_holds_the_gil(study_folder, path):
     with writer(study_folder, path, "ctypes.PyDLL(None).sleep(60)") as process:
         taken = activity.take_over(path)
         os.kill(process.pid, activity.TRACE_SIGNAL)
@@ -68,7 +68,7 @@ def test_a_process_that_holds_the_gil_tells_where_it_is(study_folder, path):
         process.kill()
 
 
-def test_each_thread_has_its_own_entry(path):
+def test_activity_file_has_an_entry_for_each_thread(path):
     own = activity.create(path)
     own.begin(RUN.bytes, 1)
     thread = threading.Thread(target=own.begin, args=(RUN.bytes, 2))
@@ -79,7 +79,7 @@ def test_each_thread_has_its_own_entry(path):
     assert [entry.pset_seq for entry in own.entries()] == [2]
 
 
-def test_many_threads_do_not_write_beyond_the_note(path):
+def test_activity_file_does_not_grow_with_many_threads(path):
     own = activity.create(path)
     for seq in range(300):
         thread = threading.Thread(target=own.begin, args=(RUN.bytes, seq))
@@ -89,7 +89,7 @@ def test_many_threads_do_not_write_beyond_the_note(path):
     assert len(own.entries()) < 102
 
 
-def test_closing_on_purpose_is_told(path):
+def test_activity_file_tells_that_the_process_is_closing(path):
     own = activity.create(path, "tls://127.0.0.1:1234")
     taken = activity.take_over(path)
     assert not taken.closing
@@ -98,33 +98,33 @@ def test_closing_on_purpose_is_told(path):
     assert taken.address == "tls://127.0.0.1:1234"
 
 
-def test_there_is_no_note_before_it_is_written(path):
+def test_activity_file_is_not_taken_over_before_it_is_written(path):
     assert activity.take_over(path) is None
     path.parent.mkdir()
     path.touch()
     assert activity.take_over(path) is None
 
 
-def test_only_its_owner_can_read_a_note(path):
+def test_activity_file_can_be_read_by_its_owner_only(path):
     activity.create(path)
     assert path.parent.stat().st_mode & 0o077 == 0
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_note_of_an_old_process_with_the_same_pid_is_replaced(path):
+def test_activity_file_of_an_earlier_process_with_the_same_pid_is_replaced(path):
     old = activity.create(path)
     old.begin(RUN.bytes, 1)
     assert activity.create(path).entries() == []
 
 
-def test_processes_under_different_watchers_have_different_notes():
+def test_activity_path_differs_by_monitor_and_pid():
     paths = {
-        activity.activity_path(watcher, pid) for watcher in ("tcp://a", "tcp://b") for pid in (1, 2)
+        activity.activity_path(monitor, pid) for monitor in ("tcp://a", "tcp://b") for pid in (1, 2)
     }
     assert len(paths) == 4
 
 
-def test_the_stack_of_func_is_cut_out_of_all_threads():
+def test_func_stack_is_cut_out_of_the_tracebacks_of_all_threads():
     trace = (
         'Thread 0x1 (most recent call first):\n  File "dask.py", line 1 in loop\n\n'
         'Thread 0x2 (most recent call first):\n  File "lib.py", line 9 in deep\n'
@@ -138,7 +138,7 @@ def test_the_stack_of_func_is_cut_out_of_all_threads():
     assert func_stack("", "runner.py") == ""
 
 
-def test_a_note_is_let_go_with_its_last_user(path):
+def test_activity_file_is_closed_with_its_last_user(path):
     own = activity.create(path)
     assert isinstance(own, ActivityFile)
     descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0

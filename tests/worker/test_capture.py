@@ -1,3 +1,5 @@
+"""What a pset prints is captured, whoever prints it."""
+
 from __future__ import annotations
 
 import ctypes
@@ -21,7 +23,7 @@ def captured(action):
     return text
 
 
-def test_python_children_and_c_code_are_caught_in_order():
+def test_capture_of_python_children_and_c_code_is_in_order():
     def action():
         print("one")
         subprocess.run(["echo", "two"], check=True)
@@ -32,7 +34,7 @@ def test_python_children_and_c_code_are_caught_in_order():
     assert captured(action).split() == ["one", "two", "three", "four", "five"]
 
 
-def test_afterwards_output_goes_where_it_went_before(capfd):
+def test_capture_ends_with_its_block(capfd):
     print("before")
     captured(lambda: print("inside"))
     print("after")
@@ -40,7 +42,7 @@ def test_afterwards_output_goes_where_it_went_before(capfd):
     assert capfd.readouterr().out.split() == ["before", "after", "child"]
 
 
-def test_streams_come_back_when_func_raises(capfd):
+def test_capture_restores_the_streams_when_func_raises(capfd):
     streams = sys.stdout, sys.stderr
 
     def action():
@@ -53,5 +55,5 @@ def test_streams_come_back_when_func_raises(capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_text_that_no_encoding_knows_is_no_failure():
+def test_capture_of_text_that_no_encoding_knows():
     assert captured(lambda: print("\udc80 ü")) == "\\udc80 ü\n"

@@ -1,4 +1,4 @@
-"""A pset that has finished is kept, also while a slow one holds up its slice."""
+"""Rows that have finished are kept while a slow pset holds up their slice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ from helpers.driver_process import wait_until
 import psweep_dask as ps
 from psweep_dask.monitoring.run_states import run_states
 from psweep_dask.storage.layout import Layout
-from psweep_dask.worker import partial
-from psweep_dask.worker.early_rows import early_blocks, early_paths, read_early, seqs_of
-from psweep_dask.worker.work import SliceResult
+from psweep_dask.worker import early_rows
+from psweep_dask.worker.early_rows import (
+    LATE_SECONDS,
+    early_blocks,
+    early_dir,
+    early_path,
+    early_paths,
+    read_early_file,
+    remove_early_file,
+    write_if_late,
+)
+from psweep_dask.worker.work import SliceResult, Work
 
 SCRIPT = """
 import sys
@@ -50,14 +59,14 @@ def held_up():
     Path("script.py").write_text(SCRIPT)
     with subprocess.Popen([sys.executable, "script.py"], stderr=subprocess.PIPE) as driver:
         try:
-            wait_until(lambda: len(ended()) == len(loaded()) >= 5 and still())
+            wait_until(lambda: len(ended()) == len(loaded()) >= 5 and nothing_ends())
             yield driver
         finally:
             driver.kill()
 
 
-def still():
-    """Whether nothing ends any more; a budget is half a second at most."""
+def nothing_ends():
+    """Whether nothing ends for 3 seconds; a budget is half a second at most."""
     before = ended()
     try:
         wait_until(lambda: ended() != before, 3)
@@ -66,7 +75,7 @@ def still():
     return False
 
 
-def test_what_has_finished_is_seen_and_outlives_the_driver_though_its_slice_goes_on(study_folder):
+def test_early_rows_are_loaded_and_outlive_the_driver(study_folder):
     with held_up() as driver:
         assert loaded() == ended()
         (alive,) = run_states(Layout("calc"))
@@ -84,22 +93,22 @@ def test_what_has_finished_is_seen_and_outlives_the_driver_though_its_slice_goes
     assert not list(Path("calc/runs").glob("*/early"))
 
 
-def test_what_has_finished_stays_when_a_second_ctrl_c_drops_its_slice(study_folder):
+def test_early_rows_are_kept_when_a_second_ctrl_c_drops_their_slice(study_folder):
     with held_up() as driver:
         known = ended()
         driver.send_signal(signal.SIGINT)
         time.sleep(1.5)  # two signals at once would be one
         driver.send_signal(signal.SIGINT)
-        said = driver.communicate(timeout=60)[1].decode()
+        stderr = driver.communicate(timeout=60)[1].decode()
     assert loaded() == known
-    assert f"{len(known)} of 60 psets in " in said
-    assert f"ps.resume('calc') runs the {60 - len(known)} left" in said
-    (one,) = run_states(Layout("calc"))
-    assert (one.state, one.counts) == ("stopped", {"ok": len(known)})
-    assert one.left == 60 - len(known)
+    assert f"{len(known)} of 60 psets in " in stderr
+    assert f"ps.resume('calc') runs the {60 - len(known)} left" in stderr
+    (stopped,) = run_states(Layout("calc"))
+    assert (stopped.state, stopped.counts) == ("stopped", {"ok": len(known)})
+    assert stopped.left == 60 - len(known)
 
 
-def test_what_has_finished_is_not_called_again_when_its_worker_dies_later(study_folder):
+def test_early_rows_are_not_run_again_when_their_worker_is_lost_later(study_folder):
     def func(pset):
         if pset["a"] in (7, 41):
             time.sleep(2)
@@ -117,7 +126,7 @@ def test_what_has_finished_is_not_called_again_when_its_worker_dies_later(study_
     assert ended() == good.a.tolist(), "each once"
 
 
-def test_slices_that_end_when_they_should_write_no_file(study_folder):
+def test_early_rows_are_not_written_by_slices_that_end_in_time(study_folder):
     def func(pset):
         time.sleep(0.02)
         return {"files": len(list(Path("calc/runs").glob("*/early/*")))}
@@ -127,41 +136,64 @@ def test_slices_that_end_when_they_should_write_no_file(study_folder):
     assert not list(Path("calc/runs").glob("*/early"))
 
 
-def keeper(records, path):
-    return partial._Keeper(SliceResult(), records, path)
+def file_writer(records, path):
+    return early_rows._EarlyFileWriter(SliceResult(), records, path)
 
 
 ROWS = [{"_pset_seq": 1, "_status": "ok", "y": [2], "_pset_runtime": 0.1, "_time_utc": 0}]
 
 
-def test_nothing_is_written_after_the_end_or_where_there_is_no_journal(study_folder):
+def test_early_rows_are_not_written_after_close_or_without_journal(study_folder):
     path = Layout("calc").run_folder("run").early_dir / "1.slice"
-    keeper(ROWS, path).keep()
+    file_writer(ROWS, path).write()
     assert not Path("calc").exists()
     path.parents[1].mkdir(parents=True)
     (path.parents[1] / "journal").touch()
-    over = keeper(ROWS, path)
-    over.end()
-    over.keep()
+    closed = file_writer(ROWS, path)
+    closed.close()
+    closed.write()
     assert early_paths(path.parent) == []
-    keeper([], path).keep()
+    file_writer([], path).write()
     assert early_paths(path.parent) == []
-    keeper(ROWS, path).keep()
-    assert seqs_of(read_early(path)) == {1}
+    file_writer(ROWS, path).write()
+    assert read_early_file(path).seqs() == {1}
+    remove_early_file(path)
+    remove_early_file(path)
+    assert read_early_file(path) is None
 
 
-def test_what_is_torn_or_known_or_kept_twice_is_left_out(study_folder):
+def test_early_blocks_leave_out_what_is_torn_known_or_there_twice(study_folder):
     folder = Layout("calc").run_folder("run").early_dir
     folder.mkdir(parents=True)
     (folder.parent / "journal").touch()
     for name, seqs in {"1": (1, 2, 3), "2": (3, 4), "5": (5,)}.items():
         rows = [ROWS[0] | {"_pset_seq": seq} for seq in seqs]
-        keeper(rows, folder / f"{name}.slice").keep()
+        file_writer(rows, folder / f"{name}.slice").write()
     torn = folder / "5.slice"
     torn.write_bytes(torn.read_bytes()[:-1])
     (folder / ".7.slice.tmp").write_bytes(b"half")
-    found = [
-        columns[names.index("_pset_seq")] for names, columns in early_blocks(folder, known={1})
-    ]
-    assert found == [[2, 3], [4]]
+    seqs = [columns[names.index("_pset_seq")] for names, columns in early_blocks(folder, {1})]
+    assert seqs == [[2, 3], [4]]
     assert list(early_blocks(Path("none"), known=set())) == []
+
+
+def test_early_rows_of_a_late_slice_are_those_that_were_done_by_then(study_folder, monkeypatch):
+    monkeypatch.setattr(early_rows, "LATE_SECONDS", 0.05)
+    assert LATE_SECONDS == 0.5
+    folder = Layout("calc").run_folder("run").early_dir
+    folder.mkdir(parents=True)
+    (folder.parent / "journal").touch()
+    result, records = SliceResult(), list(ROWS)
+    path = folder / "1.slice"
+    with write_if_late(result, records, path, budget=0.0):
+        wait_until(path.exists)
+        records.append(ROWS[0] | {"_pset_seq": 2})
+    early = read_early_file(path)
+    assert (early.seqs(), early.statuses, result.has_early_file) == ({1}, {"ok": 1}, True)
+
+
+def test_early_dir_is_none_where_the_driver_may_not_see_it():
+    run = Work("run", 0, "calc", b"", cwd="/study")
+    assert early_path(run, 7) == Path("/study/calc/runs/run/early/7.slice")
+    assert early_dir(Work("run", 0, "calc", b"")) is None
+    assert early_path(Work("run", 0, "calc", b"", cwd="/study", simulate=True), 7) is None

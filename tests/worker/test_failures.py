@@ -1,20 +1,25 @@
+"""Which pset has failed when a worker is lost, and which run again."""
+
 from __future__ import annotations
 
 import re
 import signal
 
 import pytest
+from helpers.run_slice import RUN_ID, records
 
 from psweep_dask.worker.failures import (
-    ALONE_AFTER,
-    LOST_WORKERS,
-    SHARED_EXITS,
+    ALONE_AFTER_LOST_WORKERS,
+    MAX_LOST_WORKERS,
+    MAX_SHARED_EXITS,
     WHOLE_LIFETIME_SHARE,
+    FailedAttempt,
     FailurePolicy,
     RunningPset,
     WalltimeLoss,
     WorkerExit,
 )
+from psweep_dask.worker.work import Work
 
 
 def worker_exit(exitcode=-11, running=(5,), run="r", **more):
@@ -37,7 +42,7 @@ def worker_exit(exitcode=-11, running=(5,), run="r", **more):
         (-60, "killed by signal 60"),
     ],
 )
-def test_the_pset_that_was_running_is_guilty_and_its_neighbours_are_not(exitcode, text):
+def test_killed_is_the_pset_that_was_running_and_no_other(exitcode, text):
     decision = FailurePolicy("r").decide([4, 5, 6], worker_exit(exitcode))
     assert (decision.failed.pset_seq, decision.failed.status) == (5, "killed")
     assert (decision.failed.host, decision.failed.seconds) == ("node1", 1.5)
@@ -45,13 +50,13 @@ def test_the_pset_that_was_running_is_guilty_and_its_neighbours_are_not(exitcode
     assert re.search(text, decision.failed.text)
 
 
-def test_too_much_memory_is_told_with_the_limit():
+def test_killed_for_its_memory_is_told_with_the_limit():
     report = worker_exit(-signal.SIGTERM, memory=(1980 * 2**20, 2 * 2**30))
     text = FailurePolicy("r").decide([5], report).failed.text
     assert "held 1.93 GiB of memory and its limit is 2.00 GiB" in text
 
 
-def test_where_func_was_is_told():
+def test_killed_is_told_with_the_line_of_func():
     text = (
         FailurePolicy("r")
         .decide([5], worker_exit(stack='  File "f.py", line 3 in func\n'))
@@ -71,59 +76,62 @@ def test_where_func_was_is_told():
         worker_exit(run="another run"),
     ],
 )
-def test_nobody_is_guilty_of_what_the_infrastructure_does(report):
+def test_lost_worker_is_no_failure_of_a_pset(report):
     assert FailurePolicy("r").decide([4, 5, 6], report).failed is None
 
 
-def test_who_is_over_its_time_is_guilty_of_the_timeout():
+def test_timeout_is_a_failure_of_the_pset_that_was_over_it():
     report = worker_exit(-9, running=(5, 9), over_timeout=RunningPset("r", 5, 2.04))
     failed = FailurePolicy("r").decide([5, 6], report).failed
     assert (failed.pset_seq, failed.status, failed.seconds) == (5, "timeout", 2.04)
     assert "ended after 2.0 s on node1" in failed.text
 
 
-def test_a_neighbour_in_the_process_of_one_over_its_time_is_innocent():
+def test_timeout_is_no_failure_of_other_psets_in_the_process():
     report = worker_exit(-9, running=(5, 9), over_timeout=RunningPset("r", 5, 2.0))
     policy = FailurePolicy("r")
     assert all(policy.decide([9, 10], report).failed is None for _ in range(20))
 
 
-def test_one_of_several_suspects_is_guilty_only_when_it_happens_again_and_again():
+def test_killed_beside_other_psets_is_a_failure_only_after_several_exits():
     policy = FailurePolicy("r")
     failures = [
-        policy.decide([5, 6], worker_exit(running=(5, 90 + n))).failed for n in range(SHARED_EXITS)
+        policy.decide([5, 6], worker_exit(running=(5, 90 + n))).failed
+        for n in range(MAX_SHARED_EXITS)
     ]
-    assert failures[:-1] == [None] * (SHARED_EXITS - 1)
+    assert failures[:-1] == [None] * (MAX_SHARED_EXITS - 1)
     assert failures[-1].pset_seq == 5
 
 
-def test_who_loses_its_worker_again_and_again_travels_alone_and_then_is_a_row():
+def test_lost_workers_again_and_again_make_a_pset_run_alone_and_then_fail():
     policy = FailurePolicy("r")
-    for number in range(1, ALONE_AFTER + 1):
+    for number in range(1, ALONE_AFTER_LOST_WORKERS + 1):
         decision = policy.decide([5, 6], None)
-        assert decision.alone == (frozenset({5, 6}) if number == ALONE_AFTER else frozenset())
-    for _ in range(LOST_WORKERS - ALONE_AFTER - 1):
+        assert decision.alone == (
+            frozenset({5, 6}) if number == ALONE_AFTER_LOST_WORKERS else frozenset()
+        )
+    for _ in range(MAX_LOST_WORKERS - ALONE_AFTER_LOST_WORKERS - 1):
         assert policy.decide([5], None).failed is None
     failed = policy.decide([5], None).failed
     assert (failed.status, failed.final) == ("killed", True)
     assert "walltime" in failed.text
 
 
-def test_who_is_cut_off_among_others_travels_alone_to_any_worker():
+def test_walltime_of_a_slice_makes_its_psets_run_alone():
     decision = FailurePolicy("r").decide(
         [5, 6], None, WalltimeLoss(ran=99.0, life=100.0, walltime=110.0)
     )
     assert (decision.failed, decision.alone, decision.life) == (None, {5, 6}, 0.0)
 
 
-def test_who_is_cut_off_alone_needs_a_worker_that_lives_longer_than_it_ran():
+def test_walltime_of_a_single_pset_makes_it_need_a_longer_lifetime():
     walltime_loss = WalltimeLoss(ran=0.9 * WHOLE_LIFETIME_SHARE * 100.0, life=100.0, walltime=110.0)
     decision = FailurePolicy("r").decide([5], None, walltime_loss)
     assert (decision.failed, decision.alone) == (None, {5})
     assert walltime_loss.ran < decision.life < 2 * walltime_loss.ran
 
 
-def test_who_had_a_whole_life_and_was_cut_off_does_not_fit_into_the_walltime():
+def test_walltime_fails_a_pset_that_had_a_whole_lifetime():
     decision = FailurePolicy("r").decide(
         [5], None, WalltimeLoss(ran=95.0, life=100.0, walltime=110.0)
     )
@@ -134,18 +142,31 @@ def test_who_had_a_whole_life_and_was_cut_off_does_not_fit_into_the_walltime():
     assert "ps.retry(..., kind='killed', cluster=...)" in failed.text
 
 
-def test_the_walltime_costs_no_attempt_however_often_it_cuts_off():
+def test_walltime_costs_no_attempt_however_often_it_ends_a_pset():
     policy = FailurePolicy("r")
     walltime_loss = WalltimeLoss(ran=10.0, life=100.0, walltime=110.0)
     assert all(
-        policy.decide([5], None, walltime_loss).failed is None for _ in range(2 * LOST_WORKERS)
+        policy.decide([5], None, walltime_loss).failed is None for _ in range(2 * MAX_LOST_WORKERS)
     )
     assert policy.decide([5], None).failed is None  # nor is it a loss to the infrastructure
 
 
 @pytest.mark.parametrize("report", [worker_exit(-signal.SIGTERM), worker_exit(-signal.SIGKILL)])
-def test_what_the_end_of_a_job_kills_is_not_the_fault_of_who_ran(report):
+def test_walltime_is_no_failure_though_it_kills_the_process(report):
     assert (
         FailurePolicy("r").decide([4, 5, 6], report, WalltimeLoss(10.0, 100.0, 110.0)).failed
         is None
     )
+
+
+def test_killed_pset_has_a_row_with_the_time_when_it_began():
+    work = Work(RUN_ID, 3, "calc", b"")
+    failed = FailedAttempt(5, "killed", "the worker process was killed\nIt was here", "n1", 2.0)
+    result = failed.result(work, {"a": 1}, "ab", attempt=2)
+    (row,) = records(result)
+    (failure,) = result.examples
+    assert (row["a"], row["_status"], row["_exc_txt"]) == (1, "killed", failed.text)
+    assert (row["_exec_host"], row["_pset_runtime"], row["_attempt"]) == ("n1", 2.0, 2)
+    assert work.fields_at_start(5, "ab")["_time_utc"] - row["_time_utc"] >= 2e9
+    assert (failure.kind, failure.headline) == ("killed", "the worker process was killed")
+    assert (result.failed, result.rows, result.seqs()) == ({"killed": 1}, 1, {5})

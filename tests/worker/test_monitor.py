@@ -1,3 +1,5 @@
+"""A process over its timeout is ended, and its exit is reported."""
+
 from __future__ import annotations
 
 import subprocess
@@ -10,10 +12,10 @@ from helpers.driver_process import wait_until
 from psweep_dask.worker import monitor
 from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
-KEEPS_A_NOTE = """
+WRITES_ACTIVITY = """
 import os, sys, time, uuid
 from psweep_dask.worker import activity
-own = activity.create(activity.note_path("test", os.getpid()), "tcp://here")
+own = activity.create(activity.activity_path("test", os.getpid()), "tcp://here")
 own.catch_traces()
 if sys.argv[1] == "slow":
     own.begin(uuid.UUID(int=7).bytes, 3, 0.3)
@@ -26,23 +28,23 @@ os.abort()
 
 def start(how):
     process = subprocess.Popen(
-        [sys.executable, "-c", KEEPS_A_NOTE, how], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITES_ACTIVITY, how], stdout=subprocess.PIPE, text=True
     )
     if how == "slow":
         assert process.stdout.readline() == "begun\n"
     return process
 
 
-def test_what_is_over_its_time_is_ended_and_named():
+def test_timeout_ends_the_process_and_names_the_pset():
     with start("slow") as process:
         process_monitor = ProcessMonitor(process.pid, "test")
         begun = time.monotonic()
         while process.poll() is None:
-            process_monitor.look()
+            process_monitor.check()
             time.sleep(0.05)
         assert 0.1 < time.monotonic() - begun < 30
-    found = process_monitor.report()
-    worker_exit = monitor.worker_exit({**found, "host": "n1", "exitcode": process.returncode})
+    report = process_monitor.report()
+    worker_exit = monitor.worker_exit({**report, "host": "n1", "exitcode": process.returncode})
     assert (worker_exit.worker, worker_exit.over_timeout.pset_seq, worker_exit.exitcode) == (
         "tcp://here",
         3,
@@ -50,19 +52,21 @@ def test_what_is_over_its_time_is_ended_and_named():
     )
 
 
-def test_a_death_that_nobody_has_looked_at_is_explained_from_the_note():
+def test_monitor_reports_an_exit_before_its_first_check():
     with start("dies") as process:
         process.wait()
-    found = ProcessMonitor(process.pid, "test").report()
-    assert [seq for _, seq, _ in found["running"]] == [4]
-    assert found["over_timeout"] is None
+    report = ProcessMonitor(process.pid, "test").report()
+    assert [seq for _, seq, _ in report["running"]] == [4]
+    assert report["over_timeout"] is None
+    report |= {"host": "n1", "exitcode": -9, "memory_limit": 100}
+    assert monitor.worker_exit(report, held=95).memory == (95, 100)
 
 
-def test_without_a_note_nothing_is_known():
+def test_monitor_without_activity_file_reports_nothing():
     assert ProcessMonitor(2**22 + 1, "nobody").report()["running"] == []
 
 
-def test_children_are_ended_with_their_parent():
+def test_kill_with_children_ends_the_children():
     script = "import subprocess as s; print(s.Popen(['sleep', '99']).pid, flush=True); input()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(

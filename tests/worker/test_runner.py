@@ -1,4 +1,4 @@
-"""What becomes of one pset, seen in its record."""
+"""A pset is run, and its record is made whatever func does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from psweep_dask.worker.runner import Runner
 from psweep_dask.worker.work import Work
 
 
-def test_a_record_has_the_pset_the_reserved_fields_and_the_result():
+def test_record_has_the_pset_the_reserved_fields_and_the_result():
     before = time.time_ns()
     record = only_record(lambda pset: {"y": pset["a"] + 0.5})
     assert list(record) == [
@@ -76,7 +76,7 @@ def test_func_may_return_the_pset_it_got_changed_or_not():
     assert only_record(lambda pset: {})["a"] == 1
 
 
-def test_what_func_does_to_its_pset_stays_there():
+def test_func_cannot_change_the_pset_of_its_record():
     def func(pset):
         pset["list"].append(1)
         pset["junk"] = print
@@ -101,8 +101,8 @@ def raising(error):
 
 
 class Lost(Exception):
-    def __init__(self, one, two):
-        super().__init__(one)
+    def __init__(self, first, second):
+        super().__init__(first)
 
 
 def lose():
@@ -133,7 +133,7 @@ class Unprintable(Exception):
         (lambda pset: {"y": Lost(1, 2)}, "BadResultError", "missing 1 required positional"),
     ],
 )  # fmt: skip
-def test_whatever_func_does_is_a_row_and_the_others_keep_theirs(func, kind, text):
+def test_func_that_fails_has_a_row_and_costs_no_other(func, kind, text):
     def sometimes(pset):
         return func(pset) if pset["a"] == 1 else {"y": pset["a"]}
 
@@ -141,7 +141,7 @@ def test_whatever_func_does_is_a_row_and_the_others_keep_theirs(func, kind, text
     rows = records(result)
     assert [row["_status"] for row in rows] == ["ok", "error", "ok"]
     assert text in rows[1]["_exc_txt"]
-    assert "psweep_dask/runner.py" not in rows[1]["_exc_txt"].split("\n\n")[-1]
+    assert "psweep_dask/worker/runner.py" not in rows[1]["_exc_txt"].split("\n\n")[-1]
     assert "y" not in rows[1]
     assert result.failed == {kind: 1}
     assert result.done == 3
@@ -149,14 +149,14 @@ def test_whatever_func_does_is_a_row_and_the_others_keep_theirs(func, kind, text
     assert (example.kind, example.pset_seq, example.pset) == (kind, 11, "{'a': 1}")
 
 
-def test_a_traceback_begins_in_func():
+def test_traceback_begins_in_func():
     text = only_record(raising(ValueError("bad")))["_exc_txt"]
     assert text.startswith("Traceback")
     assert text.count("File") == 1
     assert "in func" in text
 
 
-def test_a_result_too_large_for_a_frame_is_its_psets_failure(monkeypatch):
+def test_result_too_large_for_a_frame_is_a_failure(monkeypatch):
     monkeypatch.setattr(runner, "MAX_RESULT_BYTES", 100)
     rows = records(run(lambda pset: {"y": "x" * pset["a"]}, [{"a": 10}, {"a": 1000}]))
     assert [row["_status"] for row in rows] == ["ok", "error"]
@@ -168,7 +168,7 @@ def test_simulate_does_not_call_func():
     assert (record["_status"], record["_exc_txt"]) == ("simulated", None)
 
 
-def test_a_func_that_cannot_be_loaded_is_the_failure_of_each_pset():
+def test_func_that_cannot_be_loaded_fails_each_pset():
     class Missing:
         def __reduce__(self):
             return __import__, ("no_such_module",)
@@ -187,7 +187,7 @@ def test_func_runs_in_the_folder_of_the_driver(study_folder, monkeypatch):
     assert record["cwd"] == str(target)
 
 
-def test_modules_beside_the_script_are_found(study_folder, monkeypatch):
+def test_import_paths_find_modules_beside_the_script(study_folder, monkeypatch):
     (study_folder / "mine").mkdir()
     (study_folder / "mine" / "lab_module.py").write_text("answer = 42")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -201,7 +201,7 @@ def test_modules_beside_the_script_are_found(study_folder, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["db", "file", "db+file"])
-def test_logs_go_where_they_are_wanted(study_folder, how):
+def test_capture_logs_go_to_row_or_file(study_folder, how):
     def func(pset):
         print("out", pset["a"], flush=True)
         os.system("echo child")
@@ -219,7 +219,7 @@ def test_logs_go_where_they_are_wanted(study_folder, how):
         assert not any(path.exists() for path in files)
 
 
-def test_results_that_func_goes_on_to_change_are_kept_as_they_were():
+def test_result_that_func_changes_later_is_kept_as_it_was():
     buffer, seen = np.zeros(2), []
 
     def func(pset):
@@ -232,7 +232,7 @@ def test_results_that_func_goes_on_to_change_are_kept_as_they_were():
     assert df.seen.tolist() == [list(range(n + 1)) for n in range(9)]
 
 
-def test_a_result_that_only_the_worker_can_restore_costs_no_other(study_folder, monkeypatch):
+def test_result_that_only_the_worker_can_restore_costs_no_other(study_folder, monkeypatch):
     (study_folder / "worker_only.py").write_text("class Result: pass")
     monkeypatch.setattr(sys, "path", [str(study_folder), *sys.path])
 
@@ -250,13 +250,13 @@ def test_a_result_that_only_the_worker_can_restore_costs_no_other(study_folder, 
 
 
 @pytest.mark.parametrize("key", [(1, 2), None, 1.5, frozenset()])
-def test_odd_keys_of_a_result_are_its_psets_failure(key):
+def test_result_with_a_key_that_is_no_str_is_a_failure(key):
     record = only_record(lambda pset: {key: 1})
     assert record["_status"] == "error"
     assert "keys must be str" in record["_exc_txt"]
 
 
-def noted():
+def error_with_note():
     error = ValueError("negative mass\n  in step 3")
     error.add_note("see the wiki")
     return error
@@ -265,7 +265,7 @@ def noted():
 @pytest.mark.parametrize(
     ("error", "headline"),
     [
-        (noted(), "ValueError: negative mass"),
+        (error_with_note(), "ValueError: negative mass"),
         (ValueError("\n\n  late"), "ValueError: late"),
         (ExceptionGroup("two", [ValueError(1), KeyError(2)]), "ExceptionGroup: two (2 sub-except"),
         (Unprintable(), "Unprintable"),
@@ -273,14 +273,14 @@ def noted():
         (ValueError("x" * 1_000_000), "ValueError: xxx"),
     ],
 )
-def test_the_line_that_tells_a_failure_has_class_and_message(error, headline):
+def test_headline_of_a_failure_has_class_and_message(error, headline):
     (failure,) = run(raising(error), [{"a": 1}]).examples
     assert failure.headline.startswith(headline)
     assert len(failure.headline) <= 200
     assert "\n" not in failure.headline
 
 
-def test_each_pset_starts_in_the_folder_of_the_run(study_folder):
+def test_func_starts_each_pset_in_the_folder_of_the_run(study_folder):
     def func(pset):
         cwd = os.getcwd()
         os.chdir("/")
@@ -290,7 +290,7 @@ def test_each_pset_starts_in_the_folder_of_the_run(study_folder):
     assert [row["cwd"] for row in records(result)] == [str(study_folder)] * 2
 
 
-def test_an_element_of_a_structured_array_is_kept_as_it_was(study_folder):
+def test_result_that_is_an_element_of_a_structured_array_is_kept_as_it_was(study_folder):
     array = np.zeros(1, dtype=[("x", "i8")])
 
     def func(pset):
@@ -298,17 +298,17 @@ def test_an_element_of_a_structured_array_is_kept_as_it_was(study_folder):
         return {"v": array[0]}
 
     df = ps.run(func, ps.plist("a", range(4)), cluster="sync")
-    assert [one["x"] for one in df.v] == [0, 1, 2, 3]
+    assert [element["x"] for element in df.v] == [0, 1, 2, 3]
 
 
-def test_func_of_another_python_is_told_and_not_called(study_folder):
+def test_func_of_another_python_is_not_called(study_folder):
     work = Work(RUN_ID, 0, "calc", pickling.dumps(lambda pset: {}), python="3.1")
-    outcome = Runner(work).run_pset({"a": 1}, 0, "0" * 40)
-    assert outcome.record["_status"] == "error"
-    assert "func was packed by Python 3.1, and this is 3." in outcome.record["_exc_txt"]
+    record = Runner(work).run_pset({"a": 1}, 0, "0" * 40).record
+    assert record["_status"] == "error"
+    assert "func was packed by Python 3.1, and this is 3." in record["_exc_txt"]
 
 
-def test_a_child_in_which_func_returns_is_no_second_worker(study_folder):
+def test_func_that_forks_and_returns_makes_no_second_worker(study_folder):
     def func(pset):
         child = os.fork()
         if child:

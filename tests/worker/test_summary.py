@@ -1,4 +1,4 @@
-"""What a slice shows of its rows is little, whatever they hold, and fair."""
+"""The summary of a slice is small, whatever its rows hold, and its sample is fair."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from psweep_dask.worker.summary import COLUMNS, ROWS, SLOWEST, TEXT, bin_edge, summarize
+from psweep_dask.worker.summary import (
+    SAMPLED_CHARACTERS,
+    SAMPLED_COLUMNS,
+    SAMPLED_ROWS,
+    SLOWEST_PSETS,
+    SliceSummary,
+    bin_edge,
+    slowest_of,
+    summarize,
+)
 
 
 def records(count, /, **values):
@@ -18,48 +27,48 @@ def records(count, /, **values):
     ]
 
 
-def test_runtimes_are_counted_in_bins_of_a_logarithm():
+def test_summary_counts_runtimes_in_bins():
     summary = summarize(records(1000))
     assert summary.runtimes.total() == 1000
     for number, psets in summary.runtimes.items():
         low, high = bin_edge(number), bin_edge(number + 1)
         inside = [seq for seq in range(1000) if low <= 0.001 * (seq + 1) < high]
-        assert abs(psets - len(inside)) <= 1  # one stands on the edge
+        assert abs(psets - len(inside)) <= 1  # one may be on the edge
 
 
-@pytest.mark.parametrize("number", [1, SLOWEST, 1000])
-def test_the_slowest_come_first(number):
+@pytest.mark.parametrize("number", [1, SLOWEST_PSETS, 1000])
+def test_summary_has_the_slowest_psets_first(number):
     summary = summarize(records(number))
-    assert [one.pset_seq for one in summary.slowest] == list(range(number))[::-1][:SLOWEST]
+    assert [pset.pset_seq for pset in summary.slowest] == list(range(number))[::-1][:SLOWEST_PSETS]
     assert summary.slowest[0].pset == f"{{'a': {number - 1}}}"
 
 
-def test_the_rows_are_few_and_drawn_from_all():
-    shown = summarize(records(10_000)).shown
-    assert len(shown) == ROWS
-    seqs = {one.row["_pset_seq"] for one in shown}
-    assert len(seqs) == ROWS
-    assert seqs != {one.row["_pset_seq"] for one in summarize(records(10_000)).shown}
+def test_summary_samples_a_few_rows_of_all():
+    sample = summarize(records(10_000)).sample
+    assert len(sample) == SAMPLED_ROWS
+    seqs = {sampled.row["_pset_seq"] for sampled in sample}
+    assert len(seqs) == SAMPLED_ROWS
+    assert seqs != {sampled.row["_pset_seq"] for sampled in summarize(records(10_000)).sample}
     assert min(seqs) < 3000 < 7000 < max(seqs)  # else by a chance of 1e-10
 
 
-def test_drawing_them_leaves_the_random_numbers_of_func_alone():
+def test_summary_leaves_the_random_numbers_of_func_alone():
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
     summarize(records(100))
     assert (np.random.get_state()[1] == before).all()
 
 
-class Rude:
+class FailingRepr:
     def __repr__(self):
         raise RuntimeError("no")
 
 
-def test_only_numbers_and_text_are_shown_and_json_can_hold_them():
+def test_summary_samples_only_numbers_and_text():
     values = {
         "array": np.zeros(10**6),
         "list": list(range(10**6)),
-        "rude": Rude(),
+        "failing_repr": FailingRepr(),
         "number": np.float64(0.5),
         "flag": np.bool_(True),
         "text": "x" * 1000,
@@ -68,21 +77,35 @@ def test_only_numbers_and_text_are_shown_and_json_can_hold_them():
         "none": None,
     }
     summary = summarize(records(1, **values))
-    row = summary.shown[0].row
+    row = summary.sample[0].row
     assert row.keys() == {"a", "_pset_seq", "number", "flag", "text", "_status", "_pset_runtime"}
     assert json.loads(json.dumps(row)) == row
-    assert len(row["text"]) == TEXT
+    assert len(row["text"]) == SAMPLED_CHARACTERS
 
 
-def test_large_and_rude_parameters_are_written_in_short():
-    pset = {"a": list(range(10**6)), "b": Rude(), "c": "x" * 10**6, "_pset_seq": 0}
+def test_summary_shortens_parameters_of_slow_psets():
+    pset = {"a": list(range(10**6)), "b": FailingRepr(), "c": "x" * 10**6, "_pset_seq": 0}
     (slow,) = summarize([{**pset, "_pset_runtime": 1.0}]).slowest
-    assert slow.pset.startswith("{'a': [0, 1, 2, 3, 4, 5, ...], 'b': <Rude instance")
+    assert slow.pset.startswith("{'a': [0, 1, 2, 3, 4, 5, ...], 'b': <FailingRepr instance")
     assert len(slow.pset) < 300
 
 
-def test_columns_are_bounded_and_a_runtime_may_be_unknown():
-    one = {f"x{number}": number for number in range(1000)}
-    summary = summarize([{**one, "_pset_seq": 0, "_pset_runtime": math.nan}])
-    assert len(summary.shown[0].row) == COLUMNS
+def test_summary_bounds_the_columns_and_accepts_unknown_runtimes():
+    row = {f"x{number}": number for number in range(1000)}
+    summary = summarize([{**row, "_pset_seq": 0, "_pset_runtime": math.nan}])
+    assert len(summary.sample[0].row) == SAMPLED_COLUMNS
     assert not summary.runtimes
+
+
+def test_summary_comes_back_from_a_tuple_of_builtin_types():
+    summary = summarize(records(20))
+    state = summary.to_tuple()
+    assert {type(part) for part in state} == {dict, list}
+    assert {type(row) for row in [*state[1], *state[2]]} == {tuple}
+    assert SliceSummary.from_tuple(state) == summary
+
+
+def test_slowest_of_several_slices():
+    first, second = (summarize(records(count)).slowest for count in (20, 15))
+    assert [pset.pset_seq for pset in slowest_of(first, second)][:7] == [19, 18, 17, 16, 15, 14, 14]
+    assert len(slowest_of(first, second)) == SLOWEST_PSETS

@@ -1,4 +1,4 @@
-"""What comes back for a slice."""
+"""A slice of psets is run, and its result comes back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from helpers.run_slice import RUN_ID, load_of, only_record, records, run
+from helpers.run_slice import RUN_ID, only_record, payload_of, records, run
 
 from psweep_dask.storage.pickling import dumps
 from psweep_dask.worker import task
@@ -22,20 +22,20 @@ def raising(error):
     return func
 
 
-def test_a_few_examples_for_each_kind_of_failure():
+def test_slice_result_has_a_few_examples_of_each_kind_of_failure():
     def func(pset):
         raise (ValueError if pset["a"] == 9 else KeyError)(pset["a"])
 
     result = run(func, [{"a": number} for number in range(10)])
     assert result.failed == {"KeyError": 9, "ValueError": 1}
-    assert [(one.kind, one.pset_seq) for one in result.examples] == [
+    assert [(failure.kind, failure.pset_seq) for failure in result.examples] == [
         *(("KeyError", seq) for seq in range(10, 15)),
         ("ValueError", 19),
     ]
     assert repr(pickle.loads(result.examples[0].exception)) == "KeyError(0)"
 
 
-def test_a_slice_ends_when_its_budget_is_spent():
+def test_budget_ends_a_slice():
     result = run(lambda pset: time.sleep(0.02) or {}, [{"a": n} for n in range(50)], budget=0.05)
     assert 1 <= result.done < 10
     assert len(records(result)) == result.done
@@ -43,7 +43,7 @@ def test_a_slice_ends_when_its_budget_is_spent():
     assert run(lambda pset: {}, [{"a": 1}, {"a": 2}], budget=0.0).done == 1
 
 
-def test_a_slice_ends_when_its_results_are_large():
+def test_slice_ends_when_its_results_are_large():
     size = task.MAX_SLICE_BYTES // 8 // 2
     result = run(lambda pset: {"y": np.zeros(size)}, [{"a": n} for n in range(50)])
     assert result.done == 3
@@ -51,7 +51,7 @@ def test_a_slice_ends_when_its_results_are_large():
     assert run(lambda pset: {"y": [bytes(2**20)]}, [{"a": n} for n in range(50)]).done == 4
 
 
-def test_a_slice_ends_after_so_many_failures():
+def test_stop_after_so_many_failures_ends_a_slice():
     result = run(raising(ValueError()), [{"a": n} for n in range(9)], stop_after=2)
     assert result.done == 2
 
@@ -78,13 +78,13 @@ def test_func_is_loaded_once_for_all_slices_of_a_run(study_folder):
             return {}
 
     work = Work(RUN_ID, 0, "calc", dumps(Counting())).pack()
-    packed = load_of([{"a": 1}]).pack()
+    packed = payload_of([{"a": 1}]).pack()
     for _ in range(3):
         run_slice(work, "the same", packed, 1.0)
     assert (study_folder / "loads").read_text() == "x"
 
 
-def test_psets_with_attempts_left_come_back_without_a_record():
+def test_retries_come_back_without_a_record():
     result = run(raising(ValueError()), [{"a": n} for n in range(3)], attempts={2: 4}, spare=[0, 1])
     assert (result.done, result.again, result.rows) == (3, [0, 1], 1)
     (record,) = records(result)
@@ -99,7 +99,7 @@ def test_tmpsave_that_cannot_write_ends_the_slice_and_keeps_the_record(study_fol
     assert (result.done, len(records(result))) == (1, 1)
 
 
-def test_a_slice_ends_between_psets_when_it_is_stopped():
+def test_slice_ends_between_psets_when_it_is_stopped():
     answers = iter([False, True])
     result = run(lambda pset: {}, [{"a": 1}] * 5, stopped=lambda: next(answers))
     assert result.done == len(records(result)) == 2
