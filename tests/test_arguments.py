@@ -51,7 +51,10 @@ DF = pd.DataFrame({"a": [1]})
             lambda: ps.run(len, [{"a": 10**5000}]),
             "params.0.: the value of key 'a', an int: <int",
         ),
-        (lambda: ps.run(len, [{"a": 1}], database_basename="runs"), "is a folder; call the data"),
+        (
+            lambda: ps.run(len, [{"a": 1}], database_basename="runs"),
+            "is a folder; give the database another name",
+        ),
         (lambda: ps.run(len, [{"a": 1}], calc_dir="a\0b"), "no path can have a null byte"),
     ],
 )
