@@ -36,41 +36,21 @@ _WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
 
 
 def check_columns(names: Iterable[str], df: pd.DataFrame) -> None:
-    """Make sure that a database has these columns.
-
-    Raises
-    ------
-    UsageError
-        If one is missing.
-    """
+    """Raise a `click.UsageError` if a database lacks one of these columns."""
     for name in names:
         if name not in df.columns:
             raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
 
 
 def load_rows(calc_dir: str, where: str | None) -> pd.DataFrame:
-    """Return the rows of a study that ``--where`` asks for.
-
-    Raises
-    ------
-    NoStudyError
-        If there is no study.
-    QueryError
-        If the expression is wrong.
-    """
+    """Return the rows of a study that ``--where`` asks for."""
     from psweep_dask.study.load import load
 
     return filter_rows(load(calc_dir), where)
 
 
 def filter_rows(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    """Return the rows of a database that ``--where`` asks for.
-
-    Raises
-    ------
-    QueryError
-        If the expression is wrong.
-    """
+    """Return the rows of a database that ``--where`` asks for."""
     from psweep_dask import _query
 
     return df if where is None or df.empty else _query.select_rows(df, where)

@@ -180,7 +180,7 @@ def _row_line(row: pd.Series) -> str:
 
 
 def _value_text(value: Any, limit: int = VALUE_CHARACTERS) -> str:
-    """Write a value as one would type it, without the type that NumPy gives it."""
+    """Return a value as a person would write it: 1.5, not np.float64(1.5)."""
     import numpy as np
 
     from psweep_dask._format import short_repr

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGE_PATH = "/psweep"
 STATUS_PATH = "/psweep/status.json"
 JUPYTERLAB_PATH = "/individual-psweep"
-"""Paths that begin so are the panels that JupyterLab's Dask extension offers."""
+"""The same page: JupyterLab's Dask extension offers paths that begin with ``individual-``."""
 
 LINK_SETTING = "distributed.dashboard.link"
 """The setting of dask that says how the address of a dashboard is written."""
@@ -47,7 +47,7 @@ class StatusJSON(RequestHandler):
 routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
     (STATUS_PATH.lstrip("/"), StatusJSON, {}),
 ]
-"""The name is given by dask, which looks for it in the modules of `ROUTES_SETTING`."""
+"""Our paths and who serves them. dask reads this name in the modules of `ROUTES_SETTING`."""
 
 _schedulers_with_page: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 

@@ -1,4 +1,4 @@
-"""The runs that a dashboard shows at `/psweep`: of its own process, and reported by other ones."""
+"""The runs that a dashboard shows: of its own process, and those that other processes report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
 
 RUNS_SHOWN = 20
-"""How many runs a dashboard shows: the newest ones."""
+"""How many runs a dashboard shows, the newest ones."""
 
 REPORT_INTERVAL_SECONDS = 2.0
 """Time between two reports of a run to a scheduler in another process."""
@@ -36,7 +36,7 @@ class RunStatsLike(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The stats of a run at one moment; they are sent to the process of the scheduler.
+    """The stats of a run at one moment, to be sent to the process of the scheduler.
 
     Parameters
     ----------

@@ -238,7 +238,7 @@ def _failed_pset(seq: int, status: str, columns: dict[str, list[Any]], index: in
 
 
 def _mean_rate(info: dict[str, Any], counts: dict[str, int]) -> float:
-    """Return the rate of a run that has not noted one: it was prepared, or its driver died."""
+    """Return the rate of a run that has none in ``run.json``: prepared, or its driver died."""
     begun, end = info.get("start"), info.get("end")
     if begun is None or end is None:
         return 0.0

@@ -91,33 +91,30 @@ class RunStats:
 
     def add(self, result: SliceResult) -> list[Failure]:
         """Count a slice; return the first failure of each kind that is new."""
-        with self._lock:
-            return self._add(result)
-
-    def _add(self, result: SliceResult) -> list[Failure]:
         new: dict[str, Failure] = {}
-        for failure in result.examples:
-            if failure.kind not in self.failed:
-                new.setdefault(failure.kind, failure)
-            if failure.kind in self._failures or len(self._failures) < FAILURE_KINDS_KEPT:
-                kept = self._failures.setdefault(failure.kind, [])
-                if len(kept) < FAILURES_KEPT_PER_KIND:
-                    kept.append(failure)
-        self.done += result.rows
-        self.statuses.update(result.statuses)
-        self.failed.update(result.failed)
-        self._runtimes.update(result.summary.runtimes)
-        self._slowest = slowest_of(self._slowest, result.summary.slowest)
-        for rank, row in result.summary.sample:
-            entry = (-rank, next(self._number), row)
-            if len(self._sample) < ROWS_KEPT:
-                heapq.heappush(self._sample, entry)
-            else:
-                heapq.heappushpop(self._sample, entry)
-        now = self._clock()
-        interval = max(MIN_MARK_INTERVAL_SECONDS, (now - self.started) / RATE_MARKS_PER_RUN)
-        if now - self._marks[-1][0] >= interval:
-            self._marks.append((now, self.done))
+        with self._lock:
+            for failure in result.examples:
+                if failure.kind not in self.failed:
+                    new.setdefault(failure.kind, failure)
+                if failure.kind in self._failures or len(self._failures) < FAILURE_KINDS_KEPT:
+                    kept = self._failures.setdefault(failure.kind, [])
+                    if len(kept) < FAILURES_KEPT_PER_KIND:
+                        kept.append(failure)
+            self.done += result.rows
+            self.statuses.update(result.statuses)
+            self.failed.update(result.failed)
+            self._runtimes.update(result.summary.runtimes)
+            self._slowest = slowest_of(self._slowest, result.summary.slowest)
+            for rank, row in result.summary.sample:
+                entry = (-rank, next(self._number), row)
+                if len(self._sample) < ROWS_KEPT:
+                    heapq.heappush(self._sample, entry)
+                else:
+                    heapq.heappushpop(self._sample, entry)
+            now = self._clock()
+            interval = max(MIN_MARK_INTERVAL_SECONDS, (now - self.started) / RATE_MARKS_PER_RUN)
+            if now - self._marks[-1][0] >= interval:
+                self._marks.append((now, self.done))
         return list(new.values())
 
     def counts(self) -> dict[str, int]:
@@ -177,30 +174,31 @@ class RunStats:
     def as_dict(self) -> dict[str, Any]:
         """Return all but the rows as plain values, ready for JSON."""
         with self._lock:
-            return self._as_dict()
-
-    def _as_dict(self) -> dict[str, Any]:
-        return {
-            "total": self.total,
-            "done": self.done,
-            "counts": self.counts(),
-            "failed": dict(self.failed.most_common()),
-            "seconds": self.seconds(),
-            "psets_per_second": self.rate(),
-            "seconds_left": self.seconds_left(),
-            "ended": self._ended is not None,
-            "runtimes": [
-                {"from": bin_edge(bin_), "to": bin_edge(bin_ + 1), "psets": self._runtimes[bin_]}
-                for bin_ in sorted(self._runtimes)
-            ],
-            "slowest": [slow._asdict() for slow in self._slowest],
-            "failures": [
-                {
-                    "kind": failure.kind,
-                    "pset_seq": failure.pset_seq,
-                    "pset": failure.pset,
-                    "traceback": failure.exc_txt,
-                }
-                for failure in self.failures()
-            ],
-        }
+            return {
+                "total": self.total,
+                "done": self.done,
+                "counts": self.counts(),
+                "failed": dict(self.failed.most_common()),
+                "seconds": self.seconds(),
+                "psets_per_second": self.rate(),
+                "seconds_left": self.seconds_left(),
+                "ended": self._ended is not None,
+                "runtimes": [
+                    {
+                        "from": bin_edge(bin_),
+                        "to": bin_edge(bin_ + 1),
+                        "psets": self._runtimes[bin_],
+                    }
+                    for bin_ in sorted(self._runtimes)
+                ],
+                "slowest": [slow._asdict() for slow in self._slowest],
+                "failures": [
+                    {
+                        "kind": failure.kind,
+                        "pset_seq": failure.pset_seq,
+                        "pset": failure.pset,
+                        "traceback": failure.exc_txt,
+                    }
+                    for failure in self.failures()
+                ],
+            }

@@ -46,7 +46,7 @@ body { background: var(--ground); color: var(--text); margin: 1rem auto; max-wid
 </style>
 {% endblock %}
 """
-"""The HTML page around the elements of bokeh: a template that extends its own one."""
+"""The HTML around the elements of bokeh: blocks that replace those of bokeh's own template."""
 
 TEXT_CSS = """
 :host { color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
@@ -97,7 +97,7 @@ def colour_of(status: str) -> str:
 
 
 def style_figure(figure: Any) -> Any:
-    """Give a figure of bokeh colours that can be read on a light and on a dark page; return it."""
+    """Make a figure of bokeh readable on a light and on a dark page; return the same figure."""
     figure.background_fill_color = figure.border_fill_color = None
     figure.outline_line_color = LINE_GREY
     figure.grid.grid_line_color = LINE_GREY

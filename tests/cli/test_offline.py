@@ -75,8 +75,8 @@ def test_dry_run_of_push_and_pull_only_shows(rsync_calls, name, option):
 
 
 def test_pull_takes_no_submit(study_folder):
-    said = run_command("psweep-pull", "cluster", "-v", "--submit", code=2)
-    assert "--submit is for psweep-push cluster" in said
+    output = run_command("psweep-pull", "cluster", "-v", "--submit", code=2)
+    assert "--submit is for psweep-push cluster" in output
 
 
 @pytest.mark.parametrize("name", ["psweep-push", "psweep-pull"])

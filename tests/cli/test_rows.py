@@ -45,8 +45,8 @@ def test_table_shows_all_rows_or_those_asked_for(df):
     assert failed.splitlines()[2].split() == ["3", "error"]
     assert "_exec_host" in psweep_dask("table", "-a")
     assert "no column 'q'; there are a, _run_id" in psweep_dask("table", "calc", "q", code=2)
-    said = psweep_dask("table", "calc", "--where", "q > 1", code=1)
-    assert said.startswith("Error: 'q > 1': ")
+    output = psweep_dask("table", "calc", "--where", "q > 1", code=1)
+    assert output.startswith("Error: 'q > 1': ")
 
 
 def test_table_in_a_terminal_is_cut_to_its_width(df):

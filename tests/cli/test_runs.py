@@ -80,18 +80,18 @@ def test_status_prints_a_table_or_json(df):
     (state,) = json.loads(psweep_dask("status", "--json"))
     assert state["counts"] == {"ok": 6, "error": 4}
     assert state["state"] == "done"
-    said = psweep_dask("status", "no", code=1)
-    assert said.startswith("Error: there is no study in 'no'")
-    assert said.count("\n") == 1
+    output = psweep_dask("status", "no", code=1)
+    assert output.startswith("Error: there is no study in 'no'")
+    assert output.count("\n") == 1
 
 
 def test_status_watch_ends_with_the_run(study_folder):
     with start(study_folder, count=150) as driver:
         wait_until(lambda: list(Path("calc/runs").glob("*/run.json")))
-        said = psweep_dask("status", "--watch")
+        output = psweep_dask("status", "--watch")
         assert driver.wait(30) == 0
-    assert "running" in said
-    assert "150 of 150" in said
+    assert "running" in output
+    assert "150 of 150" in output
 
 
 def test_runs_lists_who_when_where_and_how_they_ended(df):
@@ -143,14 +143,14 @@ def test_submit_says_why_slurm_refuses(study_folder, fake_bin):
     machine(MINIMAL)
     Path("study.py").touch()
     command(fake_bin, "sbatch", "echo 'no such partition' >&2; exit 1")
-    said = psweep_dask("submit", "--cluster", "big", "study.py", code=1)
-    assert said == "Error: SLURM refuses the driver: no such partition\n"
+    output = psweep_dask("submit", "--cluster", "big", "study.py", code=1)
+    assert output == "Error: SLURM refuses the driver: no such partition\n"
 
 
 def test_submit_help_has_the_defaults_that_hold():
-    said = " ".join(psweep_dask("submit", "--help").split())
-    assert f"the driver stops ({LEAD})" in said
-    assert f"may follow ({FOLLOWERS})" in said
+    output = " ".join(psweep_dask("submit", "--help").split())
+    assert f"the driver stops ({LEAD})" in output
+    assert f"may follow ({FOLLOWERS})" in output
 
 
 def test_doctor_shows_its_checks_and_exits_with_1_if_something_has_to_be_changed(
@@ -159,8 +159,8 @@ def test_doctor_shows_its_checks_and_exits_with_1_if_something_has_to_be_changed
     machine(MINIMAL)
     for name in ("sbatch", "squeue", "sacct", "scancel"):
         command(fake_bin, name, "echo 'no such partition' >&2; exit 1")
-    said = psweep_dask("doctor", "big", code=1)
-    assert "!! a worker comes no" in " ".join(said.split())
-    assert "a worker comes: the batch system takes no job: no such partition" in said
-    assert "Traceback" not in said
+    output = psweep_dask("doctor", "big", code=1)
+    assert "!! a worker comes no" in " ".join(output.split())
+    assert "a worker comes: the batch system takes no job: no such partition" in output
+    assert "Traceback" not in output
     assert "'other'" in psweep_dask("doctor", "other", code=1)

@@ -27,8 +27,8 @@ def df(study_folder):
 
 
 def test_export_says_what_it_has_written(df):
-    said = psweep_dask("export", "x.parquet", "calc", "--where", "a > 1 and b == 'x'")
-    assert said.startswith("2 rows in x.parquet, ")
+    output = psweep_dask("export", "x.parquet", "calc", "--where", "a > 1 and b == 'x'")
+    assert output.startswith("2 rows in x.parquet, ")
     assert pd.read_parquet("x.parquet").y.tolist() == [2 / 3, 1.0]
     psweep_dask("export", "x.nc", "--dims", "a, b")
     assert "no format that is known" in psweep_dask("export", "x.doc", code=1)
@@ -36,8 +36,8 @@ def test_export_says_what_it_has_written(df):
 
 
 def test_plot_says_how_many_points_there_are(df):
-    said = psweep_dask("plot", "a", "y", "calc", "--by", "b", "--log", "xy", "-o", "x.png")
-    assert said == "6 of 6 rows in x.png\n"
+    output = psweep_dask("plot", "a", "y", "calc", "--by", "b", "--log", "xy", "-o", "x.png")
+    assert output == "6 of 6 rows in x.png\n"
     assert Path("x.png").stat().st_size > 10_000
     assert psweep_dask("plot", "a", "y", "--where", "a > 2", "-o", "x.html").startswith(
         "2 of 2 rows"
@@ -65,9 +65,9 @@ def test_check_fix_removes_folders_without_rows_after_a_yes(df):
     stays, lacks = df._pset_id.iloc[:2]
     ps.df_write(df[df._pset_id != lacks], "calc/database.pk")
     shutil.rmtree(f"calc/{stays}")
-    said = psweep_dask("check", code=1)
-    assert f"1 folders of psets have no row: it was deleted:\n  {lacks}" in said
-    assert f"1 rows have no folder, while others do:\n  {stays}\n" in said
+    output = psweep_dask("check", code=1)
+    assert f"1 folders of psets have no row: it was deleted:\n  {lacks}" in output
+    assert f"1 rows have no folder, while others do:\n  {stays}\n" in output
     psweep_dask("check", "--fix", code=1, answers="\n")  # the default is no: data would be lost
     assert Path("calc", lacks).is_dir()
     psweep_dask("check", "--fix", code=1, answers="y\n")
@@ -83,11 +83,11 @@ def test_check_fix_repairs_what_a_killed_driver_has_left(study_folder):
     Path("calc/.database.pk.0123.tmp").write_text("torn")
     (run_dir,) = Path("calc/runs").iterdir()
     (run_dir / "stop").write_text("SOON")
-    said = psweep_dask("check", code=1)
-    assert "rows of runs that have died are not in database.pk yet:" in said
-    assert run_dir.name in said
-    assert "  .database.pk.0123.tmp\n" in said
-    assert "psweep-dask check calc --fix does what it can" in said
+    output = psweep_dask("check", code=1)
+    assert "rows of runs that have died are not in database.pk yet:" in output
+    assert run_dir.name in output
+    assert "  .database.pk.0123.tmp\n" in output
+    assert "psweep-dask check calc --fix does what it can" in output
     psweep_dask("check", "--fix", answers="y\ny\n")
     assert len(pd.read_pickle("calc/database.pk")) == count
     assert not Path("calc/.database.pk.0123.tmp").exists()
@@ -117,9 +117,9 @@ if __name__ == "__main__":
 def test_check_names_rows_that_are_there_twice_and_files_that_were_moved_aside(df):
     ps.df_write(pd.concat([df, df[:1]]), "calc/database.pk")
     Path("calc/database.pk.damaged-20260101T000000").write_text("torn")
-    said = psweep_dask("check", "--fix", code=1)
-    assert f"1 rows have the _pset_id of another row:\n  {df._pset_id.iloc[0]}\n" in said
-    assert "  database.pk.damaged-20260101T000000\n" in said
+    output = psweep_dask("check", "--fix", code=1)
+    assert f"1 rows have the _pset_id of another row:\n  {df._pset_id.iloc[0]}\n" in output
+    assert "  database.pk.damaged-20260101T000000\n" in output
 
 
 def test_check_and_export_need_a_study(study_folder):
@@ -149,6 +149,6 @@ def test_check_offers_to_remove_no_folder_where_the_database_is_gone(study_folde
 def test_check_shows_a_few_names_and_how_many_more(study_folder):
     df = ps.run(func, ps.plist("a", range(9)), cluster="sync")
     ps.df_write(df[:1], "calc/database.pk")
-    said = psweep_dask("check", code=1)
-    assert "8 folders of psets have no row" in said
-    assert "  and 3 more\n" in said
+    output = psweep_dask("check", code=1)
+    assert "8 folders of psets have no row" in output
+    assert "  and 3 more\n" in output
