@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -236,10 +237,9 @@ def test_resume_live_finishes_what_jobs_left(study_folder):
 
     script = f"#!/bin/sh\n#SBATCH --time=5\n{sys.executable} -m psweep_dask.offline.job\n"
     slurm_lab.write_machine(study_folder, "cluster")
-    folder = study_folder / "templates" / "machines" / "cluster"
-    with (folder / "info.yaml").open("a") as info:
-        info.write("subcmd: sbatch\n")
-    (folder / "jobscript").write_text(script)
+    machine_dir = study_folder / "templates" / "machines" / "cluster"
+    info = json.loads((machine_dir / "info.yaml").read_text())
+    write({"info.yaml": json.dumps(info | {"subcmd": "sbatch"}), "jobscript": script}, machine_dir)
     df = ps.prep_batch(ps.plist("a", range(4)), func=func)
     for folder in folders(df)[:2]:
         subprocess.run(["sbatch", "jobscript_cluster"], cwd=folder, check=True, capture_output=True)
