@@ -44,7 +44,7 @@ def test_submit_returns_at_once_and_shows_how_far_it_is(where):
     pd.testing.assert_frame_equal(ps.load("calc"), df)
 
 
-def test_stop_lets_what_runs_finish_and_gives_what_there_is(where):
+def test_stop_lets_psets_finish_and_returns_the_rows_there_are(where):
     sweep = ps.submit(slow, ps.plist("a", range(1000)), cluster=where)
     wait_until(lambda: sweep.progress["ok"] > 2)
     sweep.stop()
@@ -53,14 +53,14 @@ def test_stop_lets_what_runs_finish_and_gives_what_there_is(where):
     assert len(ps.resume("calc", lambda pset: {}, cluster="sync")) == 1000
 
 
-def test_stop_now_drops_what_runs():
+def test_stop_now_drops_psets_that_run():
     sweep = ps.submit(lambda pset: time.sleep(600), ps.plist("a", range(4)), save=False)
     time.sleep(1)
     sweep.stop(now=True)
     assert len(sweep.result(timeout=30)) == 0
 
 
-def test_bad_input_is_an_error_here_and_now_and_a_failure_in_result():
+def test_submit_raises_for_bad_input_and_result_for_failures():
     with pytest.raises(ps.PsweepError, match="params must be a list"):
         ps.submit(slow, {"a": 1})
     sweep = ps.submit(lambda pset: 1 / 0, [{"a": 1}], cluster="sync", on_error="raise", save=False)
@@ -69,7 +69,7 @@ def test_bad_input_is_an_error_here_and_now_and_a_failure_in_result():
     assert sweep.done
 
 
-def test_two_sweeps_at_once_share_the_study():
+def test_submit_twice_at_once_in_one_study():
     sweeps = [ps.submit(slow, ps.plist("a", range(30))) for _ in range(2)]
     lengths = sorted(len(sweep.result()) for sweep in sweeps)
     assert lengths[-1] == 60
@@ -78,7 +78,7 @@ def test_two_sweeps_at_once_share_the_study():
     assert sorted(len(sweep.df) for sweep in sweeps) == [30, 30]
 
 
-def test_a_script_that_ends_before_its_sweep_keeps_what_has_finished(study_folder):
+def test_submit_in_a_script_that_ends_before_keeps_finished_rows(study_folder):
     script = """
 import time
 import psweep_dask as ps
@@ -99,7 +99,7 @@ if __name__ == "__main__":
     assert len(ps.df_read("calc/database.pk")) >= 5
 
 
-def test_it_works_in_a_repl(study_folder):
+def test_submit_works_in_a_repl(study_folder):
     typed = (
         "import psweep_dask as ps\n"
         "sweep = ps.submit(lambda pset: {'y': pset['a']}, ps.plist('a', range(5)))\n"
@@ -112,7 +112,7 @@ def test_it_works_in_a_repl(study_folder):
     assert "Traceback" not in done.stderr
 
 
-def test_the_rows_so_far_may_be_asked_for_from_several_threads():
+def test_rows_so_far_may_be_read_by_several_threads():
     sweep = ps.submit(slow, ps.plist("a", range(60)), save=False)
     lengths = []
 

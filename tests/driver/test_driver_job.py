@@ -1,12 +1,14 @@
-"""Tests of the job script of a driver; tests/integration/test_driver_jobs.py runs them."""
+"""Driver jobs with fake commands of SLURM; tests/integration/test_driver_jobs.py has real ones."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 
 import pytest
+from helpers.driver_process import wait_until
 from helpers.fake_commands import command
 
 from psweep_dask.driver.driver_job import DriverJobError, driver_job
@@ -31,7 +33,7 @@ def directives(script):
     return dict(line.removeprefix("#SBATCH ").partition("=")[::2] for line in lines)
 
 
-def test_the_driver_asks_for_one_core_where_its_workers_run_and_for_a_warning(study):
+def test_job_script_asks_for_one_core_and_for_a_signal_before_the_walltime(study):
     write_machine(study, queue="long", account="me", walltime="12:00:00")
     job = driver_job("big", "study.py", ["--fast", "a b"], lead=300)
     asked = directives(job.job_script())
@@ -45,12 +47,12 @@ def test_the_driver_asks_for_one_core_where_its_workers_run_and_for_a_warning(st
     assert "export DASK_PSWEEP__CLUSTER=big" in job.job_script()
 
 
-def test_each_driver_is_a_chain_of_its_own(study):
+def test_chain_id_is_new_for_each_driver(study):
     write_machine(study)
     assert driver_job("big", "study.py").chain != driver_job("big", "study.py").chain
 
 
-def test_hostile_names_are_words_of_a_shell_and_no_more(study):
+def test_job_script_quotes_names_for_the_shell(study):
     (study / "it's; touch pwned $(touch pwned).py").touch()
     write_machine(study)
     job = driver_job("big", "it's; touch pwned $(touch pwned).py", ["`touch pwned`"])
@@ -63,20 +65,20 @@ def test_hostile_names_are_words_of_a_shell_and_no_more(study):
     assert not (study / "pwned").exists()
 
 
-def test_another_batch_system_is_told_before_anything_is_submitted(study):
+def test_job_script_for_another_batch_system_is_an_error(study):
     write_machine(study, cluster="pbs")
     with pytest.raises(DriverJobError, match="cluster: pbs; only on SLURM"):
         driver_job("big", "study.py").job_script()
 
 
 @pytest.mark.parametrize(("cluster", "script"), [("big", "nix.py"), ("nix", "study.py")])
-def test_a_machine_or_a_script_that_is_not_there_is_named(study, cluster, script):
+def test_driver_job_without_machine_or_script_names_it(study, cluster, script):
     write_machine(study)
     with pytest.raises((DriverJobError, MachineError), match="nix"):
         driver_job(cluster, script)
 
 
-def test_what_slurm_says_against_it_is_told(study, monkeypatch):
+def test_submit_shows_why_slurm_refuses(study, monkeypatch):
     write_machine(study)
     command(study, "sbatch", "echo 'sbatch: error: invalid account' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{study}:/usr/bin:/bin")
@@ -84,7 +86,7 @@ def test_what_slurm_says_against_it_is_told(study, monkeypatch):
         driver_job("big", "study.py").submit()
 
 
-def test_the_job_around_it_does_not_leak_into_it_and_the_follower_waits_for_its_failure(
+def test_submit_drops_variables_of_the_job_around_it_and_the_follower_waits_for_a_failure(
     study, monkeypatch
 ):
     write_machine(study)
@@ -97,3 +99,104 @@ def test_the_job_around_it_does_not_leak_into_it_and_the_follower_waits_for_its_
     environment = (study / "environment").read_text()
     assert "SLURM_MEM_PER_CPU" not in environment
     assert "SLURM_CONF=/etc/slurm.conf" in environment
+
+
+@pytest.fixture
+def run_job(study, monkeypatch):
+    """Run a driver job here, with a script that does this, and SLURM's commands faked.
+
+    Returns the process, and what scancel was called with.
+    """
+    write_machine(study, walltime="1:00:00")
+    command(study, "sbatch", 'echo "$@" >>submitted; cat >follower; echo 78')
+    command(study, "scancel", 'echo "$@" >>cancelled')
+    command(study, "squeue", f'cat "{study}/queue"')
+    monkeypatch.setenv("PATH", f"{study}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+
+    def start(script, left="1:00:00", lead=60, followers=3):
+        (study / "study.py").write_text(script)
+        (study / "queue").write_text(f"77|RUNNING|None|{left}|1:00:00\n")
+        job = driver_job("big", "study.py", ["--fast"], lead=lead, followers=followers)
+        return subprocess.Popen(
+            shlex.split(job.job_script().splitlines()[-1])[1:],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def cancelled(study):
+    path = study / "cancelled"
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_follower_is_cancelled_when_the_script_ends_by_itself(code, study, run_job):
+    process = run_job(f"import sys; print(sys.argv[1:]); sys.exit({code})")
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (code, "['--fast']\n")
+    assert "--dependency=afternotok:77" in (study / "submitted").read_text()
+    assert cancelled(study) == ["--quiet", "78"]
+
+
+def test_follower_goes_on_when_the_script_was_stopped(study, run_job):
+    process = run_job("import os; raise SystemExit(os.EX_TEMPFAIL)")
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert printed == "the script goes on in job 78\n"
+    assert cancelled(study) == []
+
+
+def test_follower_goes_on_when_the_script_was_killed(study, run_job):
+    process = run_job("import os; os.kill(os.getpid(), 9)")
+    process.communicate(timeout=60)
+    assert process.returncode == 137
+    assert cancelled(study) == []
+
+
+def test_last_job_of_a_chain_submits_no_follower(study, run_job):
+    process = run_job("", followers=0)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not (study / "submitted").exists()
+
+
+WAITING = """
+import os, signal, sys, time
+stops = []
+signal.signal(signal.SIGTERM, lambda *_: stops.append(time.monotonic()))
+open("ready", "w").close()
+deadline = time.monotonic() + 60
+while len(stops) < {stops} and time.monotonic() < deadline:
+    time.sleep(0.02)
+print(len(stops))
+sys.exit(75)
+"""
+
+
+def test_walltime_signal_near_the_end_stops_the_script_and_then_drops_psets(study, run_job):
+    process = run_job(WAITING.format(stops=2), left="0:40", lead=31)
+    wait_until((study / "ready").exists)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert printed == "2\nthe script goes on in job 78\n"
+    assert cancelled(study) == []
+
+
+def test_walltime_signal_long_before_the_end_means_that_the_job_is_cancelled(study, run_job):
+    process = run_job(WAITING.format(stops=1), left="50:00", lead=31)
+    wait_until((study / "ready").exists)
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: cancelled(study) == ["--quiet", "78"])
+    process.communicate(timeout=60)
+
+
+def test_chain_id_reaches_the_script_and_the_follower_has_it_too(study, run_job):
+    process = run_job("import os; print(os.environ['PSWEEP_DASK_CHAIN'])")
+    printed, _ = process.communicate(timeout=60)
+    assert printed.startswith("chain-")
+    assert printed.strip() in (study / "follower").read_text()

@@ -10,8 +10,9 @@ from psweep_dask.clusters.executor import ExecutorError, LostSlice
 from psweep_dask.driver.engine import Engine
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.plan import Plan
-from psweep_dask.storage.record import HEADER, unpack
+from psweep_dask.storage.record import HEADER, pack, to_frame, unpack
 from psweep_dask.study.stop import Stop, Stopper
+from psweep_dask.worker.early_rows import early_path
 from psweep_dask.worker.failures import MAX_LOST_WORKERS, RunningPset, WorkerExit
 from psweep_dask.worker.work import SliceResult, Work
 
@@ -53,13 +54,13 @@ class FakeExecutor:
     def finished(self, timeout):
         if timeout == 0.0:
             return []
-        one, packed = self.waiting.pop(self.random.randrange(self.in_flight))
+        slice_, packed = self.waiting.pop(self.random.randrange(self.in_flight))
         assert isinstance(packed, bytes)
-        done = self.random.randint(1, len(one.places))
-        self.ran += one.places[:done]
+        done = self.random.randint(1, len(slice_.places))
+        self.ran += slice_.places[:done]
         result = SliceResult(frame=b"x", done=done, seconds=done * 0.001)
         result.statuses["ok"] = done
-        return [(one, result)]
+        return [(slice_, result)]
 
     def wake(self):
         self.woken = True
@@ -131,23 +132,22 @@ def test_stop_now_waits_for_nothing():
 
 
 class LosingExecutor(FakeExecutor):
-    """Loses each slice that holds the poison, as its worker dies of it."""
+    """Loses each slice that has the fatal pset: its worker ends each time."""
 
-    def __init__(self, poison, deaths):
+    def __init__(self, fatal, worker_exit):
         super().__init__(0)
-        self.poison = poison
-        self.deaths = deaths
+        self.fatal = fatal
+        self.worker_exit = worker_exit
         self.lost = 0
 
     def finished(self, timeout):
-        poisoned = [pair for pair in self.waiting if self.poison in pair[0].places]
-        if not poisoned:
+        fatal = [pair for pair in self.waiting if self.fatal in pair[0].places]
+        if not fatal:
             return super().finished(timeout)
-        self.waiting.remove(poisoned[0])
+        self.waiting.remove(fatal[0])
         self.lost += 1
-        return [
-            (poisoned[0][0], LostSlice(f"tcp://worker-{self.lost}", self.deaths(self.poison + 100)))
-        ]
+        address = f"tcp://worker-{self.lost}"
+        return [(fatal[0][0], LostSlice(address, self.worker_exit(self.fatal + 100)))]
 
 
 def segfault(seq):
@@ -178,12 +178,37 @@ def test_killed_pset_is_a_row_after_its_attempts(retries):
     assert executor.ran.count(7) == 0
 
 
+def test_lost_slice_keeps_the_rows_that_its_worker_has_written_early(study_folder):
+    executor = LosingExecutor(7, segfault)
+    engine = engine_of(50, executor, cwd=str(study_folder))
+    finished = executor.finished
+
+    def write_early_rows(timeout):
+        """Before the first loss, the worker has written the rows before the fatal pset."""
+        for slice_, _ in executor.waiting:
+            if 7 in slice_.places and not executor.lost:
+                before = slice_.places[: slice_.places.index(7)]
+                executor.early = [100 + place for place in before]
+                frame = pack([{"a": seq - 100, "_pset_seq": seq} for seq in executor.early])
+                path = early_path(engine._work, 100 + slice_.places[0])
+                path.parent.mkdir(parents=True)
+                path.write_bytes(to_frame(SliceResult(frame=frame, done=len(before)).pack()))
+        return finished(timeout)
+
+    executor.finished = write_early_rows
+    *early, killed = rows(engine.results())
+    assert [row["_pset_seq"] for row in early] == executor.early != []
+    assert (killed["_pset_seq"], killed["_status"]) == (107, "killed")
+    assert sorted([*executor.ran, 7, *(row["a"] for row in early)]) == list(range(50))
+    assert list(engine.early_rows()) == [], "the file is gone"
+
+
 def test_lost_workers_of_one_pset_become_its_row_in_the_end_which_says_why():
     executor = LosingExecutor(7, lambda seq: None)
     (row,) = rows(engine_of(50, executor).results())
     assert (row["_status"], row["_attempt"], executor.lost) == ("killed", 1, MAX_LOST_WORKERS)
     assert "was lost 10 times" in row["_exc_txt"]
-    assert sorted(executor.ran) == [one for one in range(50) if one != 7]
+    assert sorted(executor.ran) == [place for place in range(50) if place != 7]
 
 
 def test_lost_slices_that_never_ran_are_sent_again():
@@ -204,10 +229,10 @@ def test_retries_repeat_failed_attempts():
     give = executor.finished
 
     def fail_once(timeout):
-        ((one, result),) = give(timeout)
-        ran = one.places[: result.done]
+        ((slice_, result),) = give(timeout)
+        ran = slice_.places[: result.done]
         result.again = [n for n, place in enumerate(ran) if executor.ran.count(place) == 1]
-        return [(one, result)]
+        return [(slice_, result)]
 
     executor.finished = fail_once
     engine = engine_of(100, executor, retries=1)

@@ -11,15 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers.driver_process import SCRIPT, calls, start, wait_for_journal, wait_until
+from helpers.funcs import double
 
 import psweep_dask as ps
 from psweep_dask.params.pset import pset_id
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import runs
-
-
-def double(pset):
-    return {"y": 2 * pset["a"]}
 
 
 def killed(study_folder, **options):
@@ -64,7 +61,7 @@ def test_resume_in_the_shell_from_any_folder(study_folder):
     assert ps.load("calc")._pset_seq.tolist() == list(range(60))
 
 
-def test_a_stopped_run_is_resumed_too(study_folder):
+def test_resume_of_a_stopped_run(study_folder):
     with start(study_folder, count=100) as driver:
         wait_for_journal(study_folder)
         driver.send_signal(signal.SIGTERM)
@@ -89,7 +86,7 @@ def test_resume_takes_another_func_and_keeps_it(study_folder):
     assert ps.reproduce("calc", row._pset_id) == {"y": "mended"}
 
 
-def test_a_func_that_cannot_be_loaded_any_more_is_asked_for(study_folder):
+def test_resume_asks_for_func_if_it_cannot_be_loaded_any_more(study_folder):
     script = "import lab_model\n" + SCRIPT.replace("func,", "lab_model.slow,")
     (study_folder / "lab_model.py").write_text(
         "import time\ndef slow(pset):\n    time.sleep(0.02)\n    return {'y': 1}\n"
@@ -107,15 +104,15 @@ def test_resume_leaves_a_run_alone_whose_driver_lives(study_folder, caplog):
     caplog.set_level("INFO")
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
-        (one,) = runs.stored_runs(Layout("calc"))
+        (run,) = runs.stored_runs(Layout("calc"))
         ps.resume("calc", cluster="sync")
-        assert f"run {one.run_id} is left alone: its driver lives" in caplog.text
+        assert f"run {run.run_id} is left alone: its driver lives" in caplog.text
         with pytest.raises(ps.PsweepError, match=r"driver of run .* lives"):
-            ps.resume("calc", cluster="sync", run_id=one.run_id[:8])
+            ps.resume("calc", cluster="sync", run_id=run.run_id[:8])
         driver.kill()
 
 
-def test_several_dead_runs_are_resumed_one_after_the_other(study_folder):
+def test_resume_finishes_several_dead_runs_one_after_the_other(study_folder):
     killed(study_folder, count=60)
     df = ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
     with start(study_folder, count=60) as driver:
@@ -126,7 +123,7 @@ def test_several_dead_runs_are_resumed_one_after_the_other(study_folder):
     assert df._run_seq.tolist() == [0] * 60 + [1] * 2 + [2] * 60
 
 
-def test_stopping_one_of_several_resumed_runs_stops_the_rest(study_folder):
+def test_stop_of_one_of_several_resumed_runs_stops_the_rest(study_folder):
     for _ in range(2):
         killed(study_folder, count=60)
         ps.run(double, [{"a": 1}], cluster="sync")  # merges the journal
@@ -136,11 +133,11 @@ def test_stopping_one_of_several_resumed_runs_stops_the_rest(study_folder):
         wait_for_journal(study_folder, size=100)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait() == 0
-    first, second = [one.info["ended"] for one in runs.stored_runs(Layout("calc"))][::2]
+    first, second = [run.info["ended"] for run in runs.stored_runs(Layout("calc"))][::2]
     assert (first, second) == ("stopped", "died")
 
 
-def test_dropped_slices_leave_their_tmpsave_rows_to_resume(study_folder):
+def test_tmpsave_rows_of_dropped_slices_are_merged(study_folder):
     script = SCRIPT.replace("time.sleep(NAP)", "time.sleep(600 if pset['a'] % 10 == 9 else 0)")
     with start(
         study_folder, count=40, script=script, options="cluster='local', tmpsave=True"
@@ -155,7 +152,7 @@ def test_dropped_slices_leave_their_tmpsave_rows_to_resume(study_folder):
     assert saved == set(ps.df_read("calc/database.pk")._pset_id)
 
 
-def test_func_is_for_one_run(study_folder):
+def test_resume_takes_func_for_one_run_only(study_folder):
     killed(study_folder, count=60)
     ps.run(double, [{"a": 1}], cluster="sync")  # merges the journal
     with start(study_folder, count=60) as driver:
@@ -166,17 +163,17 @@ def test_func_is_for_one_run(study_folder):
 
 
 @pytest.mark.parametrize("run_id", ["nothing", ""])
-def test_a_run_that_is_not_there_is_named_with_those_that_are(study_folder, run_id):
+def test_resume_names_the_runs_if_no_run_has_the_id(study_folder, run_id):
     killed(study_folder, count=60)
     known = runs.stored_runs(Layout("calc"))[0].run_id
     if run_id:
-        with pytest.raises(ps.PsweepError, match=f"0 runs begin with run_id='nothing'.*{known}"):
+        with pytest.raises(ps.PsweepError, match=f"no run has the number 'nothing'.*{known[:8]}"):
             ps.resume("calc", run_id=run_id)
     else:
         assert len(ps.resume("calc", run_id=run_id, cluster="sync")) == 60
 
 
-def test_a_script_that_resumes_without_a_main_guard_is_told_what_to_add(study_folder):
+def test_resume_in_a_script_without_a_main_guard_says_what_to_add(study_folder):
     killed(study_folder, count=60)
     script = "import psweep_dask as ps\nps.resume('calc', cluster='local')\n"
     with start(study_folder, script=script) as driver:

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 
 def start(study_folder, count=2000, nap=0.02, options="cluster='sync'", script=SCRIPT, **popen):
-    """Start a study in a process of its own; its func writes to the file calls."""
+    """Start a study in a process of its own; its func writes to the file ``calls``."""
     text = script.replace("NAP", str(nap)).replace("COUNT", str(count)).replace("OPTIONS", options)
     path = study_folder / "driver.py"
     path.write_text(text)
@@ -38,20 +38,19 @@ def start(study_folder, count=2000, nap=0.02, options="cluster='sync'", script=S
 
 
 def wait_for_journal(study_folder, size=3000):
-    """Wait until so many bytes of results are on disk."""
-    wait_until(
-        lambda: size <= sum(one.stat().st_size for one in study_folder.glob("calc/runs/*/journal"))
-    )
+    """Wait until this number of bytes of results is on disk."""
+    paths = "calc/runs/*/journal"
+    wait_until(lambda: size <= sum(path.stat().st_size for path in study_folder.glob(paths)))
 
 
 def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "the condition is still false"
         time.sleep(0.05)
 
 
 def calls(study_folder):
-    """The numbers of the psets for which func was called to its end, in that order."""
+    """Return the numbers of the psets that func has finished, in that order."""
     path = study_folder / "calls"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
