@@ -45,8 +45,11 @@ def submit(func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[Ru
 
     Raises
     ------
+    OptionError, FuncError, PsetError, ClusterError
+        If an option, `func`, a pset or the cluster is bad: before anything runs. The message has
+        the value, the reason and the remedy.
     PsweepError
-        If the input is bad: before anything runs, with the value, the reason and the remedy.
+        The class of all these. Also if the study is damaged, or the disk is full.
     TypeError
         If there is no such option.
 

@@ -194,7 +194,7 @@ class Engine:
 
     def _handle_result(self, slice_: Slice, result: SliceResult) -> None:
         if result.has_early_file:
-            self._forget_early(slice_)
+            self._remove_early_file(slice_)
         self._slicer.finished(slice_, result.done, result.seconds)
         for at in result.again:
             self._repeat(slice_.places[at])
@@ -211,10 +211,10 @@ class Engine:
         self._lost_workers.add(lost.worker)
         places = {self._plan.seqs[place]: place for place in slice_.places}
         decision = self._failure_policy.decide(list(places), lost.worker_exit, lost.walltime_loss)
-        early = self._read_early(slice_)
+        early = self._read_early_file(slice_)
         if early is not None and early.seqs() <= places.keys():
             yield early
-            self._forget_early(slice_)
+            self._remove_early_file(slice_)
             for seq in early.seqs():
                 del places[seq]
         failed = decision.failed
@@ -227,11 +227,11 @@ class Engine:
             else:
                 yield self._failure_row(failed_place, failed)
 
-    def _read_early(self, slice_: Slice) -> SliceResult | None:
+    def _read_early_file(self, slice_: Slice) -> SliceResult | None:
         path = self._early_path(slice_)
         return None if path is None else read_early_file(path)
 
-    def _forget_early(self, slice_: Slice) -> None:
+    def _remove_early_file(self, slice_: Slice) -> None:
         path = self._early_path(slice_)
         if path is not None:
             remove_early_file(path)

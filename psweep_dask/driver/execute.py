@@ -36,8 +36,8 @@ log = logging.getLogger("psweep_dask")
 class PsetFailedError(PsweepError):
     """So many psets failed that the run gave up, as `on_error` asked.
 
-    The message has the traceback of func; ``__cause__`` is the exception itself where it could
-    travel.
+    The message has the traceback of func; ``__cause__`` is the exception itself, if it could be
+    pickled.
 
     Examples
     --------
@@ -116,24 +116,26 @@ class Execution:
             return self._run_psets(engine)
 
     def _dashboard_run(self) -> DashboardRun:
-        about = self.run.info.get("func", "func")
-        begun = self.run.info.get("start", now())
-        calc_dir = self.run.layout.calc_dir
-        stats = self.progress.stats
-        return DashboardRun(self.run.plan.run_id, calc_dir, about, begun, stats)
+        run = self.run
+        return DashboardRun(
+            run.plan.run_id,
+            run.layout.calc_dir,
+            run.info.get("func", "func"),
+            run.info.get("start", now()),
+            self.progress.stats,
+        )
 
     def _request(self, packed_work: bytes) -> ExecutorRequest:
-        layout, run_id = self.run.layout, self.run.plan.run_id
-        saved = self.run.saved
+        folder = self.run.folder if self.run.saved else None
         return ExecutorRequest(
             work=packed_work,
             func_name=self.run.info.get("func", "func"),
-            run_id=run_id,
+            run_id=self.run.plan.run_id,
             stopper=self.stopper,
             show_wait=self.progress.wait_for,
-            shared_dir=layout.run_folder(run_id).path if saved else Path.cwd(),
-            jobs_path=layout.run_folder(run_id).jobs_path if saved else None,
-            log_dir=layout.run_folder(run_id).job_logs_dir if saved else None,
+            shared_dir=Path.cwd() if folder is None else folder.path,
+            jobs_path=None if folder is None else folder.jobs_path,
+            log_dir=None if folder is None else folder.job_logs_dir,
             poolsize=self._options.poolsize,
             single_threaded=self._work.capture_logs is not None,
             timeout=self._work.timeout,
@@ -145,7 +147,7 @@ class Execution:
         try:
             self._collect(engine)
         except (KeyboardInterrupt, SystemExit):  # the third Ctrl-C: no time to merge
-            self.progress.close(with_example=False, remarks=["left in a hurry"])
+            self.progress.close(with_example=False, remarks=["left at once, without a merge"])
             self.run.release()
             raise
         except JournalError:
@@ -182,7 +184,7 @@ class Execution:
         return self.run.finish(ended, self.progress.stats.counts())
 
     def _save_early_rows(self, engine: Engine) -> None:
-        """Put the rows into the journal that workers had kept of slices that were dropped."""
+        """Add to the journal, and so to the summary, rows that workers have kept of dropped slices."""
         for result in engine.early_rows():
             known = seqs_in(self.run.journal.replay())
             if known.isdisjoint(result.seqs()):  # else that slice was run again since
@@ -228,6 +230,6 @@ def _exception_of(failure: Failure) -> BaseException | None:
         return None
     try:
         exception: BaseException = pickling.loads(failure.exception)
-    except Exception:  # its class is known on the worker only: the message tells it all
+    except Exception:  # only the worker has its class; the message has the traceback
         return None
     return exception

@@ -67,8 +67,8 @@ def resume(
         If no run, or more than one, has the id `run_id`.
     RevisitError
         If the driver of that run lives, or func cannot be loaded any more: then pass it.
-    PsweepError
-        If an option is bad, or for what `run` raises.
+    OptionError, FuncError, ClusterError, PsetFailedError
+        As in `run`. All of them are kinds of PsweepError.
     TypeError
         If there is no such option.
 

@@ -61,8 +61,8 @@ def retry(
         If there is no study.
     RevisitError
         If `kind` is unknown, or func cannot be loaded any more: then pass it.
-    PsweepError
-        If an option is bad, or for what `run` raises.
+    OptionError, FuncError, ClusterError, PsetFailedError
+        As in `run`. All of them are kinds of PsweepError.
     TypeError
         If there is no such option.
 
