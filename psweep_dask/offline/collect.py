@@ -214,7 +214,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     with layout.lock():  # a preparation may have been killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
     _check(df, layout)
-    if ask is not None:  # run scripts note their submissions where they run
+    if ask is not None:  # run scripts write their submissions to the machine where they run
         df = _pull(ask, layout)
     pending = list(_pending_rows(df, offline))
     # Submissions, queue, folders: in this order, a job that is submitted or ends meanwhile is seen.

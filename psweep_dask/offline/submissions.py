@@ -1,4 +1,4 @@
-"""Submissions of jobs: written as run scripts and job arrays, and found by what these note."""
+"""Submissions of jobs: write run scripts and job arrays, and find the jobs that they submitted."""
 
 from __future__ import annotations
 
