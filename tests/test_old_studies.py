@@ -1,4 +1,4 @@
-"""Studies as version 0.1.0.dev0 has left them are read, resumed, collected and retried."""
+"""Studies that version 0.1.0.dev0 has written are read, resumed, collected and retried."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def files():
 
 
 def ys(df):
-    """What func gives in the studies that were killed; -1 where it fails."""
+    """What func returns in the studies that were killed; -1 where it fails."""
     squared = [3 * a if a % 2 == 0 else 9 * a**2 for a in df.a]
     return [-1 if a % 3 == 2 else y for a, y in zip(df.a, squared, strict=True)]
 
 
 def check(name, before, df):
-    """All rows are there, those that there were with their values, and those that are known."""
+    """All rows are there: those from before with their values, and those that are `KNOWN`."""
     assert df._pset_seq.tolist() == list(range(len(df)))
     old = df[df._pset_id.isin(before._pset_id)]
     pd.testing.assert_frame_equal(old[before.columns], before, check_dtype=False)
@@ -85,7 +85,9 @@ def test_old_study_is_not_changed_by_reading(old_study, name):
     assert str(ps.status())
     original = STUDIES / name
     assert files() == {
-        one.relative_to(original): one.read_bytes() for one in original.rglob("*") if one.is_file()
+        path.relative_to(original): path.read_bytes()
+        for path in original.rglob("*")
+        if path.is_file()
     }
 
 
@@ -99,14 +101,18 @@ def test_old_study_done_is_read(old_study, name):
     assert df._exc_txt.iloc[2].endswith("\nValueError: two is one too many\n")
     assert df._logs.tolist() == [f"this is number {a}\n" for a in range(4)]
     assert good.label.tolist() == ["number 0: plain", "number 1: squared", "number 3: squared"]
-    assert [one.tolist() for one in good.trace] == [[0, 0], [0, 0.5, 1], [0, 0.75, 1.5, 2.25, 3]]
+    assert [trace.tolist() for trace in good.trace] == [
+        [0, 0],
+        [0, 0.5, 1],
+        [0, 0.75, 1.5, 2.25, 3],
+    ]
     assert good.nothing.tolist() == [None] * 3
     assert good.later.tolist() == [pd.Timestamp(2026, 11, day, 12) for day in (1, 2, 4)]
     assert good.table.iloc[1] == {"a": 1, "all": [1, (2, 3), {"four"}]}
-    assert [one.name for one in df["mode"]] == ["PLAIN", "SQUARED"] * 2
-    assert [one.value for one in good.result_mode] == ["squared"] * 3
-    assert [(one.x, one.y) for one in good.moved] == [(1, 0.5), (2, 0.5), (4, 0.5)]
-    assert [ps.pset_sha1(one) for one in ps.to_params(df)] == df._pset_sha1.tolist()
+    assert [mode.name for mode in df["mode"]] == ["PLAIN", "SQUARED"] * 2
+    assert [mode.value for mode in good.result_mode] == ["squared"] * 3
+    assert [(point.x, point.y) for point in good.moved] == [(1, 0.5), (2, 0.5), (4, 0.5)]
+    assert [ps.pset_sha1(pset) for pset in ps.to_params(df)] == df._pset_sha1.tolist()
 
 
 @with_old_func
@@ -123,16 +129,16 @@ def test_old_study_done_is_reproduced(old_study, name):
 def test_old_study_dead_run_resumes(old_study, where):
     before = old_study("dead")
     assert set(range(33)) - set(before._pset_seq) == {*KNOWN["dead"], 17, 23}
-    kept_by_workers = before[before._pset_seq.isin([18, 29])]
-    assert kept_by_workers._status.tolist() == ["ok", "error"]
-    assert kept_by_workers.x.iloc[0] == 0.5815583444494633
+    early_rows = before[before._pset_seq.isin([18, 29])]
+    assert early_rows._status.tolist() == ["ok", "error"]
+    assert early_rows.x.iloc[0] == 0.5815583444494633
     df = ps.resume(cluster=where)
     check("dead", before, df)
     assert df.a.tolist() == [100, 101, 102, *range(30)]
     assert df.y.fillna(-1).tolist() == ys(df)
     assert df._exc_txt.iloc[17].endswith("PsweepError: 14 does not go\n")
     assert (df.parts.iloc[31], df.was.iloc[30].name) == ([28, 84], "SQUARED")
-    assert {one.name for one in Path("calc/runs").glob("*/*")} == {
+    assert {path.name for path in Path("calc/runs").glob("*/*")} == {
         "driver.lock", "plan.pk", "run.json",
     }  # fmt: skip
     assert ps.resume(cluster=where).equals(df)
@@ -143,7 +149,7 @@ def test_old_study_dead_run_resumes_with_another_func(old_study):
     df = ps.resume(func=lambda pset: {"y": -7, "was": pset["mode"]}, cluster="sync")
     check("", before, df)
     assert df._pset_seq[df.y == -7].tolist() == sorted([*KNOWN["dead"], 17, 23])
-    assert [one.name for one in df.was.iloc[[16, 19]]] == ["SQUARED", "PLAIN"]
+    assert [mode.name for mode in df.was.iloc[[16, 19]]] == ["SQUARED", "PLAIN"]
 
 
 @with_old_func
@@ -153,7 +159,7 @@ def test_old_study_tmpsave_rows_are_read_and_the_run_resumes(old_study):
     df = ps.resume(cluster="sync")
     check("tmpsave", before, df)
     assert df.y.fillna(-1).tolist() == ys(df)
-    assert {one.stem for one in Path("calc/tmpsave").glob("*/*.pk")} == set(df._pset_id)
+    assert {path.stem for path in Path("calc/tmpsave").glob("*/*.pk")} == set(df._pset_id)
 
 
 @with_old_func

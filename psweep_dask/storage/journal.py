@@ -164,7 +164,7 @@ class Replay:
 
     Attributes
     ----------
-    left_over : int
+    unread_bytes : int
         After the iteration: how many bytes at the end could not be read.
     damaged : bool
         After the iteration: whether these bytes are damaged. They are not if they are a frame that

@@ -1,4 +1,4 @@
-"""What must hold: after each fault, after a kill, after an orderly stop, and at the end."""
+"""What must be true: after each fault, after a kill, after an orderly stop, and at the end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import psweep_dask as ps
 from psweep_dask.params.pset import pset_id
 from psweep_dask.study.runs import NoStudyError
 
-LONGEST_SLICE = 0.55
-"""Seconds: the budget of a slice, and the longest pset in which it may run out."""
+MAX_SLICE_SECONDS = 0.55
+"""The budget of a slice, and the longest pset during which the budget may run out."""
 
 
 def check(study: Study) -> None:
-    """Nothing that was acknowledged is lost, doubled, wrong, or evaluated again."""
+    """Check that nothing that was acknowledged is lost, doubled, wrong, or evaluated again."""
     try:
         df = ps.load(study.calc)
     except NoStudyError:
@@ -33,19 +33,19 @@ def check(study: Study) -> None:
 
 
 def check_unsaved(study: Study, killed: Driver) -> None:
-    """A driver that runs psets itself loses those of one slice at most."""
+    """Check that a killed driver, which ran psets itself, has lost those of one slice at most."""
     lines = study.log.lines(killed.log_start)
     seconds = sum(
         seconds
         for seq, pid, phase, seconds in lines
         if phase == "end" and pid == killed.process.pid and seq not in study.begun
     )
-    if seconds > LONGEST_SLICE:
+    if seconds > MAX_SLICE_SECONDS:
         raise Violation(f"{seconds} s of finished psets are not on disk")
 
 
 def check_saved(study: Study, stopped: Driver, twice: bool) -> None:
-    """All records are in the database; finished psets without one are only counted."""
+    """Check that all records are in the database; count the finished psets without a record."""
     in_database = records_in_database(study.calc)
     lost = study.acknowledged.keys() - in_database.keys()
     if lost:
@@ -57,7 +57,7 @@ def check_saved(study: Study, stopped: Driver, twice: bool) -> None:
 
 
 def check_end(study: Study) -> None:
-    """Every planned pset is there exactly once, and was evaluated as seldom as can be."""
+    """Check that each planned pset is there once, and was not evaluated more often than needed."""
     df = database(study.calc)
     if set(df["_pset_id"]) != set(ps.load(study.calc)["_pset_id"]):
         raise Violation("the database differs from ps.load")
@@ -81,13 +81,13 @@ def check_end(study: Study) -> None:
 
 
 def _check_rows(name: str, df: pd.DataFrame) -> None:
-    """Whatever is there is there once, and right."""
+    """Check that no row is there twice, and that each row is right."""
     for column in ("_pset_id", "_pset_seq"):
         if column in df and not df[column].is_unique:
             raise Violation(f"{name}: {column} has doubles: {df[column][df[column].duplicated()]}")
     for row in df.to_dict("records"):
         right = pset_id(row["_run_id"], int(row["_pset_seq"]))
         draw = ps.rng({"_pset_id": right}).random()
-        told = row["_status"], row["_pset_id"], row["square"], row["draw"]
-        if told != ("ok", right, row["a"] ** 2, draw):
+        values = row["_status"], row["_pset_id"], row["square"], row["draw"]
+        if values != ("ok", right, row["a"] ** 2, draw):
             raise Violation(f"{name}: a row is wrong: {row}")

@@ -1,4 +1,4 @@
-"""A cluster that outlives drivers: a scheduler, and workers under nannies of their own."""
+"""A cluster that outlives drivers: a scheduler, and nannies with a worker each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from chaos.processes import await_end_of, marked
-from chaos.violation import PATIENCE
+from chaos.violation import MAX_WAIT_SECONDS
 
 
 class External:
-    """A cluster that starts when its address is asked for first."""
+    """A cluster that starts when its address is needed for the first time."""
 
     def __init__(self, folder: Path) -> None:
         self.mark = f"{folder} cluster"
@@ -34,7 +34,7 @@ class External:
         for process in [*self.nannies, self._scheduler]:
             if process is not None:
                 process.terminate()
-                process.wait(PATIENCE)
+                process.wait(MAX_WAIT_SECONDS)
         self._log.close()
         await_end_of(self.mark)
 

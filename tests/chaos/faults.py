@@ -1,4 +1,4 @@
-"""The faults that strike a driver, its workers and its journals: each tells whether it hit."""
+"""The faults of a driver, its workers and its journals. Each returns whether it has happened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 from chaos.checks import check_saved, check_unsaved
-from chaos.driver import OUTSIDE
+from chaos.driver import OUTSIDE_RUN_EXIT_CODE
 from chaos.processes import workers_of
 from chaos.records import frames_of, journals, records_in, records_on_disk
 from chaos.studies import Driver, Study
@@ -18,35 +18,35 @@ from chaos.violation import Violation, expect
 
 
 def kill(study: Study) -> bool:
-    again = study.driver.action == "resume"
-    study.hit("kill a driver that resumes" if again else "kill driver")
+    resumes = study.driver.action == "resume"
+    study.count_fault("kill a driver that resumes" if resumes else "kill driver")
     _kill_driver(study)
     return True
 
 
 def damage(study: Study) -> bool:
-    """Kill the driver, and damage the journal that it leaves."""
+    """Kill the driver, and damage its journal."""
     _kill_driver(study)
     left = [path for path in journals(study.calc) if path.stat().st_size]
     if not left:
-        study.hit("kill driver")
+        study.count_fault("kill driver")
         return True
     path = study.rng.choice(left)
     before = path.read_bytes()
     how = study.rng.choice([_cut, _append_garbage, _flip])
-    study.hit(f"kill driver and {how.__name__.strip('_').replace('_', ' ')}")
+    study.count_fault(f"kill driver and {how.__name__.strip('_').replace('_', ' ')}")
     path.write_bytes(how(before, study.rng))
     cut_away = records_in(before).keys() - records_on_disk(study.calc).keys()
-    for one in cut_away & study.acknowledged.keys():
-        del study.begun[study.acknowledged.pop(one)]
+    for pset_id in cut_away & study.acknowledged.keys():
+        del study.begun[study.acknowledged.pop(pset_id)]
     return True
 
 
 def stop(study: Study) -> bool:
-    """Stop in order: by SIGTERM, or by SIGINT to all processes, as a terminal does."""
+    """Stop the driver by SIGTERM, or by SIGINT to all its processes, as a terminal does."""
     driver, rng = study.driver, study.rng
     name = rng.choice(["SIGTERM", "SIGINT"])
-    study.hit(name)
+    study.count_fault(name)
     twice = rng.random() < 0.3
     _send(name, driver)
     if twice:
@@ -55,13 +55,13 @@ def stop(study: Study) -> bool:
             _send(name, driver)
     code = study.wait_for_exit()
     late = code in (-signal.SIGINT, -signal.SIGTERM)
-    if late and study.log.says("returned", driver.log_start):
-        code = OUTSIDE  # so late that Python had dropped the handlers of the driver
-    if code not in (0, OUTSIDE):
+    if late and study.log.has("returned", driver.log_start):
+        code = OUTSIDE_RUN_EXIT_CODE  # Python had removed the handlers of the driver by then
+    if code not in (0, OUTSIDE_RUN_EXIT_CODE):
         raise Violation(f"the driver ended with status {code} on {name}")
     study.acknowledge()
-    at_work = code == 0 or study.log.count("begin", driver.log_start)
-    if at_work and (driver.action == "run" or len(study.sizes) == 1):
+    in_run = code == 0 or study.log.count("begin", driver.log_start)
+    if in_run and (driver.action == "run" or len(study.sizes) == 1):
         check_saved(study, driver, twice)
     return True
 
@@ -77,18 +77,18 @@ def kill_worker(study: Study) -> bool:
         return False
     with suppress(psutil.NoSuchProcess):
         study.rng.choice(workers).kill()
-    study.hit(f"kill worker, {driver.where}")
+    study.count_fault(f"kill worker, {driver.where}")
     return True
 
 
 def kill_nanny(study: Study) -> bool:
-    """Kill a nanny, with which its worker must end, and start another."""
+    """Kill a nanny, and start another. The worker of the first must end."""
     nannies = study.external.nannies
     nanny = nannies.pop(study.rng.randrange(len(nannies)))
     workers = workers_of(nanny.pid)
     nanny.kill()
     nanny.wait()
-    study.hit("kill nanny")
+    study.count_fault("kill nanny")
     study.external.add_worker()
     expect(
         lambda: not any(worker.is_running() for worker in workers),
@@ -102,11 +102,11 @@ FAULTS = {
     "local": {kill_worker: 8, kill: 2, damage: 1, stop: 2},
     "external": {kill_nanny: 4, kill_worker: 3, kill: 1, stop: 1},
 }
-"""How often which fault, by where the driver runs its psets."""
+"""The weights of the faults, by where the driver runs its psets."""
 
 
 def _kill_driver(study: Study) -> None:
-    """Kill it, and count in which part of its life that was."""
+    """Kill the driver, and count in which phase of its run that was."""
     driver, tally = study.driver, study.tally
     driver.process.kill()
     study.wait_for_exit()
@@ -132,7 +132,7 @@ def _send(name: str, driver: Driver) -> None:
 
 
 def _cut(journal: bytes, rng: random.Random) -> bytes:
-    """Cut at a random place of the last frames, or behind them."""
+    """Return a journal that ends at a random place within or behind the last frames."""
     ends = [0, *(end for end, _ in frames_of(journal))]
     return journal[: rng.randint(ends[max(0, len(ends) - 4)], len(journal))]
 

@@ -1,4 +1,4 @@
-"""What func has logged, as ``note`` of the driver writes it: the truth that checks rely on."""
+"""The log that func writes, by ``log_line`` of the driver: the checks compare all else with it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @dataclass
 class FuncLog:
-    """Each begin and end of an evaluation, in their order."""
+    """Each begin and end of an evaluation, in the order in which they happened."""
 
     path: Path
 
     def lines(self, start: int = 0) -> list[tuple[int, int, str, float]]:
-        """Give all from a line on but the last, if that is half written."""
+        """Return the lines from a number on, without a last one that is only half written."""
         with suppress(FileNotFoundError):
             whole = self.path.read_text().split("\n")[start:-1]
             fields = map(str.split, whole)
@@ -26,7 +26,7 @@ class FuncLog:
         return len(self.lines())
 
     def count(self, phase: str, start: int = 0) -> Counter[int]:
-        return Counter(seq for seq, _, what, _ in self.lines(start) if what == phase and seq >= 0)
+        return Counter(seq for seq, _, name, _ in self.lines(start) if name == phase and seq >= 0)
 
-    def says(self, phase: str, start: int) -> bool:
-        return any(what == phase for _, _, what, _ in self.lines(start))
+    def has(self, phase: str, start: int) -> bool:
+        return any(name == phase for _, _, name, _ in self.lines(start))

@@ -1,4 +1,4 @@
-"""When a fault strikes: in the start, in the middle, in the merge at the end, or in between."""
+"""When a fault happens: at the start, in the middle, in the merge at the end, or in between."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def await_instant(study: Study) -> None:
 
 
 def _planned(study: Study) -> int:
-    """Count the psets of all runs, with that of the run that is just about to begin."""
-    return sum(study.sizes.values()) + (study.coming[1] if study.coming else 0)
+    """Return the number of psets of all runs, also of the run that is about to begin."""
+    return sum(study.sizes.values()) + (study.next_run[1] if study.next_run else 0)
 
 
 def _await_changes(study: Study, count: int) -> None:
-    """Wait until files were made, renamed or removed: numbers reserved, rows merged."""
+    """Wait for changes of files: numbers are reserved then, or rows are merged."""
     before = _names(study.calc)
 
     def changed() -> bool:

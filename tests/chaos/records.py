@@ -1,4 +1,4 @@
-"""Records on disk, in journals and the database: on purpose not read by the code under test."""
+"""Records on disk, in journals and the database, read without the code that is tested."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pandas as pd
 
 
 def records_on_disk(calc: Path) -> dict[str, int]:
-    """Find by ``_pset_id`` the ``_pset_seq`` of all that is in journals or the database."""
-    found: dict[str, int] = {}
+    """Return, by ``_pset_id``, the ``_pset_seq`` of all records in journals and the database."""
+    seqs: dict[str, int] = {}
     for path in journals(calc):
         with suppress(FileNotFoundError):  # merged meanwhile
-            found |= records_in(path.read_bytes())
-    return found | records_in_database(calc)
+            seqs |= records_in(path.read_bytes())
+    return seqs | records_in_database(calc)
 
 
 def records_in_database(calc: Path) -> dict[str, int]:
@@ -26,11 +26,11 @@ def records_in_database(calc: Path) -> dict[str, int]:
 
 
 def records_in(journal: bytes) -> dict[str, int]:
-    return {one: seq for _, records in frames_of(journal) for one, seq in records.items()}
+    return {pset_id: seq for _, records in frames_of(journal) for pset_id, seq in records.items()}
 
 
 def frames_of(journal: bytes) -> list[tuple[int, dict[str, int]]]:
-    """Read the whole frames, and where each ends."""
+    """Return, for each whole frame, the offset of its end and its records."""
     frames = []
     start = 0
     while len(header := journal[start : start + 12]) == 12:

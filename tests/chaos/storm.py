@@ -1,11 +1,11 @@
-"""Studies in a storm: processes are killed at random, journals damaged, and nothing may go wrong.
+"""The storm: processes are killed at random times, journals are damaged, and nothing may be lost.
 
-A round is one fault that hits, and the checks after it, against what func itself has logged::
+A round is one fault and the checks after it. They compare with what func itself has logged::
 
     python tests/chaos/storm.py --rounds 1000 --seed 0
 
-What happens in a study follows from the seed and the number of the study; when exactly depends on
-the machine. A violation is told with both, and its folder is kept.
+The faults of a study follow from the seed and the number of the study; their times depend on the
+machine. The message of a violation has both numbers, and the folder of its study is kept.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from chaos.violation import Violation
 
 SMALL = {"sync": 9, "local": 2, "external": 1}
 LARGE = {"sync": 2, "local": 3, "external": 2}
-"""How often which place, where time is short and where it is not."""
+"""The weights of the places where drivers run psets: with few clusters, and with many."""
 
-REFUSALS = ("LocalClusterError",)
-"""What a traceback tells if a worker dies in its start."""
+START_ERRORS = ("LocalClusterError",)
+"""Errors of a driver whose worker was killed while it started."""
 
 
 def storm(
@@ -48,24 +48,25 @@ def storm(
     first: int = 0,
     minutes: float = float("inf"),
 ) -> Counter[str]:
-    """Weather so many rounds, and count what happened.
+    """Run so many rounds, and return how often each thing has happened.
 
     Parameters
     ----------
-    rounds, seed : int
+    rounds : int
+    seed : int
     folder : Path
-        For the studies, each of which is removed when nothing was wrong with it.
+        For the studies. The folder of a study without a violation is removed.
     places : dict, optional
-        Weights of where drivers run their psets.
+        The weights of the places where drivers run their psets.
     first : int, optional
         Number of the first study.
     minutes : float, optional
-        Begin no study after these.
+        No study begins after this time.
 
     Raises
     ------
     Violation
-        At the first, with all that it takes to look into it.
+        At the first violation, with what is needed to examine it.
     """
     tally: Counter[str] = Counter()
     deadline = time.monotonic() + 60 * minutes
@@ -77,7 +78,7 @@ def storm(
                 return tally
             rng = random.Random(f"{seed} {number}")
             study = Study(folder / str(number), rng, external, places, tally)
-            _strike(study, min(rng.randint(4, 9), rounds - tally["rounds"]))
+            _run_rounds(study, min(rng.randint(4, 9), rounds - tally["rounds"]))
             _finish(study)
             tally["studies"] += 1
             tally["rounds"] += len(study.faults)
@@ -92,11 +93,11 @@ def storm(
     return tally
 
 
-def _strike(study: Study, rounds: int) -> None:
-    """Let so many faults hit."""
+def _run_rounds(study: Study, rounds: int) -> None:
+    """Cause so many faults, and check after each."""
     while len(study.faults) < rounds:
         if study.driver is None:
-            study.start_some()
+            study.start_run_or_resume()
         fault = study.choose(FAULTS[study.driver.where])
         await_instant(study)
         study.driver.fresh = False
@@ -109,7 +110,7 @@ def _strike(study: Study, rounds: int) -> None:
 
 
 def _finish(study: Study) -> None:
-    """Let the driver that lives come to its end, and resume until nothing is left."""
+    """Wait until the driver has ended, and resume until nothing is left."""
     if study.driver is not None:
         _end_by_itself(study)
     if not study.sizes or not study.is_complete() or journals(study.calc):
@@ -125,8 +126,8 @@ def _end_by_itself(study: Study) -> None:
     """Wait for a driver that no fault has ended."""
     driver = study.driver
     code = study.wait_for_exit()
-    if code == 1 and any(name in driver.stderr.read_text() for name in REFUSALS):
-        study.tally["refused to begin without a worker"] += 1
+    if code == 1 and any(name in driver.stderr.read_text() for name in START_ERRORS):
+        study.tally["drivers that did not start without a worker"] += 1
     elif code:
         raise Violation(f"the driver ended with status {code}")
     study.acknowledge()
@@ -137,12 +138,12 @@ def _description(seed: int, number: int, study: Study | None, err: Exception) ->
     if study is None:
         return repr(err)
     latest = max(study.folder.glob("stderr-*"), key=lambda path: path.stat().st_mtime, default=None)
-    told = latest.read_text()[-3000:] if latest is not None else ""
+    stderr = latest.read_text()[-3000:] if latest is not None else ""
     driver = study.driver and (study.driver.action, study.driver.where)
     return (
         f"{err!r}\n--seed {seed} --first {number} --rounds {len(study.faults)}\n"
         f"faults: {study.faults}\ndriver: {driver}, kept in {study.folder}\n"
-        f"stderr of the latest driver:\n{told}"
+        f"stderr of the latest driver:\n{stderr}"
     )
 
 
@@ -153,18 +154,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first study")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--small", action="store_true", help="few clusters, as in the tests")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="storm-"))
     started = time.monotonic()
-    places = SMALL if asked.small else LARGE
+    places = SMALL if options.small else LARGE
     try:
-        tally = storm(asked.rounds, asked.seed, folder, places, asked.first, asked.minutes)
+        tally = storm(options.rounds, options.seed, folder, places, options.first, options.minutes)
     except Violation as err:
         sys.exit(str(err))
     for name, count in sorted(tally.items()):
         print(f"{count:8d} {name}")
     print(f"{time.monotonic() - started:8.0f} seconds")
-    with suppress(OSError):  # it stays if there is something to look at
+    with suppress(OSError):  # the folder is kept if there are tracebacks in it
         (folder / "cluster.log").unlink()
         folder.rmdir()
 

@@ -1,4 +1,4 @@
-"""A study and its drivers: how they start and end, and what is known of its psets meanwhile."""
+"""A study and its drivers: how they start and end, and which records were seen on disk so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaos.external import External
 from chaos.func_log import FuncLog
 from chaos.processes import await_end_of, marked
 from chaos.records import records_on_disk
-from chaos.violation import PATIENCE, Violation, expect
+from chaos.violation import MAX_WAIT_SECONDS, Violation, expect
 
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass
 class Driver:
-    """A driver that lives, or has just died."""
+    """A driver that is running, or has just ended."""
 
     process: subprocess.Popen
     action: str
@@ -45,12 +45,12 @@ class Study:
     Attributes
     ----------
     sizes : dict of int to int
-        How many psets each run has whose plan is on disk.
+        Number of psets of each run whose plan is on disk.
     acknowledged : dict of str to int
-        By ``_pset_id`` the ``_pset_seq`` of each record that was seen on disk.
+        By ``_pset_id``, the ``_pset_seq`` of each record that was seen on disk.
     begun : dict of int to int
-        How often a pset had been evaluated when its record was seen: never again after that.
-    coming : tuple of int, optional
+        How often a pset had been evaluated when its record was seen: this must not increase.
+    next_run : tuple of int, optional
         Number and size of the run whose plan the driver may be about to write.
     """
 
@@ -64,26 +64,26 @@ class Study:
     begun: dict[int, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     driver: Driver | None = None
-    coming: tuple[int, int] | None = None
+    next_run: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
         self.calc = self.folder / "calc"
         self.log = FuncLog(self.folder / "log")
 
-    def start_some(self) -> None:
-        """Resume what there is, or begin another run, which recovers dead ones on its way."""
+    def start_run_or_resume(self) -> None:
+        """Start a driver: it resumes runs, or begins another run, which recovers dead ones."""
         new = self.is_complete() or (len(self.sizes) < 3 and self.rng.random() < 0.2)
         self.start("run" if new else "resume")
 
     def start(self, action: str) -> None:
-        """Start a driver at a random place, and wait until it is up."""
+        """Start a driver that runs its psets at a random place, and wait until it is up."""
         where = self.choose(self.places)
         params_path = self.folder / f"params-{len(self.sizes)}.json"
         if action == "run":
             psets = self._params(where)
             params_path.write_text(json.dumps(psets))
-            self.coming = len(self.sizes), len(psets)
+            self.next_run = len(self.sizes), len(psets)
         address = self.external.address() if where == "external" else where
         self.tally["drivers"] += 1
         stderr = self.folder / f"stderr-{self.tally['drivers']}"
@@ -97,35 +97,35 @@ class Study:
                 start_new_session=True,
             )
         self.driver = Driver(process, action, where, log_start, stderr)
-        expect(lambda: self.log.says("up", log_start), "the driver starts")
+        expect(lambda: self.log.has("up", log_start), "the driver starts")
 
     def wait_for_exit(self) -> int:
-        """Wait until the driver is gone, and with it all that it has started."""
+        """Wait until the driver and all that it has started have ended; return its exit code."""
         try:
-            code = self.driver.process.wait(PATIENCE)
+            code = self.driver.process.wait(MAX_WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             raise Violation("the driver does not end") from None
         await_end_of(str(self.folder))
-        if self.coming is not None and self._count_plans() > len(self.sizes):
-            number, count = self.coming
+        if self.next_run is not None and self._count_plans() > len(self.sizes):
+            number, count = self.next_run
             self.sizes[number] = count
-        self.coming = None
+        self.next_run = None
         self._keep_traceback(code)
         self.driver = None
         return code
 
     def acknowledge(self) -> None:
-        """Note what can be read on disk: from now on it must stay, and not be run again."""
-        found = records_on_disk(self.calc)
-        new = found.keys() - self.acknowledged.keys()
-        begins = self.log.count("begin")  # after the records: none of them may begin again
-        for one in new:
-            self.acknowledged[one] = seq = found[one]
+        """Note the records on disk: from now on they must stay, and their psets not run again."""
+        seqs = records_on_disk(self.calc)
+        new = seqs.keys() - self.acknowledged.keys()
+        begins = self.log.count("begin")  # read after the records: none of them may begin again
+        for pset_id in new:
+            self.acknowledged[pset_id] = seq = seqs[pset_id]
             self.begun[seq] = begins[seq]
         self.tally["acknowledged"] += len(new)
 
-    def hit(self, fault: str) -> None:
-        """Count a fault, which is a round."""
+    def count_fault(self, fault: str) -> None:
+        """Count a fault that has happened: a round."""
         self.faults.append(fault)
         self.tally[fault] += 1
 
@@ -133,7 +133,7 @@ class Study:
         return len(self.begun) == sum(self.sizes.values())
 
     def is_over(self) -> bool:
-        return not self.driver.lives or self.log.says("returned", self.driver.log_start)
+        return not self.driver.lives or self.log.has("returned", self.driver.log_start)
 
     def choose(self, weights: dict[T, int]) -> T:
         return self.rng.choices(list(weights), list(weights.values()))[0]

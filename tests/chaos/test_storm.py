@@ -5,7 +5,7 @@ from chaos.storm import storm
 
 
 @pytest.mark.slow
-def test_faults_lose_nothing_and_double_nothing(tmp_path):
+def test_storm_of_faults_loses_nothing_and_doubles_nothing(tmp_path):
     tally = storm(rounds=25, seed=0, folder=tmp_path)
     print(dict(sorted(tally.items())))  # with -s, or if it fails
     assert tally["rounds"] == 25

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import psweep_dask as ps
+from psweep_dask.params.grid import ParamsError
 from psweep_dask.storage import pickling
+from psweep_dask.storage.pickling import PackedValue
 
 
 def outer(pset):
@@ -155,3 +157,78 @@ if __name__ == "__main__":
 def test_classes_are_taken_from_the_script_only_if_they_are_the_same(tmp_path):
     for fields in ("['x', 'y']", "['y', 'x']", "['x', 'y', 'z']", "['x', 'y']"):
         assert numbers(MOVED.replace("FIELDS", fields), "sync") == "1 2 local True"
+
+
+def test_packed_value_in_a_file_is_a_text_for_pandas_and_a_value_for_df_read(tmp_path):
+    path = tmp_path / "database.pk"
+    ps.df_write(pd.DataFrame({"y": [PackedValue(pickling.dumps([1, {2}])), 3]}), path)
+    with path.open("rb") as stream:
+        assert pickle.load(stream).y.tolist() == ["<a value that psweep_dask has packed>", 3]
+    assert pd.read_pickle(path).y.iloc[0] == "<a value that psweep_dask has packed>"
+    assert ps.df_read(path).y.tolist() == [[1, {2}], 3]
+
+
+def test_packed_value_that_cannot_be_restored_is_kept_until_it_can(tmp_path, monkeypatch):
+    (tmp_path / "lab_values.py").write_text("class Probe: pass\n")
+    path = tmp_path / "database.pk"
+    packed = PackedValue(b"clab_values\nProbe\n.")  # what pickle writes of the class
+    ps.df_write(pd.DataFrame({"y": [packed, 5]}), path)
+    for _ in range(2):  # reading and writing does not lose it
+        df = ps.df_read(path)
+        assert type(df.y.iloc[0]) is PackedValue
+        assert "No module named 'lab_values'" in repr(df.y.iloc[0])
+        ps.df_write(df, path)
+    text = "<a value that cannot be restored here: ModuleNotFoundError"
+    assert pd.read_pickle(path).y.iloc[0].startswith(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ps.df_read(path).y.iloc[0].__name__ == "Probe"
+    monkeypatch.delitem(sys.modules, "lab_values")
+
+
+def test_packed_values_need_no_module_of_this_package_to_be_read(tmp_path):
+    path = tmp_path / "database.pk"
+    ps.df_write(pd.DataFrame({"y": [PackedValue(pickling.dumps(1))] * 2}), path)
+    script = f"""
+import sys
+sys.modules["psweep_dask"] = None  # an import of it fails
+import pandas as pd
+print(pd.read_pickle({str(path)!r}).y.tolist())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(["<a value that psweep_dask has packed>"] * 2)
+
+
+def test_database_of_a_run_can_be_read_without_this_package(tmp_path):
+    def func(pset):
+        return {"list": [pset["a"], {2}], "x": ps.rng(pset).random()}
+
+    ps.run(func, ps.plist("a", [1, 2]), cluster="sync")
+    script = """
+import sys
+sys.modules["psweep_dask"] = None
+import pandas as pd
+print(pd.read_pickle("calc/database.pk").list.tolist())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[[1, {2}], [2, {2}]]"
+
+
+def test_check_format_accepts_what_is_known_and_names_what_is_not():
+    pickling.check_format(2, 2, "the plan", RuntimeError)
+    with pytest.raises(
+        RuntimeError,
+        match="^the plan has format 3, and this version of psweep_dask knows formats up to 2: ",
+    ):
+        pickling.check_format(3, 2, "the plan", RuntimeError)
+
+
+def test_pickled_names_of_this_package_are_found_wherever_their_module_is():
+    loaded = pickling.loads(b"cpsweep_dask.no_such_module\npgrid\n.")
+    assert loaded is ps.pgrid
+    assert b"psweep_dask.params" not in pickling.dumps(ps.pgrid)
+    error = pickling.loads(pickling.dumps(ParamsError("bad", 2)))
+    assert (type(error), error.args) == (ps.PsweepError, ("bad", 2))

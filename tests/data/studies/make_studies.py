@@ -1,9 +1,9 @@
-"""Makes the studies in ``0.1.0.dev0``, as the first version of the package has left them on disk.
+"""Makes the studies in ``0.1.0.dev0``: files as the first version of the package wrote them.
 
-It was run once, with version 0.1.0.dev0 of 2026-11, before the modules moved into folders. It
-stays to show where the data come from: newer versions would write something else. Python was
-3.11, NumPy 2, and pandas 2.2, whose files pandas 3 reads too; ``done_pandas3`` is of pandas 3. A
-study is made in a folder of its name in the working directory, by a process of its own:
+It was run once, with version 0.1.0.dev0 of 2026-11, before the modules moved into folders. It is
+kept to show where the data come from: newer versions would write something else. Python was 3.11,
+NumPy 2, and pandas 2.2, whose files pandas 3 reads, too; ``done_pandas3`` is of pandas 3. A study
+is made in a folder of its name in the working directory, by a process of its own:
 
     python make_studies.py done dead tmpsave prepared array stopped retry
     python make_studies.py done_pandas3
@@ -128,7 +128,7 @@ def done():
 
 
 def dead():
-    """Leave a run whose workers were held up when its driver was killed."""
+    """Leave a run whose workers were busy with long psets when its driver was killed."""
     ps.run(held_up, with_modes(range(100, 103)), cluster="sync")
     with started("dead", "driver") as driver:
         wait_until(lambda: len(list(Path().glob("held_up_*"))) == len(HELD_UP))
@@ -140,7 +140,7 @@ def dead():
     early = list(journal.parent.glob("early/*.slice"))
     assert journal.read_bytes().count(b"PSW1") >= 3, "a few frames"
     assert early
-    assert any(b"Failure" in one.read_bytes() for one in early), "somewhere a pset has failed"
+    assert any(b"Failure" in path.read_bytes() for path in early), "somewhere a pset has failed"
     forget_marks()
 
 
@@ -174,8 +174,8 @@ def prepared():
     write("templates/machines/shell/info.yaml", "subcmd: sh\n")
     write("templates/machines/shell/jobscript", "#!/bin/sh\n./run.sh\n")
     df = ps.prep_batch(ps.plist("b", [10, 20]))
-    one = df._pset_id[df.b == 10].iloc[0]
-    subprocess.run(["sh", "jobscript_shell"], cwd=f"calc/{one}", check=True)
+    pset_id = df._pset_id[df.b == 10].iloc[0]
+    subprocess.run(["sh", "jobscript_shell"], cwd=f"calc/{pset_id}", check=True)
 
 
 def array():
@@ -195,13 +195,13 @@ def array():
         Path("bin", name).chmod(0o755)
     path = f"{Path('bin').absolute()}:{os.environ['PATH']}"
     subprocess.run(["sh", "calc/run_cluster.sh"], env={**os.environ, "PATH": path}, check=True)
-    for one in Path("bin").iterdir():
-        one.unlink()
+    for path in Path("bin").iterdir():
+        path.unlink()
     Path("bin").rmdir()
 
 
 def stopped():
-    """Leave a run that was stopped by its own process, and one that another one has stopped."""
+    """Leave a run that its own process has stopped, and one that another process has stopped."""
     os.environ[SLOW] = "1"
     sweep = ps.submit(steady, ps.plist("a", range(8)), cluster="sync")
     wait_until(lambda: sweep.progress["ok"] >= 3)
@@ -234,7 +234,7 @@ def with_modes(numbers):
 
 
 def with_journal_only():
-    """Give the psets in a journal, though there is a folder with more."""
+    """Return the rows of a journal, without those in the folder beside it."""
     folder = Path("calc/tmpsave").rename("aside")
     df = ps.load("calc")
     folder.rename("calc/tmpsave")
@@ -249,13 +249,13 @@ def started(*part):
 def wait_until(condition):
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
 
 
 def forget_marks():
-    for one in Path().glob("held_up_*"):
-        one.unlink()
+    for path in Path().glob("held_up_*"):
+        path.unlink()
 
 
 def write(name, text):
