@@ -301,7 +301,11 @@ def takes_options(keywords: type | None = None) -> Callable[[F], F]:
     def complete(function: F) -> F:
         shown: Any = function
         own = inspect.signature(function)
-        parameters = [each for each in own.parameters.values() if each.kind != each.VAR_KEYWORD]
+        parameters = [
+            parameter
+            for parameter in own.parameters.values()
+            if parameter.kind != Parameter.VAR_KEYWORD
+        ]
         parameters += [
             Parameter(
                 field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type

@@ -45,13 +45,8 @@ def submit(func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[Ru
 
     Raises
     ------
-    OptionError, FuncError, PsetError, ClusterError
-        If an option, `func`, a pset or the cluster is bad: before anything runs. The message has
-        the value, the reason and the remedy.
-    PsweepError
-        The class of all these. Also if the study is damaged, or the disk is full.
-    TypeError
-        If there is no such option.
+    OptionError, FuncError, PsetError, ClusterError, PsweepError, TypeError
+        As in `run`: before anything runs. What fails later is raised by `Sweep.result`.
 
     See Also
     --------

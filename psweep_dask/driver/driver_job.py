@@ -1,4 +1,4 @@
-"""The driver itself as a batch job, and as a chain of them where one walltime is too short."""
+"""The driver as a batch job, or as a chain of jobs where one walltime is too short."""
 
 from __future__ import annotations
 

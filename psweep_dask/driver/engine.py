@@ -1,17 +1,16 @@
 """The loop of a run: slices of its plan go to an executor, and their results come back.
 
-The caller of `Engine.results` puts each result into the journal before it asks for the next. So
-two psets of a slice of four, of 0.2 s each, one of which ends its worker by a segmentation fault:
+The caller of `Engine.results` puts each result into the journal before it asks for the next. Here
+a slice has four psets of 0.2 s each, and pset 1 ends its worker by a segmentation fault:
 
-======  ==========================================================================================
-0.0 s   the slice of psets 0, 1, 2, 3 is sent, with a budget of 0.5 s
-0.3 s   pset 1 ends its worker: the slice is lost. The nanny reports the exit of the worker and
-        that it was at pset 1, so pset 1 has failed. With ``retries=1`` it waits for another
-        attempt, until all other psets were handed out; else its row, "killed", is yielded.
-        Psets 0, 2 and 3 are handed back: they are in the next slice
-0.8 s   that slice comes back: its result is yielded, and the psets that it did not reach within
-        its budget are handed back
-======  ==========================================================================================
+=====  ===========================================================================================
+0.0 s  The slice with psets 0, 1, 2, 3 is sent.
+0.3 s  Pset 1 ends its worker. The slice is lost, and with it the row of pset 0. The nanny reports
+       that the worker was at pset 1: its row, with the status "killed", is yielded. (With
+       ``retries=1`` it would be sent again after all others.) Psets 0, 2 and 3 are handed back.
+0.3 s  A slice with psets 0, 2, 3 is sent to another worker.
+0.9 s  It comes back, and its result is yielded.
+=====  ===========================================================================================
 """
 
 from __future__ import annotations

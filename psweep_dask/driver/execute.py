@@ -184,7 +184,7 @@ class Execution:
         return self.run.finish(ended, self.progress.stats.counts())
 
     def _save_early_rows(self, engine: Engine) -> None:
-        """Add to the journal, and so to the summary, rows that workers have kept of dropped slices."""
+        """Add rows to journal and summary that workers have kept of slices that were dropped."""
         for result in engine.early_rows():
             known = seqs_in(self.run.journal.replay())
             if known.isdisjoint(result.seqs()):  # else that slice was run again since

@@ -103,7 +103,7 @@ def retry(
         func = load_func(work, latest.run_id)
         source = None if _is_imported(func) else source_of(layout, latest.run_id)
         info = {} if source is None else {"source": source}
-        log.info("with the func that run %s had; func= takes another one", latest.run_id)
+        log.info("with the func of run %s; to run another one, pass it as func=", latest.run_id)
     else:
         psets = as_in_this_script(psets)
     as_before = {

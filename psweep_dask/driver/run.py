@@ -124,16 +124,8 @@ def run_local(
 
     Raises
     ------
-    OptionError, FuncError, PsetError, ClusterError
-        If an option, `func`, a pset or the cluster is bad: before anything runs. The message has
-        the value, the reason and the remedy.
-    PsetFailedError
-        If as many psets have failed as `on_error` allows.
-    PsweepError
-        The class of all these. Also if the cluster, the journal or the database fails: then what
-        has finished is on disk, and `resume` does the rest.
-    TypeError
-        If there is no such option.
+    OptionError, FuncError, PsetError, PsetFailedError, PsweepError, TypeError
+        As in `run`.
 
     See Also
     --------

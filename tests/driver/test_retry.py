@@ -134,7 +134,7 @@ def test_retry_says_which_func_it_takes_and_keeps_its_source_and_logs(study_fold
     script.write_text(f"{head}    return {{'y': 0}}  # mended\n\n{call}\n")
     caplog.set_level("INFO")
     df = ps.retry("calc", cluster="sync")
-    assert "with the func that run" in caplog.text
+    assert "with the func of run" in caplog.text
     assert df._status.tolist() == ["error", "error"]
     assert df._logs.tolist() == ["hello\n", "hello\n"]
     infos = [json.loads(path.read_text()) for path in study_folder.glob("calc/runs/*/run.json")]
