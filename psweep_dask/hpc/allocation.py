@@ -1,7 +1,6 @@
 """The allocation of a batch system that this process runs in, and how workers start there.
 
-`Allocation` is what a run needs to know of it, and `SlurmAllocation` is one of SLURM. For another
-batch system, write a subclass of `Allocation` and add it to `ALLOCATION_CLASSES`.
+For another batch system, write a subclass of `Allocation` and add it to `ALLOCATION_CLASSES`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
@@ -47,19 +47,15 @@ class Allocation(ABC):
     ----------
     job_id : str
         Id of the job.
-    nodes : int
-        Number of nodes.
-    workers : int
-        Number of workers on all nodes together. Each runs one pset at a time.
+    nodes, workers : int
+        Number of nodes, and of workers on all of them. A worker runs one pset at a time.
     cpus_per_worker : int
         Number of CPUs for each worker.
     memory_per_worker : int or None
         Bytes for each worker; None if they are not known.
     """
 
-    batch_system: ClassVar[str]
-    """Name of the batch system, for messages."""
-
+    batch_system: ClassVar[str]  # its name, for messages
     job_id: str
     nodes: int
     workers: int
@@ -71,20 +67,13 @@ class Allocation(ABC):
     def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
         """Return the allocation of a process with these environment variables.
 
-        None if it runs in no allocation of this batch system, or is itself one of our workers.
-
-        Raises
-        ------
-        AllocationError
-            If there is an allocation that cannot be used.
+        None if there is no allocation of this batch system, or the process is one of our workers.
+        An allocation that cannot be used is an `AllocationError`.
         """
 
     @abstractmethod
     def time_left(self) -> tuple[float, float] | None:
-        """Return the seconds until the end of the allocation, and its whole walltime in seconds.
-
-        None if it has no walltime, or if that is not known.
-        """
+        """Return the seconds until the end, and the whole walltime in seconds; None if unknown."""
 
     @abstractmethod
     def scheduler_host(self) -> str | None:
@@ -94,21 +83,10 @@ class Allocation(ABC):
     def start_workers(
         self, scheduler_address: str, log_path: Path, settings: Mapping[str, str]
     ) -> WorkerStep:
-        """Start all workers.
+        """Start all workers, or raise an `AllocationError`.
 
-        Parameters
-        ----------
-        scheduler_address : str
-            Address to which they connect.
-        log_path : Path
-            File for the output of the command and of all workers.
-        settings : mapping
-            Environment variables for the workers.
-
-        Raises
-        ------
-        AllocationError
-            If they cannot be started.
+        The output of the command and of all workers goes to `log_path`. The workers get `settings`
+        as environment variables.
         """
 
 
@@ -125,7 +103,7 @@ class SlurmAllocation(Allocation):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
-        """Return the allocation of a process with these environment variables."""
+        """Return the allocation of a process with these environment variables, or None."""
         if "SLURM_JOB_ID" not in environ or slurm.WORKER_VARIABLE in environ:
             return None
         _check_started_once(environ)
@@ -134,8 +112,7 @@ class SlurmAllocation(Allocation):
         cpus = job.cpus_per_task()
         tasks = job.tasks() or max(1, sum(number // cpus for number in cpus_on_nodes))
         tasks_on_nodes = _tasks_on_nodes(tasks, cpus, cpus_on_nodes)
-        memory_on_nodes = job.memory_on_nodes(cpus_on_nodes)
-        shares = zip(memory_on_nodes, tasks_on_nodes, strict=True)
+        shares = zip(job.memory_on_nodes(cpus_on_nodes), tasks_on_nodes, strict=True)
         return cls(
             job_id=environ["SLURM_JOB_ID"],
             nodes=len(cpus_on_nodes),
@@ -145,7 +122,7 @@ class SlurmAllocation(Allocation):
         )
 
     def time_left(self) -> tuple[float, float] | None:
-        """Return the seconds until the end of the job, and its walltime, as squeue knows them."""
+        """Return the seconds until the end, and the walltime, as squeue knows them."""
         state = slurm.job_state(self.job_id)
         if state is None or state.left is None:
             return None
@@ -160,14 +137,9 @@ class SlurmAllocation(Allocation):
         output = _scontrol_show("node", environ.get("SLURM_JOB_NODELIST", ""), environ)
         addresses = dict(re.findall(r"NodeName=(\S+).*?NodeAddr=(\S+)", output))
         this_node = addresses.pop(environ.get("SLURMD_NODENAME"), None)
-        for address in (*addresses.values(), this_node):
-            if address is None:
-                continue
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.connect((address, 9))  # of UDP: sends nothing, only chooses the way
-                except OSError:
-                    continue
+        for address in filter(None, (*addresses.values(), this_node)):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+                probe.connect((address, 9))  # of UDP: sends nothing, only chooses the way
                 return str(probe.getsockname()[0])
         return None
 
@@ -175,15 +147,12 @@ class SlurmAllocation(Allocation):
         self, scheduler_address: str, log_path: Path, settings: Mapping[str, str]
     ) -> SrunStep:
         """Start srun, which starts the workers on the nodes."""
+        cpus = self.cpus_per_worker
         command = srun_command(
-            scheduler_address,
-            self.nodes,
-            self.workers,
-            self.cpus_per_worker,
-            self.memory_per_worker,
+            scheduler_address, self.nodes, self.workers, cpus, self.memory_per_worker
         )
         try:
-            return SrunStep(command, step_environment(self.cpus_per_worker, settings), log_path)
+            return SrunStep(command, step_environment(cpus, settings), log_path)
         except OSError as err:
             raise AllocationError(
                 f"SLURM_JOB_ID={self.job_id} is set, but srun cannot be started ({err}); "
@@ -195,27 +164,12 @@ ALLOCATION_CLASSES: tuple[type[Allocation], ...] = (SlurmAllocation,)
 
 
 def current_allocation(environ: Mapping[str, str] = os.environ) -> Allocation | None:
-    """Return the allocation in which this process runs and which it may fill with workers.
-
-    Parameters
-    ----------
-    environ : mapping, optional
-        The environment variables of the process.
-
-    Returns
-    -------
-    Allocation or None
-        None outside of allocations, and in workers that we started.
+    """Return the allocation that this process may fill with workers, if it runs in one.
 
     Raises
     ------
     AllocationError
         If srun started the script several times, or SLURM does not say what the job has.
-
-    Examples
-    --------
-    >>> current_allocation({}) is None
-    True
     """
     allocations = (kind.from_environment(environ) for kind in ALLOCATION_CLASSES)
     return next(filter(None, allocations), None)
@@ -261,7 +215,7 @@ class _SlurmJob:
         return self._count("CPUs/Task") or self._variable("SLURM_CPUS_PER_TASK") or 1
 
     def memory_on_nodes(self, cpus_on_nodes: list[int]) -> list[int]:
-        """Return the bytes that the job may use on each node, 0 if they are not known."""
+        """Return the bytes that the job may use on each node; 0 if they are not known."""
         per_cpu = self._memory("MinMemoryCPU", "SLURM_MEM_PER_CPU")
         if per_cpu:
             return [number * per_cpu for number in cpus_on_nodes]
@@ -279,9 +233,8 @@ class _SlurmJob:
         return int(self._environ.get(name, 0)) if self._whole_job else 0
 
     def _memory(self, field: str, variable: str) -> int:
-        if self._fields:
-            return _bytes(self._fields.get(field, ""))
-        return _bytes(self._environ.get(variable, ""))
+        text = self._fields.get(field) if self._fields else self._environ.get(variable)
+        return _bytes(text or "")
 
 
 def _in_task(environ: Mapping[str, str]) -> bool:
@@ -290,15 +243,14 @@ def _in_task(environ: Mapping[str, str]) -> bool:
 
 def _check_started_once(environ: Mapping[str, str]) -> None:
     number = int(environ.get("SLURM_STEP_NUM_TASKS", 1))
-    if not _in_task(environ) or number == 1:
-        return
-    if "SLURM_PTY_PORT" in environ and environ.get("SLURM_PROCID") == "0":
-        return  # `srun -n4 --pty bash`: only this shell has the terminal, the others have ended
-    raise AllocationError(
-        f"srun has started this script {number} times; start it once: 'python script.py' in the "
-        "allocation or in the batch script, or 'srun -n1 python script.py'; psweep_dask starts "
-        "the workers in the other tasks by itself"
-    )
+    # `srun -n4 --pty bash`: only this shell has the terminal, the others have ended.
+    in_terminal = "SLURM_PTY_PORT" in environ and environ.get("SLURM_PROCID") == "0"
+    if _in_task(environ) and number > 1 and not in_terminal:
+        raise AllocationError(
+            f"srun has started this script {number} times; start it once: 'python script.py' in "
+            "the allocation or in the batch script, or 'srun -n1 python script.py'; psweep_dask "
+            "starts the workers in the other tasks by itself"
+        )
 
 
 def _scontrol_show(kind: str, name: str, environ: Mapping[str, str]) -> str:
@@ -323,6 +275,4 @@ def _tasks_on_nodes(tasks: int, cpus: int, cpus_on_nodes: list[int]) -> list[int
 def _bytes(text: str) -> int:
     """Return the bytes in SLURM's text: '1G', '1.50G', and '300' or '300M' for MB; else 0."""
     match = re.fullmatch(r"([\d.]+)([KMGTP]?)", text)
-    if match is None:
-        return 0
-    return int(float(match[1]) * 1024 ** (1 + "KMGTP".index(match[2] or "M")))
+    return int(float(match[1]) * 1024 ** (1 + "KMGTP".index(match[2] or "M"))) if match else 0

@@ -18,6 +18,9 @@ SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a job that was asked to end (walltime, scancel): no failure of its pset."""
 
+# These lines write `PsetFolder.ended_path`, beside the job script. Some jobs start in another
+# folder: with ``--chdir``, or in the home folder on PBS. Without the first trap, a shell that is
+# asked to end would run the second one as if the job were done.
 _END_LINES = """\
 # Three lines of psweep_dask, by which ps.collect knows how this ends:
 psweep_dir=$PWD; [ -e JOBSCRIPT ] || psweep_dir=${SLURM_SUBMIT_DIR:-${PBS_O_WORKDIR:-$PWD}}
@@ -26,25 +29,17 @@ trap 'echo "exit_code=$? begun=$psweep_begun ended=$(date +%s) host=$(uname -n)"
 >"$psweep_dir/ended"' EXIT
 
 """.replace("EXIT_CODE", str(TERMINATED_EXIT_CODE))
-"""Lines that write `PsetFolder.ended_path`, beside the job script. Some jobs start in another
-folder: with ``--chdir``, or in the home folder on PBS. Without the first trap, a shell that is
-asked to end (walltime, scancel) would run the second one as if the job were done."""
-
-_ENDED = re.compile(r"exit_code=(\d+) begun=(\d+) ended=(\d+) host=(.*)")
 
 # Options of sbatch that cannot be the same for all jobs of an array, or that an array must not
-# have, under their long and short names. All take a value.
-_INPUT, _OUTPUT, _ERROR, _NAME = "--input", "--output", "--error", "--job-name"
-_LONG_NAMES = {
-    "-i": _INPUT,
-    "-o": _OUTPUT,
-    "-e": _ERROR,
-    "-J": _NAME,
+# have. All take a value.
+_OWN_OPTIONS = {
+    "-i": "--input",
+    "-o": "--output",
+    "-e": "--error",
+    "-J": "--job-name",
     "-a": "--array",
     "-D": "--chdir",
 }
-_OWN_OPTIONS = frozenset(_LONG_NAMES.values())
-_SHORTEST_PREFIX = 5  # characters; a shorter beginning may mean another long option
 
 
 class JobscriptError(PsweepError):
@@ -53,15 +48,7 @@ class JobscriptError(PsweepError):
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job script has ended, as it wrote down itself.
-
-    Parameters
-    ----------
-    exit_code : int
-    begun, ended : int
-        Seconds since 1970, UTC.
-    host : str
-    """
+    """How a job script has ended, as it wrote down itself; times in seconds since 1970, UTC."""
 
     exit_code: int
     begun: int
@@ -73,14 +60,7 @@ class JobEnd:
 class Directives:
     """What a job script asks SLURM for in its ``#SBATCH`` lines.
 
-    Parameters
-    ----------
-    kept : tuple of str
-        The lines, without the options that follow.
-    input, output, error : str or None
-        Files for standard input, output and error.
-    name : str or None
-        Name of the job.
+    The lines `kept` are without the options that are in the other fields.
     """
 
     kept: tuple[str, ...]
@@ -91,21 +71,9 @@ class Directives:
 
 
 def add_end_lines(script: str, name: str) -> str:
-    r"""Return a shell script with the lines that write down how it ends.
+    """Return a shell script with the lines that write down how it ends; its file has this name.
 
     Scripts in other languages are returned as they are.
-
-    Parameters
-    ----------
-    script : str
-        Its text.
-    name : str
-        Name of its file.
-
-    Examples
-    --------
-    >>> print(add_end_lines("#!/bin/sh\n#SBATCH -n 1\n\nrun\n", "job").splitlines()[3])
-    # Three lines of psweep_dask, by which ps.collect knows how this ends:
     """
     if not is_shell(script):
         return script
@@ -135,28 +103,13 @@ def surely_writes_end(script: str) -> bool:
 
 
 def read_job_end(text: str) -> JobEnd | None:
-    """Return what a job has written down at its end; None if that is missing or incomplete.
-
-    Examples
-    --------
-    >>> read_job_end("exit_code=3 begun=100 ended=107 host=n1")
-    JobEnd(exit_code=3, begun=100, ended=107, host='n1')
-    """
-    match = _ENDED.fullmatch(text.strip())
-    if match is None:
-        return None
-    exit_code, begun, ended, host = match.groups()
-    return JobEnd(int(exit_code), int(begun), int(ended), host)
+    """Return what a job has written down at its end; None if that is missing or incomplete."""
+    match = re.fullmatch(r"exit_code=(\d+) begun=(\d+) ended=(\d+) host=(.*)", text.strip())
+    return JobEnd(int(match[1]), int(match[2]), int(match[3]), match[4]) if match else None
 
 
 def is_shell(script: str) -> bool:
-    """Return whether a script is a shell script, by its first line.
-
-    Examples
-    --------
-    >>> is_shell("#!/usr/bin/env bash"), is_shell("#!/usr/bin/python3"), is_shell("echo")
-    (True, False, False)
-    """
+    """Return whether a script is a shell script, by its first line."""
     words = [word for word in interpreter(script) if not word.startswith("-")]
     return bool(words) and Path(words[-1]).name in SHELLS
 
@@ -170,12 +123,7 @@ def interpreter(script: str) -> list[str]:
 def read_directives(script: str, path: Path) -> Directives:
     r"""Return what a job script asks SLURM for, for a job array that runs many such scripts.
 
-    Parameters
-    ----------
-    script : str
-        Its text.
-    path : Path
-        Its file, for messages.
+    The path of the script is for messages.
 
     Raises
     ------
@@ -204,7 +152,7 @@ def read_directives(script: str, path: Path) -> Directives:
                 f"{path}: '#SBATCH {name}={own[name]}' does not go with array=True, where each "
                 "pset is an element of a job array and runs in its own folder; remove one of both"
             )
-    values = [own.get(name) for name in (_INPUT, _OUTPUT, _ERROR, _NAME)]
+    values = [own.get(name) for name in ("--input", "--output", "--error", "--job-name")]
     if any("\t" in value for value in values if value is not None):
         raise JobscriptError(
             f"{path}: a name in its '#SBATCH' lines has a tab, which array=True cannot pass on; "
@@ -225,7 +173,7 @@ def output_patterns(script: str) -> list[str]:
         value
         for line in _directive_lines(script)
         for name, value in _options(line) or ()
-        if name in (_OUTPUT, _ERROR) and value and not value.startswith("/")
+        if name in ("--output", "--error") and value and not value.startswith("/")
     ]
     return [re.sub(r"%\d*\w", "*", glob.escape(path)) for path in paths]
 
@@ -258,24 +206,19 @@ def _is_command(line: str) -> bool:
 
 @lru_cache(1000)  # most lines are the same for all psets, and shlex takes a millisecond
 def _options(line: str) -> list[tuple[str, str]] | None:
-    """Return the `_OWN_OPTIONS` in a line, and all other words with an empty name.
-
-    None if a quote is open.
-    """
+    """Return `_OWN_OPTIONS` and other words, these with an empty name; None if a quote is open."""
     try:
-        return list(_named(shlex.split(line, comments=True)))
+        words = iter(shlex.split(line, comments=True))
     except ValueError:
         return None
-
-
-def _named(line: list[str]) -> Iterator[tuple[str, str]]:
-    words = iter(line)
+    options = []
     for word in words:
         prefix, equals, value = word.partition("=")
-        names = [name for name in _OWN_OPTIONS if name.startswith(prefix)]
-        if names and len(prefix) >= _SHORTEST_PREFIX:
-            yield names[0], value if equals else next(words, "")
-        elif word[:2] in _LONG_NAMES:
-            yield _LONG_NAMES[word[:2]], word[2:] or next(words, "")
+        names = [name for name in _OWN_OPTIONS.values() if name.startswith(prefix)]
+        if names and len(prefix) >= 5:  # a shorter beginning may mean another long option
+            options.append((names[0], value if equals else next(words, "")))
+        elif word[:2] in _OWN_OPTIONS:
+            options.append((_OWN_OPTIONS[word[:2]], word[2:] or next(words, "")))
         else:
-            yield "", word
+            options.append(("", word))
+    return options

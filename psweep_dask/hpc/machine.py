@@ -18,8 +18,7 @@ from psweep_dask.hpc.machine_schema import (
     without_none,
 )
 
-MACHINES_DIR = "templates/machines"
-"""The folder of all machines, relative to the working directory."""
+MACHINES_DIR = "templates/machines"  # of all machines, in the working directory
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Machine:
     Parameters
     ----------
     name : str
-        Name of the folder.
     folder : Path
         Its absolute path.
     subcmd : str or None
@@ -37,18 +35,11 @@ class Machine:
     host : str
         The host that push and pull connect to.
     cluster : str or None
-        For live use: the batch system, a key of `CLUSTERS`. None if the machine is for offline
-        use only.
+        For live use: the batch system, a key of `CLUSTERS`.
     jobqueue : dict, optional
         For live use: keyword arguments for the class of dask_jobqueue.
     jobs : int, optional
         For live use: largest number of jobs at a time.
-
-    Examples
-    --------
-    >>> machine = Machine("big", Path("/study/templates/machines/big"), "sbatch", "big", "slurm")
-    >>> machine.info_path.as_posix()
-    '/study/templates/machines/big/info.yaml'
     """
 
     name: str
@@ -71,13 +62,7 @@ class Machine:
 
     @property
     def batch_system(self) -> str:
-        """The batch system of live runs, a key of `CLUSTERS`.
-
-        Raises
-        ------
-        MachineError
-            If the machine is for offline use only.
-        """
+        """The batch system of live runs; `MachineError` if the machine is for offline use only."""
         if self.cluster is None:
             raise MachineError(
                 f"the machine {self.name!r} is for offline use only; to run live there, say which "
@@ -89,23 +74,8 @@ class Machine:
     def setting(self, name: str) -> Any:
         """Return a keyword argument for dask_jobqueue, from ``info.yaml`` or dask's configuration.
 
-        Parameters
-        ----------
-        name : str
-            The keyword argument, as it is written below ``jobqueue:``.
-
-        Returns
-        -------
-        object
-            Its value; None if neither has it. The defaults of dask_jobqueue are in dask's
-            configuration only after its import.
-
-        Examples
-        --------
-        >>> machine = Machine("big", Path("big"), None, "big", "slurm", {"cores": 4})
-        >>> with dask.config.set({"jobqueue.slurm.death-timeout": 90}):
-        ...     machine.setting("cores"), machine.setting("death_timeout")
-        (4, 90)
+        None if neither has it. The defaults of dask_jobqueue are in dask's configuration only
+        after its import.
         """
         if name in self.jobqueue:
             return self.jobqueue[name]
@@ -118,61 +88,21 @@ class Machine:
 
 
 def machine_names(machines_dir: str | os.PathLike[str] = MACHINES_DIR) -> list[str]:
-    """Return the names of the machines: the folders that have an ``info.yaml``.
-
-    Parameters
-    ----------
-    machines_dir : str or PathLike, optional
-        The folder of all machines.
-
-    Returns
-    -------
-    list of str
-        In the order of the alphabet; empty if `machines_dir` does not exist.
-
-    Examples
-    --------
-    >>> machine_names()
-    []
-    """
-    folder = Path(machines_dir)
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if (path / "info.yaml").is_file())
+    """Return the names of the machines in a folder: those of folders that have an ``info.yaml``."""
+    paths = Path(machines_dir).glob("*/info.yaml")
+    return sorted(path.parent.name for path in paths if path.is_file())
 
 
 def read_machine(name: str, machines_dir: str | os.PathLike[str] = MACHINES_DIR) -> Machine:
-    r"""Read the ``info.yaml`` of a machine and check it.
+    """Read the ``info.yaml`` of a machine and check it.
 
     Every key is optional. A key without a value counts as missing.
-
-    Parameters
-    ----------
-    name : str
-        Name of the machine, which is that of its folder.
-    machines_dir : str or PathLike, optional
-        The folder of all machines.
-
-    Returns
-    -------
-    Machine
-        Without ``host:``, its host has the name of its folder. Without ``jobs:``, it has one job.
 
     Raises
     ------
     MachineError
         If there is no such machine, or its ``info.yaml`` cannot be read, has an unknown key, or
         has a value of the wrong kind.
-
-    Examples
-    --------
-    >>> folder = Path(MACHINES_DIR, "mycluster")
-    >>> folder.mkdir(parents=True)
-    >>> text = "cluster: slurm\njobqueue: {cores: 4, memory: 8GiB}"
-    >>> size = (folder / "info.yaml").write_text(text)
-    >>> machine = read_machine("mycluster")
-    >>> machine.cluster, machine.jobqueue, machine.jobs
-    ('slurm', {'cores': 4, 'memory': '8GiB'}, 1)
     """
     folder = _find(name, Path(machines_dir))
     info_path = folder / "info.yaml"

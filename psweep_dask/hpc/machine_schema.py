@@ -28,7 +28,6 @@ CLUSTERS: Mapping[str, str] = {
     "moab": "MoabCluster",
 }
 """The values of ``cluster:``, and the class of dask_jobqueue for each."""
-
 CLUSTER_NAMES = ", ".join(CLUSTERS)
 
 
@@ -54,14 +53,7 @@ def without_none(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def check_info(info: Mapping[Any, Any], where: str) -> None:
-    """Check the keys of an ``info.yaml`` and their values.
-
-    Parameters
-    ----------
-    info : mapping
-        The content of the file.
-    where : str
-        Begins the messages; names the file.
+    """Check the keys of an ``info.yaml`` and their values. Messages begin with `where`.
 
     Raises
     ------
@@ -70,29 +62,33 @@ def check_info(info: Mapping[Any, Any], where: str) -> None:
     """
     for key in info:
         if key not in _INFO_KINDS:
-            raise MachineError(
-                f"{where}unknown key {key!r}; allowed are {', '.join(_INFO_KINDS)}"
-                f"{_remedy_for(str(key))}"
-            )
+            remedy = did_you_mean(str(key), _INFO_KINDS)
+            if key in _JOBQUEUE_KINDS:
+                remedy = f" ({key} belongs below jobqueue:, indented)"
+            allowed = ", ".join(_INFO_KINDS)
+            raise MachineError(f"{where}unknown key {key!r}; allowed are {allowed}{remedy}")
     _check_kinds(info, _INFO_KINDS, where)
-    jobqueue = info.get("jobqueue") or {}
-    _check_jobqueue_keys(jobqueue, where)
-    _check_kinds(jobqueue, _jobqueue_kinds(info.get("cluster")), f"{where}jobqueue: ")
-    _check_processes(jobqueue, f"{where}jobqueue: ")
+    _check_jobqueue(info.get("jobqueue") or {}, info.get("cluster") or "", f"{where}jobqueue: ")
 
 
-def _check_jobqueue_keys(jobqueue: Mapping[Any, Any], where: str) -> None:
+def _check_jobqueue(jobqueue: Mapping[Any, Any], cluster: str, where: str) -> None:
     for key in jobqueue:
         if not isinstance(key, str) or not key.isidentifier():
             raise MachineError(
-                f"{where}jobqueue: the key {key!r} is not an argument of dask_jobqueue; "
+                f"{where}the key {key!r} is not an argument of dask_jobqueue; "
                 "allowed are names with underscores, such as job_extra_directives"
             )
+    _check_set_by_us(jobqueue, where, _SET_BY_US)
     options = jobqueue.get("scheduler_options")
-    options = options if isinstance(options, dict) else {}  # what else it is, is checked later
-    _check_set_by_us(jobqueue, f"{where}jobqueue: ", _SET_BY_US)
-    where = f"{where}jobqueue: scheduler_options: "
-    _check_set_by_us(options, where, ("security", "protocol"))
+    if isinstance(options, dict):  # else it is refused below
+        _check_set_by_us(options, f"{where}scheduler_options: ", ("security", "protocol"))
+    _check_kinds(jobqueue, {**_JOBQUEUE_KINDS, **_KINDS_OF_CLUSTER.get(cluster, {})}, where)
+    processes, cores = jobqueue.get("processes"), jobqueue.get("cores")
+    if processes is not None and cores is not None and processes > cores:
+        raise MachineError(
+            f"{where}processes={processes} with cores={cores}; allowed are at most as many "
+            "processes as cores"
+        )
 
 
 def _check_set_by_us(values: Mapping[Any, Any], where: str, keys: Iterable[str]) -> None:
@@ -108,33 +104,10 @@ def _check_kinds(values: Mapping[Any, Any], kinds: Mapping[str, _Kind], where: s
             raise MachineError(f"{where}{key}={value!r}; allowed is {kinds[key].allowed}")
 
 
-def _check_processes(jobqueue: Mapping[str, Any], where: str) -> None:
-    processes, cores = jobqueue.get("processes"), jobqueue.get("cores")
-    if processes is not None and cores is not None and processes > cores:
-        raise MachineError(
-            f"{where}processes={processes} with cores={cores}; allowed are at most as many "
-            "processes as cores"
-        )
-
-
-def _remedy_for(key: str) -> str:
-    if key in _JOBQUEUE_KINDS:
-        return f" ({key} belongs below jobqueue:, indented)"
-    return did_you_mean(key, _INFO_KINDS)
-
-
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return the end of a message that proposes the most similar word; empty if there is none."""
     matches = difflib.get_close_matches(word.lower(), list(words), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
-def _jobqueue_kinds(cluster: str | None) -> dict[str, _Kind]:
-    return {**_JOBQUEUE_KINDS, **_KINDS_OF_CLUSTER.get(cluster or "", {})}
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1  # not True, which is an int too
 
 
 def _is_text(value: Any) -> bool:
@@ -168,29 +141,22 @@ def _is_duration(value: Any) -> bool:
 
 
 def _is_slurm_time(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    return value.strip().upper() in UNLIMITED or walltime_seconds(value) is not None
+    return isinstance(value, str) and (
+        value.strip().upper() in UNLIMITED or walltime_seconds(value) is not None
+    )
 
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _are_worker_args(value: Any) -> bool:
-    return _are_texts(value) and "--no-nanny" not in " ".join(value).split()
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-_COUNT = _Kind("a whole number from 1", _is_count)
+# type(), since True is an int too.
+_COUNT = _Kind("a whole number from 1", lambda value: type(value) is int and value >= 1)
 _TEXT = _Kind(
     "text (in quotes if it looks like a number or a date, or is true, false or null)", _is_text
 )
 _TEXTS = _Kind('a list of texts, such as ["one", "two"]', _are_texts)
-_MAPPING = _Kind("a mapping, lines of 'key: value' below it", _is_mapping)
+_MAPPING = _Kind("a mapping, lines of 'key: value' below it", lambda value: isinstance(value, dict))
 
 _INFO_KINDS: Mapping[str, _Kind] = {
     "subcmd": _TEXT,
@@ -206,22 +172,19 @@ _JOBQUEUE_KINDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("queue", "account", "project", "job_mem", "config_name"), _TEXT),
     **dict.fromkeys(("interface", "python", "shebang"), _TEXT),
     **dict.fromkeys(("local_directory", "log_directory", "shared_temp_directory"), _TEXT),
-    "cores": _COUNT,
-    "processes": _COUNT,
+    **dict.fromkeys(("cores", "processes", "job_cpu"), _COUNT),
+    **dict.fromkeys(("job_script_prologue", "job_directives_skip"), _TEXTS),
     "memory": _Kind("a size with its unit, such as 8GiB", _is_memory),
     "walltime": _Kind(
         'text, such as "12:00:00" (in quotes if it is a whole number, such as "90")', _is_text
     ),
-    "job_cpu": _COUNT,
     "death_timeout": _Kind(
         "a positive number of seconds, or a text without spaces such as 5m", _is_duration
     ),
     "worker_extra_args": _Kind(
         f"{_TEXTS.allowed} without --no-nanny (nannies tell a killed pset from a lost worker)",
-        _are_worker_args,
+        lambda value: _are_texts(value) and "--no-nanny" not in " ".join(value).split(),
     ),
-    "job_script_prologue": _TEXTS,
-    "job_directives_skip": _TEXTS,
     "job_extra_directives": _Kind(
         f"{_TEXTS.allowed} (with cluster: htcondor a mapping)", _are_texts
     ),

@@ -18,22 +18,16 @@ MIB = 2**20
 UNLIMITED = ("UNLIMITED", "INFINITE")
 """What SLURM writes where a job has no walltime."""
 
-COMMAND_TIMEOUT_SECONDS = 30.0
-"""Time that a command of SLURM gets: under load, its controller answers slowly."""
+COMMAND_TIMEOUT_SECONDS = 30.0  # under load, SLURM's controller answers slowly
+
+_SQUEUE = ("squeue", "--noheader", "--format=%A|%T|%r|%L|%l")
 
 WAITING_STATES = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
 )
-"""States of a job that has not begun."""
-
 RUNNING_STATES = frozenset(
     {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
 )
-"""States of a job whose processes exist."""
-
-_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
-
-_JOB_OF_USER = re.compile(r"(\d+)\|(N/A|\d+)\|([A-Z_]+)\|(.*)")
 
 _KEY_BY_WORD = {
     "partition": "queue",
@@ -59,10 +53,8 @@ class JobState:
         As SLURM calls it: PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, NODE_FAIL, ...
     reason : str, optional
         Why the job waits, or why it has failed.
-    left : float, optional
-        Seconds until the end of its walltime; None if it has no walltime.
-    limit : float, optional
-        Its walltime in seconds.
+    left, limit : float, optional
+        Seconds until the end of its walltime, and its walltime; None if it has none.
     """
 
     state: str
@@ -81,8 +73,7 @@ class JobState:
         return self.state in RUNNING_STATES
 
 
-ENDED = JobState("ENDED")
-"""State of a job that the queue does not list any more."""
+ENDED = JobState("ENDED")  # of a job that the queue does not list any more
 
 
 def remedy_for(message: str) -> str:
@@ -90,8 +81,6 @@ def remedy_for(message: str) -> str:
 
     Examples
     --------
-    >>> remedy_for("JobQueue job submission failed: Invalid partition name specified")
-    'correct queue: below jobqueue: in info.yaml'
     >>> remedy_for("PartitionTimeLimit")
     'correct queue: or walltime: below jobqueue: in info.yaml'
     """
@@ -101,37 +90,22 @@ def remedy_for(message: str) -> str:
 
 
 def job_states(job_name: str) -> dict[str, JobState] | None:
-    """Return the states of the jobs with a name, by job id.
+    """Return the states of the jobs with a name, by job id; None if SLURM does not answer.
 
-    Parameters
-    ----------
-    job_name : str
-
-    Returns
-    -------
-    dict or None
-        Jobs that ended in the last minutes are included. None if SLURM does not answer: then
-        nothing is known about the jobs.
+    Jobs that ended in the last minutes are included.
     """
-    squeue = ["squeue", "--noheader", "--array", "--states=all", f"--name={job_name}"]
-    output = output_of([*squeue, "--format=%A|%T|%r|%L|%l"])
+    output = output_of([*_SQUEUE, "--array", "--states=all", f"--name={job_name}"])
     return None if output is None else parse_states(output)
 
 
 def job_state(job_id: str) -> JobState | None:
     """Return the state of a job; None if SLURM does not answer, or does not know the job."""
-    output = output_of(["squeue", "--noheader", f"--jobs={job_id}", "--format=%A|%T|%r|%L|%l"])
+    output = output_of([*_SQUEUE, f"--jobs={job_id}"])
     return next(iter(parse_states(output).values()), None) if output else None
 
 
 def parse_states(output: str) -> dict[str, JobState]:
-    """Read lines of squeue: job id, state, reason, time left, walltime.
-
-    Examples
-    --------
-    >>> parse_states("7|PENDING|Resources|1:00:00|1:00:00")
-    {'7': JobState(state='PENDING', reason='Resources', left=3600.0, limit=3600.0)}
-    """
+    """Read lines of squeue: job id, state, reason, time left, walltime."""
     states = {}
     for line in output.splitlines():
         job_id, state, rest = line.split("|", 2)
@@ -146,27 +120,25 @@ def parse_states(output: str) -> dict[str, JobState]:
 
 
 def jobs_of_user(shell: Sequence[str] = ()) -> dict[str, JobState] | None:
-    """Return the states of all jobs of this user, by job id.
+    """Return the states of all jobs of this user, by job id; None if SLURM does not answer.
+
+    Jobs that ended in the last minutes are included. The element of a job array is called
+    ``<id of the array>_<index>``.
 
     Parameters
     ----------
     shell : sequence of str, optional
         Words that run a command on another machine, such as ``["ssh", "login"]``.
-
-    Returns
-    -------
-    dict or None
-        Jobs that ended in the last minutes are included. The element of a job array is called
-        ``<id of the array>_<index>``. None if there is no SLURM, or it does not answer.
     """
     squeue = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%F|%K|%T|%r"]
     output = output_of(_through(shell, squeue))
     if output is None:
         return None
-    matches = filter(None, map(_JOB_OF_USER.fullmatch, output.splitlines()))  # or a login banner
+    # Other lines are the banner of a login.
+    jobs = re.findall(r"^(\d+)\|(N/A|\d+)\|([A-Z_]+)\|(.*)$", output, re.MULTILINE)
     return {
         job_id if index == "N/A" else f"{job_id}_{index}": JobState(state, reason)
-        for job_id, index, state, reason in (match.groups() for match in matches)
+        for job_id, index, state, reason in jobs
     }
 
 
@@ -184,17 +156,10 @@ def _through(shell: Sequence[str], command: list[str]) -> list[str]:
 def walltime_seconds(text: str) -> float | None:
     """Return the seconds of a time as SLURM writes it, in a job script or in the output of squeue.
 
-    Parameters
-    ----------
-    text : str
-        ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
-        ``days-hours:minutes`` or ``days-hours:minutes:seconds``.
-
-    Returns
-    -------
-    float or None
-        None for no limit (``UNLIMITED``), and for what is not a time (``NOT_SET``). Zero is 0.0,
-        although sbatch takes a walltime of zero for no limit.
+    The formats are ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
+    ``days-hours:minutes`` and ``days-hours:minutes:seconds``. No limit (``UNLIMITED``) is None, and
+    so is what is not a time (``NOT_SET``). Zero is 0.0, although sbatch takes a walltime of zero
+    for no limit.
 
     Examples
     --------
@@ -203,7 +168,8 @@ def walltime_seconds(text: str) -> float | None:
     >>> walltime_seconds("UNLIMITED") is None
     True
     """
-    match = _TIME.fullmatch(text.strip())
+    number = "([0-9]{1,9})"
+    match = re.fullmatch(f"(?:{number}-)?{number}(?::{number})?(?::{number})?", text.strip())
     if match is None:
         return None
     days, *rest = match.groups()
@@ -215,24 +181,12 @@ def walltime_seconds(text: str) -> float | None:
 
 
 def cancel(job_ids: Iterable[str]) -> str | None:
-    """Cancel jobs, which may have ended already.
-
-    Returns
-    -------
-    str or None
-        The error message of scancel, if there is one.
-    """
+    """Cancel jobs, which may have ended already. Return the error message of scancel, if any."""
     return _error_of(["scancel", "--quiet", *job_ids])
 
 
 def cancel_by_name(job_name: str) -> str | None:
-    """Cancel all jobs of this user that have a name.
-
-    Returns
-    -------
-    str or None
-        The error message of scancel, if there is one.
-    """
+    """Cancel all jobs of this user with a name. Return the error message of scancel, if any."""
     return _error_of(["scancel", "--quiet", f"--user={os.getuid()}", f"--name={job_name}"])
 
 
@@ -246,30 +200,17 @@ def allocation_variables(environ: Mapping[str, str]) -> list[str]:
 
     A job that it submits must not inherit these. ``SBATCH_...`` are wishes of the user for new
     jobs, and ``SLURM_CONF`` names SLURM's configuration: they are not among them.
-
-    Examples
-    --------
-    >>> environ = {"SLURM_MEM_PER_CPU": "100", "SLURM_CONF": "/etc/slurm.conf", "HOME": "/root"}
-    >>> allocation_variables(environ)
-    ['SLURM_MEM_PER_CPU']
     """
     prefixes = ("SLURM_", "SLURMD_", "SRUN_")
     return sorted(name for name in environ if name.startswith(prefixes) and name != "SLURM_CONF")
 
 
 def worker_memory(bytes_: int, processes: int = 1) -> int:
-    """Return the memory limit of a worker in bytes.
+    """Return the memory limit of a worker in bytes, if a job has `bytes_` for all its workers.
 
     It is a little less than the memory of the job, so that a worker which needs too much is ended
     by its nanny, before SLURM ends the whole job. Nannies and interpreters keep 256 MiB or 5 %,
     but at most a quarter.
-
-    Parameters
-    ----------
-    bytes_ : int
-        Memory that SLURM gives to all processes of the job together.
-    processes : int
-        Number of workers that share it.
 
     Examples
     --------
@@ -287,16 +228,7 @@ def output_of(
     environ: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> str | None:
-    """Return what a command prints; None if it fails, is missing or takes too long.
-
-    Parameters
-    ----------
-    command : sequence of str
-    environ : mapping, optional
-        Its environment, if not that of this process.
-    timeout : float, optional
-        Seconds; by default `COMMAND_TIMEOUT_SECONDS`.
-    """
+    """Return what a command prints; None if it fails, is missing or takes too long."""
     try:
         done = _run(command, environ, timeout)
     except (OSError, subprocess.TimeoutExpired):

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from psweep_dask.hpc.slurm import WORKER_VARIABLE, worker_memory
 
 _TERMINATE_TIMEOUT_SECONDS = 10.0  # srun takes 0.1 to 3 s to kill its tasks
-_LOG_BYTES = 4096  # that are read from the end of the log
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SET_BY_USER = frozenset(_THREAD_VARIABLES) & frozenset(os.environ)
@@ -41,22 +41,10 @@ def srun_command(
     ``--immediate`` makes an error of a step that never fits, which srun would wait for without
     end. How tasks are bound to CPUs is left to the site.
 
-    Parameters
-    ----------
-    address : str
-        Address of the scheduler.
-    nodes, workers : int
-        Number of nodes, and of workers on all of them.
-    cpus_per_worker : int
-        Number of CPUs for each worker.
-    memory_per_worker : int or None
-        Bytes for each worker; None if they are not known.
-    python : str, optional
-        The interpreter on all nodes.
-
     Examples
     --------
-    >>> " ".join(srun_command("tls://10.0.0.1:8786", 2, 4, 1, None, "python"))
+    >>> address = "tls://10.0.0.1:8786"  # of the scheduler
+    >>> " ".join(srun_command(address, 2, 4, 1, memory_per_worker=None, python="python"))
     'srun --overlap --nodes=2 --ntasks=4 --cpus-per-task=1 --mem=0 --export=ALL ...
     python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --nthreads 1 --nworkers 1 ...'
     """
@@ -79,17 +67,10 @@ def srun_command(
 def step_environment(
     cpus_per_worker: int, settings: Mapping[str, str], environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return the environment variables for srun and the workers.
+    """Return the environment variables for srun and the workers: `environ` and `settings`.
 
-    Parameters
-    ----------
-    cpus_per_worker : int
-        A library such as OpenMP uses so many threads in a worker, unless the user has set another
-        number.
-    settings : mapping
-        Variables for the workers. They replace those in `environ`.
-    environ : mapping, optional
-        The variables of this process.
+    A library such as OpenMP uses `cpus_per_worker` threads in a worker, unless the user has set
+    another number.
 
     Examples
     --------
@@ -106,16 +87,7 @@ def step_environment(
 
 
 class SrunStep:
-    """A running srun.
-
-    Parameters
-    ----------
-    command : sequence of str
-        As `srun_command` returns it.
-    environ : mapping
-        Its environment variables.
-    log_path : Path
-        File for the output of srun and of all workers.
+    """A running srun. Its output and that of all workers is in `log_path`.
 
     Raises
     ------
@@ -144,31 +116,21 @@ class SrunStep:
         return f"srun ended with exit code {code}" + (f": {' | '.join(lines)}" if lines else "")
 
     def close(self, patience: float = 20.0) -> int:
-        """Wait for the end of srun, or end it; return its exit code.
-
-        Parameters
-        ----------
-        patience : float, optional
-            Seconds to wait for workers that the scheduler has told to end.
-        """
+        """Wait for the end of srun, or end it after `patience` seconds; return its exit code."""
         try:
             return self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            return self._terminate()
+            self._process.terminate()  # then srun kills its tasks, and exits with 137
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(_TERMINATE_TIMEOUT_SECONDS)
+            self._process.kill()
+            return self._process.wait()
         finally:  # after a second Ctrl-C, for instance; SLURM ends a step that has lost its srun
             self._process.kill()
 
-    def _terminate(self) -> int:
-        self._process.terminate()  # then srun kills its tasks, and exits with 137
-        try:
-            return self._process.wait(_TERMINATE_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
     def _last_lines(self) -> list[str]:
         with self.log_path.open("rb") as log:
-            log.seek(max(0, self.log_path.stat().st_size - _LOG_BYTES))
+            log.seek(max(0, self.log_path.stat().st_size - 4096))  # bytes
             lines = log.read().decode(errors="replace").splitlines()
         lines_of_slurm = [line for line in lines if line.startswith(("srun: ", "slurmstepd"))]
         return (lines_of_slurm or lines)[-3:]

@@ -19,11 +19,6 @@ class RemoteError(PsweepError):
 def host_of(machine: str) -> str:
     """Return the host of a machine; in a study without machines, the name itself.
 
-    Parameters
-    ----------
-    machine : str
-        Name of a machine, or of a host.
-
     Raises
     ------
     psweep_dask.hpc.machine_schema.MachineError
@@ -41,28 +36,10 @@ def host_of(machine: str) -> str:
 
 
 def remote_shell(options: Sequence[str] = ()) -> list[str]:
-    """Return the remote shell that rsync would use.
+    """Return the words of the remote shell that rsync would use with these options.
 
-    Parameters
-    ----------
-    options : sequence of str
-        Options of rsync.
-
-    Returns
-    -------
-    list of str
-        The words of the option ``-e`` or ``--rsh``, else of the environment variable
-        ``RSYNC_RSH``, else ``["ssh"]``.
-
-    Raises
-    ------
-    RemoteError
-        If a quote in it is open.
-
-    Examples
-    --------
-    >>> remote_shell(["-z", "-e", "ssh -p 2222"])
-    ['ssh', '-p', '2222']
+    They are those of the option ``-e`` or ``--rsh``, else of the environment variable
+    ``RSYNC_RSH``, else ``["ssh"]``. A `RemoteError` says that a quote in it is open.
     """
     shell = os.environ.get("RSYNC_RSH") or "ssh"
     words = iter(options)
@@ -80,13 +57,5 @@ def remote_shell(options: Sequence[str] = ()) -> list[str]:
 
 
 def shell_to(machine: str, options: Sequence[str] = ()) -> list[str]:
-    """Return the words that stand before a command which is to run on a machine.
-
-    Parameters
-    ----------
-    machine : str
-        Name of a machine, or of a host.
-    options : sequence of str
-        Options of rsync.
-    """
+    """Return the words that stand before a command for a machine. The options are of rsync."""
     return [*remote_shell(options), host_of(machine)]

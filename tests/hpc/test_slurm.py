@@ -119,6 +119,9 @@ def test_cluster_name_is_in_the_configuration(bin_dir):
 
 
 def test_remedy_names_the_keys_to_correct():
+    assert slurm.remedy_for("JobQueue job submission failed: Invalid partition name specified") == (
+        "correct queue: below jobqueue: in info.yaml"
+    )
     assert slurm.remedy_for("Requested node configuration is not available") == (
         "correct cores: below jobqueue: in info.yaml"
     )

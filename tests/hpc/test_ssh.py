@@ -26,7 +26,7 @@ def test_remote_shell_is_that_of_rsync(monkeypatch):
     assert remote_shell() == ["ssh"]
     monkeypatch.setenv("RSYNC_RSH", "ssh -F 'my config'")
     assert remote_shell(["-v"]) == ["ssh", "-F", "my config"]
-    assert remote_shell(["-e", "ssh -p 1"]) == ["ssh", "-p", "1"]
+    assert remote_shell(["-z", "-e", "ssh -p 1"]) == ["ssh", "-p", "1"]
     assert remote_shell(["--rsh=ssh -p 2"]) == ["ssh", "-p", "2"]
     assert remote_shell(["-ve", "ssh -p 3"]) == ["ssh", "-p", "3"]
     assert remote_shell(["-essh -p 4"]) == ["ssh", "-p", "4"]
