@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from helpers.driver_process import start, wait_for_journal, wait_until
 from helpers.fake_commands import command
 from helpers.machine_files import MINIMAL, machine
-from helpers.terminal import psweep_dask
+from helpers.terminal import BIN_DIR, psweep_dask
 
 import psweep_dask as ps
 from psweep_dask.driver.driver_job import FOLLOWERS, LEAD
@@ -85,13 +86,34 @@ def test_status_prints_a_table_or_json(df):
     assert output.count("\n") == 1
 
 
-def test_status_watch_ends_with_the_run(study_folder):
-    with start(study_folder, count=150) as driver:
+STANDS_STILL = """
+import time
+from pathlib import Path
+import psweep_dask as ps
+
+def func(pset):
+    while pset["a"] == 3 and not Path("go_on").exists():
+        time.sleep(0.05)
+    return {}
+
+if __name__ == "__main__":
+    ps.run(func, ps.plist("a", range(5)), cluster="sync")
+"""
+
+
+def test_status_watch_updates_until_the_run_ends(study_folder):
+    with start(study_folder, script=STANDS_STILL) as driver:
         wait_until(lambda: list(Path("calc/runs").glob("*/run.json")))
-        output = psweep_dask("status", "--watch")
+        words = [BIN_DIR / "psweep-dask", "status", "--watch"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watch:
+            try:
+                assert any("running" in line for line in watch.stdout)
+            finally:
+                Path("go_on").touch()
+            output, _ = watch.communicate(timeout=60)
         assert driver.wait(30) == 0
-    assert "running" in output
-    assert "150 of 150" in output
+    assert "5 of 5" in output
+    assert "running" not in output.splitlines()[-1]
 
 
 def test_runs_lists_who_when_where_and_how_they_ended(df):
