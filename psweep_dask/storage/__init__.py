@@ -1,1 +1,1 @@
-"""What is on disk: paths, the journal, the plan, the database."""
+"""The files of a study: their paths, the plan, the journal, the database."""

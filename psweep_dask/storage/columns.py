@@ -22,8 +22,9 @@ _COLUMN_TYPES = frozenset(
     | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
     | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
 )
+
 GAP = object()
-"""Stands for the value of a cell that has none."""
+"""In a list of values, this is a cell without a value, which pandas is to fill."""
 
 
 class ColumnRoles(NamedTuple):
@@ -93,15 +94,15 @@ class ColumnOrder:
 
 
 def make_column(name: str, values: list[Any], length: int) -> pd.Series:
-    """Return a column with values of users: of their type if they have a common one, else objects.
+    """Return a column of values: of a type of pandas if that keeps the values, else of objects.
 
     Parameters
     ----------
     name : str
         The values of ``_time_utc`` are nanoseconds since 1970.
     values : list
-        Packed ones are restored. There may be fewer values than the column is long, and some may
-        be `GAP`: pandas fills these cells by NaN, or what stands for it in that type of column.
+        Packed ones are restored. There may be fewer values than cells, and some may be `GAP`:
+        pandas fills these cells with NaN, or with what that type of column has instead.
     length : int
 
     Examples
@@ -123,9 +124,9 @@ def make_column(name: str, values: list[Any], length: int) -> pd.Series:
 
 
 def cells_of(column: pd.Series) -> list[Any]:
-    """Return the values of a column, with `GAP` where pandas has filled a cell that had none.
+    """Return the values of a column, with `GAP` for each cell that pandas has filled.
 
-    In a column of objects, pandas fills by NaN; None and NaT are values there.
+    In a column of objects, pandas fills with NaN, so that None and NaT are values there.
 
     Examples
     --------

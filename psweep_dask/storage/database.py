@@ -82,6 +82,11 @@ def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd
     -------
     DataFrame
         The database as it is on disk now.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is damaged, or needs a module that cannot be imported.
     """
     df = read_or_empty(path)
     if base is not None:

@@ -16,7 +16,7 @@ from psweep_dask.storage import record
 from psweep_dask.storage.record import Block
 
 FSYNC_INTERVAL_SECONDS = 1.0
-"""A power cut can take the frames of this time. A killed driver loses nothing."""
+"""Time between two fsyncs: a power cut can take the records of this time, a killed driver none."""
 
 
 class JournalError(PsweepError):

@@ -23,7 +23,7 @@ Block = tuple[tuple[str, ...], list[list[Any]]]
 
 MAGIC = b"PSW1"
 HEADER = struct.Struct("<4sII")  # magic, length of the payload, crc32 of the payload
-MAX_PAYLOAD = 2**32 - 1
+MAX_PAYLOAD_BYTES = 2**32 - 1
 
 FORMAT = 2
 """Number of the format of payloads. Those of format 1 are the list of blocks alone."""
@@ -62,9 +62,9 @@ def to_frame(payload: bytes) -> bytes:
     RecordError
         If the payload is empty, or larger than 4 GiB.
     """
-    if not 0 < len(payload) <= MAX_PAYLOAD:
+    if not 0 < len(payload) <= MAX_PAYLOAD_BYTES:
         raise RecordError(
-            f"a frame of the journal holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}; "
+            f"a frame of the journal holds 1 to {MAX_PAYLOAD_BYTES} bytes, not {len(payload)}; "
             "have func save what is that large in calc/<pset_id>/ and return its path"
         )
     return HEADER.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload

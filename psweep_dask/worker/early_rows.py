@@ -1,7 +1,7 @@
 """Rows that a worker writes to a file itself, while a long pset holds up the others of its slice.
 
-A slice comes home as a whole. So without the file, the rows that have finished would be lost with
-a killed driver, and run again after a lost worker. An example:
+A slice comes back to the driver as a whole. So without the file, rows that have finished would be
+lost with a killed driver, and be run again after a lost worker. An example:
 
 - 0.0 s: a worker begins a slice of 12 psets with a budget of 0.5 s.
 - 0.4 s: 9 psets are done. The 10th begins, and takes a minute.
@@ -11,7 +11,7 @@ a killed driver, and run again after a lost worker. An example:
 
 Then one of these happens:
 
-- The slice comes home. The driver appends its frame, with all 10 rows, to the journal, and removes
+- The slice comes back. The driver appends its frame, with all 10 rows, to the journal, and removes
   the file.
 - The driver is killed. `ps.load` reads the 9 rows from the file, and `ps.resume` runs the psets 10
   to 12.
@@ -45,7 +45,7 @@ log = logging.getLogger("psweep_dask")
 
 LATE_SECONDS = 0.5
 """A slice is late when it has taken so much longer than its budget, or twice its budget if that is
-more. Nearly all slices are home by then."""
+more. By then nearly all slices have ended."""
 
 
 def early_dir(work: Work) -> Path | None:
@@ -65,16 +65,16 @@ def early_path(work: Work, first_seq: int) -> Path | None:
 def write_if_late(
     result: SliceResult, records: list[Record], path: Path | None, budget: float
 ) -> Iterator[None]:
-    """Write a file with the records there are by then, if the block ends late.
+    """If the block takes too long, write the records that there are by then to a file.
 
     Parameters
     ----------
     result : SliceResult
-        Counts the records; ``has_early_file`` is set if there is a file.
+        Counts the records. If a file is written, its ``has_early_file`` is set.
     records : list of dict
-        Grows meanwhile.
+        The block appends to it.
     path : Path or None
-        None if nothing is to be written.
+        None if no file shall be written.
     budget : float
         Seconds.
     """
@@ -93,7 +93,13 @@ def write_if_late(
 
 
 def read_early_file(path: Path) -> SliceResult | None:
-    """Return the part of a slice that is in a file; None if the file is missing or damaged."""
+    """Return the part of a slice that is in a file; None if the file is missing or damaged.
+
+    Raises
+    ------
+    RecordError
+        If a later version of this package has written it.
+    """
     try:
         with path.open("rb") as stream:
             payload = next(record.read_frames(stream), None)
@@ -144,7 +150,7 @@ def remove_early_file(path: Path) -> None:
 
 
 class _EarlyFileWriter:
-    """Writes the file of a slice, but not after `close`: the slice is on its way home then."""
+    """Writes the file of a slice, but not after `close`: the slice is on its way back then."""
 
     def __init__(self, result: SliceResult, records: list[Record], path: Path) -> None:
         self._result = result
@@ -163,7 +169,7 @@ class _EarlyFileWriter:
                 frame = record.to_frame(self._result_so_far(records).pack())
                 replace_file(self._path, lambda stream: stream.write(frame))
                 self._result.has_early_file = True
-            except Exception as err:  # the rows travel with their slice as well
+            except Exception as err:  # the rows will come back with their slice
                 log.warning("rows are not kept before their slice ends: %r", err)
 
     def _result_so_far(self, records: list[Record]) -> SliceResult:

@@ -48,7 +48,7 @@ WHOLE_LIFETIME_SHARE = 0.8
 """A pset is too long for the walltime if it ran for this share of the lifetime of its worker."""
 
 LIFETIME_FACTOR = 1.5
-"""A pset that the walltime has ended needs a worker whose time left is so many times its own."""
+"""A pset that the walltime has ended after t seconds needs a worker with so many times t left."""
 
 
 @dataclass(frozen=True)

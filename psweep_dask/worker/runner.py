@@ -120,7 +120,13 @@ class Runner:
             activity_file.end()
 
     def save_row(self, row: Record) -> None:
-        """Write a record to a file of its own, for tmpsave=True."""
+        """Write a record to a file of its own, for tmpsave=True.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
         df = frame.from_blocks([(tuple(row), [[value] for value in row.values()])])
         data = pickling.dumps(df)
         path = self._layout.tmpsave_path(row["_run_id"], row["_pset_id"])

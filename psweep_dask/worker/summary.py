@@ -44,7 +44,16 @@ _SAMPLED_FIELDS = frozenset(
 
 
 class SlowPset(NamedTuple):
-    """A pset among the slowest."""
+    """A pset among the slowest.
+
+    Parameters
+    ----------
+    seconds : float
+        Its runtime.
+    pset_seq : int
+    pset : str
+        The parameters, shortened for reading.
+    """
 
     seconds: float
     pset_seq: int
@@ -52,7 +61,14 @@ class SlowPset(NamedTuple):
 
 
 class SampledRow(NamedTuple):
-    """A row of the sample. In a sample of several slices, those with the lowest `rank` are kept."""
+    """A row of the sample.
+
+    Parameters
+    ----------
+    rank : float
+        A random number. Of the samples of several slices, the rows with the lowest ranks are kept.
+    row : dict
+    """
 
     rank: float
     row: Record

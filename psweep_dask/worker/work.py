@@ -22,6 +22,9 @@ FORMAT = 2
 """Number of the format of what is packed here. In format 1 these were pickled objects of classes of
 this package."""
 
+EXAMPLES_PER_KIND = 5
+"""How many failures of each kind come back with a slice."""
+
 
 def _python() -> str:
     return ".".join(map(str, sys.version_info[:2]))
@@ -176,10 +179,6 @@ def fields_at_end(
     }
 
 
-EXAMPLES_PER_KIND = 5
-"""How many failures of each kind come back with a slice."""
-
-
 @dataclass(frozen=True)
 class Failure:
     """A failed pset, for the log and the dashboard.
@@ -308,7 +307,13 @@ class SliceResult:
         return record.unpack(self.frame[record.HEADER.size :]) if self.frame else []
 
     def seqs(self) -> set[int]:
-        """Return the ``_pset_seq`` of the records."""
+        """Return the ``_pset_seq`` of the records.
+
+        Raises
+        ------
+        RecordError
+            If an object in them cannot be restored here.
+        """
         return record.seqs_in(self.blocks())
 
     def count(self, status: str, failure: Failure | None) -> None:

@@ -60,10 +60,10 @@ def test_database_that_needs_a_missing_module_is_not_damaged(study_folder):
 
 def test_merge_appends_to_what_is_on_disk(study_folder):
     path = study_folder / "database.pk"
-    df_write(DF.assign(note="mine"), path)
+    df_write(DF.assign(comment="mine"), path)
     df = merge(path, NEW)
     assert df["a"].tolist() == [1, 2, 3]
-    assert df["note"].tolist()[:2] == ["mine", "mine"]
+    assert df["comment"].tolist()[:2] == ["mine", "mine"]
     pd.testing.assert_frame_equal(df_read(path), df)
 
 
@@ -71,7 +71,7 @@ def test_merge_with_a_passed_df_keeps_rows_that_came_since(study_folder):
     path = study_folder / "database.pk"
     other = NEW.assign(_pset_id="p9", _pset_seq=9, _run_id="other driver")
     df_write(pd.concat([DF, other]), path)
-    edited = DF.assign(note="mine")
+    edited = DF.assign(comment="mine")
     df = merge(path, NEW, PassedFrame(edited, frozenset({"r0"})))
     assert df["_pset_id"].tolist() == ["p0", "p1", "p2", "p9"]
     assert [path.name for path in study_folder.iterdir()] == ["database.pk"]

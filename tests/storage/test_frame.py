@@ -49,10 +49,10 @@ SCALARS = [
 ]
 
 
-def same(one, other):
-    if isinstance(one, float) and math.isnan(one):
+def same(value, other):
+    if isinstance(value, float) and math.isnan(value):
         return isinstance(other, float) and math.isnan(other)
-    return bool(one == other) or (one != one and other != other)
+    return bool(value == other) or (value != value and other != other)
 
 
 @given(st.data())
@@ -146,7 +146,7 @@ def test_from_blocks_without_blocks_is_empty():
 
 
 def test_append_keeps_the_users_columns_rows_and_edits():
-    old = frame_of({"a": 1, "y": 1.5}, {"a": 2, "y": 2.5}).assign(note=["x", "y"])
+    old = frame_of({"a": 1, "y": 1.5}, {"a": 2, "y": 2.5}).assign(comment=["x", "y"])
     old["_pset_id"] = ["p0", "p1"]
     old.loc[old.a == 1, "y"] = -1.0
     old = old[old.a == 1]
@@ -156,8 +156,8 @@ def test_append_keeps_the_users_columns_rows_and_edits():
     df = append(old, new)
     assert df["a"].tolist() == [1, 7]
     assert df["y"].tolist()[0] == -1.0
-    assert df["note"].tolist()[0] == "x"
-    assert set(df) == {"a", "y", "z", "note", "_pset_id", "_pset_seq", "_time_utc"}
+    assert df["comment"].tolist()[0] == "x"
+    assert set(df) == {"a", "y", "z", "comment", "_pset_id", "_pset_seq", "_time_utc"}
 
 
 def test_append_takes_no_row_twice():

@@ -64,12 +64,12 @@ def test_journal_with_a_changed_byte_is_damaged_from_there_on(study_folder):
 def test_journal_since_an_offset_returns_the_blocks_behind_it(study_folder):
     with Journal(study_folder / "journal") as journal:
         memory = MemoryJournal()
-        for kind in (journal, memory):
-            kind.append(FRAMES[1])
-            blocks, offset = kind.since(0)
+        for either in (journal, memory):
+            either.append(FRAMES[1])
+            blocks, offset = either.since(0)
             assert (values(blocks), offset) == ([1, -1], len(FRAMES[1]))
-            kind.append(FRAMES[2])
-            assert values(kind.since(offset)[0]) == [2, -2]
+            either.append(FRAMES[2])
+            assert values(either.since(offset)[0]) == [2, -2]
 
 
 WRITER = """
@@ -91,12 +91,12 @@ def test_journal_keeps_after_sigkill_what_append_has_returned_from(study_folder)
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
     ) as writer:
-        told = [int(writer.stdout.readline()) for _ in range(200)][-1]
+        acknowledged = [int(writer.stdout.readline()) for _ in range(200)][-1]
         writer.send_signal(signal.SIGKILL)
-        told = max([told, *map(int, writer.stdout.read().split("\n")[:-1])])
+        acknowledged = max([acknowledged, *map(int, writer.stdout.read().split("\n")[:-1])])
     written = values(replay(path))
     assert written == list(range(len(written)))
-    assert len(written) >= told >= 200
+    assert len(written) >= acknowledged >= 200
 
 
 LIMITED = """
