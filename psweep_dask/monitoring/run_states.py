@@ -137,13 +137,13 @@ def run_states(layout: Layout) -> list[RunState]:
 
 def _is_open(run: StoredRun) -> bool:
     """Return whether rows of a run may be missing in the database."""
-    return run.info["ended"] != "done" or run.journal_path.exists()
+    return run.info["ended"] != "done" or run.folder.journal_path.exists()
 
 
 def _read_blocks(run: StoredRun) -> list[Block]:
     """Read the rows that the driver of a run has journaled, and those that its workers keep."""
     try:
-        blocks = list(journal.replay(run.journal_path))
+        blocks = list(journal.replay(run.folder.journal_path))
         early_dir = run.layout.run_folder(run.run_id).early_dir
         return [*blocks, *early_blocks(early_dir, seqs_in(blocks))]
     except FileNotFoundError:  # the journal was never there, or its rows are in the database

@@ -121,10 +121,9 @@ def _pset_folders(layout: Layout) -> set[str]:
 
 
 def _check_journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
-    unmerged = [run for run in dead if run.journal_path.exists()]
-    rows = sum(
-        len(columns[0]) for run in unmerged for _, columns in journal.replay(run.journal_path)
-    )
+    unmerged = [run for run in dead if run.folder.journal_path.exists()]
+    replays = [journal.replay(run.folder.journal_path) for run in unmerged]
+    rows = sum(len(columns[0]) for replay in replays for _, columns in replay)
     if rows:
         yield Finding(
             f"{rows} rows of runs that have died are not in {layout.relative_database()} yet",
@@ -193,7 +192,7 @@ def _check_leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> 
             "remove them",
             lambda: _remove_leftovers(layout, useless),
         )
-    with_jobs = [run for run in dead if run.jobs_path.exists()]
+    with_jobs = [run for run in dead if run.folder.jobs_path.exists()]
     if with_jobs:
         yield Finding(
             f"{len(with_jobs)} dead runs may have left batch jobs",

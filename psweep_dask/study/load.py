@@ -110,7 +110,7 @@ def load_from(layout: Layout) -> pd.DataFrame:
     replays = []
     for run in stored_runs(layout):
         with suppress(FileNotFoundError):  # its rows have just been merged into the database
-            replays.append((run, journal.replay(run.journal_path)))
+            replays.append((run, journal.replay(run.folder.journal_path)))
     frames = [read_rows(run, replay, pd.DataFrame()) for run, replay in replays]
     for run, replay in replays:
         if replay.damaged and not run.is_alive():

@@ -15,7 +15,7 @@ from psweep_dask.hpc import slurm
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.df_functions import df_read
 from psweep_dask.storage.journal import Replay
-from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
+from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout, RunFolder
 from psweep_dask.storage.record import RecordError
 from psweep_dask.storage.status import WAITING
 from psweep_dask.study import provenance
@@ -59,7 +59,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     reserved = []
     for run in stored_runs(layout):
         reserved.append(run.last_seqs)
-        if run.journal_path.exists() or run.jobs_path.exists():
+        if run.folder.journal_path.exists() or run.folder.jobs_path.exists():
             with run.try_lock() as lock:
                 if lock is not None:
                     df = _merge_if_readable(run, df)
@@ -80,13 +80,13 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     """
     layout, run_id = run.layout, run.run_id
     clean_up_run(run)
-    if not run.journal_path.exists():
+    if not run.folder.journal_path.exists():
         return df
-    if not layout.run_folder(run_id).plan_path.exists() and not run.journal_path.stat().st_size:
-        run.journal_path.unlink()  # its driver died before the first pset
-        remove_run_dir(layout, run_id)
+    if not run.folder.plan_path.exists() and not run.folder.journal_path.stat().st_size:
+        run.folder.journal_path.unlink()  # its driver died before the first pset
+        remove_run_dir(run.folder)
         return df
-    replay = journal.replay(run.journal_path)
+    replay = journal.replay(run.folder.journal_path)
     rows = read_rows(run, replay, df)
     try:
         df = database.merge(layout.database_path, rows) if len(rows) else df
@@ -96,12 +96,11 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
             f"{str(layout.database_path)!r}: {err.strerror}; they stay in its journal"
         ) from err
     left = run.info["psets"] - len(recorded_seqs(df, run_id))
-    remove_journal(layout, run_id, replay)
-    counts = count_statuses(df, run_id)
+    remove_journal(run.folder, replay)
     info = run.info | {
         "end": provenance.now(),
         "ended": "died" if left else "done",
-        "counts": counts | {"left": left},
+        "counts": count_statuses(df, run_id) | {"left": left},
     }
     write_info(layout, info)
     log.warning(
@@ -177,17 +176,17 @@ def count_statuses(df: pd.DataFrame, run_id: str) -> dict[str, int]:
     return {str(status): int(number) for status, number in counts.items()}
 
 
-def remove_journal(layout: Layout, run_id: str, replay: Replay) -> None:
+def remove_journal(folder: RunFolder, replay: Replay) -> None:
     """Remove the journal and the early rows of a run whose rows are in the database.
 
     A damaged journal is renamed instead: someone may be able to read more of it.
     """
-    shutil.rmtree(layout.run_folder(run_id).early_dir, ignore_errors=True)
-    path = layout.run_folder(run_id).journal_path
+    shutil.rmtree(folder.early_dir, ignore_errors=True)
+    path = folder.journal_path
     if replay.damaged:
         aside = database.aside_path(path, "damaged")
         path.rename(aside)
-        log.warning("%s; it is kept as %s", damage_message(run_id, replay), aside)
+        log.warning("%s; it is kept as %s", damage_message(folder.path.name, replay), aside)
     else:
         path.unlink()
 
@@ -219,7 +218,7 @@ def clean_up_run(run: StoredRun) -> None:
     """
     for folder in run.folder.path.glob(f"{PRIVATE_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    path = run.jobs_path
+    path = run.folder.jobs_path
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:

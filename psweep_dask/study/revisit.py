@@ -150,7 +150,7 @@ def recover_run(run: StoredRun) -> tuple[Plan, Plan, Work] | None:
         recovery.remove_partial_databases(layout)
         df = recovery.merge_run(run, database.read_or_empty(layout.database_path))
         done = recovery.recorded_seqs(df, run.run_id)
-    if not done and not layout.run_folder(run.run_id).plan_path.exists():
+    if not done and not run.folder.plan_path.exists():
         log.warning("run %s has no plan and no row, there is nothing to resume", run.run_id)
         return None
     planned, work = read_plan(layout, run.run_id)

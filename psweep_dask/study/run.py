@@ -150,7 +150,7 @@ class Run:
             # The journal goes first: if this is cut off, there is nothing to recover.
             self.folder.journal_path.unlink()
         if self.saved and not self.resumed:
-            runs.remove_run_dir(self.layout, self.plan.run_id)
+            runs.remove_run_dir(self.folder)
 
     def release(self) -> None:
         """Close the journal and free the driver's lock: other processes may now go on with it."""
@@ -175,7 +175,7 @@ class Run:
         try:
             with layout.lock():
                 df = database.merge(layout.database_path, rows, self.base)
-                recovery.remove_journal(layout, run_id, replay)
+                recovery.remove_journal(self.folder, replay)
         except OSError as err:
             raise StudyError(
                 f"cannot write {str(layout.database_path)!r}: {err.strerror}; the {len(rows)} "
@@ -293,7 +293,7 @@ def reopen_run(stored: StoredRun, left: Plan, lock: BaseFileLock) -> Run:
     resumed = [*stored.info.get("resumed", []), provenance.now()]
     info = stored.info | {"resumed": resumed, "end": None, "ended": None}
     runs.write_info(stored.layout, info)
-    journal = Journal(stored.journal_path)
+    journal = Journal(stored.folder.journal_path)
     return Run(stored.layout, left, journal, None, lock, info, resumed=True)
 
 

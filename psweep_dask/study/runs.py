@@ -63,16 +63,6 @@ class StoredRun:
         return self.layout.run_folder(self.run_id)
 
     @property
-    def journal_path(self) -> Path:
-        """The journal. It is removed when its rows are in the database."""
-        return self.folder.journal_path
-
-    @property
-    def jobs_path(self) -> Path:
-        """The file that names the batch jobs. It is removed when these are cancelled."""
-        return self.folder.jobs_path
-
-    @property
     def last_seqs(self) -> tuple[int, int]:
         """The highest ``_run_seq`` and ``_pset_seq`` that the run has reserved."""
         return self.info["run_seq"], self.info["first_pset_seq"] + self.info["psets"] - 1
@@ -279,11 +269,11 @@ def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
     return matches[0]
 
 
-def remove_run_dir(layout: Layout, run_id: str) -> None:
+def remove_run_dir(folder: RunFolder) -> None:
     """Remove the folder of a run in which nothing has run."""
-    shutil.rmtree(layout.run_folder(run_id).path)
-    with suppress(OSError):  # it has the folders of other runs
-        layout.runs_dir.rmdir()
+    shutil.rmtree(folder.path)
+    with suppress(OSError):  # there are the folders of other runs
+        folder.path.parent.rmdir()
 
 
 _REQUIRED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}

@@ -143,10 +143,10 @@ def request_stop(layout: Layout, name: str = "", *, now: bool = False) -> list[s
     runs = all_runs(layout)
     if name:
         runs = [find_run(runs, name)]
-    alive = [run.run_id for run in runs if run.is_alive()]
-    for run_id in alive:
-        write_request(layout.run_folder(run_id).stop_path, Stop.NOW if now else Stop.SOON)
-    return alive
+    alive = [run for run in runs if run.is_alive()]
+    for run in alive:
+        write_request(run.folder.stop_path, Stop.NOW if now else Stop.SOON)
+    return [run.run_id for run in alive]
 
 
 def write_request(path: Path, level: Stop) -> None:

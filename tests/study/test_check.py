@@ -94,7 +94,7 @@ def test_check_finds_what_dead_runs_have_left_and_fixes_it(study_folder):
         path.mkdir(parents=True)
     run.folder.stop_path.write_text("SOON")
     Path("calc/.database.pk.0123.tmp").touch()
-    run.jobs_path.write_text("17 psweep-x\n")
+    run.folder.jobs_path.write_text("17 psweep-x\n")
     findings = inspect()
     assert list(findings) == [
         f"{rows} rows of runs that have died are not in database.pk yet",

@@ -82,7 +82,7 @@ def test_lock_says_whether_a_driver_lives(study_folder, caplog):
 
 def test_recover_after_a_kill_before_the_first_pset_removes_the_run(dead):
     (run,) = runs.stored_runs(dead)
-    run.journal_path.write_bytes(b"")
+    run.folder.journal_path.write_bytes(b"")
     dead.run_folder(run.run_id).plan_path.unlink()
     df = ps.run(double, ps.plist("a", [1]), cluster="sync")
     assert len(df) == 1
@@ -107,12 +107,12 @@ def test_recover_removes_a_database_that_was_not_written_to_its_end(dead):
 
 def test_recover_leaves_a_journal_that_cannot_be_read_here(dead, caplog):
     (run,) = runs.stored_runs(dead)
-    with run.journal_path.open("ab") as stream:
+    with run.folder.journal_path.open("ab") as stream:
         stream.write(to_frame(b"cno_such_module\nthing\n."))
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
     assert df._pset_seq.tolist() == [2000]
     assert "no_such_module" in caplog.text
-    assert run.journal_path.exists()
+    assert run.folder.journal_path.exists()
 
 
 def test_recover_after_the_study_was_moved(dead, study_folder):
@@ -135,7 +135,7 @@ def test_tmpsave_rows_that_never_reached_the_journal_are_merged(study_folder):
         driver.kill()
     (run,) = runs.stored_runs(Layout("calc"))
     saved = {path.stem for path in study_folder.glob("calc/tmpsave/*/*.pk")}
-    run.journal_path.write_bytes(b"")
+    run.folder.journal_path.write_bytes(b"")
     assert set(ps.load("calc")._pset_id) == saved
     (study_folder / "calc/tmpsave" / run.run_id / "damaged.pk").write_bytes(b"x")
     df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
@@ -173,18 +173,18 @@ def test_journal_without_run_json_and_plan_stays(dead, caplog):
     assert ps.load("calc").empty
     assert "its journal waits" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert run.journal_path.exists()
+    assert run.folder.journal_path.exists()
 
 
 def test_journal_that_is_damaged_is_reported_by_load_and_kept_by_the_next_run(dead, caplog):
     (run,) = runs.stored_runs(dead)
-    content = bytearray(run.journal_path.read_bytes())
+    content = bytearray(run.folder.journal_path.read_bytes())
     content[-3] ^= 1
-    run.journal_path.write_bytes(content)
+    run.folder.journal_path.write_bytes(content)
     assert len(ps.load("calc")) > 0
     assert f"bytes of the journal of run {run.run_id} are damaged" in caplog.text
     ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    (kept,) = run.journal_path.parent.glob("journal.damaged-*")
+    (kept,) = run.folder.journal_path.parent.glob("journal.damaged-*")
     assert kept.read_bytes() == content
 
 
@@ -237,31 +237,31 @@ def test_clean_up_removes_credentials_and_nothing_else(run):
 
 @pytest.mark.usefixtures("bin_dir")
 def test_clean_up_without_slurm_warns_and_keeps_the_list_of_jobs(run, caplog):
-    run.jobs_path.write_text("17 psweep-bb32aade\n")
+    run.folder.jobs_path.write_text("17 psweep-bb32aade\n")
     recovery.clean_up_run(run)
     assert caplog.messages == [
-        f"run {RUN_ID} has left jobs that cannot be cancelled from here, see {run.jobs_path}"
+        f"run {RUN_ID} has left jobs that cannot be cancelled from here, see {run.folder.jobs_path}"
     ]
-    assert run.jobs_path.read_text() == "17 psweep-bb32aade\n"
+    assert run.folder.jobs_path.read_text() == "17 psweep-bb32aade\n"
 
 
 def test_clean_up_keeps_the_list_of_jobs_if_scancel_fails(run, bin_dir, caplog):
     command(bin_dir, "squeue", "exit 0")
     command(bin_dir, "scancel", "echo 'Unable to contact slurm controller' >&2; exit 1")
-    run.jobs_path.write_text("17 psweep-bb32aade\n18 psweep-bb32aade\n")
+    run.folder.jobs_path.write_text("17 psweep-bb32aade\n18 psweep-bb32aade\n")
     recovery.clean_up_run(run)
     assert caplog.messages == [
         f"the jobs psweep-bb32aade that run {RUN_ID} has left stay: "
         "Unable to contact slurm controller"
     ]
-    assert run.jobs_path.exists()
+    assert run.folder.jobs_path.exists()
 
 
 def test_clean_up_ignores_a_line_that_was_not_written_to_its_end(run, bin_dir):
     command(bin_dir, "squeue", "exit 0")
     command(bin_dir, "scancel", 'echo "$@" >> cancelled')
-    run.jobs_path.write_text("17 psweep-bb32aade\n18")
+    run.folder.jobs_path.write_text("17 psweep-bb32aade\n18")
     recovery.clean_up_run(run)
     (line,) = Path("cancelled").read_text().splitlines()
     assert line.split()[-1] == "--name=psweep-bb32aade"
-    assert not run.jobs_path.exists()
+    assert not run.folder.jobs_path.exists()

@@ -114,7 +114,7 @@ def test_recover_run_merges_rows_and_returns_the_psets_without_one(dead):
 
 
 def test_recover_run_that_died_before_its_plan_is_none(dead, caplog):
-    dead.journal_path.unlink()
+    dead.folder.journal_path.unlink()
     dead.folder.plan_path.unlink()
     with dead.try_lock():
         assert recover_run(dead) is None
