@@ -45,7 +45,7 @@ def test_second_ctrl_c_ends_psets_with_all_that_they_started(study_folder):
         time.sleep(1.5)
         assert all(process.is_running() for process in started)  # it is spared by the first
         os.killpg(driver.pid, signal.SIGINT)
-        _, told = driver.communicate(timeout=20)
+        _, told = driver.communicate(timeout=60)
     assert driver.returncode == 0
     assert "Traceback" not in told
     assert "distributed" not in told
