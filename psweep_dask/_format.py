@@ -63,13 +63,19 @@ def kind_of(value: Any) -> str:
 class _Repr(reprlib.Repr):
     """Writes only the beginning of lists and dicts, of which a whole ``repr`` may take minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self.maxdict = 20
-        self.maxstring = self.maxother = 100
+        self.maxtuple = self.maxlist = self.maxarray = self.maxdeque = limit
+        self.maxset = self.maxfrozenset = self.maxdict = limit
+        self._values_left = limit  # each takes a character at least
 
     def repr1(self, x: Any, level: int) -> str:
         """Return the text; an error in a ``__repr__`` becomes part of it."""
+        self._values_left -= 1
+        if self._values_left < 0:
+            return self.fillvalue
+        # Characters of a value; fewer inside of lists and dicts, to show the values after it too.
+        self.maxstring = self.maxother = 200 if level == self.maxlevel else 100
         try:
             return super().repr1(x, level)
         except Exception as err:
@@ -88,20 +94,17 @@ class _Repr(reprlib.Repr):
         return "{" + ", ".join(parts) + "}"
 
 
-_repr = _Repr().repr
-
-
 def short_repr(value: Any, limit: int = 200) -> str:
     """Return the ``repr`` of a value for a message: not longer than `limit`, and without an error.
 
     Examples
     --------
-    >>> short_repr({"b": range(10**6), "a": list(range(10**6))})
-    "{'b': range(0, 1000000), 'a': [0, 1, 2, 3, 4, 5, ...]}"
+    >>> short_repr({"b": range(10**6), "a": list(range(10**6))}, 50)
+    "{'b': range(0, 1000000), 'a': [0, 1, 2, 3, 4, 5..."
     >>> short_repr(10**5000, 30)
     '<int whose repr fails: Valu...'
     """
-    return short_text(_repr(value), limit)
+    return short_text(_Repr(limit).repr(value), limit)
 
 
 def typed_repr(value: Any) -> str:

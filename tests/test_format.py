@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -27,9 +31,9 @@ class Rude:
     [
         ("abc", "'abc'"),
         ({"b": 1, "a": [1, 2]}, "{'b': 1, 'a': [1, 2]}"),
-        (list(range(10**6)), "[0, 1, 2, 3, 4, 5, ...]"),
+        (list(range(10**6)), "[0, 1, 2, 3, 4, 5, 6, "),
         ({"a": np.zeros(10**6), "b": 2}, "{'a': array([0., 0., 0., ..., 0., 0., 0.]"),
-        (dict.fromkeys(range(21), 0), ", 19: 0, ...}"),
+        (dict.fromkeys(range(21), 0), ", 19: 0, 20: 0}"),
         ([10**5000, 1], "[<int whose repr fails: ValueError"),
         ([Rude()], "[<Rude instance at 0x"),
         ({"a": {"b": {"c": {"d": {"e": {"f": {"g": 1}}}}}}}, "{'f': {...}}"),
@@ -37,6 +41,37 @@ class Rude:
 )
 def test_short_repr_shows_the_beginning_of_a_value(value, text):
     assert text in short_repr(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(range(50)),
+        tuple(range(50)),
+        set(range(50)),
+        frozenset(range(45)),
+        dict.fromkeys(range(20), "a"),
+        {"a": [[1, 2, 3, 4, 5, 6, 7], (1, 2, 3, 4, 5, 6, 7)], "b": "x" * 90},
+        "x" * 198,
+        np.arange(40),
+    ],
+)
+def test_short_repr_leaves_nothing_out_of_200_characters(value):
+    assert short_repr(value) == repr(value)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, deque, dict.fromkeys])
+def test_short_repr_is_cut_by_its_number_of_characters_only(kind):
+    value = kind(range(1000))
+    assert short_repr(value) == repr(value)[:197] + "..."
+    assert short_repr(value, 30) == repr(value)[:27] + "..."
+
+
+def test_short_repr_of_a_large_nested_value_is_fast():
+    value = functools.reduce(lambda inner, _: [inner] * 1000, range(5), 0)
+    started = time.monotonic()
+    assert short_repr(value) == "[[[[[" + "0, " * 64 + "..."
+    assert time.monotonic() - started < 10
 
 
 def test_short_repr_shows_each_value_of_a_pset_even_if_one_is_long():
