@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, overload
 
-import numpy as np
 import pandas as pd
 
-from psweep_dask import _query
 from psweep_dask._format import short_repr
-from psweep_dask._query import check_df
+from psweep_dask._query import QueryError, check_df, select_rows
 from psweep_dask.params.grid import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
 from psweep_dask.params.pset import Pset, check_params
-
-_STATUS_WITH_RESULT = ("ok", "simulated")
 
 Condition = str | Callable[[Mapping[str, Any]], bool]
 
@@ -27,12 +24,7 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     df : DataFrame
         The database, with its column ``_pset_sha1``.
     params : iterable of dict
-        The psets to look for.
-
-    Returns
-    -------
-    list of dict
-        Copies of the psets without a result, in the order of `params`.
+        The psets to look for. Copies of them are returned, in this order.
 
     Raises
     ------
@@ -65,7 +57,7 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
         return check_params(params)[0]
     hashes = df["_pset_sha1"]
     if "_status" in df.columns:
-        hashes = hashes[df["_status"].isin(_STATUS_WITH_RESULT)]
+        hashes = hashes[df["_status"].isin(("ok", "simulated"))]
     return filter_params_dup_hash(params, hashes)
 
 
@@ -116,13 +108,14 @@ def where(
     """
     _check_condition(condition)
     if isinstance(params, pd.DataFrame):
+        if not len(params):
+            return params
         if isinstance(condition, str):
-            return _query.select_rows(params, condition) if len(params) else params
+            return select_rows(params, condition)
         rows: list[dict[Any, Any]] = params.to_dict("records")
         return params[[bool(condition(row)) for row in rows]]
     psets = check_params(params)[0]
-    mask = _mask(psets, condition)
-    return [pset for pset, chosen in zip(psets, mask, strict=True) if chosen]
+    return list(compress(psets, _mask(psets, condition)))
 
 
 def conditional(
@@ -140,19 +133,10 @@ def conditional(
         The parameters to add, as for `pgrid`: a pset that meets the condition is repeated for each
         combination of their values.
 
-    Returns
-    -------
-    list of dict
-        In the order of `params`.
-
     Raises
     ------
-    QueryError
-        If `condition` is neither a str nor a function, or the expression cannot be evaluated.
-    PsetError
-        If `params` are not psets.
-    ParamsError
-        If `plists` cannot be combined, as in `pgrid`.
+    QueryError, PsetError, ParamsError
+        As in `where` and in `pgrid`.
 
     See Also
     --------
@@ -168,17 +152,16 @@ def conditional(
     _check_condition(condition)
     psets = check_params(params)[0]
     additions = pgrid(*plists)
-    mask = _mask(psets, condition)
     return [
         merge_dicts(pset, addition)
-        for pset, chosen in zip(psets, mask, strict=True)
+        for pset, chosen in zip(psets, _mask(psets, condition), strict=True)
         for addition in (additions if chosen else [{}])
     ]
 
 
 def _check_condition(condition: object) -> None:
     if not isinstance(condition, str) and not callable(condition):
-        raise _query.QueryError(
+        raise QueryError(
             f"a condition must be a str such as 'a > 3' or a function of a pset, not "
             f"{short_repr(condition)}"
         )
@@ -189,7 +172,5 @@ def _mask(psets: list[Pset], condition: Condition) -> list[bool]:
         return [bool(condition(pset)) for pset in psets]
     if not psets:
         return []
-    table = pd.DataFrame(psets)
-    chosen = np.zeros(len(psets), dtype=bool)
-    chosen[_query.select_rows(table, condition).index] = True
-    return chosen.tolist()
+    chosen = set(select_rows(pd.DataFrame(psets), condition).index)
+    return [number in chosen for number in range(len(psets))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -24,10 +25,6 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
         Name of the parameter.
     seq : iterable
         Its values.
-
-    Returns
-    -------
-    list of dict
 
     Raises
     ------
@@ -64,10 +61,6 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
         Results of `plist`, or of ``zip`` over some of them for parameters that vary together.
         One list of all of them works, too.
 
-    Returns
-    -------
-    list of dict
-
     Raises
     ------
     ParamsError
@@ -81,12 +74,10 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
 
     Examples
     --------
-    >>> a = plist("a", [1, 2])
-    >>> b = plist("b", ["xx", "yy"])
-    >>> c = plist("c", [1.2])
+    >>> a, b = plist("a", [1, 2]), plist("b", ["xx", "yy"])
     >>> pgrid(a, b)
     [{'a': 1, 'b': 'xx'}, {'a': 1, 'b': 'yy'}, {'a': 2, 'b': 'xx'}, {'a': 2, 'b': 'yy'}]
-    >>> pgrid(zip(a, b), c)
+    >>> pgrid(zip(a, b), plist("c", [1.2]))
     [{'a': 1, 'b': 'xx', 'c': 1.2}, {'a': 2, 'b': 'yy', 'c': 1.2}]
     """
     lists = [_as_list(psets) for psets in plists]
@@ -102,48 +93,35 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
 def itr2params(loops: Iterable[Any]) -> list[Pset]:
     """Merge each element of a loop over parameters, a tuple of dicts, into one pset.
 
+    `pgrid` does the loop, too.
+
     Parameters
     ----------
     loops : iterable
         For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)``, where ``a``, ``b``
         and ``c`` are results of `plist`. The tuples may be nested.
 
-    Returns
-    -------
-    list of dict
-
     Raises
     ------
     ParamsError
         If a pset would get the same key twice.
 
-    See Also
-    --------
-    pgrid : Loops and merges.
-
     Examples
     --------
     >>> from itertools import product
-    >>> a = plist("a", [1, 2])
-    >>> b = plist("b", ["xx", "yy"])
-    >>> itr2params(product(zip(a, b), plist("c", [None])))
-    [{'a': 1, 'b': 'xx', 'c': None}, {'a': 2, 'b': 'yy', 'c': None}]
+    >>> itr2params(product(plist("a", [1, 2]), plist("b", ["xx"])))
+    [{'a': 1, 'b': 'xx'}, {'a': 2, 'b': 'xx'}]
     """
     return [_merge_distinct(_flatten(item)) for item in _as_list(loops)]
 
 
 def merge_dicts(*dicts: Any) -> Pset:
-    """Merge dicts from left to right. Of a key that comes twice, the last value counts.
+    """Merge dicts into a new one. Of a key that comes twice, the last value counts.
 
     Parameters
     ----------
     *dicts : dict
         The dicts, or one list of them.
-
-    Returns
-    -------
-    dict
-        A new one.
 
     Raises
     ------
@@ -157,10 +135,7 @@ def merge_dicts(*dicts: Any) -> Pset:
     >>> merge_dicts([{"a": 1}, {"b": 2}])
     {'a': 1, 'b': 2}
     """
-    merged: Pset = {}
-    for part in _flatten(dicts):
-        merged.update(part)
-    return merged
+    return {key: value for part in _flatten(dicts) for key, value in part.items()}
 
 
 def stargrid(
@@ -186,10 +161,6 @@ def stargrid(
         not enter the hash.
     skip_dups : bool, optional
         Leave out psets that came before, such as `const`, which each element of `vary` may repeat.
-
-    Returns
-    -------
-    list of dict
 
     Raises
     ------
@@ -220,10 +191,9 @@ def stargrid(
         labels = [{vary_label_col: label} for label in vary_labels]
     if len(labels) != len(plists):
         raise ParamsError(f"{len(labels)} vary_labels were given for {len(plists)} in vary")
-    may_replace = not enters_hash(vary_label_col)
-    merge = merge_dicts if may_replace else lambda *dicts: _merge_distinct(dicts)
+    merge = _merge_distinct if enters_hash(vary_label_col) else merge_dicts
     params = [
-        merge(merge_dicts(const, varied), label)
+        merge((merge_dicts(const, varied), label))
         for psets, label in zip(plists, labels, strict=True)
         for varied in _as_list(psets)
     ]
@@ -231,17 +201,12 @@ def stargrid(
 
 
 def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
-    """Leave out psets that came before. Keys that do not enter the hash are not compared.
+    """Return copies of the first pset of each hash: without psets that came before.
 
     Parameters
     ----------
     params : iterable of dict
-        The psets.
-
-    Returns
-    -------
-    list of dict
-        Copies of the first pset of each hash, in their order.
+        The psets. Keys that do not enter the hash are not compared.
 
     Raises
     ------
@@ -258,7 +223,7 @@ def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
     [{'a': 1}, {'a': 2}]
     """
     first: dict[bytes, Pset] = {}
-    for digest, pset in with_digests(params):
+    for digest, pset in _with_digests(params):
         first.setdefault(digest, pset)
     return list(first.values())
 
@@ -266,7 +231,7 @@ def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
 def filter_params_dup_hash(
     params: Iterable[Mapping[str, Any]], hashes: Iterable[str]
 ) -> list[Pset]:
-    """Leave out psets whose hash is in a list.
+    """Return copies of the psets whose hash is not in a list.
 
     Parameters
     ----------
@@ -274,12 +239,6 @@ def filter_params_dup_hash(
         The psets.
     hashes : iterable of str
         For instance the column ``_pset_sha1`` of a database.
-
-    Returns
-    -------
-    list of dict
-        Copies of the other psets, in their order. The time grows with the number of psets plus
-        the number of hashes.
 
     Raises
     ------
@@ -291,7 +250,6 @@ def filter_params_dup_hash(
     See Also
     --------
     missing : Leaves out psets that have a result in a database.
-    pset_sha1 : The hash of a pset.
 
     Examples
     --------
@@ -302,24 +260,21 @@ def filter_params_dup_hash(
     if isinstance(hashes, str) or not isinstance(hashes, Iterable):
         raise ParamsError(f"hashes must be a list or a column of them, not {short_repr(hashes)}")
     known = {_digest_of(sha1) for sha1 in hashes if isinstance(sha1, str)}
-    return [pset for digest, pset in with_digests(params) if digest not in known]
+    return [pset for digest, pset in _with_digests(params) if digest not in known]
 
 
-def with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, Pset]]:
-    """Yield the digest and a copy of each pset."""
+def _with_digests(params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[bytes, Pset]]:
     psets, digests = check_params(params)
     for number, pset in enumerate(psets):
         yield digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)], pset
 
 
 def _digest_of(sha1: str) -> bytes:
-    try:
+    with suppress(ValueError):
         digest = bytes.fromhex(sha1)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_SIZE:
-        raise ParamsError(f"{sha1!r} is not a hash of a pset, as ps.pset_sha1 returns it")
-    return digest
+        if len(digest) == DIGEST_SIZE:
+            return digest
+    raise ParamsError(f"{sha1!r} is not a hash of a pset, as ps.pset_sha1 returns it")
 
 
 def _as_list(psets: Any) -> list[Any]:

@@ -11,28 +11,20 @@ from psweep_dask.params.pset import Pset
 
 
 def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
-    """Return a nested dict as a flat one, with a dotted key for each value.
+    """Return a nested dict as a flat one with dotted keys. The inverse is `unflatten_dict`.
 
     Parameters
     ----------
     nested : Mapping
-        The values are dicts, which may hold further dicts, or anything else.
+        Its values are dicts, which may hold further dicts, or anything else, such as lists or
+        empty dicts, which stays as it is.
     sep : str, optional
         Separates the parts of a key.
-
-    Returns
-    -------
-    dict
-        Values that are not dicts, such as lists, stay as they are. So do empty dicts.
 
     Raises
     ------
     ParamsError
         If two values would get the same key, or a key is not a str.
-
-    See Also
-    --------
-    unflatten_dict : The inverse.
 
     Examples
     --------
@@ -51,7 +43,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
 
 
 def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
-    """Return a flat dict with dotted keys as a nested one, for instance in func.
+    """Return a flat dict with dotted keys as a nested one: the inverse of `flatten_dict`.
 
     Parameters
     ----------
@@ -60,18 +52,10 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     sep : str, optional
         Separates the parts of a key.
 
-    Returns
-    -------
-    dict
-
     Raises
     ------
     ParamsError
         If `flat` is not a dict, or a key would stand for both a value and a dict.
-
-    See Also
-    --------
-    flatten_dict : The inverse.
 
     Examples
     --------

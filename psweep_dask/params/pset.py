@@ -15,6 +15,7 @@ from psweep_dask.params.hashing import canonical_json
 
 Pset = dict[str, Any]
 
+# Book-keeping columns that the psweep package has too, and our own, in the order of the database.
 SEED_FIELDS = (
     "_run_id",
     "_pset_id",
@@ -24,10 +25,7 @@ SEED_FIELDS = (
     "_pset_seq",
     "_run_seq",
 )
-"""Book-keeping columns that the psweep package has too, in the order of the database."""
-
 OUR_FIELDS = ("_status", "_exc_txt", "_exec_host", "_pset_runtime", "_attempt", "_logs")
-"""Book-keeping columns of our own, in the order of the database."""
 
 RESERVED_FIELDS = frozenset(SEED_FIELDS + OUR_FIELDS)
 """Keys that a pset must not have: they are the book-keeping columns of its row."""
@@ -78,50 +76,21 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     >>> pset_sha1({"b": np.int64(77), "a": 1, "result_": 3.4})
     '281c595edf7ffa124ac3ef82f26de3f8eb8517f2'
     """
-    return _digest(hashed_part(pset), "the pset").hex()
+    return _digest(_hashed_part(pset), "the pset").hex()
 
 
-def hashed_part(pset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of a pset that enters its hash.
-
-    Examples
-    --------
-    >>> hashed_part({"a": 1, "_note": "second try", "result_": 3.4})
-    {'a': 1}
-    """
-    if all(map(enters_hash, pset)):
-        return pset
+def _hashed_part(pset: Mapping[str, Any]) -> Pset:
     return {key: value for key, value in pset.items() if enters_hash(key)}
 
 
 def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes]:
-    """Check, copy and hash all psets in one pass, before anything runs.
-
-    Parameters
-    ----------
-    params : iterable of Mapping
-        The psets: a list or a generator.
-
-    Returns
-    -------
-    psets : list of dict
-        A copy of each pset.
-    digests : bytes
-        The sha1 digests of the psets, `DIGEST_SIZE` bytes each, one after the other.
+    """Check all psets, and return copies of them and their digests, `DIGEST_SIZE` bytes each.
 
     Raises
     ------
     PsetError
         If `params` is not an iterable of dicts, a key is not a str or is reserved, or a value
         has no reproducible hash.
-
-    Examples
-    --------
-    >>> psets, digests = check_params([{"a": 1}, {"a": 2}])
-    >>> psets
-    [{'a': 1}, {'a': 2}]
-    >>> digests[:DIGEST_SIZE].hex() == pset_sha1({"a": 1})
-    True
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
@@ -141,28 +110,17 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
         if keys not in all_enter:
             _check_keys(keys, number)
             all_enter[keys] = all(map(enters_hash, keys))
-        part = pset if all_enter[keys] else hashed_part(pset)
+        part = pset if all_enter[keys] else _hashed_part(pset)
         digests += _digest(part, number)
         psets.append(dict(pset))
     return psets, bytes(digests)
 
 
 def pset_id(run_id: str, pset_seq: int) -> str:
-    """Return the id of the evaluation of a pset.
+    """Return the id of the evaluation of a pset: a UUID in the form of version 4.
 
-    It is computed, so that driver, workers and `resume` find the same one from the plan.
-
-    Parameters
-    ----------
-    run_id : str
-        UUID of the run.
-    pset_seq : int
-        The ``_pset_seq`` of the pset, its number in the study.
-
-    Returns
-    -------
-    str
-        A UUID in the form of version 4. Its random bits are the blake2b hash of both arguments.
+    Its random bits are the blake2b hash of both arguments, so that driver, workers and `resume`
+    find the same id from the plan.
 
     Examples
     --------
@@ -199,7 +157,7 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
 
     Examples
     --------
-    >>> pset = {"a": 1, "_pset_id": pset_id("bb32aade-6ac9-4ac2-9019-3093c5f00965", 0)}
+    >>> pset = {"a": 1, "_pset_id": "2f1ef1ab-5e79-497d-912f-b2c1993086d0"}
     >>> bool(rng(pset).random() == rng(pset).random())
     True
     """
@@ -212,15 +170,7 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
 
 
 def is_utf8(name: str) -> bool:
-    r"""Return whether a name can be written as UTF-8, as the names of columns must be.
-
-    Examples
-    --------
-    >>> is_utf8("größe"), is_utf8("Messung_\udce4.txt")
-    (True, False)
-    """
-    if name.isascii():
-        return True
+    """Return whether a name can be written as UTF-8, as the names of columns must be."""
     try:
         name.encode()
     except UnicodeEncodeError:  # half a character, as in file names that are not UTF-8
@@ -229,32 +179,24 @@ def is_utf8(name: str) -> bool:
 
 
 def enters_hash(key: str) -> bool:
-    """Return whether a key enters the hash: it neither begins nor ends with an underscore.
-
-    Examples
-    --------
-    >>> enters_hash("a"), enters_hash("_vary"), enters_hash("result_")
-    (True, False, False)
-    """
+    """Return whether a key enters the hash: it neither begins nor ends with an underscore."""
     return not (isinstance(key, str) and (key.startswith("_") or key.endswith("_")))
 
 
 def _check_keys(keys: tuple[Any, ...], number: int) -> None:
     for key in keys:
+        where = f"params[{number}]: the key {key!r}"
         if not isinstance(key, str):
             raise PsetError(
-                f"params[{number}]: the key {key!r} is {kind_of(key)}; keys must be str, "
-                f"since they name the columns of the database: use {str(key)!r}"
+                f"{where} is {kind_of(key)}; keys must be str, since they name the columns of the "
+                f"database: use {str(key)!r}"
             )
         if not is_utf8(key):
             raise PsetError(
-                f"params[{number}]: the key {key!r} cannot be written as UTF-8, as the names of "
-                "columns must be; rename it"
+                f"{where} cannot be written as UTF-8, as the names of columns must be; rename it"
             )
         if key in RESERVED_FIELDS:
-            raise PsetError(
-                f"params[{number}]: the key {key!r} is reserved for book-keeping; rename it"
-            )
+            raise PsetError(f"{where} is reserved for book-keeping; rename it")
 
 
 def _digest(part: Mapping[str, Any], number: int | str) -> bytes:

@@ -16,8 +16,6 @@ from psweep_dask._yaml import read_yaml
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset, check_params
 
-SUFFIXES = (".csv", ".json", ".yaml", ".yml")
-
 
 def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     r"""Read psets from a table: a CSV, JSON or YAML file, or a DataFrame.
@@ -26,7 +24,8 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     ----------
     source : str, PathLike or DataFrame
         JSON and YAML hold a list of mappings. In CSV, the first line has the names; a cell is a
-        number, ``true`` or ``false``, a list or mapping in JSON, or else text.
+        number, ``true`` or ``false``, a list or mapping in JSON, or else text. YAML is read as its
+        version 1.2 says: ``12:30`` and ``no`` are text, ``1e-3`` is a number.
 
     Returns
     -------
@@ -47,37 +46,34 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     --------
     to_params : Returns the exact psets of the database of a study.
 
-    Notes
-    -----
-    YAML is read as its version 1.2 says: ``12:30`` and ``no`` are text, ``1e-3`` is a number.
-
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "params.csv")
-    ...     _ = path.write_text("a,b\n1,x\n2.5,\n")
-    ...     read_params(path)
+    >>> _ = Path("params.csv").write_text("a,b\n1,x\n2.5,\n")
+    >>> read_params("params.csv")
     [{'a': 1, 'b': 'x'}, {'a': 2.5}]
     """
     if isinstance(source, pd.DataFrame):
         if "_run_id" in source.columns:
             raise ParamsError("this is the database of a study: ps.to_params returns its psets")
-        return check_params(list(_rows(source)))[0]
+        names = [str(name) for name in source.columns]
+        rows = zip(*(column for _, column in source.items()), strict=True)
+        cells = (zip(names, row, strict=True) for row in rows)
+        psets = [{name: to_python(cell) for name, cell in row if not is_gap(cell)} for row in cells]
+        return check_params(psets)[0]
     if not isinstance(source, str | os.PathLike):
         raise ParamsError(f"source must be a path or a DataFrame, not {type(source).__name__}")
     path = Path(source)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = _read(path, stream)
+            params = _read(path, stream)
     except ValueError as err:
-        raise ParamsError(f"{os.fspath(path)!r} cannot be read: {err}") from err
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ParamsError(f"{str(path)!r} cannot be read: {err}") from err
+    if not isinstance(params, list) or not all(isinstance(pset, dict) for pset in params):
         raise ParamsError(
-            f"{os.fspath(path)!r} must hold a list of mappings, one for each pset, such as "
+            f"{str(path)!r} must hold a list of mappings, one for each pset, such as "
             '[{"a": 1}, {"a": 2}]'
         )
-    return check_params(rows)[0]
+    return check_params(params)[0]
 
 
 def _read(path: Path, stream: Any) -> Any:
@@ -88,7 +84,7 @@ def _read(path: Path, stream: Any) -> Any:
     if path.suffix in (".yaml", ".yml"):
         return read_yaml(stream.read())
     raise ParamsError(
-        f"{os.fspath(path)!r} ends in {path.suffix!r}; params are read from {', '.join(SUFFIXES)}"
+        f"{str(path)!r} ends in {path.suffix!r}; params are read from .csv, .json, .yaml, .yml"
     )
 
 
@@ -121,11 +117,3 @@ def _cell(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _rows(df: pd.DataFrame) -> Iterator[Pset]:
-    columns = [df.iloc[:, number].tolist() for number in range(df.shape[1])]
-    names = [str(name) for name in df.columns]
-    for row in zip(*columns, strict=True):
-        cells_by_name = zip(names, row, strict=True)
-        yield {name: to_python(cell) for name, cell in cells_by_name if not is_gap(cell)}

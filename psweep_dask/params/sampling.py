@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -41,10 +41,6 @@ def sample(
     seed : int, optional
         The same seed gives the same psets. By default, they are different each time.
 
-    Returns
-    -------
-    list of dict
-
     Raises
     ------
     ParamsError
@@ -77,35 +73,47 @@ def sample(
     ranges = {name: _range(name, spec) for name, spec in space.items()}
     if method == "grid":
         return _grid(ranges, int(n))
-    numbers = _unit_cube(len(ranges), int(n), method, np.random.default_rng(seed))
-    columns = [range_.at(numbers[:, axis]) for axis, range_ in enumerate(ranges.values())]
+    parts = _unit_cube(len(ranges), int(n), method, np.random.default_rng(seed))
+    columns = map(_at, ranges.values(), parts.T)
     return [dict(zip(ranges, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Range:
-    """The values of a parameter.
+class _Scale:
+    """The numbers between two bounds."""
 
-    Parameters
-    ----------
-    at : callable
-        Returns the values at an array of numbers between 0 and 1.
-    levels : callable
-        Returns values for a grid: so many, or fewer if there are not so many.
-    choices : int or None, optional
-        Number of choices; None for a scale.
-    """
+    low: float
+    high: float
+    log: bool
+    whole: bool
 
-    at: Callable[[np.ndarray], list[Any]]
-    levels: Callable[[int], list[Any]]
-    choices: int | None = None
+    def at(self, parts: np.ndarray) -> list[Any]:
+        """Return the numbers at parts of the scale, from 0 to 1."""
+        low, high = self.low, self.high + self.whole
+        if self.log:
+            low, high = np.log(low), np.log(high)
+        numbers = low + parts * (high - low)
+        numbers = np.exp(numbers) if self.log else numbers
+        if self.whole:
+            numbers = np.floor(numbers).astype(int)
+        return list(np.clip(numbers, self.low, self.high).tolist())
+
+    def levels(self, count: int) -> list[Any]:
+        """Return numbers for a grid: so many, or fewer if there are not so many."""
+        space = logspace if self.log else intspace if self.whole else np.linspace
+        numbers = space(self.low, self.high, count)
+        if self.whole:
+            numbers = np.rint(numbers).astype(int)
+        return list(dict.fromkeys(numbers.tolist()))
 
 
-def _range(name: str, spec: Any) -> _Range:
+def _range(name: str, spec: Any) -> list[Any] | _Scale:
     if not isinstance(name, str):
         raise ParamsError(f"the name of a parameter must be a str, not {short_repr(name)}")
     if isinstance(spec, list | range) or (isinstance(spec, np.ndarray) and spec.ndim):
-        return _choices(name, list(spec))
+        if not len(spec):
+            raise ParamsError(f"{name!r} has no choices")
+        return [to_python(choice) for choice in spec]
     if isinstance(spec, tuple) and len(spec) in (2, 3) and spec[2:] in ((), ("log",)):
         low, high = (_number(name, bound, spec) for bound in spec[:2])
         log = len(spec) == 3
@@ -113,8 +121,7 @@ def _range(name: str, spec: Any) -> _Range:
             raise ParamsError(f"{name!r}: the first bound must be lower than the second: {spec!r}")
         if log and low <= 0:
             raise ParamsError(f"{name!r}: a logarithmic scale begins above zero: {spec!r}")
-        whole = isinstance(low, int) and isinstance(high, int)
-        return _ints(low, high, log) if whole else _floats(low, high, log)
+        return _Scale(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
     raise ParamsError(
         f"{name!r}: {short_repr(spec)} is not a range; write (0.0, 1.0), (1, 100), "
         "(1e-3, 1.0, 'log'), a list of choices, or [value]"
@@ -135,45 +142,10 @@ def _number(name: str, bound: Any, spec: Any) -> Any:
     return bound
 
 
-def _choices(name: str, choices: list[Any]) -> _Range:
-    if not choices:
-        raise ParamsError(f"{name!r} has no choices")
-    values = [to_python(choice) for choice in choices]
-    last = len(values) - 1
-
-    def at(numbers: np.ndarray) -> list[Any]:
-        return [values[min(int(number * len(values)), last)] for number in numbers]
-
-    return _Range(at, lambda count: values, len(values))
-
-
-def _floats(low: float, high: float, log: bool) -> _Range:
-    def at(numbers: np.ndarray) -> list[Any]:
-        if log:
-            values = np.exp(np.log(low) + numbers * (np.log(high) - np.log(low)))
-        else:
-            values = low + numbers * (high - low)
-        return list(np.clip(values, low, high).tolist())
-
-    space = logspace if log else np.linspace
-    return _Range(at, lambda count: [float(level) for level in space(low, high, count)])
-
-
-def _ints(low: int, high: int, log: bool) -> _Range:
-    def at(numbers: np.ndarray) -> list[Any]:
-        if log:
-            values = np.exp(np.log(low) + numbers * (np.log(high + 1) - np.log(low)))
-        else:
-            values = low + numbers * (high + 1 - low)
-        return list(np.clip(np.floor(values), low, high).astype(int).tolist())
-
-    def levels(count: int) -> list[int]:
-        if not log:
-            return list(intspace(low, high, count).tolist())
-        numbers = np.rint(logspace(low, high, count)).astype(int).tolist()
-        return list(dict.fromkeys(numbers))
-
-    return _Range(at, levels)
+def _at(range_: list[Any] | _Scale, parts: np.ndarray) -> list[Any]:
+    if isinstance(range_, _Scale):
+        return range_.at(parts)
+    return [range_[min(int(part * len(range_)), len(range_) - 1)] for part in parts]
 
 
 def _unit_cube(dims: int, n: int, method: str, rng: np.random.Generator) -> np.ndarray:
@@ -182,20 +154,22 @@ def _unit_cube(dims: int, n: int, method: str, rng: np.random.Generator) -> np.n
     with needed_for(f"sample(method={method!r})"):
         from scipy.stats import qmc
 
-    if method == "sobol":  # scipy warns unless their number is a power of two
-        numbers = qmc.Sobol(dims, rng=rng).random_base2(math.ceil(math.log2(n)))
-        return np.asarray(numbers[:n])
-    engine = {"lhs": qmc.LatinHypercube, "halton": qmc.Halton}[method]
-    return np.asarray(engine(dims, rng=rng).random(n))
+    engine = {"lhs": qmc.LatinHypercube, "halton": qmc.Halton, "sobol": qmc.Sobol}[method]
+    # scipy warns unless the number of Sobol's points is a power of two.
+    size = 2 ** math.ceil(math.log2(n)) if method == "sobol" else n
+    return np.asarray(engine(dims, rng=rng).random(size)[:n])
 
 
-def _grid(ranges: Mapping[str, _Range], n: int) -> list[Pset]:
-    choices = math.prod(range_.choices for range_ in ranges.values() if range_.choices is not None)
-    scales = sum(range_.choices is None for range_ in ranges.values())
-    if choices > n:
-        raise ParamsError(f"the choices alone make {choices} psets, more than n={n}")
-    levels = _root(n // choices, scales) if scales else 1
-    values: Sequence[list[Any]] = [range_.levels(levels) for range_ in ranges.values()]
+def _grid(ranges: Mapping[str, list[Any] | _Scale], n: int) -> list[Pset]:
+    choices = [range_ for range_ in ranges.values() if isinstance(range_, list)]
+    number = math.prod(map(len, choices))
+    if number > n:
+        raise ParamsError(f"the choices alone make {number} psets, more than n={n}")
+    scales = len(ranges) - len(choices)
+    count = _root(n // number, scales) if scales else 1
+    values = [
+        range_.levels(count) if isinstance(range_, _Scale) else range_ for range_ in ranges.values()
+    ]
     return [dict(zip(ranges, row, strict=True)) for row in product(*values)]
 
 

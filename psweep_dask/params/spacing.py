@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ import numpy as np
 from psweep_dask._format import short_repr
 from psweep_dask.params.grid import ParamsError
 
-EXACT_INT_LIMIT = 2.0**53
-"""From here on, a float cannot hold each whole number."""
+EXACT_INT_LIMIT = 2.0**53  # from here on, a float cannot hold each whole number
 
 
 def logspace(
@@ -39,10 +39,6 @@ def logspace(
     **options
         Passed to `numpy.logspace`.
 
-    Returns
-    -------
-    numpy.ndarray
-
     Raises
     ------
     ParamsError
@@ -52,7 +48,6 @@ def logspace(
     See Also
     --------
     intspace : Whole numbers.
-    plist : Makes psets of the numbers.
 
     Examples
     --------
@@ -68,7 +63,8 @@ def logspace(
                 f"a logarithmic scale needs bounds above zero, not {bound!r}"
                 + (f" + {offset!r}" if offset else "; offset= shifts them, such as offset=1")
             )
-    _check_count(num)
+    if not is_whole(num) or num < 0:
+        raise ParamsError(f"num must be a whole number from 0, not {short_repr(num)}")
     logs = [log_func(bound + offset) for bound in (start, stop)]
     base = options.get("base", 10)
     if not np.allclose(np.power(float(base), logs), [start + offset, stop + offset]):
@@ -90,14 +86,10 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
     Parameters
     ----------
     *args, **options
-        As for `numpy.linspace`: ``start, stop, num``.
+        As for `numpy.linspace`: ``start, stop, num``. If there are fewer than ``num`` whole numbers
+        between the bounds, all of them are returned.
     dtype : data-type, optional
         An integer type of NumPy.
-
-    Returns
-    -------
-    numpy.ndarray
-        Fewer than ``num`` numbers, if there are not so many between the bounds.
 
     Raises
     ------
@@ -107,7 +99,6 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
     See Also
     --------
     logspace : Numbers on a logarithmic scale.
-    plist : Makes psets of the numbers.
 
     Examples
     --------
@@ -125,41 +116,22 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
             f"intspace takes the arguments of numpy.linspace and an integer dtype, not "
             f"{short_repr(args)}, {short_repr(options)}: {err}"
         ) from err
-    if (
-        exact.ndim != 1
-        or not (abs(exact) < EXACT_INT_LIMIT).all()
-        or not ((exact >= limits.min) & (exact <= limits.max)).all()
-    ):
+    low, high = max(limits.min, 1 - EXACT_INT_LIMIT), min(limits.max, EXACT_INT_LIMIT - 1)
+    if exact.ndim != 1 or not ((low <= exact) & (exact <= high)).all():
         raise ParamsError(
             f"whole numbers between {args} need bounds that are finite, that {np.dtype(dtype)} can "
             "hold, and that are below 2**53"
         )
-    numbers = exact.astype(dtype)
-    return np.array(list(dict.fromkeys(numbers.tolist())), dtype=dtype)
+    return np.array(list(dict.fromkeys(exact.astype(dtype).tolist())), dtype=dtype)
 
 
 def _number(bound: Any) -> float:
-    try:
-        if isinstance(bound, bool | str):
-            raise TypeError
-        return float(bound)
-    except (TypeError, ValueError, OverflowError):
-        raise ParamsError(
-            f"a bound of a logarithmic scale must be a number, not {short_repr(bound)}"
-        ) from None
+    if not isinstance(bound, bool | str):
+        with suppress(TypeError, ValueError, OverflowError):
+            return float(bound)
+    raise ParamsError(f"a bound of a logarithmic scale must be a number, not {short_repr(bound)}")
 
 
 def is_whole(value: object) -> bool:
-    """Return whether a value is a whole number, of Python or of NumPy; a bool is not.
-
-    Examples
-    --------
-    >>> is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
+    """Return whether a value is a whole number, of Python or of NumPy; a bool is not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _check_count(num: Any) -> None:
-    if not is_whole(num) or num < 0:
-        raise ParamsError(f"num must be a whole number from 0, not {short_repr(num)}")
