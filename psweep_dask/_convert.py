@@ -55,11 +55,6 @@ def to_python(value: Any) -> Any:
 
     Other values are returned as they are. So are times with nanoseconds, which Python does not
     have.
-
-    Examples
-    --------
-    >>> to_python(np.int64(1)), to_python(pd.Timestamp("2026-01-02"))
-    (1, datetime.datetime(2026, 1, 2, 0, 0))
     """
     if isinstance(value, np.generic):
         return value.item()
@@ -71,41 +66,21 @@ def to_python(value: Any) -> Any:
 
 
 def is_nan(value: Any) -> bool:
-    """Return whether a value is NaN. Any value is allowed, also an array.
-
-    Examples
-    --------
-    >>> is_nan(math.nan), is_nan(None), is_nan(np.arange(2))
-    (True, False, False)
-    """
+    """Return whether a value is NaN. Any value is allowed, also an array."""
     return isinstance(value, float) and math.isnan(value)
 
 
 def is_gap(value: Any) -> bool:
-    """Return whether a cell has no value: None, NaN, NaT or NA.
-
-    Examples
-    --------
-    >>> is_gap(None), is_gap(math.nan), is_gap(pd.NaT), is_gap(0)
-    (True, True, True, False)
-    """
+    """Return whether a cell has no value: None, NaN, NaT or NA."""
     return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
 
 
 def to_json_text(value: Any) -> str:
-    """Return a value as JSON on one line, converted by `to_json_value`.
-
-    Examples
-    --------
-    >>> to_json_text({"a": (1, None)})
-    '{"a": [1, null]}'
-    """
+    """Return a value as JSON on one line, converted by `to_json_value`."""
     return _encode(to_json_value(value))
 
 
 def _convert_other(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return _scalar(value)
     for types, convert in _CONVERTERS:
         if isinstance(value, types):
             return convert(value)
@@ -116,10 +91,6 @@ def _convert_other(value: Any) -> Any:
 
 
 def _scalar(value: np.generic) -> Any:
-    if isinstance(value, np.datetime64):
-        return to_json_value(pd.Timestamp(value))
-    if isinstance(value, np.timedelta64):
-        return to_json_value(pd.Timedelta(value))
     scalar = value.item()
     return repr(scalar) if isinstance(scalar, np.generic) else to_json_value(scalar)
 
@@ -134,6 +105,9 @@ def _in_order(values: list[Any]) -> list[Any]:
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (np.datetime64, lambda value: to_json_value(pd.Timestamp(value))),
+    (np.timedelta64, lambda value: to_json_value(pd.Timedelta(value))),
+    (np.generic, _scalar),
     (type(pd.NaT), lambda value: None),
     (dt.timedelta, lambda value: value.total_seconds()),
     ((dt.date, dt.time), lambda value: value.isoformat()),

@@ -14,25 +14,9 @@ class MissingPackageError(PsweepError):
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Raise a helpful error if an import in the ``with`` block fails.
+    """Raise a `MissingPackageError` if the ``with`` block imports a package that is missing.
 
-    Parameters
-    ----------
-    what : str
-        What the package is needed for.
-
-    Raises
-    ------
-    MissingPackageError
-        If a package is not installed.
-
-    Examples
-    --------
-    >>> with needed_for("coffee"):
-    ...     import teapot
-    Traceback (most recent call last):
-        ...
-    psweep_dask._imports.MissingPackageError: coffee needs teapot, which is not installed: ...
+    Its message says what needs the package, such as a function or an option.
     """
     try:
         yield

@@ -13,26 +13,21 @@ from tqdm.std import tqdm
 log = logging.getLogger("psweep_dask")
 
 
-class _WorkerExitFilter(logging.Filter):
-    """Drops lines about exits of workers, which the rows and our own log already have."""
-
-    LINES = re.compile(
-        r"Restarting worker \(status|marked as failed because|Worker process still alive|"
-        r"caused the cluster to lose|exceeded .* memory budget|"
-        r"slow to (accept SIGTERM|terminate)|Couldn't gather .*'psweep'\)"
-    )
-
-    def filter(self, entry: logging.LogRecord) -> bool:
-        return not self.LINES.search(entry.getMessage())
+_WORKER_EXIT_LINES = re.compile(
+    r"Restarting worker \(status|marked as failed because|Worker process still alive|"
+    r"caused the cluster to lose|exceeded .* memory budget|"
+    r"slow to (accept SIGTERM|terminate)|Couldn't gather .*'psweep'\)"
+)
 
 
-_worker_exit_filter = _WorkerExitFilter()
+def _shown(entry: logging.LogRecord) -> bool:
+    return not _WORKER_EXIT_LINES.search(entry.getMessage())
 
 
 def hide_worker_exit_lines() -> None:
-    """Hide the lines of dask's log about exits of workers, from now on."""
+    """Hide the lines of dask's log about exits of workers: the rows and our log have them."""
     for name in ("nanny", "nanny.memory", "scheduler", "client"):
-        logging.getLogger(f"distributed.{name}").addFilter(_worker_exit_filter)
+        logging.getLogger(f"distributed.{name}").addFilter(_shown)
 
 
 @contextmanager
