@@ -66,20 +66,25 @@ class _Repr(reprlib.Repr):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.maxtuple = self.maxlist = self.maxarray = self.maxdeque = limit
-        self.maxset = self.maxfrozenset = self.maxdict = limit
-        self._values_left = limit  # each takes a character at least
+        self.maxset = self.maxfrozenset = self.maxdict = self._limit = limit
 
     def repr1(self, x: Any, level: int) -> str:
-        """Return the text; an error in a ``__repr__`` becomes part of it."""
+        """Return the text; an error in a ``__repr__`` becomes part of it.
+
+        Inside of a list or dict, a value has 100 characters at most: values after it show too.
+        """
+        depth = self.maxlevel - level
+        self.maxstring = self.maxother = 100 if depth else 200
+        if depth <= 1:
+            self._values_left = self._limit  # of this item: each takes a character at least
         self._values_left -= 1
         if self._values_left < 0:
             return self.fillvalue
-        # Characters of a value; fewer inside of lists and dicts, to show the values after it too.
-        self.maxstring = self.maxother = 200 if level == self.maxlevel else 100
         try:
-            return super().repr1(x, level)
+            text = super().repr1(x, level)
         except Exception as err:
-            return f"<{type(x).__name__} whose repr fails: {err!r}>"
+            text = f"<{type(x).__name__} whose repr fails: {err!r}>"
+        return f"{text[:96]}...{text[-1]}" if depth and len(text) > 100 else text
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         """Keep the order of the keys, which reprlib would sort."""

@@ -70,12 +70,13 @@ def test_short_repr_is_cut_by_its_number_of_characters_only(kind):
 def test_short_repr_of_a_large_nested_value_is_fast():
     value = functools.reduce(lambda inner, _: [inner] * 1000, range(5), 0)
     started = time.monotonic()
-    assert short_repr(value) == "[[[[[" + "0, " * 64 + "..."
+    assert short_repr(value).startswith("[[[[[0, 0, 0, 0, 0, 0, 0, ")
     assert time.monotonic() - started < 10
 
 
-def test_short_repr_shows_each_value_of_a_pset_even_if_one_is_long():
-    text = short_repr({"text": "x" * 10**6, "b": 2})
+@pytest.mark.parametrize("value", ["x" * 10**6, list(range(10**6)), [[[0] * 999] * 999] * 999])
+def test_short_repr_shows_each_value_of_a_pset_even_if_one_is_long(value):
+    text = short_repr({"long": value, "b": 2})
     assert "..." in text
     assert text.endswith("'b': 2}")
 

@@ -81,6 +81,19 @@ def test_show_finds_a_pset_by_the_number_in_messages(df):
     assert "no pset has an id that begins" in psweep_dask("show", "zz", code=1)
 
 
+def test_show_and_tail_cut_lists_by_their_number_of_characters_only(study_folder):
+    lists = [list(range(50)), tuple(range(10)), list(range(1000))]
+    ps.run(lambda pset: {"y": dict.fromkeys(pset["a"], 0)}, ps.plist("a", lists), cluster="sync")
+    assert f"     a  {lists[0]}\n" in psweep_dask("show", "0")
+    text = psweep_dask("show", "1")
+    assert f"     a  {lists[1]}\n" in text
+    assert f"     y  {dict.fromkeys(range(10), 0)}\n" in text
+    assert f"     a  {str(lists[2])[:197]}...\n" in psweep_dask("show", "2")
+    for line, value in zip(psweep_dask("tail").splitlines(), lists, strict=True):
+        text = str(value) if len(str(value)) <= 40 else str(value)[:37] + "..."
+        assert f"a={text}, y={{0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, ..." in line
+
+
 def test_tail_follows_a_run_to_its_end(study_folder):
     with start(study_folder, count=150) as driver:
         wait_for_journal(study_folder, 1)

@@ -86,7 +86,8 @@ def test_summary_samples_only_numbers_and_text():
 def test_summary_shortens_parameters_of_slow_psets():
     pset = {"a": list(range(10**6)), "b": FailingRepr(), "c": "x" * 10**6, "_pset_seq": 0}
     (slow,) = summarize([{**pset, "_pset_runtime": 1.0}]).slowest
-    assert slow.pset.startswith("{'a': [0, 1, 2, 3, 4, 5, ...], 'b': <FailingRepr instance")
+    assert slow.pset.startswith("{'a': [0, 1, 2, 3, 4, 5, ")
+    assert "...], 'b': <FailingRepr instance" in slow.pset
     assert len(slow.pset) < 300
 
 
