@@ -1,4 +1,4 @@
-"""Slices as dask tasks, and what becomes of them when workers or connections are lost."""
+"""Slices as dask tasks, and what happens when workers or connections are lost."""
 
 from __future__ import annotations
 
@@ -12,170 +12,163 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from psweep_dask.clusters import plugins
-from psweep_dask.clusters.executor import ExecutorError, LostSlice, Slice, digest
-from psweep_dask.clusters.workers import Resources, WorkerPool
-from psweep_dask.monitoring.dashboard import dashboard_link
+from psweep_dask.clusters.executor import (
+    ExecutorError,
+    ExecutorRequest,
+    LostSlice,
+    Outcomes,
+    Slice,
+    work_digest,
+)
+from psweep_dask.clusters.stalled import HeldSlices, LostTasks
+from psweep_dask.clusters.workers import WorkerPool
 from psweep_dask.worker.task import run_slice
 from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 
-INLINE_WORK = 64 * 1024
-"""Bytes. A func up to this size travels with each slice; a larger one is scattered once."""
+MAX_INLINE_BYTES = 64 * 1024
+"""A func up to this size travels with each slice; a larger one is sent to all workers once."""
 
-REPORT_PATIENCE = 5.0
-"""Seconds that a nanny gets to tell what its worker died of; then it is taken for dead as well."""
+REPORT_POLL_SECONDS = 0.1
+"""How often reports of nannies are looked for while a slice is lost."""
 
-REPORT_INTERVAL = 0.1
-"""Seconds between two looks for such a report."""
-
-FETCH_PATIENCE = 10.0
-"""Seconds without an answer after which results are asked for again."""
+FETCH_TIMEOUT_SECONDS = 10.0
+"""After so long without an answer, results are asked for again."""
 
 
 class DaskExecutor:
-    """Runs slices as dask delayed tasks.
+    """Runs slices as dask tasks; an `Executor`.
 
     Parameters
     ----------
     client : Client
-    work : bytes
-        A pickled `psweep_dask.worker.work.Work`.
-    name : str
-        Name of func: the dashboard groups the tasks under it.
-    supply : Supply
-        Brings the workers.
-    resources : Mapping, optional
-        What a pset asks of a worker, in dask's words.
+    request : ExecutorRequest
+    pool : WorkerPool
+        Has the workers come.
+    dashboard_link : str, optional
+        The address of dask's dashboard.
 
     Attributes
     ----------
     left_running : list of str
-        Addresses of workers on which a func ran that was given up.
-    dashboard_link : str or None
-        The address of dask's dashboard.
+        Addresses of the workers on which a slice was running when it was cancelled.
     """
 
     def __init__(
         self,
         client: Client,
-        work: bytes,
-        name: str,
-        supply: WorkerPool,
-        resources: Resources | None = None,
+        request: ExecutorRequest,
+        pool: WorkerPool,
+        dashboard_link: str | None = None,
     ) -> None:
         self.client = client
-        self._supply = supply
-        self._asks = {"resources": dict(resources)} if resources else {}
-        self._digest = digest(work)
-        self._work = work
-        self._scattered: Future[Any] | None = None
-        self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)
-        self._keys = (
-            (f"{name}-{self._digest}", number, plugins.KEY_MARK) for number in itertools.count()
-        )
+        self.dashboard_link = dashboard_link
+        self.left_running: list[str] = []
+        self._pool = pool
+        self._connection = _Connection(client)
+        self._tasks = _TaskSubmitter(client, request)
         self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
         self._done: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._lost_tasks: dict[Any, tuple[str, float]] = {}
-        self._fetch_patience = FETCH_PATIENCE
-        self._connected = True
-        self._held: list[tuple[Slice, bytes]] = []
-        self._dropped: list[Slice] = []
-        self.left_running: list[str] = []
-        self.dashboard_link: str | None = dashboard_link(client)
+        self._fetch_timeout = FETCH_TIMEOUT_SECONDS
+        self._lost = LostTasks()
+        self._held = HeldSlices()
 
     @property
-    def slots_hoped(self) -> int:
-        """How many psets can run at the same time when all workers have come."""
-        return self._supply.slots_hoped
+    def expected_slots(self) -> int:
+        """How many psets can run at the same time once all workers are there."""
+        return self._pool.expected_slots
 
     def slots(self, left: int) -> int:
-        """Tell how many psets can run at the same time; 0 if no slice can be sent."""
-        if not self._check_connection():
+        """Return how many psets can run at the same time now; 0 if no slice can be sent.
+
+        Raises
+        ------
+        psweep_dask.clusters.executor.ExecutorError
+            If the scheduler is gone, or no worker will come any more.
+        """
+        if not self._connection.check():
             return 0
-        in_flight = sum(len(one.places) for _, one in self._futures.values())
-        return self._supply.slots(left + in_flight + len(self._held))
+        sent = sum(len(slice_.places) for _, slice_ in self._futures.values())
+        slots = self._pool.slots(left + sent + self._held.waiting)
+        if not slots and self._pool.starts_on_demand and not self._tasks.need_workers:
+            return 1
+        return slots
 
     @property
     def in_flight(self) -> int:
-        """How many slices were taken and not given back."""
-        return len(self._futures) + len(self._held) + len(self._dropped)
+        """How many slices were started and have not been handed back."""
+        return len(self._futures) + len(self._held)
 
     @property
     def stalled(self) -> int:
-        """How many of these are lost or have no worker yet."""
-        return len(self._lost_tasks) + len(self._held) + len(self._dropped)
+        """How many of the slices in flight are lost, or held until a worker can take them."""
+        return len(self._lost) + len(self._held)
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Send slices to the scheduler, which starts them in this order.
 
-        Those that need a worker with a long life are held until there is one.
+        Slices that need a worker with a long life are held until there is one.
         """
-        work = self._work_or_where_it_is()
-        held, self._held = self._held, []
-        for one, packed in [*held, *slices]:
-            workers = self._supply.workers_for(one.life) if one.life else None
-            if workers is None:
-                self._send(one, work, packed, self._asks)
-            elif workers:
-                # others only if these are gone: a task that nobody may take would wait for ever
-                chosen = {"workers": workers, "allow_other_workers": True}
-                self._send(one, work, packed, {**self._asks, **chosen})
-            else:
-                self._held.append((one, packed))
+        for slice_, packed in [*self._held.release(), *slices]:
+            workers = self._pool.workers_for(slice_.life) if slice_.life else None
+            if workers == []:
+                self._held.hold(slice_, packed)
+                continue
+            future = self._tasks.submit(slice_, packed, workers)
+            self._futures[future.key] = (future, slice_)
+            future.add_done_callback(self._done.put)
 
-    def _send(
-        self, one: Slice, work: bytes | Future[Any], packed: bytes, asks: dict[str, Any]
-    ) -> None:
-        task = self._run_slice(
-            work, self._digest, packed, one.budget, dask_key_name=next(self._keys)
-        )
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
-            future = self.client.compute(
-                task, optimize_graph=False, traverse=False, fifo_timeout="0ms", **asks
-            )
-        self._futures[future.key] = (future, one)
-        future.add_done_callback(self._done.put)
-
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
+    def finished(self, timeout: float) -> Outcomes:
         """Fetch all slices that have finished, and forget them on the cluster.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for one; less while slices are lost.
 
         Raises
         ------
-        ExecutorError
+        psweep_dask.clusters.executor.ExecutorError
             If the scheduler is gone, or if dask could not run a slice.
         """
-        futures = self._wait(min(timeout, REPORT_INTERVAL) if self._lost_tasks else timeout)
-        if self._check_connection() and self._held:
+        futures = self._wait(min(timeout, REPORT_POLL_SECONDS) if self._lost else timeout)
+        if self._connection.check() and self._held.waiting:
             self.start([])
-        outcomes: list[tuple[Slice, SliceResult | LostSlice]] = []
-        for future in [one for one in futures if one.status != "finished"]:
-            outcomes += self._lost(future)
-        outcomes += self._fetch([one for one in futures if one.status == "finished"])
-        dropped, self._dropped = self._dropped, []
-        return outcomes + self._learned() + [(one, LostSlice()) for one in dropped]
+        outcomes: Outcomes = [(slice_, LostSlice()) for slice_ in self._held.pop_dropped()]
+        with_result = []
+        for future in futures:
+            status = future.status
+            if status == "finished":
+                with_result.append(future)
+            elif status == "pending":  # its result was lost with a worker: dask runs it again
+                future.add_done_callback(self._done.put)
+            elif status == "error":
+                self._remember_loss(future)
+            else:  # cancelled, or lost with the connection
+                outcomes.append((self._forget(future), LostSlice()))
+        return outcomes + self._fetch(with_result) + self._settle_lost()
 
     def wake(self) -> None:
-        """End the wait of `finished`."""
+        """End the wait of `finished`. Any thread and any signal handler may call this."""
         self._done.put(None)
 
     def cancel_waiting(self) -> None:
-        """Cancel what no worker has begun, unless it is as little as one slice for each thread.
+        """Cancel the slices that no worker has begun, if they are more than the worker threads.
 
-        So many wait where psets are short. They would be over soon, and some might begin just
-        before the cancellation, in vain.
+        With short psets, one slice for each thread waits on its worker. These are over soon, and
+        some would begin just before they are cancelled, and be lost for nothing.
         """
-        self._dropped += [one for one, _ in self._held]
-        self._held.clear()
-        if not self._check_connection():
+        self._held.drop()
+        if not self._connection.check():
             return
-        running = {key for keys in self.client.processing().values() for key in keys}
-        waiting = [one for key, (one, _) in self._futures.items() if key not in running]
+        processing = {key for keys in self.client.processing().values() for key in keys}
+        waiting = [future for key, (future, _) in self._futures.items() if key not in processing]
         if len(waiting) > sum(self.client.nthreads().values()):
-            self.client.cancel([one for one in waiting if one.status == "pending"])
+            self.client.cancel([future for future in waiting if future.status == "pending"])
 
     def cancel(self) -> None:
-        """Cancel what is in flight. A func that runs already runs on until it returns."""
+        """Cancel all slices in flight. A func that runs goes on until it returns."""
         if not self._futures or self.client.status != "running":
             return
         try:
@@ -191,76 +184,127 @@ class DaskExecutor:
     def _wait(self, timeout: float) -> list[Future[Any]]:
         futures: list[Future[Any]] = []
         try:
-            one = self._done.get(timeout=timeout)
+            future = self._done.get(timeout=timeout)
             while True:
-                if one is not None and one.key in self._futures:
-                    futures.append(one)
-                one = self._done.get_nowait()
+                if future is not None and future.key in self._futures:
+                    futures.append(future)
+                future = self._done.get_nowait()
         except queue.Empty:
             return futures
 
-    def _fetch(self, futures: list[Future[Any]]) -> list[tuple[Slice, SliceResult | LostSlice]]:
-        """Get results. One that is lost with its worker is made again by dask, and told again."""
+    def _fetch(self, futures: list[Future[Any]]) -> Outcomes:
+        """Get the results of slices.
+
+        If a worker is lost before its results are here, dask runs these slices again, and their
+        futures come back by the callback.
+        """
         if not futures:
             return []
         try:
             results: list[SliceResult] = self.client.sync(
                 lambda: self.client.gather(futures, asynchronous=True),
-                callback_timeout=self._fetch_patience,
+                callback_timeout=self._fetch_timeout,
             )
         except (TimeoutError, KilledWorker, CancelledError, OSError):
-            self._fetch_patience *= 2  # it may be the results that are large
+            self._fetch_timeout *= 2  # the results may be large
             for future in futures:
                 future.add_done_callback(self._done.put)
             return []
         for result in results:
-            self._supply.took(result.seconds)
-        return [(self._forget(one), result) for one, result in zip(futures, results, strict=True)]
+            self._pool.record_duration(result.seconds)
+        return [
+            (self._forget(future), result) for future, result in zip(futures, results, strict=True)
+        ]
 
     def _forget(self, future: Future[Any]) -> Slice:
-        _, one = self._futures.pop(future.key)
+        _, slice_ = self._futures.pop(future.key)
         future.release()
-        return one
+        return slice_
 
-    def _lost(self, future: Future[Any]) -> list[tuple[Slice, SliceResult | LostSlice]]:
-        if future.status == "pending":  # lost again since it was told
-            future.add_done_callback(self._done.put)
-            return []
-        if future.status != "error":  # cancelled, or lost with the connection
-            return [(self._forget(future), LostSlice())]
+    def _remember_loss(self, future: Future[Any]) -> None:
         error = future.exception()
         if not isinstance(error, KilledWorker):
             raise ExecutorError(f"dask could not run a slice: {error!r}")
-        self._lost_tasks[future.key] = (
-            error.last_worker.address,
-            time.monotonic() + REPORT_PATIENCE,
-        )
-        return []
+        self._lost.add(future.key, error.last_worker.address, time.monotonic())
 
-    def _learned(self) -> list[tuple[Slice, SliceResult | LostSlice]]:
-        """Give the lost slices of which it is known by now what their worker died of."""
-        if not self._lost_tasks or not self._check_connection():
+    def _settle_lost(self) -> Outcomes:
+        """Hand back the lost slices of which all is known that will ever be."""
+        if not self._lost or not self._connection.check():
             return []
-        deaths = plugins.deaths(self.client)
-        now = time.monotonic()
-        outcomes: list[tuple[Slice, SliceResult | LostSlice]] = []
-        for key, (worker, deadline) in list(self._lost_tasks.items()):
-            if worker in deaths or now > deadline:
-                del self._lost_tasks[key]
-                future, _ = self._futures[key]
-                loss = LostSlice(worker, deaths.get(worker), self._supply.cut(key))
-                outcomes.append((self._forget(future), loss))
+        exits = plugins.worker_exits(self.client)
+        outcomes: Outcomes = []
+        for key, worker, worker_exit in self._lost.pop_settled(exits, time.monotonic()):
+            loss = LostSlice(worker, worker_exit, self._pool.walltime_loss(key))
+            future, _ = self._futures[key]
+            outcomes.append((self._forget(future), loss))
         return outcomes
 
-    def _work_or_where_it_is(self) -> bytes | Future[Any]:
-        if len(self._work) <= INLINE_WORK:
-            return self._work
+
+class _TaskSubmitter:
+    """Makes a dask task of each slice."""
+
+    def __init__(self, client: Client, request: ExecutorRequest) -> None:
+        self._client = client
+        self._work = request.work
+        self._digest = work_digest(request.work)
+        self._scattered: Future[Any] | None = None
+        self._options = {"resources": dict(request.resources)} if request.resources else {}
+        self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)
+        name = f"{request.func_name}-{self._digest}"
+        self._keys = ((name, number, plugins.KEY_MARK) for number in itertools.count())
+
+    @property
+    def need_workers(self) -> bool:
+        """Whether func is so large that it is sent to the workers before the tasks."""
+        return len(self._work) > MAX_INLINE_BYTES
+
+    def submit(self, slice_: Slice, packed: bytes, workers: list[str] | None) -> Future[Any]:
+        """Send a slice to the scheduler.
+
+        Parameters
+        ----------
+        slice_ : Slice
+        packed : bytes
+            Its psets.
+        workers : list of str or None
+            The addresses of the workers that should run it; None lets dask choose.
+        """
+        options: dict[str, Any] = dict(self._options)
+        if workers is not None:
+            # If these are gone, any other may take it: else the task would wait for ever.
+            options |= {"workers": workers, "allow_other_workers": True}
+        work = self._scattered_work() if self.need_workers else self._work
+        task = self._run_slice(
+            work, self._digest, packed, slice_.budget, dask_key_name=next(self._keys)
+        )
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "8GiB"}):
+            future: Future[Any] = self._client.compute(
+                task, optimize_graph=False, traverse=False, fifo_timeout="0ms", **options
+            )
+        return future
+
+    def _scattered_work(self) -> Future[Any]:
         if self._scattered is None or self._scattered.status != "finished":
-            self._scattered = self.client.scatter(self._work, broadcast=True, hash=False)
+            self._scattered = self._client.scatter(self._work, broadcast=True, hash=False)
         return self._scattered
 
-    def _check_connection(self) -> bool:
-        status = self.client.status
+
+class _Connection:
+    """The connection of a client to its scheduler: logs when it is lost, and when it is back."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._connected = True
+
+    def check(self) -> bool:
+        """Return whether the client is connected.
+
+        Raises
+        ------
+        psweep_dask.clusters.executor.ExecutorError
+            If it has given up trying to connect again.
+        """
+        status = self._client.status
         if status not in ("running", "connecting"):
             raise ExecutorError(
                 "the connection to dask's scheduler is gone for good; what had finished is saved"

@@ -1,4 +1,4 @@
-"""A look at whether a machine can run our jobs: one small job is submitted and asked."""
+"""Whether a machine can run our jobs: one small job is submitted, and its worker looks around."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from typing import Any
 
 from dask.utils import format_bytes
 
+from psweep_dask.clusters.executor import ExecutorRequest
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.study.stop import Stopper
 
 PACKAGES = ("psweep_dask", "dask", "distributed", "cloudpickle", "pandas", "numpy", "tornado")
-"""What driver and workers should have in the same version."""
+"""Packages that driver and workers should have in the same version."""
 
-FILES = 1024
-"""Open files that a driver should be allowed: each worker takes two."""
+MIN_OPEN_FILES = 1024
+"""So many open files a driver should be allowed: each worker takes two."""
 
-SKEW = 5.0
-"""Seconds by which clocks may differ."""
+MAX_SKEW_SECONDS = 5.0
+"""By so much the clocks of driver and worker may differ."""
 
-ROOM = 2**30
-"""Bytes that should be free where workers keep their files."""
+MIN_FREE_BYTES = 2**30
+"""So much should be free on the disk where workers keep temporary files."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,26 @@ class Check:
 
     Parameters
     ----------
-    what : str
-    found : str
+    topic : str
+    finding : str
     advice : str
         What to change; empty if all is well.
     """
 
-    what: str
-    found: str
+    topic: str
+    finding: str
     advice: str = ""
 
 
-def examine(name: str, tell: Callable[[str], object] = lambda _: None) -> list[Check]:
-    """Submit one small job to a machine, and see whether runs can work there.
+def examine(name: str, show_wait: Callable[[str], object] = lambda _: None) -> list[Check]:
+    """Submit one small job to a machine, and check whether runs can work there.
 
     Parameters
     ----------
     name : str
-        Of the machine.
-    tell : callable, optional
-        Is told what it waits for.
+        The name of the machine.
+    show_wait : callable, optional
+        Called with a str that says what is waited for; with "" when that is over.
 
     Returns
     -------
@@ -69,44 +70,58 @@ def examine(name: str, tell: Callable[[str], object] = lambda _: None) -> list[C
 
     Raises
     ------
-    PsweepError
+    psweep_dask.hpc.machine_schema.MachineError
         If the machine is not described well enough to submit a job.
     """
     machine = replace(read_machine(name), jobs=1)
     folder = Path(tempfile.mkdtemp(prefix=".psweep_dask-doctor-", dir=Path.cwd()))
     try:
-        return list(_examine(machine, folder, tell))
+        return list(_examine(machine, folder, show_wait))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _examine(machine: Machine, folder: Path, tell: Callable[[str], object]) -> Iterator[Check]:
-    from psweep_dask.clusters.remote import RunContext, machine_workers
+def _examine(machine: Machine, folder: Path, show_wait: Callable[[str], object]) -> Iterator[Check]:
+    from psweep_dask.clusters.remote import open_job_cluster  # distributed takes half a second
 
-    yield _open_files()
-    context = RunContext(str(uuid.uuid4()), folder, folder / "jobs", folder, Stopper(), tell)
+    yield _check_open_files()
+    request = ExecutorRequest(
+        work=b"",
+        func_name="doctor",
+        run_id=str(uuid.uuid4()),
+        stopper=Stopper(),
+        show_wait=show_wait,
+        shared_dir=folder,
+        log_dir=folder,
+    )
     began = time.monotonic()
-    with machine_workers(machine, context, {}, None) as (client, supply):
+    with open_job_cluster(machine, request) as (client, pool):
         try:
-            while not supply.slots(1):
+            while not pool.slots(1):
                 time.sleep(0.2)
         except PsweepError as err:
             yield Check("a worker comes", "no", str(err))
             return
         yield Check("a worker comes", f"after {time.monotonic() - began:.0f} s")
-        token = folder / "from_driver"
-        token.write_text("here")
+        (folder / "from_driver").write_text("here")
         before = time.time()
-        there: dict[str, Any] = client.submit(look_around, str(folder), list(PACKAGES)).result()
-        yield from compare(there, folder, before, time.time())
+        seen: dict[str, Any] = client.submit(look_around, str(folder), list(PACKAGES)).result()
+        yield from compare(seen, folder, before, time.time())
 
 
 def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
-    """Tell what a worker sees; runs there."""
-    seen = Path(folder, "from_driver")
+    """Return what a worker sees; runs on the worker.
+
+    Parameters
+    ----------
+    folder : str
+        Where the driver has left a file; another one is added.
+    packages : list of str
+        Packages whose versions are asked for.
+    """
     try:
         Path(folder, "from_worker").write_text("there")
-        sees_files = seen.read_text() == "here"
+        sees_files = Path(folder, "from_driver").read_text() == "here"
     except OSError:
         sees_files = False
     return {
@@ -123,74 +138,80 @@ def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
     }
 
 
-def compare(there: dict[str, Any], folder: Path, before: float, after: float) -> Iterator[Check]:
-    """Say what a worker sees otherwise than this process.
+def compare(seen: dict[str, Any], folder: Path, before: float, after: float) -> Iterator[Check]:
+    """Check what a worker sees against what this process sees.
 
     Parameters
     ----------
-    there : dict
-        As `look_around` gives it.
+    seen : dict
+        As `look_around` returns it.
     folder : Path
         Where both have left a file.
     before, after : float
         When the worker was asked, and when its answer came.
+
+    Yields
+    ------
+    Check
     """
-    host = there["host"]
-    both_ways = there["sees_files"] and (folder / "from_worker").exists()
+    host = seen["host"]
+    shared = seen["sees_files"] and (folder / "from_worker").exists()
     yield Check(
         "shared files",
-        f"{host} and this machine {'see' if both_ways else 'do not see'} each other's",
+        f"{host} and this machine {'see' if shared else 'do not see'} each other's",
         ""
-        if both_ways
+        if shared
         else f"start in a folder that {host} mounts under the same path, not in {Path.cwd()}",
     )
-    same = there["cwd"] == str(Path.cwd())
+    same = seen["cwd"] == str(Path.cwd())
     advice = "relative paths of func mean something else there: use absolute ones"
-    yield Check("working folder", there["cwd"], "" if same else advice)
+    yield Check("working folder", seen["cwd"], "" if same else advice)
     own = platform.python_version()
     yield Check(
         "Python",
-        f"{there['python']} ({there['executable']})",
-        "" if there["python"] == own else f"here it is {own}: set jobqueue: python: in info.yaml",
+        f"{seen['python']} ({seen['executable']})",
+        "" if seen["python"] == own else f"here it is {own}: set jobqueue: python: in info.yaml",
     )
-    yield _packages(there["packages"])
-    yield Check("cores", f"{there['cores']} on {host}")
-    low = there["free"] < ROOM
+    yield _check_packages(seen["packages"])
+    yield Check("cores", f"{seen['cores']} on {host}")
+    low = seen["free"] < MIN_FREE_BYTES
     advice = "set jobqueue: local_directory: in info.yaml to a folder with more room"
-    found = f"{format_bytes(there['free'])} free in {there['temporary']}"
-    yield Check("room for temporary files", found, advice if low else "")
-    skew = max(before - there["time"], there["time"] - after, 0.0)
-    advice = "clocks differ: _time_utc of rows will not be in order; have the site mend that"
-    yield Check("clocks", f"{skew:.1f} s apart", advice if skew > SKEW else "")
+    finding = f"{format_bytes(seen['free'])} free in {seen['temporary']}"
+    yield Check("room for temporary files", finding, advice if low else "")
+    skew = max(before - seen["time"], seen["time"] - after, 0.0)
+    advice = "clocks differ: _time_utc of rows will not be in order; ask the site to correct that"
+    yield Check("clocks", f"{skew:.1f} s apart", advice if skew > MAX_SKEW_SECONDS else "")
 
 
-def _packages(there: dict[str, str]) -> Check:
+def _check_packages(there: dict[str, str]) -> Check:
     here = _versions(list(PACKAGES))
-    differ = [
-        f"{one} {there[one]} (here {here[one]})" for one in PACKAGES if there[one] != here[one]
+    different = [
+        f"{name} {there[name]} (here {here[name]})"
+        for name in PACKAGES
+        if there[name] != here[name]
     ]
-    if not differ:
+    if not different:
         return Check("packages", f"the same {len(here)} versions, dask {here['dask']}")
-    return Check("packages", ", ".join(differ), "use the same environment: jobqueue: python:")
+    return Check("packages", ", ".join(different), "use the same environment: jobqueue: python:")
 
 
-def _open_files() -> Check:
+def _check_open_files() -> Check:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = limit == resource.RLIM_INFINITY or limit >= FILES
-    advice = f"workers beyond {limit // 4} will not get through: ulimit -n {FILES}"
+    enough = limit == resource.RLIM_INFINITY or limit >= MIN_OPEN_FILES
+    advice = f"workers beyond {limit // 4} will not get through: ulimit -n {MIN_OPEN_FILES}"
     return Check("open files here", str(limit), "" if enough else advice)
 
 
 def _cores() -> int:
-    counts = getattr(os, "sched_getaffinity", None)
-    return len(counts(0)) if counts else os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _versions(packages: list[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            versions[name] = "missing"
+    return versions

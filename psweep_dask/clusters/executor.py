@@ -1,12 +1,13 @@
-"""Where slices run, as the engine sees it; and the executor that runs them in this process."""
+"""What the engine needs of whatever runs its slices; and the executor that runs them here."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from psweep_dask.errors import PsweepError
@@ -17,31 +18,97 @@ from psweep_dask.worker.work import SliceResult
 
 
 class ExecutorError(PsweepError):
-    """Nothing more can be run: not a failure of func, which would be a row."""
+    """Nothing more can be run. A failure of func is never this error: it becomes a row."""
+
+
+@dataclass(frozen=True)
+class ExecutorRequest:
+    """What a run asks of the cluster on which its slices run.
+
+    Parameters
+    ----------
+    work : bytes
+        A pickled `psweep_dask.worker.work.Work`.
+    func_name : str
+        dask's dashboard groups the tasks of the run under this name.
+    run_id : str
+        Batch jobs are named by its first characters.
+    stopper : Stopper
+    show_wait : callable
+        Called with a str that says what the run waits for; with "" when it waits no longer.
+    shared_dir : Path
+        A folder that all machines of the cluster see: TLS files are kept there.
+    jobs_path, log_dir : Path, optional
+        The file for the ids of batch jobs, and the folder for what jobs print. By default they
+        are removed together with the cluster.
+    poolsize : int, optional
+        Number of workers of a LocalCluster; by default one for each core.
+    single_threaded : bool, optional
+        Whether a worker process may run only one pset at a time.
+    timeout : float, optional
+        Seconds that a pset may take.
+    resources : Mapping, optional
+        The dask resources that a pset needs, such as ``{"GPU": 1}``.
+    """
+
+    work: bytes
+    func_name: str
+    run_id: str
+    stopper: Stopper
+    show_wait: Callable[[str], object]
+    shared_dir: Path
+    jobs_path: Path | None = None
+    log_dir: Path | None = None
+    poolsize: int | None = None
+    single_threaded: bool = False
+    timeout: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A few psets that travel to a worker together.
+
+    Parameters
+    ----------
+    places : sequence of int
+        Positions of the psets in the plan.
+    budget : float
+        Seconds after which the worker sends it back, also if some psets have not run.
+    life : float, optional
+        Seconds that its worker must still have before the walltime of its job ends.
+    """
+
+    places: Sequence[int]
+    budget: float
+    life: float = 0.0
 
 
 @dataclass(frozen=True)
 class LostSlice:
-    """A slice that brings no result.
+    """The outcome of a slice that has no result, since its worker was lost.
 
     Parameters
     ----------
     worker : str
-        Address of the worker that was lost with it; empty if the slice never ran, or if nobody
-        knows.
-    death : Death or None
-        What the worker died of, where its nanny could tell.
-    cut : Cut or None
-        The walltime that ended it, if it was that.
+        Address of the worker; empty if the slice never ran, or if nobody knows where.
+    worker_exit : WorkerExit or None
+        How the worker process ended, if its nanny has reported that.
+    walltime_loss : WalltimeLoss or None
+        Set if the worker was lost because the walltime of its job ended.
     """
 
     worker: str = ""
-    death: WorkerExit | None = None
-    cut: WalltimeLoss | None = None
+    worker_exit: WorkerExit | None = None
+    walltime_loss: WalltimeLoss | None = None
+
+
+Outcomes = list[tuple[Slice, SliceResult | LostSlice]]
+"""Slices that an executor hands back, each with what came of it."""
 
 
 class Executor(Protocol):
-    """Takes slices and gives their results back, in whatever order they finish.
+    """Takes slices and hands their results back, in whatever order they finish.
 
     Attributes
     ----------
@@ -55,44 +122,50 @@ class Executor(Protocol):
     client: Any
 
     @property
-    def slots_hoped(self) -> int:
-        """How many psets can run at the same time when all workers have come."""
+    def expected_slots(self) -> int:
+        """How many psets can run at the same time once all workers are there."""
 
     def slots(self, left: int) -> int:
-        """Tell how many psets can run at the same time; 0 while no slice can be taken.
+        """Return how many psets can run at the same time now; 0 while no slice can be taken.
 
         Parameters
         ----------
         left : int
-            Psets that are in nobody's hands.
+            Number of psets that are in no slice: workers are needed for these, too.
         """
 
     @property
     def in_flight(self) -> int:
-        """How many slices were started and not given back."""
+        """How many slices were started and have not been handed back."""
 
     @property
     def stalled(self) -> int:
-        """How many of these keep no worker busy."""
+        """How many of the slices in flight keep no worker busy."""
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
         """Start slices, each with its packed psets."""
 
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
-        """Wait for slices to finish; give none if the timeout, in seconds, passes before."""
+    def finished(self, timeout: float) -> Outcomes:
+        """Wait for slices to finish, and hand these back.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds after which the list is empty if no slice has finished.
+        """
 
     def wake(self) -> None:
-        """End the wait of `finished`; any thread or signal handler may call it."""
+        """End the wait of `finished`. Any thread and any signal handler may call this."""
 
     def cancel_waiting(self) -> None:
-        """Give up the slices that have not begun; those of other processes come back as lost."""
+        """Drop the slices that have not begun. `finished` hands them back as lost, if at all."""
 
     def cancel(self) -> None:
-        """Give up all slices in flight."""
+        """Drop all slices in flight."""
 
 
 class InlineExecutor:
-    """Runs slices in this process, one after the other: for the debugger, and for simulations.
+    """Runs slices in this process, one after the other: for debuggers and for simulations.
 
     Parameters
     ----------
@@ -101,18 +174,18 @@ class InlineExecutor:
     stopper : Stopper
     """
 
-    slots_hoped = 1
+    expected_slots = 1
     dashboard_link: str | None = None
     client = None
 
     def __init__(self, work: bytes, stopper: Stopper) -> None:
         self._work = work
-        self._digest = digest(work)
+        self._digest = work_digest(work)
         self._stopper = stopper
         self._waiting: deque[tuple[Slice, bytes]] = deque()
 
     def slots(self, left: int) -> int:
-        """Give one."""
+        """Return 1: this process runs one pset at a time."""
         return 1
 
     @property
@@ -122,23 +195,24 @@ class InlineExecutor:
 
     @property
     def stalled(self) -> int:
-        """None: the one worker is this process."""
+        """Always 0: the one worker is this process."""
         return 0
 
     def start(self, slices: list[tuple[Slice, bytes]]) -> None:
-        """Queue slices."""
+        """Put slices into the queue."""
         self._waiting.extend(slices)
 
-    def finished(self, timeout: float) -> list[tuple[Slice, SliceResult | LostSlice]]:
-        """Run the next slice."""
+    def finished(self, timeout: float) -> Outcomes:
+        """Run the next slice, however long it takes."""
         if not self._waiting:
             return []
-        one, packed = self._waiting.popleft()
+        slice_, packed = self._waiting.popleft()
         with self._interruptible():
-            return [(one, run_slice(self._work, self._digest, packed, one.budget, self._stopped))]
+            result = run_slice(self._work, self._digest, packed, slice_.budget, self._stopped)
+        return [(slice_, result)]
 
     def wake(self) -> None:
-        """Do nothing: nobody waits."""
+        """Do nothing: `finished` never waits."""
 
     def cancel_waiting(self) -> None:
         """Forget the slices that wait."""
@@ -158,25 +232,6 @@ class InlineExecutor:
             self._stopper.in_func = False
 
 
-def digest(work: bytes) -> str:
-    """Name a piece of work by its content."""
+def work_digest(work: bytes) -> str:
+    """Return a short name for pickled work: workers keep what they have unpacked under it."""
     return hashlib.blake2b(work, digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A few psets that travel to a worker together.
-
-    Parameters
-    ----------
-    places : sequence of int
-        Of the psets in the plan.
-    budget : float
-        Seconds after which the worker hands it back.
-    life : float, optional
-        Seconds that its worker must have left before its walltime.
-    """
-
-    places: Sequence[int]
-    budget: float
-    life: float = 0.0

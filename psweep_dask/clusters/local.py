@@ -25,13 +25,18 @@ from psweep_dask._format import format_count
 from psweep_dask._logging import silenced, hide_worker_exit_lines
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
+from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.workers import ExternalPool, Resources
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
-_MARKER = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
+_MARKER_VARIABLE = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
+"""While a LocalCluster starts, names a file: a worker that imports a script without guard makes
+it."""
+
 _GUARD_MESSAGE = """{script} starts worker processes, and each of them imports it again; \
 put what it does under a guard:
 
@@ -45,8 +50,20 @@ class LocalClusterError(PsweepError):
 
 
 @dataclass
-class Local:
-    """A LocalCluster of ours, and how many runs use it now."""
+class KeptCluster:
+    """A LocalCluster that we have started.
+
+    Parameters
+    ----------
+    cluster : LocalCluster
+    client : Client
+    size : int
+        Number of workers.
+    pid : int
+        The process that has started it.
+    users : int
+        How many runs use it now.
+    """
 
     cluster: LocalCluster
     client: Client
@@ -55,58 +72,93 @@ class Local:
     users: int = 0
 
     def fits(self, size: int) -> bool:
-        """Tell whether a run can use it."""
+        """Return whether a run that wants so many workers can use it."""
         running = self.cluster.status.name == "running" and self.client.status == "running"
-        whole = self.nannies == self.size
-        return running and whole and (self.size, self.pid) == (size, os.getpid())
+        complete = self.nannies == self.size
+        return running and complete and (self.size, self.pid) == (size, os.getpid())
 
     @property
     def nannies(self) -> int:
-        """How many of its nannies are there: each starts its worker again when that dies.
+        """How many nannies live: each starts its worker again when that dies.
 
-        A nanny gives up when its worker dies in the middle of its start.
+        A nanny gives up when its worker dies during its start.
         """
         gone = {"closed", "closing", "failed"}
-        return sum(one.status.name not in gone for one in tuple(self.cluster.workers.values()))
+        nannies = tuple(self.cluster.workers.values())
+        return sum(nanny.status.name not in gone for nanny in nannies)
 
     def close(self) -> None:
-        """Close it, unless it belongs to the process that this one was forked from."""
+        """Close it, unless it belongs to the process from which this one was forked."""
         if self.pid != os.getpid():
             return
-        with (  # in a worker, where func has made runs of its own, dask logs each step of the end
+        with (  # in a worker whose func has made runs of its own, dask would log each step
             silenced("distributed.scheduler"),
             silenced("distributed.core"),
-            _hushed_heartbeats(self.client),
+            _silenced_heartbeats(self.client),
         ):
             self.client.close(timeout=2)
             self.cluster.close(timeout=10)
 
     def renew_workers(self, addresses: Collection[str]) -> None:
-        """End processes at once, with whatever their func has started; their nannies start others.
+        """Kill workers and all that their func has started; their nannies start new workers.
 
         Parameters
         ----------
         addresses : collection of str
-            Of the workers.
+            The addresses of these workers.
         """
         for nanny in self.cluster.workers.values():
             if nanny.worker_address in addresses and nanny.pid:
                 kill_with_children(nanny.pid)
 
 
+class LocalPool(ExternalPool):
+    """The workers of our LocalCluster: if all its nannies are gone, no worker comes any more.
+
+    Parameters
+    ----------
+    local : KeptCluster
+    resources : Mapping
+        The dask resources that a pset needs.
+    """
+
+    def __init__(self, local: KeptCluster, resources: Resources) -> None:
+        super().__init__(local.client, resources)
+        self._local = local
+
+    def slots(self, left: int) -> int:
+        """Return how many psets can run at the same time, as of the latest poll.
+
+        Raises
+        ------
+        psweep_dask.clusters.executor.ExecutorError
+            If no nanny lives.
+        """
+        if not self._local.nannies:
+            raise ExecutorError(
+                "all workers of this machine have died while they started again; what had "
+                "finished is saved"
+            )
+        return super().slots(left)
+
+
 _lock = threading.RLock()
-_kept: Local | None = None
+_kept: KeptCluster | None = None
 
 
 @contextmanager
-def local_cluster(poolsize: int | None) -> Iterator[Local]:
-    """Give a LocalCluster: the one of the run before if it fits, else a new one.
+def open_local_cluster(poolsize: int | None) -> Iterator[KeptCluster]:
+    """Use the LocalCluster of the run before if it fits, else start a new one.
 
     Parameters
     ----------
     poolsize : int or None
-        Number of single-threaded worker processes; None means one for each core that this
+        Number of worker processes, each with one thread; None means one for each core that this
         process may use.
+
+    Yields
+    ------
+    KeptCluster
 
     Raises
     ------
@@ -114,7 +166,7 @@ def local_cluster(poolsize: int | None) -> Iterator[Local]:
         If it cannot be started, for instance by a script without a ``__main__`` guard.
     """
     with _lock:
-        local = _take(poolsize or CPU_COUNT)
+        local = _get_or_start(poolsize or CPU_COUNT)
         local.users += 1
     try:
         yield local
@@ -122,19 +174,21 @@ def local_cluster(poolsize: int | None) -> Iterator[Local]:
         with _lock:
             local.users -= 1
             if not local.users and local is not _kept:
-                _forget(local)
+                local.close()
 
 
 def close_local() -> None:
     """Close the LocalCluster that was kept for the next run, if there is one."""
+    global _kept
     with _lock:
-        if _kept is not None:
-            _forget(_kept)
+        closing, _kept = _kept, None
+        if closing is not None:
+            closing.close()
 
 
 def _close_at_exit() -> None:
     with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it takes a second, and only makes noise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # closing takes a second at most
     try:
         close_local()
     except TimeoutError as err:
@@ -151,19 +205,24 @@ if multiprocessing.process.parent_process() is not None:  # such a process skips
 def stop_if_imported_by_worker() -> None:
     """End this process if it is a worker that imports the user's script on its start.
 
-    A script that starts workers without ``if __name__ == "__main__":`` would start workers from
-    them again. The process that the user started is told by a file, and says so.
+    A script that starts workers without ``if __name__ == "__main__":`` would start more workers
+    from each of them. The process that the user started learns of this by a file, and says so.
+
+    Raises
+    ------
+    LocalClusterError
+        If the worker was started by something else than `open_local_cluster`.
     """
     if not getattr(multiprocessing.process.current_process(), "_inheriting", False):
         return
-    marker = os.environ.get(_MARKER)
+    marker = os.environ.get(_MARKER_VARIABLE)
     if marker:
         Path(marker).touch()
         os._exit(1)
     raise LocalClusterError(_GUARD_MESSAGE.format(script="the script"))
 
 
-def _take(size: int) -> Local:
+def _get_or_start(size: int) -> KeptCluster:
     global _kept
     if _kept is not None and _kept.pid != os.getpid():
         raise LocalClusterError(
@@ -172,21 +231,14 @@ def _take(size: int) -> Local:
         )
     if _kept is None or not _kept.fits(size):
         if _kept is not None and not _kept.users:
-            _forget(_kept)
+            close_local()
         _kept = _start(size)
     return _kept
 
 
-def _forget(local: Local) -> None:
-    global _kept
-    if local is _kept:
-        _kept = None
-    local.close()
-
-
-def _start(size: int) -> Local:
+def _start(size: int) -> KeptCluster:
     _forget_script_without_file()
-    with tempfile.TemporaryDirectory() as folder, _quiet_start(Path(folder, "marker")) as marker:
+    with tempfile.TemporaryDirectory() as folder, _start_settings(Path(folder, "marker")) as marker:
         try:
             cluster = _start_workers(size)
         except Exception as err:  # dask raises whatever the starting worker died of
@@ -204,7 +256,7 @@ def _start(size: int) -> Local:
     hide_worker_exit_lines()
     link = dashboard_link(cluster, with_page=True)
     log.info("%s on this machine, dashboard: %s", format_count(size, "worker"), link)
-    return Local(cluster, client, size, os.getpid())
+    return KeptCluster(cluster, client, size, os.getpid())
 
 
 def _start_workers(size: int) -> LocalCluster:
@@ -226,36 +278,37 @@ def _forget_script_without_file() -> None:
 
 
 @contextmanager
-def _quiet_start(marker: Path) -> Iterator[Path]:
-    """Apply our settings; keep dask from logging at length what we say in a line."""
-    os.environ[_MARKER] = str(marker)
+def _start_settings(marker: Path) -> Iterator[Path]:
+    """Apply our settings; keep dask from logging at length what our error says in a line."""
+    os.environ[_MARKER_VARIABLE] = str(marker)
     try:
         settings = {**cluster_settings(), **scheduler_settings()}
-        with dask.config.set(settings), silenced("distributed.nanny"), _signals_for_us():
+        with dask.config.set(settings), silenced("distributed.nanny"), _blocked_signals():
             yield marker
     finally:
-        del os.environ[_MARKER]
+        del os.environ[_MARKER_VARIABLE]
 
 
 @contextmanager
-def _signals_for_us() -> Iterator[None]:
+def _blocked_signals() -> Iterator[None]:
     """Keep signals that go to all processes, such as Ctrl-C, from workers that are starting.
 
-    They inherit what is blocked from the thread that starts them, and that from this one.
+    A worker inherits the blocked signals of the thread that starts it, and that thread those of
+    this one.
     """
     resource_tracker.ensure_running()  # it would unblock the signals when it is started later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, plugins.SHIELDED)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, plugins.SHIELDED_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
-def _hushed_heartbeats(client: Client) -> Iterator[None]:
-    """Keep a heartbeat that is under way while we close from being told as a lost scheduler."""
+def _silenced_heartbeats(client: Client) -> Iterator[None]:
+    """Keep workers from logging the end of their scheduler if a heartbeat is on its way."""
     if client.status == "running":
-        with silenced("distributed.scheduler"):  # it tells of workers that are starting
+        with silenced("distributed.scheduler"):  # it would log workers that are starting
             client.run(_silence_worker, on_error="ignore")
     with silenced("distributed.comm"):
         yield

@@ -1,10 +1,13 @@
-"""Watching over worker processes: ends a pset that is over its time, tells what a process died of.
+"""Plugins of dask by which timeouts are enforced, and by which we know why a worker has ended.
 
-Three plugins of dask, one for each kind of process. The `ActivityPlugin` sits in the worker, has it
-keep a note of what it is running, and shields it from the Ctrl-C that a terminal sends to all
-processes. The `MonitorPlugin` sits in the nanny and reads that note. The `NoRetryPlugin` sits in
-the scheduler of a cluster that is not ours, and has it report the exit of a worker at once instead
-of running the task again by itself.
+There is one for each kind of process:
+
+- `ActivityPlugin`, in the worker, opens the file in which the worker notes what it runs
+  (`psweep_dask.worker.activity`), and keeps the signals of a terminal away from it.
+- `MonitorPlugin`, in the nanny, reads that file five times a second: it ends a worker whose pset is
+  over its timeout, and it reports each exit of its worker.
+- `NoRetryPlugin`, in the scheduler of a cluster that is not ours, makes dask give up a task at once
+  when its worker is lost, instead of running it again. Our own clusters have a setting for that.
 """
 
 from __future__ import annotations
@@ -31,27 +34,37 @@ from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
-DEATHS = "psweep_dask-deaths"
-"""Topic of dask's events under which nannies report."""
+EXIT_TOPIC = "psweep_dask-worker-exits"
+"""The topic of dask's events under which nannies report the exits of their workers."""
 
-MEMORY_KILLS = "worker-restart-memory"
-"""Topic under which dask's nannies tell that they end a worker for its memory."""
+MEMORY_TOPIC = "worker-restart-memory"
+"""The topic under which dask's nannies report that they end a worker for its memory."""
 
-SHIELDED = {signal.SIGINT, signal.SIGTERM}
-"""Signals to the driver that must not reach workers of ours."""
+SHIELDED_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+"""Signals to the driver that must not reach our workers."""
 
 KEY_MARK = "psweep"
-"""Last part of the keys of our tasks, to know them on a cluster that others use too."""
+"""Last part of the keys of our tasks, which tells them from those of other users of a cluster."""
+
+SCHEDULER_POLL_SECONDS = 10.0
+"""How often a nanny of a batch job or allocation asks whether its scheduler is there."""
+
+UNREACHABLE_SECONDS = 60.0
+"""A worker leaves if its scheduler has taken no connection for so long. dask's own worker would
+notice that, too, but not while func holds the GIL."""
+
+SILENT_SECONDS = 600.0
+"""The same if the scheduler takes connections and does not answer: its driver may be suspended."""
 
 
 def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
-    """Watch over the workers of a cluster, those that come later included.
+    """Install the plugins on a cluster. Workers that come later get them, too.
 
     Parameters
     ----------
     client : Client
     ours : bool
-        Whether we started the cluster, with the settings that suit us.
+        Whether the workers are children of this process, started with our dask settings.
     ends_with_driver : bool, optional
         Whether the workers are to leave when their scheduler is gone.
     """
@@ -61,131 +74,68 @@ def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
         client.register_plugin(NoRetryPlugin())
 
 
-def deaths(client: Client) -> dict[str, WorkerExit]:
-    """Tell of which workers the nannies have reported the death, by address."""
-    kills = {
+def worker_exits(client: Client) -> dict[str, WorkerExit]:
+    """Return the exits of workers that nannies have reported, by the address of the worker."""
+    memory_held = {
         (event["worker"], event["pid"]): event["rss"]
-        for _, event in client.get_events(MEMORY_KILLS) or ()
+        for _, event in client.get_events(MEMORY_TOPIC) or ()
     }
     return {
-        event["worker"]: monitor.death(event, kills.get((event["worker"], event["pid"])))
-        for _, event in client.get_events(DEATHS) or ()
+        event["worker"]: monitor.worker_exit(
+            event, memory_held.get((event["worker"], event["pid"]))
+        )
+        for _, event in client.get_events(EXIT_TOPIC) or ()
     }
 
 
 class ActivityPlugin(WorkerPlugin):
-    """Has a worker process tell what it is running.
+    """Makes a worker process note what it runs, and shields it from Ctrl-C.
 
     Parameters
     ----------
     ours : bool
-        Whether we started the worker.
+        Whether the worker is a child of the driver.
     """
 
-    name = "psweep_dask-guard"
+    name = "psweep_dask-activity"
     idempotent = True
 
     def __init__(self, ours: bool) -> None:
         self._ours = ours
 
     def setup(self, worker: Worker) -> None:
-        """Start the note, and leave Ctrl-C to the driver."""
-        if worker.nanny is None:  # it may be the process of the user, and nobody would read it
+        """Open the activity file, and leave Ctrl-C to the driver."""
+        if worker.nanny is None:  # no nanny would read the file; this may be the user's process
             return
         if self._ours:
-            # A terminal sends Ctrl-C, and a batch system SIGTERM, to the group of the driver. So
-            # func and what it starts are spared, and need no signal blocked as during the start.
+            # A terminal sends Ctrl-C, and a batch system SIGTERM, to the process group of the
+            # driver. In a group of its own, a worker and what func starts are spared. So the
+            # signals that were blocked while the worker started can be unblocked.
             os.setpgid(0, 0)
-            _unshield()
+            _unblock_signals()
         if threading.current_thread() is threading.main_thread():
-            # One that func sends to its own process would end the event loop of the worker.
+            # func may send SIGINT to its own process: that would end dask's event loop.
             signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            path = activity.note_path(str(worker.nanny), os.getpid())
-            self._note = activity.create(path, worker.address)
+            path = activity.activity_path(str(worker.nanny), os.getpid())
+            self._activity = activity.create(path, worker.address)
         except OSError as err:
             log.warning("timeout= and the search for killed psets do not work here: %s", err)
             return
-        self._note.catch_traces()
-        runner.own_note = self._note
+        self._activity.catch_traces()
+        runner.activity_file = self._activity
 
     def teardown(self, worker: Worker) -> None:
-        """Tell that the end is on purpose."""
-        if hasattr(self, "_note"):
-            self._note.close_on_purpose()
+        """Note that the process ends because dask has told it to."""
+        if hasattr(self, "_activity"):
+            self._activity.note_closing()
 
 
-def _unshield() -> None:
-    for number in SHIELDED:
-        before = signal.signal(number, signal.SIG_IGN)  # which drops one that waits
-        signal.signal(number, before)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SHIELDED)
-
-
-class MonitorPlugin(NannyPlugin):
-    """Has a nanny end what is over its time, and report how its worker died.
-
-    Parameters
-    ----------
-    ends_with_driver : bool
-        Whether the worker is to leave when its scheduler is gone.
-    """
-
-    name = "psweep_dask-warden"
-    idempotent = True
-
-    def __init__(self, ends_with_driver: bool) -> None:
-        self._ends_with_driver = ends_with_driver
-
-    def setup(self, nanny: Nanny) -> None:
-        """Begin to look at the worker now and then."""
-        self._worker: _WorkerProcess | None = None
-        self._look(nanny)
-        callback = PeriodicCallback(partial(self._look, nanny), monitor.INTERVAL * 1000)
-        nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
-        callback.start()
-        if self._ends_with_driver:
-            self._search = asyncio.get_running_loop().create_task(
-                leave_without_scheduler(nanny, partial(self._end_worker, nanny))
-            )
-
-    def teardown(self, nanny: Nanny) -> None:
-        """End it."""
-        nanny.periodic_callbacks.pop(self.name).stop()
-        if self._ends_with_driver and self._search is not asyncio.current_task():
-            self._search.cancel()
-
-    def _look(self, nanny: Nanny) -> None:
-        worker = self._worker
-        if worker is not None and worker.process.exitcode is not None:
-            _report(nanny, worker)
-            worker = self._worker = None
-        if worker is None:
-            worker = self._worker = _monitored(nanny)
-        if worker is not None:
-            worker.monitor.look()
-
-    def _end_worker(self, nanny: Nanny) -> None:
-        worker = _monitored(nanny)
-        if worker is not None:
-            kill_with_children(worker.monitor.pid)
-
-
-class NoRetryPlugin(SchedulerPlugin):
-    """Has a scheduler give up one of our slices when its worker dies, so that we can judge."""
-
-    name = "psweep_dask-judiciary"
-    idempotent = True
-
-    async def start(self, scheduler: Any) -> None:
-        """Remember the scheduler."""
-        self._scheduler = scheduler
-
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Have the next death of a worker be one too many for our task."""
-        if finish == "processing" and isinstance(key, tuple) and key[-1] == KEY_MARK:
-            task = self._scheduler.tasks[key]
-            task.suspicious = self._scheduler.allowed_failures
+def _unblock_signals() -> None:
+    for number in SHIELDED_SIGNALS:
+        handler = signal.signal(number, signal.SIG_IGN)  # which drops a signal that waits
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SHIELDED_SIGNALS)
 
 
 class _WorkerProcess(NamedTuple):
@@ -193,14 +143,63 @@ class _WorkerProcess(NamedTuple):
     monitor: ProcessMonitor
 
 
-def _monitored(nanny: Nanny) -> _WorkerProcess | None:
+class MonitorPlugin(NannyPlugin):
+    """Makes a nanny enforce timeouts, and report the exits of its worker.
+
+    Parameters
+    ----------
+    ends_with_driver : bool
+        Whether the worker is to leave when its scheduler is gone.
+    """
+
+    name = "psweep_dask-monitor"
+    idempotent = True
+
+    def __init__(self, ends_with_driver: bool) -> None:
+        self._ends_with_driver = ends_with_driver
+
+    def setup(self, nanny: Nanny) -> None:
+        """Start to look at the worker process again and again."""
+        self._worker: _WorkerProcess | None = None
+        self._look(nanny)
+        callback = PeriodicCallback(partial(self._look, nanny), monitor.CHECK_INTERVAL_SECONDS * 1000)
+        nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
+        callback.start()
+        if self._ends_with_driver:
+            self._scheduler_poll = asyncio.get_running_loop().create_task(
+                leave_without_scheduler(nanny, partial(self._end_worker, nanny))
+            )
+
+    def teardown(self, nanny: Nanny) -> None:
+        """Stop looking."""
+        nanny.periodic_callbacks.pop(self.name).stop()
+        if self._ends_with_driver and self._scheduler_poll is not asyncio.current_task():
+            self._scheduler_poll.cancel()
+
+    def _look(self, nanny: Nanny) -> None:
+        worker = self._worker
+        if worker is not None and worker.process.exitcode is not None:
+            _report_exit(nanny, worker)
+            worker = self._worker = None
+        if worker is None:
+            worker = self._worker = _worker_process(nanny)
+        if worker is not None:
+            worker.monitor.check()
+
+    def _end_worker(self, nanny: Nanny) -> None:
+        worker = _worker_process(nanny)
+        if worker is not None:
+            kill_with_children(worker.monitor.pid)
+
+
+def _worker_process(nanny: Nanny) -> _WorkerProcess | None:
     process = nanny.process.process if nanny.process else None
     if process is None or process.pid is None:
         return None
     return _WorkerProcess(process, ProcessMonitor(process.pid, nanny.address))
 
 
-def _report(nanny: Nanny, worker: _WorkerProcess) -> None:
+def _report_exit(nanny: Nanny, worker: _WorkerProcess) -> None:
     event = {
         "worker": nanny.worker_address or "",
         "pid": worker.monitor.pid,
@@ -208,24 +207,32 @@ def _report(nanny: Nanny, worker: _WorkerProcess) -> None:
         "exitcode": worker.process.exitcode,
         "memory_limit": nanny.memory_manager.memory_limit,
     }
-    nanny.log_event(DEATHS, event | worker.monitor.autopsy())
+    nanny.log_event(EXIT_TOPIC, event | worker.monitor.report())
 
 
-SEARCH_INTERVAL = 10.0
-"""Seconds between two questions of a nanny whether there still is a scheduler."""
+class NoRetryPlugin(SchedulerPlugin):
+    """Makes a scheduler give up a task of ours when its worker is lost: we decide what runs again.
 
+    dask counts for each task how many workers were lost with it, and gives the task up after
+    ``allowed-failures`` of them. The plugin sets that count so high that one loss is enough.
+    """
 
-GONE = 60.0
-"""Seconds without a scheduler that takes connections, after which a job of ours ends. A worker
-would notice that itself, unless its func holds the GIL."""
+    name = "psweep_dask-no-retry"
+    idempotent = True
 
+    async def start(self, scheduler: Any) -> None:
+        """Remember the scheduler."""
+        self._scheduler = scheduler
 
-SILENT = 600.0
-"""The same for one that takes them and does not answer: its driver may be suspended."""
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Set the count when a task of ours goes to a worker."""
+        if finish == "processing" and isinstance(key, tuple) and key[-1] == KEY_MARK:
+            task = self._scheduler.tasks[key]
+            task.suspicious = self._scheduler.allowed_failures
 
 
 async def leave_without_scheduler(nanny: Nanny, end_worker: Callable[[], object]) -> None:
-    """Close a nanny with its worker when there is no scheduler any more.
+    """Close a nanny and its worker as soon as their scheduler is gone.
 
     Parameters
     ----------
@@ -233,26 +240,29 @@ async def leave_without_scheduler(nanny: Nanny, end_worker: Callable[[], object]
     end_worker : callable
         Ends the worker process with all that it has started.
     """
-    heard = time.monotonic()
-    patience = GONE
-    while time.monotonic() - heard < patience:
-        await asyncio.sleep(SEARCH_INTERVAL)
+    answered_at = time.monotonic()
+    patience = UNREACHABLE_SECONDS
+    while time.monotonic() - answered_at < patience:
+        await asyncio.sleep(SCHEDULER_POLL_SECONDS)
         try:
-            await asyncio.wait_for(nanny.scheduler.echo(data=None), SEARCH_INTERVAL)
+            await asyncio.wait_for(nanny.scheduler.echo(data=None), SCHEDULER_POLL_SECONDS)
         except (TimeoutError, OSError):  # dask's errors of connections are of this kind
-            patience = SILENT if await _takes_connections(nanny.scheduler.address) else GONE
+            reachable = await _takes_connections(nanny.scheduler.address)
+            patience = SILENT_SECONDS if reachable else UNREACHABLE_SECONDS
         else:
-            heard = time.monotonic()
+            answered_at = time.monotonic()
     log.warning("the driver is gone, so this worker leaves")
     end_worker()
     await nanny.close(timeout=5, reason="psweep_dask-driver-gone")
 
 
 async def _takes_connections(address: str) -> bool:
-    """Tell a scheduler that is gone from one that is suspended: dask tries for long with both."""
+    """Return whether a scheduler that does not answer still listens, as a suspended one does."""
     host, port = get_address_host_port(address)
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), SEARCH_INTERVAL)
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection(host, port), SCHEDULER_POLL_SECONDS
+        )
     except (TimeoutError, OSError):
         return False
     writer.close()

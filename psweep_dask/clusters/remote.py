@@ -1,13 +1,11 @@
-"""Clusters of ours that reach over several machines: their scheduler is in this process."""
+"""Our clusters that reach over several machines: their scheduler runs in this process."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import dask.config
 from distributed import Client, LocalCluster
@@ -18,105 +16,97 @@ from psweep_dask._format import format_count
 from psweep_dask._logging import silenced, hide_worker_exit_lines
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
-from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.executor import ExecutorError, ExecutorRequest
 from psweep_dask.clusters.jobqueue import JobQueue
 from psweep_dask.clusters.scaling import JobPool
 from psweep_dask.clusters.scaling_policy import ScalingPolicy
 from psweep_dask.clusters.tls import temporary_credentials
-from psweep_dask.clusters.walltime import JobLifetime, WalltimePlugin, WalltimePool
-from psweep_dask.clusters.workers import Resources, WorkerPool
+from psweep_dask.clusters.walltime import WalltimePool
+from psweep_dask.clusters.walltime_policy import JobLifetime
 from psweep_dask.hpc.allocation import Allocation, WorkerStep
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
-from psweep_dask.study.stop import Stop, Stopper
+from psweep_dask.study.stop import Stop
 
 log = logging.getLogger("psweep_dask")
 
-PATIENCE = 20.0
-"""Seconds that workers in an allocation get to leave by themselves: it takes them 6."""
+LEAVE_PATIENCE_SECONDS = 20.0
+"""Workers in an allocation have so long to leave by themselves: it takes them 6."""
 
-IMPATIENCE = 1.0
-"""The same if they still run psets that were given up: these would not leave."""
+BUSY_LEAVE_PATIENCE_SECONDS = 1.0
+"""The same if they still run psets that were dropped: these would not leave."""
 
-CONNECT = 120.0
-"""Seconds in which the first worker of an allocation has to connect."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What such a cluster needs of the run that it is for.
-
-    Parameters
-    ----------
-    run_id : str
-    folder : Path
-        Seen by all machines.
-    jobs_path, log_dir : Path or None
-        Where job ids and the output of jobs are kept; None keeps them no longer than the cluster.
-    stopper : Stopper
-    tell : callable
-        Is told what the run waits for, or an empty str.
-    """
-
-    run_id: str
-    folder: Path
-    jobs_path: Path | None
-    log_dir: Path | None
-    stopper: Stopper
-    tell: Callable[[str], object]
+CONNECT_SECONDS = 120.0
+"""The first worker in an allocation has so long to connect."""
 
 
 @contextmanager
-def machine_workers(
-    machine: Machine, context: RunContext, resources: Resources, timeout: float | None
-) -> Iterator[tuple[Client, WorkerPool]]:
-    """Give a cluster whose workers come in batch jobs. None of them is left in the queue.
+def open_job_cluster(
+    machine: Machine, request: ExecutorRequest
+) -> Iterator[tuple[Client, JobPool]]:
+    """Start a cluster whose workers come in batch jobs. At the end, no job is left in the queue.
+
+    Parameters
+    ----------
+    machine : Machine
+    request : ExecutorRequest
+
+    Yields
+    ------
+    Client, JobPool
 
     Raises
     ------
-    psweep_dask.hpc.machine.MachineError
-        If the cluster cannot be started as the machine describes it.
+    psweep_dask.hpc.machine_schema.MachineError
+        If the scheduler cannot be started as the machine describes it.
     """
-    with temporary_credentials(context.folder) as credentials:
-        log_dir = context.log_dir or credentials.folder
+    with temporary_credentials(request.shared_dir) as credentials:
+        log_dir = request.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
+        slots = jobqueue_options.slots(machine, request.resources)
         with dask.config.set({**cluster_settings(), **scheduler_settings()}):
-            jobs = JobQueue(machine, credentials, context.run_id, log_dir)
-        with _closing(jobs.cluster), _connected(jobs.cluster) as client:
+            queue = JobQueue(machine, credentials, request.run_id, log_dir)
+        with _closing(queue.cluster), _connected(queue.cluster) as client:
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
                 format_count(machine.jobs, "job"),
                 format_count(jobqueue_options.processes(machine), "worker"),
                 machine.name,
-                jobs.address,
+                queue.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
-            lifetimes = WalltimePlugin(resources, timeout)
-            slots = jobqueue_options.slots(machine, resources)
-            fleet = JobPool(
-                jobs,
-                ScalingPolicy(machine.jobs, slots),
-                lifetimes,
-                machine.jobs * slots,
-                context.jobs_path or credentials.folder / "jobs",
-                context.tell,
-            )
+            policy = ScalingPolicy(machine.jobs, slots)
+            jobs_path = request.jobs_path or credentials.folder / "jobs"
+            pool = JobPool(queue, policy, request, jobs_path)
             try:
-                lifetimes.watch(jobs.cluster, lambda: _wake(fleet, context.stopper))
-                yield client, fleet
+                yield client, pool
             finally:
-                fleet.close()
+                pool.close()
 
 
 @contextmanager
-def allocation_workers(
-    allocation: Allocation, context: RunContext, resources: Resources, timeout: float | None
-) -> Iterator[tuple[Client, WorkerPool]]:
-    """Give a cluster whose workers srun starts in the allocation that this process is in.
+def open_allocation_cluster(
+    allocation: Allocation, request: ExecutorRequest
+) -> Iterator[tuple[Client, AllocationPool]]:
+    """Start a cluster whose workers srun starts in the allocation of this process.
 
-    In the end the allocation is as it was: the workers have left by themselves.
+    At the end the allocation is as it was: the workers have left.
+
+    Parameters
+    ----------
+    allocation : Allocation
+    request : ExecutorRequest
+
+    Yields
+    ------
+    Client, AllocationPool
+
+    Raises
+    ------
+    psweep_dask.hpc.allocation.AllocationError
+        If srun cannot be started.
     """
-    with temporary_credentials(context.folder) as credentials:
+    with temporary_credentials(request.shared_dir) as credentials:
         settings = cluster_settings()
         with dask.config.set({**settings, **scheduler_settings()}):
             cluster = LocalCluster(
@@ -125,7 +115,7 @@ def allocation_workers(
                 dashboard_address="127.0.0.1:0",
                 security=credentials.security,
             )
-        log_dir = context.log_dir or credentials.folder
+        log_dir = request.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
         with _closing(cluster), _connected(cluster) as client:
             log.info(
@@ -138,90 +128,87 @@ def allocation_workers(
                 format_count(allocation.cpus_per_worker, "CPU"),
                 dashboard_link(client, on_loopback=True, with_page=True),
             )
-            lifetimes = WalltimePlugin(resources, timeout)
-            lifetimes.watch(cluster, context.stopper.wake)
             environment = as_environment({**settings, **credentials.worker_settings()})
             log_path = log_dir / f"{allocation.job_id}.log"
             step = allocation.start_workers(cluster.scheduler_address, log_path, environment)
+            pool = AllocationPool(allocation, step, cluster, request)
             try:
-                yield (
-                    client,
-                    AllocationPool(allocation, step, lifetimes, context, cluster.scheduler_address),
-                )
+                yield client, pool
             finally:
-                context.tell("")
-                patience = IMPATIENCE if lifetimes.busy() else PATIENCE
+                request.show_wait("")
+                patience = BUSY_LEAVE_PATIENCE_SECONDS if pool.busy() else LEAVE_PATIENCE_SECONDS
                 client.shutdown()
                 step.close(patience)
 
 
 class AllocationPool(WalltimePool):
-    """The workers in an allocation; a `psweep_dask.clusters.workers.WorkerPool`.
+    """The workers in an allocation, all of which end with it; a `WorkerPool`.
 
     Parameters
     ----------
     allocation : Allocation
-    step : Step
-        Of srun, in which they are.
-    lifetimes : Lifetimes
-    context : RunContext
-    address : str
-        Of the scheduler.
+    step : WorkerStep
+        The step of srun in which the workers run.
+    cluster : SpecCluster
+        Has the scheduler of the workers, in this process.
+    request : ExecutorRequest
     """
 
     def __init__(
         self,
         allocation: Allocation,
         step: WorkerStep,
-        lifetimes: WalltimePlugin,
-        context: RunContext,
-        address: str,
+        cluster: SpecCluster,
+        request: ExecutorRequest,
     ) -> None:
-        super().__init__(lifetimes)
-        self.slots_hoped = allocation.workers
+        super().__init__(request.resources, request.timeout)
+        self.expected_slots = allocation.workers
         self._step = step
-        self._context = context
-        self._address = address
+        self._request = request
+        self._address = cluster.scheduler_address
         self._began = time.monotonic()
-        self._came = False
+        self._had_worker = False
+        self.plugin.attach(cluster, request.stopper.wake)
         if (time_left := allocation.time_left()) is not None:
             left, walltime = time_left
-            life = JobLifetime(self._began + left, walltime)
-            lifetimes.jobs[""] = life
+            self.walltimes.jobs[""] = JobLifetime(self._began + left, walltime)
 
     def slots(self, left: int) -> int:
-        """Count the workers, and look whether the allocation is still there."""
-        slots = self._lifetimes.slots()
-        if slots and not self._came:
-            self._context.tell("")
-        self._came = self._came or slots > 0
+        """Return how many psets can run at the same time now.
+
+        If there is no worker since the allocation is nearly over, the run is stopped.
+
+        Raises
+        ------
+        psweep_dask.clusters.executor.ExecutorError
+            If srun has ended, or no worker has connected in time.
+        """
+        slots = self.usable_slots()
+        if slots and not self._had_worker:
+            self._request.show_wait("")
+            self._had_worker = True
         if not slots and left:
-            self._look()
+            self._explain_absence()
         return slots
 
-    def _look(self) -> None:
-        """Find out why there is no worker."""
-        if self._came and self._lifetimes.nearly_over():
-            if self._context.stopper.level == Stop.NO:
+    def _explain_absence(self) -> None:
+        stopper = self._request.stopper
+        if self._had_worker and self.walltimes.nearly_over(time.monotonic()):
+            if stopper.level == Stop.NO:
                 log.warning("the allocation is nearly over: no pset that is left would fit in")
-                self._context.stopper.request(Stop.SOON)
+                stopper.request(Stop.SOON)
             return
         ended = self._step.end_message()
         if ended is not None:
             raise ExecutorError(f"the workers in the allocation are gone: {ended}")
-        if self._came:
+        if self._had_worker:
             return
-        self._context.tell("waiting for workers: srun starts them")
-        if time.monotonic() - self._began > CONNECT:
+        self._request.show_wait("waiting for workers: srun starts them")
+        if time.monotonic() - self._began > CONNECT_SECONDS:
             raise ExecutorError(
-                f"no worker has connected to {self._address} after {CONNECT:.0f} s; what srun and "
-                f"the workers have said is in {self._step.log_path}"
+                f"no worker has connected to {self._address} after {CONNECT_SECONDS:.0f} s; what "
+                f"srun and the workers have said is in {self._step.log_path}"
             )
-
-
-def _wake(fleet: JobPool, stopper: Stopper) -> None:
-    fleet.look_again()
-    stopper.wake()
 
 
 @contextmanager
@@ -229,7 +216,7 @@ def _closing(cluster: SpecCluster) -> Iterator[None]:
     try:
         yield
     finally:
-        with silenced("distributed.batched"):  # it tells of each worker that is gone already
+        with silenced("distributed.batched"):  # it would log each worker that is gone already
             cluster.close()
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
 from psweep_dask.clusters import config, jobqueue_options, plugins
-from psweep_dask.clusters.dask_executor import INLINE_WORK, DaskExecutor
-from psweep_dask.clusters.executor import Executor, ExecutorError, InlineExecutor
-from psweep_dask.clusters.local import Local, local_cluster
-from psweep_dask.clusters.remote import RunContext, allocation_workers, machine_workers
-from psweep_dask.clusters.workers import ExternalPool, Resources, WorkerPool
+from psweep_dask.clusters.dask_executor import DaskExecutor
+from psweep_dask.clusters.executor import Executor, ExecutorRequest, InlineExecutor
+from psweep_dask.clusters.local import LocalPool, open_local_cluster
+from psweep_dask.clusters.remote import open_allocation_cluster, open_job_cluster
+from psweep_dask.clusters.workers import ExternalPool, WorkerPool
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.allocation import Allocation, current_allocation
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
@@ -34,22 +33,24 @@ class ClusterError(PsweepError):
     """A cluster that is unknown, does not fit, or cannot be started."""
 
 
-def resolve(cluster: object, poolsize: int | None = None) -> Where:
+def resolve(cluster: object) -> Where:
     """Decide where a run goes, without starting anything.
 
     Parameters
     ----------
     cluster : None, str, Client or Cluster
-        None means the default dask Client of the script if it made one, else what dask's
-        configuration has as ``psweep.cluster``, else the SLURM allocation that this process is
-        in, else "local".
-    poolsize : int, optional
-        Number of workers, for a LocalCluster.
+        None means the default dask Client of the script if it has made one; else what dask's
+        configuration has as ``psweep.cluster``; else the SLURM allocation in which this process
+        runs; else "local".
 
     Raises
     ------
     ClusterError
         If the name is unknown, or the object is neither a dask Client nor a Cluster.
+    psweep_dask.clusters.config.ConfigError
+        If the psweep section of dask's configuration has an unknown key.
+    psweep_dask.hpc.machine_schema.MachineError
+        If the machine of that name is not described well enough.
 
     Examples
     --------
@@ -72,13 +73,13 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
             )
         return cluster
     if cluster == "allocation":
-        found = current_allocation()
-        if found is None:
+        allocation = current_allocation()
+        if allocation is None:
             raise ClusterError(
                 "cluster='allocation', but this process is not in a SLURM allocation; start it "
                 "inside salloc or by sbatch"
             )
-        return found
+        return allocation
     if isinstance(cluster, str) and cluster not in NAMES:
         return _machine(cluster)
     if cluster not in NAMES:
@@ -88,13 +89,21 @@ def resolve(cluster: object, poolsize: int | None = None) -> Where:
     return str(cluster)
 
 
+def _default_client() -> Client | None:
+    try:
+        client: Client = default_client()
+    except ValueError:  # dask raises this if there is none
+        return None
+    return client
+
+
 def _machine(name: str) -> Machine:
-    """Read a machine, and make sure that a live run could start on it."""
-    known = machine_names()
-    if name not in known:
-        there = ", ".join(map(repr, dict.fromkeys((*NAMES, *known))))
+    """Read a machine, and make sure that its job script can be written."""
+    machines = machine_names()
+    if name not in machines:
+        allowed = ", ".join(map(repr, dict.fromkeys((*NAMES, *machines))))
         raise ClusterError(
-            f"unknown cluster {name!r}; there are {there}, a dask Client and a dask Cluster; "
+            f"unknown cluster {name!r}; there are {allowed}, a dask Client and a dask Cluster; "
             f"a machine is a folder {MACHINES_DIR}/<name> with a file info.yaml"
         )
     machine = read_machine(name)
@@ -102,110 +111,16 @@ def _machine(name: str) -> Machine:
     return machine
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a run asks of the workers.
-
-    Parameters
-    ----------
-    name : str
-        Name of func, for the dashboard.
-    poolsize : int or None
-        Number of workers of a LocalCluster; None means one for each core.
-    single_threaded : bool
-        Whether only one pset at a time may run in a process.
-    timeout : float or None
-        Seconds that a pset may take.
-    resources : Mapping
-        What a pset asks of a worker, in dask's words.
-    """
-
-    name: str
-    poolsize: int | None = None
-    single_threaded: bool = False
-    timeout: float | None = None
-    resources: Resources = field(default_factory=dict)
-
-
-@contextmanager
-def executor(where: Where, work: bytes, needs: Needs, context: RunContext) -> Iterator[Executor]:
-    """Give an executor on the cluster that `resolve` has chosen.
-
-    Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
-
-    Raises
-    ------
-    ClusterError
-        If the cluster cannot be started or does not fit.
-    """
-    if where == "sync":
-        if needs.timeout is not None:
-            log.warning("timeout= is not enforced in this process, since that would end it")
-        yield InlineExecutor(work, context.stopper)
-    elif where == "local":
-        with local_cluster(needs.poolsize) as local:
-            nearby = LocalPool(local, len(work) <= INLINE_WORK, needs.resources)
-            on_local = DaskExecutor(local.client, work, needs.name, nearby, needs.resources)
-            on_local.dashboard_link = dashboard_link(local.client, with_page=True)
-            try:
-                yield on_local
-            finally:  # a func that runs on after the run was given up blocks a worker
-                local.renew_workers(on_local.left_running)
-    elif isinstance(where, Machine):
-        _check_threads(
-            needs,
-            jobqueue_options.threads(where),
-            f"as many processes: as cores: in {where.info_path}",
-        )
-        with machine_workers(where, context, needs.resources, needs.timeout) as (client, supply):
-            yield _on_ours(client, work, needs, supply)
-    elif isinstance(where, Allocation):
-        with allocation_workers(where, context, needs.resources, needs.timeout) as (client, supply):
-            yield _on_ours(client, work, needs, supply)
-    elif isinstance(where, Client):
-        _prepare_workers(where, needs)
-        yield _on_any(where, work, needs)
-    else:
-        with Client(where, set_as_default=False) as client:
-            _prepare_workers(client, needs)
-            yield _on_any(client, work, needs)
-
-
-class LocalPool(ExternalPool):
-    """The workers of a LocalCluster of ours: nobody else brings others when all are gone."""
-
-    def __init__(self, local: Local, waits_for_none: bool, resources: Resources) -> None:
-        super().__init__(local.client, waits_for_none, resources)
-        self._local = local
-
-    def slots(self, left: int) -> int:
-        """Count the threads of the workers, as long as there are nannies to bring them back."""
-        if not self._local.nannies:
-            raise ExecutorError(
-                "all workers of this machine have died while they started again; what had "
-                "finished is saved"
-            )
-        return super().slots(left)
-
-
-def _on_any(client: Client, work: bytes, needs: Needs) -> DaskExecutor:
-    supply = ExternalPool(client, len(work) <= INLINE_WORK, needs.resources)
-    return DaskExecutor(client, work, needs.name, supply, needs.resources)
-
-
-def _on_ours(client: Client, work: bytes, needs: Needs, supply: WorkerPool) -> DaskExecutor:
-    made = DaskExecutor(client, work, needs.name, supply, needs.resources)
-    made.dashboard_link = dashboard_link(client, on_loopback=True, with_page=True)
-    return made
-
-
 def shares_files(where: Where) -> bool:
-    """Tell whether the workers are ours: they see the same files, and start in the same folder."""
+    """Return whether the workers see the files of this process, and start in the same folder.
+
+    Those of a Client or Cluster of the user need not.
+    """
     return isinstance(where, str | Allocation | Machine)
 
 
 def describe(where: Where) -> dict[str, str]:
-    """Tell what cluster it is, for ``run.json``."""
+    """Return what ``run.json`` says of the cluster."""
     if isinstance(where, Machine):
         return {"kind": where.batch_system, "machine": where.name}
     if isinstance(where, Allocation):
@@ -213,16 +128,66 @@ def describe(where: Where) -> dict[str, str]:
     return {"kind": where if isinstance(where, str) else type(where).__name__}
 
 
-def _default_client() -> Client | None:
-    try:
-        client: Client = default_client()
-    except ValueError:  # that is how dask says that there is none
-        return None
-    return client
+@contextmanager
+def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
+    """Start the cluster that `resolve` has chosen, if need be, and an executor on it.
+
+    Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
+
+    Parameters
+    ----------
+    where : Where
+        As `resolve` returns it.
+    request : ExecutorRequest
+
+    Yields
+    ------
+    Executor
+
+    Raises
+    ------
+    ClusterError
+        If the workers of the user's cluster do not fit.
+    psweep_dask.clusters.local.LocalClusterError
+        If the LocalCluster cannot be started.
+    psweep_dask.hpc.machine_schema.MachineError
+        If the scheduler cannot be started as the machine describes it.
+    """
+    if where == "sync":
+        if request.timeout is not None:
+            log.warning("timeout= is not enforced in this process, since that would end it")
+        yield InlineExecutor(request.work, request.stopper)
+    elif where == "local":
+        with open_local_cluster(request.poolsize) as local:
+            link = dashboard_link(local.client, with_page=True)
+            pool = LocalPool(local, request.resources)
+            executor = DaskExecutor(local.client, request, pool, link)
+            try:
+                yield executor
+            finally:  # a func that runs on after the run was stopped would block its worker
+                local.renew_workers(executor.left_running)
+    elif isinstance(where, Machine):
+        threads = jobqueue_options.threads(where)
+        _check_threads(request, threads, f"as many processes: as cores: in {where.info_path}")
+        with open_job_cluster(where, request) as (client, jobs):
+            yield _remote_executor(client, request, jobs)
+    elif isinstance(where, Allocation):
+        with open_allocation_cluster(where, request) as (client, workers):
+            yield _remote_executor(client, request, workers)
+    elif isinstance(where, Client):
+        yield _users_executor(where, request)
+    else:
+        with Client(where, set_as_default=False) as client:
+            yield _users_executor(client, request)
 
 
-def _prepare_workers(client: Client, needs: Needs) -> None:
-    _check_workers(client, needs)
+def _remote_executor(client: Client, request: ExecutorRequest, pool: WorkerPool) -> DaskExecutor:
+    link = dashboard_link(client, on_loopback=True, with_page=True)
+    return DaskExecutor(client, request, pool, link)
+
+
+def _users_executor(client: Client, request: ExecutorRequest) -> DaskExecutor:
+    _check_workers(client, request)
     try:
         plugins.install(client, ours=False)
     except ImportError as err:
@@ -230,40 +195,42 @@ def _prepare_workers(client: Client, needs: Needs) -> None:
             f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
         ) from err
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if needs.timeout is not None and not all(worker["nanny"] for worker in workers):
+    if request.timeout is not None and not all(worker["nanny"] for worker in workers):
         raise ClusterError(
             "timeout= needs workers with a nanny, which ends them: start this cluster with "
             "processes=True, or its workers without --no-nanny"
         )
+    pool = ExternalPool(client, request.resources)
+    return DaskExecutor(client, request, pool, dashboard_link(client))
 
 
-def _check_threads(needs: Needs, threads: int, remedy: str) -> None:
-    if needs.single_threaded and threads > 1:
+def _check_threads(request: ExecutorRequest, threads: int, remedy: str) -> None:
+    if request.single_threaded and threads > 1:
         raise ClusterError(
             "capture_logs redirects the output of a whole process, so it needs workers with one "
             f"thread; these have {threads}: start them with {remedy}, or use cluster='local'"
         )
 
 
-def _check_workers(client: Client, needs: Needs) -> None:
+def _check_workers(client: Client, request: ExecutorRequest) -> None:
     threads: dict[str, int] = client.nthreads()
-    _check_threads(needs, max(threads.values(), default=1), "threads_per_worker=1")
-    told = client.run(_import_task, on_error="return")  # one that dies meanwhile returns its error
-    missing = {where: why for where, why in told.items() if isinstance(why, str)}
-    if missing:
-        where, why = next(iter(missing.items()))
+    _check_threads(request, max(threads.values(), default=1), "threads_per_worker=1")
+    answers = client.run(_import_task, on_error="return")  # if a worker dies now: an exception
+    errors = {worker: text for worker, text in answers.items() if isinstance(text, str)}
+    if errors:
+        worker, text = next(iter(errors.items()))
         raise ClusterError(
-            f"{len(missing)} of {len(threads)} workers cannot import psweep_dask "
-            f"({where}: {why}); install it in their environment"
+            f"{len(errors)} of {len(threads)} workers cannot import psweep_dask "
+            f"({worker}: {text}); install it in their environment"
         )
 
 
 def _import_task() -> str | None:
     try:
-        import psweep_dask.worker.task  # noqa: F401  (to see whether that works over there)
+        import psweep_dask.worker.task  # noqa: F401  (to see whether the worker can)
     except ImportError as err:
         return str(err)
     return None
 
 
-_import_task.__module__ = "__main__"  # so that it travels by value: the worker may lack us
+_import_task.__module__ = "__main__"  # so that it is pickled by value: the worker may lack us

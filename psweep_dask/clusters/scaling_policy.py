@@ -1,7 +1,8 @@
-"""How many jobs a run should have: a pure policy, fed with what queue and scheduler tell.
+"""How many jobs a run should have: a pure policy, fed with what queue and scheduler know.
 
-Jobs that end, fail or never start are replaced under fresh names while psets remain, more slowly
-the more of them bring nothing. There are no more jobs than work, nor than the user allows.
+Jobs that end, fail or never start are replaced while psets are left. The more jobs in a row bring
+no worker, the longer the pause before the next. There are never more jobs than the psets can fill,
+nor than the user allows.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from dataclasses import dataclass, field
 
 from psweep_dask.hpc.slurm import ENDED, JobState
 
-GIVE_UP = 3
-"""After so many jobs in a row that never brought a worker, no more are submitted."""
+MAX_FAILURES = 3
+"""After so many jobs in a row without a worker, refused ones included, no more are submitted."""
 
-LONGEST_PAUSE = 60.0
-"""Seconds between two tries when jobs fail, at most."""
+MAX_PAUSE_SECONDS = 60.0
+"""The longest pause before another job is submitted when jobs fail."""
 
-CONNECT = 300.0
-"""Seconds in which a worker of a running job has to connect, or to come back: on a busy file
-system it may take minutes to import Python."""
+CONNECT_SECONDS = 300.0
+"""A worker of a running job has so long to connect, or to come back: on a busy file system it may
+take minutes to import Python's modules."""
 
-SHORT_LIFE = 30.0
-"""Seconds. Jobs that end sooner than that after their start are not replaced in a rush."""
+SHORT_JOB_SECONDS = 30.0
+"""Jobs that end sooner than that after their start are replaced with a pause."""
 
-SILENCE = 60.0
-"""Seconds after which a job without workers is taken for ended, where no queue can be asked."""
+ABSENCE_SECONDS = 60.0
+"""Where no queue can be asked, a job that has had no worker for so long counts as ended."""
 
 
 @dataclass
@@ -37,18 +38,19 @@ class WorkerJob:
     ----------
     job_id : str
     name : str
-        Its workers have it, too.
-    state : JobState or None
-        What the queue told last.
-    running_since : float or None
-    brought : bool
-        Whether a worker of it has connected.
+        The names of its workers begin with it.
     last_seen : float
-        When a worker of it was connected, or the job was submitted.
+        When a worker of it was last connected; before the first, when the job was submitted.
+    state : JobState or None
+        What the queue has answered last.
+    running_since : float or None
+        When the queue first said that it runs.
+    had_worker : bool
+        Whether a worker of it has ever connected.
     first_seen : float
-        When the first worker of it had connected.
+        When the first worker of it connected.
     leaving : bool
-        It was told to finish what it has and leave, or was cancelled.
+        Whether it was cancelled, or its workers leave when they have finished what they run.
     """
 
     job_id: str
@@ -56,14 +58,14 @@ class WorkerJob:
     last_seen: float
     state: JobState | None = None
     running_since: float | None = None
-    brought: bool = False
+    had_worker: bool = False
     first_seen: float = 0.0
     leaving: bool = False
 
 
 @dataclass(frozen=True)
-class Present:
-    """The workers of a job that are connected.
+class JobLoad:
+    """What the workers of a job that are connected have to do.
 
     Parameters
     ----------
@@ -78,16 +80,16 @@ class Present:
 
 
 @dataclass
-class Orders:
+class JobActions:
     """What is to be done now.
 
     Parameters
     ----------
     submit : int
-        So many new jobs.
+        Number of new jobs.
     cancel : list of WorkerJob
     retire : list of WorkerJob
-        Their workers finish what they have and leave.
+        Their workers finish what they run, and leave.
     """
 
     submit: int = 0
@@ -100,58 +102,65 @@ class ScalingPolicy:
 
     Parameters
     ----------
-    most : int
-        Jobs at the same time, at most.
-    slots : int
-        Psets that run in one job at the same time.
+    max_jobs : int
+        Number of jobs at the same time, at most.
+    slots_per_job : int
+        Number of psets that run in one job at the same time.
+
+    Attributes
+    ----------
+    jobs : list of WorkerJob
+        The jobs that have not ended.
+    without_worker : list of WorkerJob
+        The latest jobs that ended without a worker; emptied as soon as a worker connects.
+    refusals : list of str
+        What the batch system has said when it refused the latest jobs; emptied as soon as it takes
+        one.
 
     Examples
     --------
-    >>> policy = ScalingPolicy(most=10, slots=4)
-    >>> policy.orders(now=0.0, left=9, states={}, present={}).submit
+    >>> policy = ScalingPolicy(max_jobs=10, slots_per_job=4)
+    >>> policy.decide(now=0.0, left=9, states={}, loads={}).submit
     3
     """
 
-    def __init__(self, most: int, slots: int) -> None:
-        self._most = most
-        self._slots = slots
+    def __init__(self, max_jobs: int, slots_per_job: int) -> None:
+        self.max_jobs = max_jobs
+        self.slots_per_job = slots_per_job
         self._not_before = -math.inf
-        self._short_lives = 0
+        self._short_jobs = 0
         self.jobs: list[WorkerJob] = []
-        """Those that have not ended."""
-        self.without_workers: list[WorkerJob] = []
-        """Those in a row that ended and never brought a worker."""
+        self.without_worker: list[WorkerJob] = []
         self.refusals: list[str] = []
-        """Why the batch system has not taken jobs, in a row."""
 
     @property
     def given_up(self) -> bool:
         """Whether no worker will come any more."""
-        tries = len(self.without_workers) + len(self.refusals)
-        return tries >= GIVE_UP and not any(job.brought for job in self.jobs)
+        failures = len(self.without_worker) + len(self.refusals)
+        return failures >= MAX_FAILURES and not any(job.had_worker for job in self.jobs)
 
-    def needed(self, left: int) -> int:
-        """Tell how many jobs so many psets can fill."""
-        return min(self._most, math.ceil(left / self._slots))
+    def jobs_for(self, left: int) -> int:
+        """Return how many jobs so many psets can fill."""
+        return min(self.max_jobs, math.ceil(left / self.slots_per_job))
 
-    def submitted(self, job: WorkerJob) -> None:
-        """Take note of a job that the batch system has taken."""
+    def add_submitted(self, job: WorkerJob) -> None:
+        """Remember a job that the batch system has taken."""
         self.refusals.clear()
         self.jobs.append(job)
-        self._pause(job.last_seen)  # one that follows waits as well: this one may fail like others
+        self._pause(job.last_seen)  # the next one waits, too: this one may fail as others did
 
-    def refused(self, now: float, why: str) -> None:
-        """Take note that the batch system has not taken a job."""
-        self.refusals.append(why)
+    def add_refused(self, now: float, reason: str) -> None:
+        """Remember that the batch system has refused a job."""
+        self.refusals.append(reason)
         self._pause(now)
 
-    def orders(
+    def decide(
         self,
         now: float,
         left: int,
         states: Mapping[str, JobState] | None,
-        present: Mapping[str, Present],
-    ) -> Orders:
+        loads: Mapping[str, JobLoad],
+    ) -> JobActions:
         """Decide what to do.
 
         Parameters
@@ -159,78 +168,80 @@ class ScalingPolicy:
         now : float
             In seconds.
         left : int
-            Psets that have not finished.
+            Number of psets that have not finished.
         states : Mapping or None
-            What the queue tells, by job id; None if it does not answer.
-        present : Mapping
-            By name of the job; without those that have no worker connected.
+            What the queue answers, by job id; None if it does not answer.
+        loads : Mapping
+            By name of the job; jobs that have no worker connected are not in it.
         """
-        orders = Orders()
+        actions = JobActions()
         for job in list(self.jobs):
-            self._look_at(job, now, states, present.get(job.name), orders)
+            self._update(job, now, states, loads.get(job.name), actions)
         useful = [job for job in self.jobs if not job.leaving]
-        needed = self.needed(left)
+        needed = self.jobs_for(left)
         if len(useful) > needed:
-            self._shrink(useful, len(useful) - needed, present, orders)
+            _shrink(useful, len(useful) - needed, loads, actions)
         elif now >= self._not_before and not self.given_up:
-            room = min(needed - len(useful), self._most - len(self.jobs))
-            trying = bool(self.without_workers or self.refusals)
-            orders.submit = min(room, 1) if trying else room
-        return orders
+            room = min(needed - len(useful), self.max_jobs - len(self.jobs))
+            failing = bool(self.without_worker or self.refusals)
+            actions.submit = min(room, 1) if failing else room
+        return actions
 
-    def _look_at(
+    def _update(
         self,
         job: WorkerJob,
         now: float,
         states: Mapping[str, JobState] | None,
-        present: Present | None,
-        orders: Orders,
+        load: JobLoad | None,
+        actions: JobActions,
     ) -> None:
         if states is not None:
             job.state = states.get(job.job_id, ENDED)
             if job.state.runs and job.running_since is None:
                 job.running_since = now
-        if present is not None:
-            if not job.brought:
-                self.without_workers.clear()
+        if load is not None:
+            if not job.had_worker:
+                self.without_worker.clear()
                 job.first_seen = now
-            job.brought, job.last_seen = True, now
-            job.leaving = job.leaving or present.leaving
-        elif self._has_ended(job, now):
-            self._bury(job, now)
-        elif not job.leaving and now - max(job.running_since or now, job.last_seen) > CONNECT:
-            job.leaving = True
-            orders.cancel.append(job)
+            job.had_worker, job.last_seen = True, now
+            job.leaving = job.leaving or load.leaving
+        elif _has_ended(job, now):
+            self._remove_ended(job, now)
+        elif not job.leaving:
+            waited = now - max(job.running_since or now, job.last_seen)
+            if waited > CONNECT_SECONDS:
+                job.leaving = True
+                actions.cancel.append(job)
 
-    def _has_ended(self, job: WorkerJob, now: float) -> bool:
-        if job.state is not None:
-            return not job.state.waits and not job.state.runs
-        return job.brought and now - job.last_seen > SILENCE
-
-    def _bury(self, job: WorkerJob, now: float) -> None:
+    def _remove_ended(self, job: WorkerJob, now: float) -> None:
         self.jobs.remove(job)
         ran = now - (job.running_since or now)
-        if not job.brought and (ran > CONNECT or not job.leaving):
-            self.without_workers.append(job)
+        if not job.had_worker and (ran > CONNECT_SECONDS or not job.leaving):
+            self.without_worker.append(job)
             self._pause(now)
-        elif job.brought and not job.leaving:
-            self._short_lives = self._short_lives + 1 if ran < SHORT_LIFE else 0
-            if self._short_lives:
+        elif job.had_worker and not job.leaving:
+            self._short_jobs = self._short_jobs + 1 if ran < SHORT_JOB_SECONDS else 0
+            if self._short_jobs:
                 self._pause(now)
 
     def _pause(self, now: float) -> None:
-        tries = len(self.without_workers) + len(self.refusals) + self._short_lives
-        self._not_before = now + min(LONGEST_PAUSE, 2.0**tries) if tries else now
+        failures = len(self.without_worker) + len(self.refusals) + self._short_jobs
+        self._not_before = now + min(MAX_PAUSE_SECONDS, 2.0**failures) if failures else now
 
-    def _shrink(
-        self, useful: list[WorkerJob], count: int, present: Mapping[str, Present], orders: Orders
-    ) -> None:
-        """Let go of what has not begun, the newest first, and of what has nothing to do."""
-        without_worker = [job for job in reversed(useful) if job.name not in present][:count]
-        for job in without_worker:
-            job.leaving = True
-            orders.cancel.append(job)
-        idle = [job for job in useful if job.name in present and present[job.name].idle]
-        for job in idle[: count - len(without_worker)]:
-            job.leaving = True
-            orders.retire.append(job)
+
+def _has_ended(job: WorkerJob, now: float) -> bool:
+    if job.state is not None:
+        return not job.state.waits and not job.state.runs
+    return job.had_worker and now - job.last_seen > ABSENCE_SECONDS
+
+
+def _shrink(
+    useful: list[WorkerJob], count: int, loads: Mapping[str, JobLoad], actions: JobActions
+) -> None:
+    """Cancel jobs without a worker, the newest first; then retire those that are idle."""
+    without_worker = [job for job in reversed(useful) if job.name not in loads][:count]
+    idle = [job for job in useful if job.name in loads and loads[job.name].idle]
+    actions.cancel += without_worker
+    actions.retire += idle[: count - len(without_worker)]
+    for job in (*without_worker, *actions.retire):
+        job.leaving = True

@@ -1,17 +1,45 @@
-"""How long workers will live: no pset begins on one whose walltime would cut it off.
+"""Walltimes: workers of batch jobs begin nothing that their walltime would cut off.
 
-A plugin of the scheduler that runs in this process. It knows for each worker when its job ends. A
-worker that is too near its end for what slices take is given nothing more, finishes what it has,
-and leaves.
+A timeline of a job with a walltime of 60 s and one worker. Nine of ten slices take up to 8 s.
+
+- 0 s: the job begins. The queue tells when its walltime ends, and `JobPool._record_lifetimes`
+  (scaling.py) writes that to `WalltimePolicy.jobs`. In an allocation, `AllocationPool` (remote.py)
+  does the same.
+- 3 s: the worker connects: `WalltimePlugin.add_worker`.
+- 11 s, 19 s, ...: slices finish. `DaskExecutor` passes their durations to
+  `WalltimePool.record_duration`.
+- 50.1 s: less than 8 s + 2 s (`LEAVE_SECONDS`) are left. `WalltimePlugin._look` asks
+  `WalltimePolicy.decide` four times a second, and now pauses the worker: dask sends it no more
+  tasks, and it counts for no slots. A new job is submitted as soon as the user's number of jobs
+  allows.
+- 55 s: the slice on the worker has finished. The worker is idle, so it is closed, and its job ends.
+  Nothing is lost.
+- 60.1 s: if that slice still runs, other tasks that wait on this worker go to other workers
+  (`WorkerActions.take_back`).
+
+If the walltime ends while a pset runs, this happens, one after the other:
+
+1. SLURM kills the worker and its nanny. dask's scheduler loses the connection:
+   `WalltimePlugin.remove_worker` notes the time, and the future of the slice ends with an error.
+2. `DaskExecutor.finished` (dask_executor.py) puts the task into `LostTasks` (stalled.py). There it
+   waits up to 5 s for a report of the nanny.
+3. `DaskExecutor._settle_lost` calls `WalltimePool.walltime_loss`. The worker was lost at the end of
+   its job, so the engine gets a `LostSlice` with a `WalltimeLoss`: how long the slice had run, how
+   long the worker was there, and the walltime.
+4. The engine (driver/engine.py) asks `FailurePolicy` (worker/failures.py). No attempt is used up.
+   The psets of the slice run again, each in a slice of its own. If the slice had only one pset, its
+   worker must have 1.5 times as long as the pset had run: that is `Slice.life`. If the pset had run
+   for most of the time that its worker was there, it fits into no job: it becomes a row with
+   ``_status`` "killed", and the text asks for a longer walltime.
+5. `DaskExecutor.start` gets the new slice, and calls `WalltimePool.workers_for`. If no worker has
+   so much time left, the slice goes to `HeldSlices` (stalled.py). Then idle workers are closed,
+   until a new job has brought a worker that can take it.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin, Status
@@ -20,230 +48,90 @@ from distributed.scheduler import WorkerState
 from tornado.ioloop import PeriodicCallback
 
 from psweep_dask.clusters.plugins import KEY_MARK
+from psweep_dask.clusters.walltime_policy import WalltimePolicy, WorkerLoad
 from psweep_dask.clusters.workers import Resources, slots_of, total_slots
 from psweep_dask.worker.failures import WalltimeLoss
 
-INTERVAL = 0.25
-"""Seconds between two looks at the workers."""
-
-MARGIN = 2.0
-"""Seconds that a worker needs for its leave, and that SLURM's clock may differ from ours."""
-
-SETTLED = 10.0
-"""Seconds after which it is known what a worker was running when it was told to begin no more:
-its heartbeats tell."""
-
-SAMPLE = 200
-"""So many of the latest slices tell how long such psets take."""
-
-LATE = 3.0
-"""Seconds before the end of its job in which a loss is put down to the walltime."""
-
-FRESH = 10.0
-"""Seconds after its start in which a worker lives as long as any other that could be had. So it
-may begin whatever there is: were it sent away, its successors would be as well."""
-
-
-@dataclass
-class WorkerLifetime:
-    """What is known of a worker.
-
-    Parameters
-    ----------
-    name : str
-        As dask knows it; that of its job comes first in it.
-    began : float
-        When it connected, as `time.monotonic` tells.
-    lost : float or None
-        When it left.
-    """
-
-    name: str
-    began: float
-    lost: float | None = None
-
-
-@dataclass(frozen=True)
-class JobLifetime:
-    """When the walltime of a job is over, and how long it is in seconds."""
-
-    end: float
-    walltime: float
+LOOK_SECONDS = 0.25
+"""How often the workers are looked at."""
 
 
 class WalltimePlugin(SchedulerPlugin):
-    """Watches over the lives of the workers of one scheduler in this process.
+    """Tells a `WalltimePolicy` what happens in a scheduler, and carries out what it decides.
+
+    The scheduler runs in a thread of this process. Methods of dask are called there, all others
+    from the thread of the run.
 
     Parameters
     ----------
-    resources : Mapping
-        What a pset asks of a worker.
-    timeout : float, optional
-        Seconds that a pset may take.
+    policy : WalltimePolicy
     """
 
-    name = "psweep_dask-lifetimes"
+    name = "psweep_dask-walltime"
 
-    def __init__(self, resources: Resources, timeout: float | None = None) -> None:
+    def __init__(self, policy: WalltimePolicy) -> None:
+        self._policy = policy
         self._wake: Callable[[], object] = lambda: None
-        self._resources = resources
-        self._timeout = math.inf if timeout is None else timeout
-        self._lives: dict[str, WorkerLifetime] = {}
-        self._begun: dict[Any, tuple[str, float]] = {}
-        self._took: deque[float] = deque(maxlen=SAMPLE)
-        self._needed = 0.0
-        self._asked = 0.0
-        self._paused: dict[str, float] = {}
-        self.jobs: dict[str, JobLifetime] = {}
-        """By name of the job; "" for all workers."""
 
-    def watch(self, cluster: SpecCluster, wake: Callable[[], object]) -> None:
-        """Begin to watch over a cluster whose scheduler is in this process.
+    def attach(self, cluster: SpecCluster, wake: Callable[[], object]) -> None:
+        """Add the plugin to the scheduler of a cluster, which must be in this process.
 
         Parameters
         ----------
         cluster : SpecCluster
         wake : callable
-            Called when a worker comes or goes.
+            Called when a worker comes, goes or is paused.
         """
         self._wake = wake
-
         scheduler: Any = cluster.scheduler
 
-        async def add() -> None:  # not by a Client, which would send a copy
+        async def add() -> None:  # `Client.register_plugin` would add a copy
             scheduler.add_plugin(self)
-            self._begin(scheduler)
+            self._start(scheduler)
+            for worker in scheduler.workers:
+                self.add_worker(scheduler, worker)
 
         cluster.sync(add)
 
-    def _begin(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        callback = PeriodicCallback(self._look, INTERVAL * 1000)
-        scheduler.periodic_callbacks[self.name] = callback  # which it stops when it closes
-        callback.start()
-
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """Take note of a worker."""
-        self._lives[worker] = WorkerLifetime(str(scheduler.workers[worker].name), time.monotonic())
+        """Pass on that a worker has connected."""
+        self._policy.add_worker(worker, str(scheduler.workers[worker].name), time.monotonic())
         self._wake()
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """Take note that it is gone."""
-        if worker in self._lives:
-            self._lives[worker].lost = time.monotonic()
+        """Pass on that a worker has gone."""
+        self._policy.lose_worker(worker, time.monotonic())
         self._wake()
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Take note of which worker has a slice, and since when."""
+        """Pass on that a task of ours goes to a worker, or is over."""
         if not isinstance(key, tuple) or key[-1] != KEY_MARK:
             return
         if finish == "processing":
             worker = self._scheduler.tasks[key].processing_on
             if worker is not None:
-                self._begun[key] = (worker.address, time.monotonic())
+                self._policy.add_task(key, worker.address, time.monotonic())
         elif finish in ("memory", "forgotten"):
-            self._begun.pop(key, None)
+            self._policy.drop_task(key)
 
-    def took(self, seconds: float) -> None:
-        """Take note of how long a slice has run: what such slices take is known from the latest.
+    def workers(self) -> list[WorkerState]:
+        """Return the workers that are connected."""
+        return list(self._scheduler.workers.values())
 
-        Nine of ten may begin; to wait for the longest of them all would waste most of a walltime.
-        """
-        self._took.append(seconds)
-        longest = sorted(self._took)
-        self._needed = min(longest[int(0.9 * len(longest))], self._timeout)
-
-    def slots(self) -> int:
-        """Tell how many psets can run at the same time on workers that take more."""
-        slots = [
-            slots_of(one.nthreads, one.resources, self._resources)
-            for one in tuple(self._scheduler.running)
-        ]
-        return total_slots(slots, self._resources)
-
-    def workers_for(self, seconds: float) -> list[str]:
-        """Name the free workers that have so long to live, or that are as fresh as any can be.
-
-        Where no worker is fit, the next that are idle leave, to be replaced.
-        """
-        now = time.monotonic()
-        fit = []
-        for one in tuple(self._scheduler.running):
-            life = self._lives[one.address]
-            if self._left(life, now) >= seconds + MARGIN or self._is_fresh(life, now):
-                fit.append(one)
-        self._asked = 0.0 if fit else seconds
-        return [one.address for one in fit if len(one.processing) < one.nthreads]
-
-    def cut(self, key: Any) -> WalltimeLoss | None:
-        """Tell whether the walltime has ended the worker that a lost slice was on."""
-        worker, begun = self._begun.pop(key, ("", 0.0))
-        life = self._lives.get(worker)
-        job = self._job(life) if life is not None else None
-        if life is None or life.lost is None or job is None or life.lost < job.end - LATE:
-            return None
-        return WalltimeLoss(life.lost - begun, life.lost - life.began, job.walltime)
-
-    def busy(self) -> bool:
-        """Tell whether any worker has something to do."""
-        return any(one.processing for one in tuple(self._scheduler.workers.values()))
-
-    def nearly_over(self) -> bool:
-        """Tell whether the job that all workers are in is too near its end for another slice."""
-        job = self.jobs.get("")
-        return job is not None and job.end - time.monotonic() < self._needed + MARGIN
-
-    def workers_by_job(self) -> dict[str, list[WorkerState]]:
-        """Give the workers that are connected, by the name of their job."""
-        found: dict[str, list[WorkerState]] = {}
-        for one in tuple(self._scheduler.workers.values()):
-            found.setdefault(self._job_name(str(one.name)), []).append(one)
-        return found
-
-    def expect(self, job: str) -> None:
-        """Know a job by its name from now on; when it ends is told later, if ever."""
-        self.jobs.setdefault(job, JobLifetime(math.inf, math.inf))
-
-    def retire(self, job: str) -> None:
-        """Have the workers of a job finish what they have and leave."""
-        self.jobs[job] = JobLifetime(-math.inf, math.inf)
-
-    def _left(self, life: WorkerLifetime, now: float) -> float:
-        job = self._job(life)
-        return math.inf if job is None else job.end - now
-
-    def _is_fresh(self, life: WorkerLifetime, now: float) -> bool:
-        return now - life.began < FRESH and self._left(life, now) > MARGIN
-
-    def _job(self, life: WorkerLifetime) -> JobLifetime | None:
-        return self.jobs.get(self._job_name(life.name))
-
-    def _job_name(self, worker_name: str) -> str:
-        """Take off the number that a worker has where several are in one job."""
-        if "" in self.jobs or worker_name in self.jobs:
-            return "" if "" in self.jobs else worker_name
-        return worker_name.rpartition("-")[0]
+    def _start(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        callback = PeriodicCallback(self._look, LOOK_SECONDS * 1000)
+        scheduler.periodic_callbacks[self.name] = callback  # which it stops when it closes
+        callback.start()
 
     def _look(self) -> None:
-        now = time.monotonic()
-        for one in tuple(self._scheduler.workers.values()):
-            life = self._lives[one.address]
-            idle = not one.processing and not one.has_what
-            needed = max(self._needed, self._asked) if idle else self._needed
-            if self._left(life, now) >= needed + MARGIN or self._is_fresh(life, now):
-                continue
-            if one.status == Status.running:
-                self._paused[one.address] = now
-                self._pause(one)
-            elif idle:
-                self._scheduler.close_worker(one.address)
-            elif now - self._paused.get(one.address, now) > SETTLED:
-                self._take_back(one)
-
-    def _take_back(self, worker: WorkerState) -> None:
-        """Give tasks to others that the worker had not begun when it was told to begin no more."""
-        for task in worker.processing - worker.executing.keys():
-            self._scheduler._reschedule(task.key, stimulus_id=f"{self.name}-{time.time()}")
+        actions = self._policy.decide(time.monotonic(), loads(self.workers()))
+        for address in actions.pause:
+            self._pause(self._scheduler.workers[address])
+        for address in actions.close:
+            self._scheduler.close_worker(address)
+        for address in actions.take_back:
+            self._take_back(self._scheduler.workers[address])
 
     def _pause(self, worker: WorkerState) -> None:
         stimulus_id = f"{self.name}-{time.time()}"
@@ -254,27 +142,63 @@ class WalltimePlugin(SchedulerPlugin):
         )
         self._wake()
 
+    def _take_back(self, worker: WorkerState) -> None:
+        for task in worker.processing - worker.executing.keys():
+            self._scheduler._reschedule(task.key, stimulus_id=f"{self.name}-{time.time()}")
+
+
+def loads(workers: Iterable[WorkerState]) -> dict[str, WorkerLoad]:
+    """Return what workers have to do, by address, as a `WalltimePolicy` asks for it."""
+    return {
+        worker.address: WorkerLoad(
+            running=worker.status == Status.running,
+            idle=not worker.processing and not worker.has_what,
+            free=len(worker.processing) < worker.nthreads,
+        )
+        for worker in workers
+    }
+
 
 class WalltimePool:
-    """Workers that end at a known time: what `JobPool` and `AllocationPool` have in common.
+    """Workers that end at a known time; what `JobPool` and `AllocationPool` have in common.
 
     Parameters
     ----------
-    lifetimes : Lifetimes
-        In the scheduler that the workers connect to.
+    resources : Mapping
+        The dask resources that a pset needs.
+    timeout : float, optional
+        Seconds that a pset may take.
     """
 
-    def __init__(self, lifetimes: WalltimePlugin) -> None:
-        self._lifetimes = lifetimes
+    starts_on_demand = False
 
-    def took(self, seconds: float) -> None:
-        """Take note of how long a slice has run."""
-        self._lifetimes.took(seconds)
+    def __init__(self, resources: Resources, timeout: float | None = None) -> None:
+        self._resources = resources
+        self.walltimes = WalltimePolicy(timeout)
+        self.plugin = WalltimePlugin(self.walltimes)
+
+    def usable_slots(self) -> int:
+        """Return how many psets the workers that are not paused can run at the same time."""
+        slots = [
+            slots_of(worker.nthreads, worker.resources, self._resources)
+            for worker in self.plugin.workers()
+            if worker.status == Status.running
+        ]
+        return total_slots(slots, self._resources)
+
+    def busy(self) -> bool:
+        """Return whether any worker has a task."""
+        return any(worker.processing for worker in self.plugin.workers())
+
+    def record_duration(self, seconds: float) -> None:
+        """Remember how long a slice has run."""
+        self.walltimes.record_duration(seconds)
 
     def workers_for(self, seconds: float) -> list[str]:
-        """Name the workers that will live so long."""
-        return self._lifetimes.workers_for(seconds)
+        """Return the addresses of free workers that will be there for so many seconds."""
+        workers = loads(self.plugin.workers())
+        return self.walltimes.long_lived(seconds, time.monotonic(), workers)
 
-    def cut(self, key: Any) -> WalltimeLoss | None:
-        """Tell whether the walltime has ended the worker of a task that was lost."""
-        return self._lifetimes.cut(key)
+    def walltime_loss(self, key: Any) -> WalltimeLoss | None:
+        """Return how a walltime has ended the worker of a lost task; None if it has not."""
+        return self.walltimes.pop_walltime_loss(key)

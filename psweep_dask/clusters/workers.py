@@ -1,4 +1,4 @@
-"""Where the workers of a run come from, as the executor sees it; and workers that others start."""
+"""The workers of a run, as the executor sees them; and those of a cluster that others started."""
 
 from __future__ import annotations
 
@@ -14,29 +14,38 @@ from psweep_dask.worker.failures import WalltimeLoss
 
 log = logging.getLogger("psweep_dask")
 
-INTERVAL = 2.0
-"""Seconds between two questions to a scheduler elsewhere about how many worker threads it has."""
+WORKER_POLL_SECONDS = 2.0
+"""How often a scheduler in another process is asked for its workers, at most."""
 
-LONELY = 5.0
-"""Seconds without any worker after which the user is told: a restart takes one or two."""
+NO_WORKER_WARNING_SECONDS = 5.0
+"""After so long without any worker the user is warned: a worker restarts in one or two seconds."""
 
 Resources = Mapping[str, float]
+"""dask resources by name, such as ``{"GPU": 1}``."""
 
 
 class WorkerPool(Protocol):
-    """Brings workers, and knows how long they will be there."""
+    """Has workers come, counts them, and knows how long they will be there.
+
+    Attributes
+    ----------
+    starts_on_demand : bool
+        Whether workers may come only because tasks wait for them, as with dask's ``adapt``.
+    """
+
+    starts_on_demand: bool
 
     @property
-    def slots_hoped(self) -> int:
-        """How many psets can run at the same time when all workers have come."""
+    def expected_slots(self) -> int:
+        """How many psets can run at the same time once all workers are there."""
 
     def slots(self, left: int) -> int:
-        """Tell how many psets can run at the same time now.
+        """Return how many psets can run at the same time now.
 
         Parameters
         ----------
         left : int
-            Psets that have not finished: more workers than that are not needed.
+            Number of psets that have not finished: more workers than that are not needed.
 
         Raises
         ------
@@ -44,78 +53,88 @@ class WorkerPool(Protocol):
             If there are no workers, and none will come any more.
         """
 
-    def took(self, seconds: float) -> None:
-        """Take note of how long a slice has run."""
+    def record_duration(self, seconds: float) -> None:
+        """Remember how long a slice has run."""
 
     def workers_for(self, seconds: float) -> list[str] | None:
-        """Name the workers that will live so long; None if that is no question here."""
+        """Return the addresses of free workers that will be there for so many seconds.
 
-    def cut(self, key: Any) -> WalltimeLoss | None:
-        """Tell whether the walltime has ended the worker of a task that was lost."""
+        None if the pool knows no walltime: then any worker will do.
+        """
+
+    def walltime_loss(self, key: Any) -> WalltimeLoss | None:
+        """Return how a walltime has ended the worker of a lost task; None if it has not."""
 
 
 class ExternalPool:
-    """The workers of a cluster that is not ours to look after.
+    """The workers of a cluster that starts and ends them itself; a `WorkerPool`.
 
     Parameters
     ----------
     client : Client
-    waits_for_none : bool
-        Whether a slice can be sent before there is a worker.
     resources : Mapping
-        What a pset asks of a worker, in dask's words.
+        The dask resources that a pset needs.
     """
 
-    def __init__(self, client: Client, waits_for_none: bool, resources: Resources) -> None:
+    starts_on_demand = True
+
+    def __init__(self, client: Client, resources: Resources) -> None:
         self._client = client
-        self._least = 1 if waits_for_none else 0
         self._resources = resources
-        self._slots = 1
-        self._known = -INTERVAL
-        self._seen = time.monotonic()
-        self._lonely = False
+        self._slots = 0
+        self._polled_at = -WORKER_POLL_SECONDS
+        self._worker_seen_at = time.monotonic()
+        self._warned = False
 
     @property
-    def slots_hoped(self) -> int:
-        """Threads of the workers that are there now, or one."""
+    def expected_slots(self) -> int:
+        """As many as there are now; 1 if there is no worker yet."""
         return max(1, self.slots(0))
 
     def slots(self, left: int) -> int:
-        """Count the threads of the workers now and then."""
-        if time.monotonic() - self._known >= INTERVAL:
-            self._count()
+        """Return how many psets can run at the same time, as of the latest poll."""
+        if time.monotonic() - self._polled_at >= WORKER_POLL_SECONDS:
+            self._poll()
         return self._slots
 
-    def took(self, seconds: float) -> None:
-        """Do nothing: these workers have no walltime that we know of."""
+    def record_duration(self, seconds: float) -> None:
+        """Do nothing: no walltime is known."""
 
     def workers_for(self, seconds: float) -> None:
-        """Leave the choice to dask."""
+        """Return None: no walltime is known."""
 
-    def cut(self, key: Any) -> None:
-        """Know of no walltime."""
+    def walltime_loss(self, key: Any) -> None:
+        """Return None: no walltime is known."""
 
-    def _count(self) -> None:
-        now = self._known = time.monotonic()
+    def _poll(self) -> None:
+        now = self._polled_at = time.monotonic()
         try:
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         except OSError:  # the connection broke just now
             return
-        slots = [slots_of(one["nthreads"], one["resources"], self._resources) for one in workers]
-        threads = total_slots(slots, self._resources)
-        self._slots = threads or self._least
-        if threads:
-            self._seen = now
-            if self._lonely:
+        self._slots = total_slots(
+            [slots_of(info["nthreads"], info["resources"], self._resources) for info in workers],
+            self._resources,
+        )
+        if self._slots:
+            self._worker_seen_at = now
+            if self._warned:
                 log.warning("there are workers again, the run goes on")
-            self._lonely = False
-        elif now - self._seen > LONELY and not self._lonely:
-            self._lonely = True
+            self._warned = False
+        elif now - self._worker_seen_at > NO_WORKER_WARNING_SECONDS and not self._warned:
+            self._warned = True
             log.warning("all workers are gone: the run waits until others come, Ctrl-C ends it")
 
 
-def total_slots(slots: Collection[int], asked: Resources) -> int:
-    """Add up what workers can run at the same time.
+def total_slots(slots: Collection[int], needed: Resources) -> int:
+    """Return how many psets workers can run together at the same time.
+
+    Parameters
+    ----------
+    slots : collection of int
+        How many psets each worker can run.
+    needed : Mapping
+        The dask resources that a pset needs.
 
     Raises
     ------
@@ -124,21 +143,21 @@ def total_slots(slots: Collection[int], asked: Resources) -> int:
     """
     if slots and not any(slots):
         raise ExecutorError(
-            f"none of the {len(slots)} workers has the resources {dict(asked)}; start them with "
+            f"none of the {len(slots)} workers has the resources {dict(needed)}; start them with "
             "--resources, on a machine by worker_extra_args: [--resources, GPU=1] in info.yaml"
         )
     return sum(slots)
 
 
-def slots_of(threads: int, has: Resources, asked: Resources) -> int:
-    """Tell how many psets a worker can run at the same time.
+def slots_of(threads: int, available: Resources, needed: Resources) -> int:
+    """Return how many psets a worker can run at the same time.
 
     Parameters
     ----------
     threads : int
-        Of the worker.
-    has, asked : Mapping
-        Resources of the worker, and what a pset asks of them.
+        Threads of the worker.
+    available, needed : Mapping
+        The dask resources that the worker has, and those that a pset needs.
 
     Examples
     --------
@@ -147,4 +166,6 @@ def slots_of(threads: int, has: Resources, asked: Resources) -> int:
     >>> slots_of(4, {}, {"GPU": 1})
     0
     """
-    return min([threads, *(int(has.get(name, 0) // each) for name, each in asked.items())])
+    return min(
+        [threads, *(int(available.get(name, 0) // amount) for name, amount in needed.items())]
+    )

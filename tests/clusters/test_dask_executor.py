@@ -1,4 +1,4 @@
-"""Clusters that are lost in part or as a whole while a run is on them."""
+"""Slices as tasks of a real cluster; and clusters that are lost in part or as a whole."""
 
 from __future__ import annotations
 
@@ -15,12 +15,273 @@ import time
 import pytest
 from distributed import Client, LocalCluster
 from helpers.driver_process import wait_until
+from helpers.executor_request import drain, executor_request, packed_psets
 
 import psweep_dask as ps
+from psweep_dask.clusters import plugins
+from psweep_dask.clusters.dask_executor import MAX_INLINE_BYTES, DaskExecutor
+from psweep_dask.clusters.executor import ExecutorError, LostSlice, Slice
+from psweep_dask.clusters.workers import ExternalPool
+from psweep_dask.worker.failures import RunningPset, WalltimeLoss
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def client_without_workers():
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def dask_executor(client, func, **options):
+    return DaskExecutor(client, executor_request(func, **options), ExternalPool(client, {}))
+
+
+def outcomes_of(executor):
+    outcomes = []
+    while executor.in_flight:
+        outcomes += executor.finished(30.0)
+    return outcomes
+
+
+def test_large_func_is_sent_to_workers_once_and_not_with_each_slice(client):
+    ballast = os.urandom(MAX_INLINE_BYTES)
+    executor = dask_executor(client, lambda pset: {"y": len(ballast)})
+    executor.start([(Slice([n], 9.0), packed_psets(n)) for n in range(4)])
+    assert len(client.who_has()) > 0  # where the func is
+    assert [columns["y"] for columns in drain(executor).values()] == [[MAX_INLINE_BYTES]] * 4
+
+
+def test_without_workers_a_slice_is_sent_so_that_an_adaptive_cluster_starts_some(
+    client_without_workers,
+):
+    executor = dask_executor(client_without_workers, lambda pset: {})
+    assert executor.slots(left=100) == 1
+
+
+def test_without_workers_a_large_func_waits_for_them(client_without_workers):
+    ballast = os.urandom(MAX_INLINE_BYTES)
+    executor = dask_executor(client_without_workers, lambda pset: {"y": len(ballast)})
+    assert executor.slots(left=100) == 0
+
+
+def test_finished_waits_no_longer_than_its_timeout(client):
+    executor = dask_executor(client, lambda pset: time.sleep(1) or {})
+    executor.start([(Slice([0], 9.0), packed_psets(1))])
+    assert executor.finished(0.01) == []
+    assert executor.finished(0.0) == []
+    assert len(executor.finished(30.0)) == 1
+
+
+def test_finished_slices_are_forgotten_on_the_cluster(client):
+    executor = dask_executor(client, lambda pset: {}, func_name="forgetful")
+    executor.start([(Slice([n], 9.0), packed_psets(n)) for n in range(20)])
+    drain(executor)
+    deadline = time.monotonic() + 10
+    while remembered := [key for key in client.who_has() if "forgetful" in str(key)]:
+        assert time.monotonic() < deadline, remembered
+        time.sleep(0.05)
+
+
+def test_slice_that_dask_cannot_run_is_an_error_with_the_reason(client):
+    executor = dask_executor(client, lambda pset: {})
+    executor.start([(Slice([0], 9.0), b"no pickle")])
+    with pytest.raises(ExecutorError, match="UnpicklingError"):
+        executor.finished(30.0)
+    executor.cancel()
+
+
+def test_cancel_hands_all_slices_back_as_lost(client):
+    executor = dask_executor(client, lambda pset: time.sleep(0.2) or {})
+    executor.start([(Slice([n], 9.0), packed_psets(n)) for n in range(4)])
+    executor.cancel()
+    lost = outcomes_of(executor)
+    assert sorted((slice_.places[0], loss) for slice_, loss in lost) == [
+        (n, LostSlice()) for n in range(4)
+    ]
+
+
+def test_cancel_remembers_on_which_workers_a_slice_was_running(client):
+    executor = dask_executor(client, lambda pset: time.sleep(0.5) or {}, func_name="endless")
+    executor.start([(Slice([0], 9.0), packed_psets(0))])
+
+    def busy_workers():
+        return [where for where, keys in client.processing().items() if "endless" in str(keys)]
+
+    wait_until(busy_workers)
+    busy = busy_workers()
+    executor.cancel()
+    assert executor.left_running == busy
+
+
+def test_cancel_waiting_cancels_only_slices_that_wait(client):
+    executor = dask_executor(client, lambda pset: time.sleep(1) or {})
+    executor.start([(Slice([n], 9.0), packed_psets(n)) for n in range(8)])
+    time.sleep(0.3)
+    executor.cancel_waiting()
+    outcomes = outcomes_of(executor)
+    # By default dask has two tasks on each worker, of which one waits there.
+    assert [isinstance(outcome, LostSlice) for _, outcome in outcomes].count(True) == 4
+
+
+def test_wake_ends_a_wait_from_another_thread(client):
+    executor = dask_executor(client, lambda pset: {})
+    threading.Timer(0.1, executor.wake).start()
+    started = time.monotonic()
+    assert executor.finished(30.0) == []
+    assert time.monotonic() - started < 10
+
+
+def test_lost_slice_tells_what_the_nanny_has_seen_of_the_worker(monkeypatch):
+    def deadly(pset):
+        os.kill(os.getpid(), 9)
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        plugins.install(client, ours=False)  # dask would try three times more
+        executor = dask_executor(client, deadly)
+        executor.start([(Slice([0, 1], 9.0), packed_psets(1, 2))])
+        with monkeypatch.context() as patches:
+            patches.setattr(plugins, "worker_exits", lambda client: {})  # as before the report
+            while not executor.stalled:
+                assert executor.finished(30.0) == []
+            assert executor.in_flight == 1
+        ((slice_, loss),) = outcomes_of(executor)
+    assert slice_.places == [0, 1]
+    assert loss.worker == loss.worker_exit.worker
+    assert loss.worker_exit.exitcode == -9
+    (running,) = loss.worker_exit.running
+    assert isinstance(running, RunningPset)
+    assert running.pset_seq == 10
+
+
+class ChosenPool(ExternalPool):
+    """Has the workers that a test chooses for slices that need a long life."""
+
+    starts_on_demand = False
+
+    def __init__(self, client):
+        super().__init__(client, resources={})
+        self.workers: list[str] = []
+        self.asked: list[float] = []
+        self.left = 0
+
+    def slots(self, left):
+        self.left = left
+        return super().slots(left)
+
+    def workers_for(self, seconds):
+        self.asked.append(seconds)
+        return self.workers
+
+    def walltime_loss(self, key):
+        return WalltimeLoss(ran=50.0, life=60.0, walltime=60.0)
+
+
+@pytest.fixture
+def chosen(client):
+    return ChosenPool(client)
+
+
+def where(client, chosen):
+    def func(pset):
+        from distributed import get_worker
+
+        return {"y": get_worker().address}
+
+    return DaskExecutor(client, executor_request(func), chosen)
+
+
+def test_lost_slice_tells_the_walltime_that_has_ended_its_worker():
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        plugins.install(client, ours=False)
+        request = executor_request(lambda pset: os._exit(1))
+        executor = DaskExecutor(client, request, ChosenPool(client))
+        executor.start([(Slice([0], 9.0), packed_psets(1))])
+        ((_, loss),) = outcomes_of(executor)
+    assert loss.walltime_loss == WalltimeLoss(ran=50.0, life=60.0, walltime=60.0)
+
+
+def test_slice_that_needs_a_long_life_is_held_until_a_worker_has_it(client, chosen):
+    executor = where(client, chosen)
+    needy, other = Slice([0], 9.0, life=100.0), Slice([1], 9.0)
+    executor.start([(needy, packed_psets(0)), (other, packed_psets(1))])
+    ((slice_, _),) = executor.finished(30.0)
+    assert slice_.places == [1]  # the other slice does not wait
+    assert executor.finished(0.0) == []
+    assert (executor.in_flight, executor.stalled) == (1, 1)
+    assert set(chosen.asked) == {100.0}
+    executor.slots(left=5)
+    assert chosen.left == 6  # workers are needed for it, too
+    for address in client.scheduler_info()["workers"]:
+        chosen.workers = [address]
+        executor.finished(0.0)
+        assert executor.stalled == 0
+        assert drain(executor)[(0,)]["y"] == [address]
+        assert executor.in_flight == 0
+        chosen.workers = []
+        executor.start([(needy, packed_psets(0))])
+        assert executor.stalled == 1
+
+
+def test_stop_hands_held_slices_back(client, chosen):
+    executor = where(client, chosen)
+    executor.start([(Slice([0], 9.0, life=100.0), packed_psets(0))])
+    executor.cancel_waiting()
+    assert executor.finished(0.0) == [(Slice([0], 9.0, life=100.0), LostSlice())]
+    assert executor.in_flight == 0
+
+
+def test_slice_runs_elsewhere_if_the_worker_chosen_for_it_is_gone(client, chosen):
+    executor = where(client, chosen)
+    chosen.workers = ["tcp://127.0.0.1:1"]
+    executor.start([(Slice([0], 9.0, life=100.0), packed_psets(0))])
+    assert drain(executor)[(0,)]["y"][0] in client.scheduler_info()["workers"]
+
+
+def test_resources_limit_how_many_psets_run_at_once(study_folder):
+    def func(pset):
+        os.mkdir("the only GPU")  # fails if it is there
+        time.sleep(0.02)
+        os.rmdir("the only GPU")
+        return {}
+
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=4,
+            processes=False,
+            resources={"GPU": 1},
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        needed = {"GPU": 1}
+        request = executor_request(func, resources=needed)
+        executor = DaskExecutor(client, request, ExternalPool(client, needed))
+        assert executor.slots(left=8) == 1
+        executor.start([(Slice([n], 9.0), packed_psets(n)) for n in range(8)])
+        statuses = [result.statuses for _, result in outcomes_of(executor)]
+    assert statuses == [{"ok": 1}] * 8
 
 
 def slow():
-    """Make a func that travels by value: workers of others cannot import this module."""
+    """Make a func that is pickled by value: external workers cannot import this module."""
 
     def func(pset):
         time.sleep(0.05)
@@ -68,7 +329,7 @@ def external(study_folder):
     cluster.stop()
 
 
-def test_a_worker_that_dies_with_its_nanny_costs_no_attempt(external, caplog):
+def test_worker_lost_with_its_nanny_costs_no_attempt(external, caplog):
     first, _ = external.start_worker(), external.start_worker()
     with Client(scheduler_file=str(external.file), set_as_default=False) as client:
         client.wait_for_workers(2, timeout=30)
@@ -82,8 +343,8 @@ def test_a_worker_that_dies_with_its_nanny_costs_no_attempt(external, caplog):
     assert "1 worker was lost" in caplog.text
 
 
-def test_with_all_workers_gone_it_says_so_and_waits_and_goes_on(external, caplog, monkeypatch):
-    monkeypatch.setattr("psweep_dask.clusters.workers.LONELY", 1.0)
+def test_workers_all_gone_are_warned_of_and_waited_for(external, caplog, monkeypatch):
+    monkeypatch.setattr("psweep_dask.clusters.workers.NO_WORKER_WARNING_SECONDS", 1.0)
     first = external.start_worker()
     with Client(scheduler_file=str(external.file), set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
@@ -99,7 +360,7 @@ def test_with_all_workers_gone_it_says_so_and_waits_and_goes_on(external, caplog
     assert (df._attempt == 1).all()
 
 
-def test_with_the_scheduler_gone_it_ends_in_order_ready_for_resume(external, caplog):
+def test_scheduler_gone_ends_the_run_in_order_ready_for_resume(external, caplog):
     external.start_worker()
     with Client(scheduler_file=str(external.file), timeout=3, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
@@ -129,8 +390,9 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        for one in self.sockets:
-            one.close_now()
+        for end in self.sockets:
+            with contextlib.suppress(OSError):  # closed by then
+                end.shutdown(socket.SHUT_RDWR)
         self.sockets.clear()
 
     def _accept(self):
@@ -142,7 +404,7 @@ class Proxy:
             there = socket.create_connection(self.target)
             for source, sink in ((here, there), (there, here)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-            self.sockets += [_Cut(here), _Cut(there)]
+            self.sockets += [here, there]
 
     @staticmethod
     def _pass_on(source, sink):
@@ -155,17 +417,8 @@ class Proxy:
         sink.close()
 
 
-class _Cut:
-    def __init__(self, one):
-        self.one = one
-
-    def close_now(self):
-        with contextlib.suppress(OSError):  # closed by then
-            self.one.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize("ballast", [0, 100_000], ids=["small func", "large func"])
-def test_a_connection_that_is_cut_and_comes_back_costs_nothing(caplog, ballast):
+def test_connection_that_breaks_and_comes_back_costs_nothing(caplog, ballast):
     weight = os.urandom(ballast)
 
     def func(pset):
@@ -189,7 +442,7 @@ def test_a_connection_that_is_cut_and_comes_back_costs_nothing(caplog, ballast):
     assert "connected to dask's scheduler again" in caplog.text
 
 
-def test_a_large_func_survives_the_loss_of_the_workers_that_hold_it(external):
+def test_large_func_survives_the_loss_of_the_workers_that_hold_it(external):
     weight = os.urandom(100_000)
 
     def func(pset):

@@ -203,7 +203,7 @@ def python(text):
 
 IMPORT = """
 import signal, sys, threading
-from psweep_dask import job_options
+from psweep_dask.clusters import jobqueue_options
 assert "dask_jobqueue" not in sys.modules
 """
 
@@ -213,7 +213,7 @@ def test_ctrl_c_means_the_same_after_dask_jobqueue_is_imported(handler):
     text = f"""{IMPORT}
 mine = {handler}
 signal.signal(signal.SIGINT, mine)
-print(job_options.import_quietly().__name__, signal.getsignal(signal.SIGINT) is mine)
+print(jobqueue_options.import_quietly().__name__, signal.getsignal(signal.SIGINT) is mine)
 """
     assert python(text) == "dask_jobqueue True\n"
 
@@ -222,8 +222,8 @@ def test_off_the_main_thread_the_first_import_is_refused_with_the_way_out():
     text = f"""{IMPORT}
 def attempt():
     try:
-        print(job_options.import_quietly().__name__)
-    except job_options.MachineError as err:
+        print(jobqueue_options.import_quietly().__name__)
+    except jobqueue_options.MachineError as err:
         print(err)
 def in_a_thread():
     thread = threading.Thread(target=attempt)

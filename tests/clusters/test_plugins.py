@@ -1,8 +1,9 @@
-"""Real deaths of worker processes, and psets that are over their time."""
+"""Worker processes that really end, psets over their timeout, nannies without a scheduler."""
 
 from __future__ import annotations
 
 import _thread
+import asyncio
 import ctypes
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler
 
 import psweep_dask as ps
 from psweep_dask.clusters import plugins
@@ -21,7 +22,7 @@ def by_a(df):
     return df.set_index("a")
 
 
-def test_the_pset_that_ends_its_worker_is_a_row_and_nobody_else_is_touched(caplog):
+def test_worker_exit_is_a_row_of_the_pset_that_caused_it_and_of_no_other(caplog):
     def func(pset):
         time.sleep(0.01)
         if pset["a"] == 10:
@@ -66,7 +67,7 @@ def test_ctrl_c_that_func_sends_to_its_own_process_ends_no_worker(send, study_fo
     assert set(df._attempt) == {1}
 
 
-def test_retries_give_each_kind_of_failure_further_attempts(study_folder):
+def test_retries_repeat_each_kind_of_failure(study_folder):
     def func(pset):
         mark = study_folder / f"{pset['a']}-{os.getpid()}-{time.monotonic_ns()}"
         mark.touch()
@@ -86,14 +87,14 @@ def test_retries_give_each_kind_of_failure_further_attempts(study_folder):
     assert df._status.to_dict() == {
         "dies": "ok", "hangs": "ok", "raises": "ok", "always": "error", "good": "ok",
     }  # fmt: skip
-    # One that runs in a slice that its neighbour ends runs again, under the same number.
+    # A pset whose process ends because of another pset runs again, under the same number.
     attempts = df._attempt.to_dict()
     assert (attempts["dies"], attempts["always"], attempts["good"]) == (3, 3, 1)
     assert {attempts["hangs"], attempts["raises"]} <= {1, 2, 3}
     assert min(df.tries.dropna()[["dies", "hangs", "raises"]]) >= 3
 
 
-def test_a_timeout_ends_sleep_and_c_code_alike_and_all_that_was_started(study_folder):
+def test_timeout_ends_sleep_and_c_code_alike_and_all_that_was_started(study_folder):
     def func(pset):
         if pset["a"] == "sleep":
             time.sleep(600)
@@ -113,11 +114,11 @@ def test_a_timeout_ends_sleep_and_c_code_alike_and_all_that_was_started(study_fo
     assert all("longer than timeout=" in text for text in late._exc_txt)
     assert "in func" in late._exc_txt["gil"]
     assert (df._status == "ok").sum() == 10
-    commands = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"])]
+    commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
     assert ["sleep", "601"] not in commands
 
 
-def test_a_timeout_counts_for_each_pset_and_not_for_a_slice():
+def test_timeout_counts_for_each_pset_and_not_for_a_slice():
     df = ps.run(lambda pset: time.sleep(0.05) or {}, [{"a": 1}] * 60, timeout=0.6, save=False)
     assert (df._status == "ok").all()
 
@@ -138,7 +139,7 @@ def users_client(request):
 
 
 @pytest.mark.parametrize("users_client", [{"memory_limit": "400MiB"}], indirect=True)
-def test_a_pset_that_needs_too_much_memory_is_told_the_limit(users_client):
+def test_memory_limit_is_told_by_the_row_of_a_pset_that_needs_more(users_client):
     def func(pset):
         if pset["a"] == 3:
             hoard = []
@@ -153,10 +154,10 @@ def test_a_pset_that_needs_too_much_memory_is_told_the_limit(users_client):
 
 
 @pytest.mark.parametrize("users_client", [{"threads_per_worker": 2}], indirect=True)
-def test_with_several_threads_the_guilty_one_is_found_in_the_end(users_client):
+def test_worker_exit_with_several_threads_finds_the_pset_that_caused_it_in_the_end(users_client):
     def func(pset):
         if pset["a"] == 2:
-            time.sleep(0.25)  # so that who began together with it is through when it dies
+            time.sleep(0.25)  # so that the pset that began at the same time has finished
             os._exit(1)
         time.sleep(0.15)
         return {"y": pset["a"]}
@@ -167,7 +168,7 @@ def test_with_several_threads_the_guilty_one_is_found_in_the_end(users_client):
 
 
 @pytest.mark.parametrize("users_client", [{"processes": False}], indirect=True)
-def test_timeouts_are_refused_where_nobody_can_enforce_them(users_client, caplog):
+def test_timeout_is_refused_where_nobody_can_enforce_it(users_client, caplog):
     with pytest.raises(ps.PsweepError, match="timeout= needs workers with a nanny"):
         ps.run(lambda pset: {}, [{"a": 1}], cluster=users_client, timeout=1.0)
     df = ps.run(lambda pset: {}, [{"a": 1}], cluster="sync", timeout=1.0, save=False)
@@ -176,15 +177,46 @@ def test_timeouts_are_refused_where_nobody_can_enforce_them(users_client, caplog
 
 
 @pytest.mark.parametrize("users_client", [{}], indirect=True)
-def test_a_nanny_tells_what_its_worker_died_of(users_client):
+def test_nanny_reports_how_its_worker_has_ended(users_client):
     plugins.install(users_client, ours=False)
     (address,) = users_client.nthreads()
     (pid,) = users_client.run(os.getpid).values()
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while not (deaths := plugins.deaths(users_client)):
+    while not (exits := plugins.worker_exits(users_client)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert deaths[address].exitcode == -9
-    assert deaths[address].running == ()
-    assert not deaths[address].closing
+    assert exits[address].exitcode == -9
+    assert exits[address].running == ()
+    assert not exits[address].closing
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_nanny_leaves_when_its_scheduler_is_gone_and_not_before(monkeypatch, gone):
+    monkeypatch.setattr(plugins, "SCHEDULER_POLL_SECONDS", 0.2)
+    monkeypatch.setattr(plugins, "UNREACHABLE_SECONDS", 1.0)
+    ended = asyncio.run(leaves(gone))
+    assert ended == gone
+
+
+async def leaves(gone):
+    """Whether a nanny has ended its worker and left, some time after its scheduler has.
+
+    A real nanny; with a func that holds the GIL it was tried by hand.
+    """
+    ended = []
+    async with Scheduler(dashboard=False, port=0, host="127.0.0.1") as scheduler:
+        nanny = await Nanny(scheduler.address, nthreads=1, memory_limit=0)
+        try:
+            leaving = asyncio.create_task(
+                plugins.leave_without_scheduler(nanny, lambda: ended.append(True))
+            )
+            if gone:
+                await scheduler.close()
+                await asyncio.wait_for(leaving, 30)
+            else:
+                await asyncio.wait([leaving], timeout=2.5)
+                leaving.cancel()
+        finally:
+            await nanny.close(timeout=5)
+    return bool(ended)

@@ -1,3 +1,5 @@
+"""Workers of a cluster that we did not start: a real scheduler and real workers in this process."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,70 +12,78 @@ from psweep_dask.clusters.workers import ExternalPool, slots_of, total_slots
 
 @pytest.fixture
 def cluster(monkeypatch):
-    monkeypatch.setattr(workers, "INTERVAL", 0.0)  # ask each time
+    monkeypatch.setattr(workers, "WORKER_POLL_SECONDS", 0.0)  # ask each time
     with InProcess() as cluster:
         yield cluster
 
 
-def any_workers(cluster, resources=None, waits_for_none=False):
-    return ExternalPool(cluster.client, waits_for_none, resources or {})
+def external_pool(cluster, resources=None):
+    return ExternalPool(cluster.client, resources or {})
 
 
-def test_each_thread_of_each_worker_runs_a_pset(cluster):
-    one = any_workers(cluster)
+def test_slots_are_the_threads_of_all_workers(cluster):
+    pool = external_pool(cluster)
     cluster.start("a", nthreads=3)
-    assert one.slots(left=100) == 3
+    assert pool.slots(left=100) == 3
     cluster.start("b", nthreads=2)
-    assert one.slots(left=100) == one.slots_hoped == 5
+    assert pool.slots(left=100) == pool.expected_slots == 5
 
 
-@pytest.mark.parametrize(("waits_for_none", "slots"), [(True, 1), (False, 0)])
-def test_without_workers_a_slice_is_sent_only_where_it_brings_them(cluster, waits_for_none, slots):
-    one = any_workers(cluster, waits_for_none=waits_for_none)
-    assert one.slots(left=100) == slots
-    assert one.slots_hoped == 1
+def test_slots_are_zero_without_workers_and_one_is_expected(cluster):
+    pool = external_pool(cluster)
+    assert pool.slots(left=100) == 0
+    assert pool.expected_slots == 1
+
+
+def test_slots_are_asked_for_now_and_then_only(cluster, monkeypatch):
+    monkeypatch.setattr(workers, "WORKER_POLL_SECONDS", 1000.0)
+    pool = external_pool(cluster)
+    cluster.start("a")
+    assert pool.slots(left=100) == 1
+    cluster.start("b")
+    assert pool.slots(left=100) == 1
 
 
 def test_resources_decide_how_many_psets_run_at_the_same_time(cluster):
     cluster.start("a", nthreads=8, resources={"GPU": 2})
     cluster.start("b", nthreads=8)
-    assert any_workers(cluster, {"GPU": 1}).slots(left=100) == 2
-    assert any_workers(cluster, {"GPU": 2}).slots(left=100) == 1
+    assert external_pool(cluster, {"GPU": 1}).slots(left=100) == 2
+    assert external_pool(cluster, {"GPU": 2}).slots(left=100) == 1
 
 
-def test_where_no_worker_has_the_resources_it_says_what_to_do(cluster):
+def test_resources_that_no_worker_has_are_an_error_with_the_remedy(cluster):
     cluster.start("a", resources={"GPU": 1})
     with pytest.raises(ExecutorError, match="none of the 1 workers .*--resources"):
-        any_workers(cluster, {"GPU": 2}).slots(left=1)
+        external_pool(cluster, {"GPU": 2}).slots(left=1)
 
 
-def test_the_user_is_told_once_that_all_workers_are_gone_and_when_they_are_back(
+def test_workers_all_gone_are_warned_of_once_and_again_when_they_are_back(
     cluster, caplog, monkeypatch
 ):
-    monkeypatch.setattr(workers, "LONELY", -1.0)  # at once
-    one = any_workers(cluster)
+    monkeypatch.setattr(workers, "NO_WORKER_WARNING_SECONDS", -1.0)  # at once
+    pool = external_pool(cluster)
     address = cluster.start("a")
-    one.slots(left=1)
+    pool.slots(left=1)
     assert caplog.messages == []
     cluster.stop(address)
     for _ in range(3):
-        assert one.slots(left=1) == 0
+        assert pool.slots(left=1) == 0
     assert [line.split(":")[0] for line in caplog.messages] == ["all workers are gone"]
     cluster.start("b")
     for _ in range(3):
-        assert one.slots(left=1) == 1
+        assert pool.slots(left=1) == 1
     assert caplog.messages[1:] == ["there are workers again, the run goes on"]
 
 
-def test_of_workers_of_others_no_walltime_is_known(cluster):
-    one = any_workers(cluster)
-    one.took(1e6)
-    assert one.workers_for(1e6) is None
-    assert one.cut("key") is None
+def test_walltime_of_external_workers_is_not_known(cluster):
+    pool = external_pool(cluster)
+    pool.record_duration(1e6)
+    assert pool.workers_for(1e6) is None
+    assert pool.walltime_loss("key") is None
 
 
 @pytest.mark.parametrize(
-    ("threads", "has", "asked", "slots"),
+    ("threads", "available", "needed", "slots"),
     [
         (4, {}, {}, 4),
         (4, {"GPU": 2}, {}, 4),
@@ -83,9 +93,9 @@ def test_of_workers_of_others_no_walltime_is_known(cluster):
         (4, {"GPU": 1}, {"GPU": 2}, 0),
     ],
 )
-def test_slots_of(threads, has, asked, slots):
-    assert slots_of(threads, has, asked) == slots
+def test_slots_of_a_worker(threads, available, needed, slots):
+    assert slots_of(threads, available, needed) == slots
 
 
-def test_no_workers_at_all_are_no_error():
+def test_total_slots_of_no_workers_is_no_error():
     assert total_slots([], {"GPU": 1}) == 0

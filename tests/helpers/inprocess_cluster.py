@@ -8,25 +8,20 @@ from distributed import Client, LocalCluster, Worker
 from psweep_dask.clusters.config import cluster_settings
 
 
-class InProcess:
-    """A cluster with our settings, without workers at first; and a client of it."""
+class InProcessWorkers:
+    """Workers in this process, of a cluster whose scheduler is in this process as well."""
 
-    def __enter__(self):
-        with dask.config.set(cluster_settings()):
-            self.cluster = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
-        self.scheduler = self.cluster.scheduler
-        self.client = Client(self.cluster, set_as_default=False)
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.scheduler = cluster.scheduler
         self.workers = {}
-        return self
 
-    def __exit__(self, *_):
+    def close(self):
         for address in list(self.workers):
             self.stop(address)
-        self.client.close()
-        self.cluster.close()
 
     def start(self, name, nthreads=1, resources=None):
-        """Start a worker, and give its address."""
+        """Start a worker, and return its address."""
 
         async def start():
             return await Worker(
@@ -34,6 +29,7 @@ class InProcess:
                 name=name,
                 nthreads=nthreads,
                 resources=resources,
+                security=self.cluster.security,
                 dashboard=False,
                 memory_limit=0,
             )
@@ -53,3 +49,22 @@ class InProcess:
             await self.scheduler.remove_worker(address, stimulus_id="test")
 
         self.cluster.sync(lose)
+
+
+class InProcess(InProcessWorkers):
+    """A cluster with our settings, without workers at first; and a client of it."""
+
+    def __init__(self):
+        """Start it by a with statement only."""
+
+    def __enter__(self):
+        with dask.config.set(cluster_settings()):
+            cluster = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
+        super().__init__(cluster)
+        self.client = Client(cluster, set_as_default=False)
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+        self.client.close()
+        self.cluster.close()
