@@ -10,13 +10,7 @@ from typing import Any
 
 
 def format_rate(rate: float) -> str:
-    """Return a number of psets per second as text.
-
-    Examples
-    --------
-    >>> format_rate(1234.5), format_rate(0.1234)
-    ('1,234 psets/s', '0.123 psets/s')
-    """
+    """Return a number of psets per second as text."""
     return f"{rate:,.0f} psets/s" if rate >= 100 else f"{rate:.3g} psets/s"
 
 
@@ -38,24 +32,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(number: int, what: str) -> str:
-    """Return a number and a noun, in the plural unless it is one.
-
-    Examples
-    --------
-    >>> format_count(1, "worker"), format_count(2000, "worker")
-    ('1 worker', '2,000 workers')
-    """
+    """Return a number and a noun, in the plural unless the number is 1: '2,000 workers'."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def kind_of(value: Any) -> str:
-    """Return the name of the type of a value, with its article.
-
-    Examples
-    --------
-    >>> kind_of([]), kind_of(1)
-    ('a list', 'an int')
-    """
+    """Return the name of the type of a value, with its article: 'a list', 'an int'."""
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
@@ -94,8 +76,6 @@ class _Repr(reprlib.Repr):
             f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
             for key, value in islice(x.items(), self.maxdict)
         ]
-        if len(x) > self.maxdict:
-            parts.append("...")
         return "{" + ", ".join(parts) + "}"
 
 
@@ -106,42 +86,22 @@ def short_repr(value: Any, limit: int = 200) -> str:
     --------
     >>> short_repr({"b": range(10**6), "a": list(range(10**6))}, 50)
     "{'b': range(0, 1000000), 'a': [0, 1, 2, 3, 4, 5..."
-    >>> short_repr(10**5000, 30)
-    '<int whose repr fails: Valu...'
     """
     return short_text(_Repr(limit).repr(value), limit)
 
 
 def typed_repr(value: Any) -> str:
-    """Return the type of a value and the beginning of its ``repr``, for a message.
-
-    Examples
-    --------
-    >>> typed_repr("abc")
-    "a str: 'abc'"
-    """
+    """Return the type of a value and the beginning of its ``repr``: "a str: 'abc'"."""
     return f"{kind_of(value)}: {short_repr(value, 60)}"
 
 
 def short_text(text: str, limit: int = 200) -> str:
-    """Return a text that is cut after `limit` characters.
-
-    Examples
-    --------
-    >>> short_text("a long sentence", 9)
-    'a long...'
-    """
+    """Return a text, or the beginning of it and three dots: at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def format_commands(scripts: list[Path]) -> str:
-    """Return the commands that start shell scripts, each from the working directory.
-
-    Examples
-    --------
-    >>> format_commands([Path.cwd() / "calc" / "run_cluster.sh", Path("/my calc/run_other.sh")])
-    "sh calc/run_cluster.sh or sh '/my calc/run_other.sh'"
-    """
+    """Return the commands that start shell scripts, each from the working directory."""
     here = Path.cwd()
     paths = [path.relative_to(here) if path.is_relative_to(here) else path for path in scripts]
     return " or ".join(f"sh {shlex.quote(str(path))}" for path in paths)

@@ -79,12 +79,8 @@ def where(
     condition : str or callable
         An expression such as ``a < b and c == "x"``, as `pandas.DataFrame.query` takes it; or a
         function that is called with each pset (or row, as a dict) and returns True to keep it.
-
-    Returns
-    -------
-    list of dict or DataFrame
-        Of the same type as `params`. In an expression, a key that a pset does not have is NaN,
-        which pandas finds different from all values: ``a > 1`` is False then.
+        In an expression, a key that a pset does not have is NaN, which pandas finds different from
+        all values: ``a > 1`` is False then.
 
     Raises
     ------
@@ -138,15 +134,10 @@ def conditional(
     QueryError, PsetError, ParamsError
         As in `where` and in `pgrid`.
 
-    See Also
-    --------
-    where : Returns only the psets that meet a condition.
-
     Examples
     --------
-    >>> from psweep_dask import plist
-    >>> solvers = plist("solver", ["lu", "cg"])
-    >>> conditional(solvers, 'solver == "cg"', plist("tol", [0.1, 0.01]))
+    >>> params = [{"solver": "lu"}, {"solver": "cg"}]
+    >>> conditional(params, 'solver == "cg"', [{"tol": 0.1}, {"tol": 0.01}])
     [{'solver': 'lu'}, {'solver': 'cg', 'tol': 0.1}, {'solver': 'cg', 'tol': 0.01}]
     """
     _check_condition(condition)

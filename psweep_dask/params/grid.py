@@ -82,7 +82,7 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
     """
     lists = [_as_list(psets) for psets in plists]
     if len(lists) == 1 and not all(isinstance(item, Mapping) for item in lists[0]):
-        items = lists[0]
+        (items,) = lists
         # zip(a, b) has tuples of psets, a list of plists has lists.
         is_zip = all(isinstance(item, tuple) for item in items)
         if all(isinstance(item, Iterable) for item in items) and not is_zip:
@@ -132,8 +132,6 @@ def merge_dicts(*dicts: Any) -> Pset:
     --------
     >>> merge_dicts({"a": 1, "b": 2}, {"b": 3})
     {'a': 1, 'b': 3}
-    >>> merge_dicts([{"a": 1}, {"b": 2}])
-    {'a': 1, 'b': 2}
     """
     return {key: value for part in _flatten(dicts) for key, value in part.items()}
 
@@ -201,7 +199,7 @@ def stargrid(
 
 
 def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
-    """Return copies of the first pset of each hash: without psets that came before.
+    """Return copies of the psets without those whose hash came before.
 
     Parameters
     ----------
@@ -212,10 +210,6 @@ def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
     ------
     PsetError
         If `params` are not psets, or a value has no reproducible hash.
-
-    See Also
-    --------
-    filter_params_dup_hash : Leaves out psets by hashes.
 
     Examples
     --------
@@ -250,6 +244,7 @@ def filter_params_dup_hash(
     See Also
     --------
     missing : Leaves out psets that have a result in a database.
+    filter_params_unique : Leaves out psets that came before.
 
     Examples
     --------

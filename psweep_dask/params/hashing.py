@@ -33,15 +33,13 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, dt.timedelta):
         nanoseconds = getattr(value, "nanoseconds", 0)  # of pandas
         parts = [value.days, value.seconds, value.microseconds]
-        parts += [nanoseconds] if nanoseconds else []
-        return {"__timedelta__": parts}
+        return {"__timedelta__": [*parts, nanoseconds] if nanoseconds else parts}
     if isinstance(value, dt.date | dt.time):
         return {"__time__": value.isoformat()}
     if isinstance(value, pathlib.PurePath):
         return {"__path__": value.as_posix()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        fields = {name: getattr(value, name) for name in names}
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"__dataclass__": [type(value).__qualname__, fields]}
     return _canonical_builtin(value)
 
