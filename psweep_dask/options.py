@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # distributed takes half a second to import
     from distributed import Client
     from distributed.deploy import Cluster
 
-CAPTURE_LOGS = (None, "db", "file", "db+file")
-
 
 class OptionError(PsweepError):
     """An option with a value that it cannot have: the message names both and what is allowed."""
@@ -99,15 +97,6 @@ class Options:
     ------
     OptionError
         If a value is not allowed.
-
-    Examples
-    --------
-    >>> Options(on_error=3).failure_limit
-    3
-    >>> Options(on_error="stop")
-    Traceback (most recent call last):
-        ...
-    psweep_dask.options.OptionError: on_error='stop'; allowed are 'record', 'raise', an int from 1
     """
 
     cluster: str | Client | Cluster | None = None
@@ -135,16 +124,16 @@ class Options:
             self._allow(name, isinstance(getattr(self, name), bool), "True, False")
         self._allow("progress", self.progress in (None, True, False), "None, True, False")
         self._allow("df", self.df is None or isinstance(self.df, pd.DataFrame), "None, a DataFrame")
-        poolsize = self.poolsize is None or (type(self.poolsize) is int and self.poolsize >= 1)
+        poolsize = self.poolsize is None or _is_int_from(1, self.poolsize)
         self._allow("poolsize", poolsize, "None, an int from 1")
         columns = not isinstance(self.verbose, str) and isinstance(self.verbose, bool | Sequence)
         self._allow("verbose", columns, "True, False, a list of column names")
-        capture_logs = ", ".join(map(repr, CAPTURE_LOGS))
-        self._allow("capture_logs", self.capture_logs in CAPTURE_LOGS, capture_logs)
-        self._allow("on_error", self._on_error_ok(), "'record', 'raise', an int from 1")
+        capture_logs = self.capture_logs in (None, "db", "file", "db+file")
+        self._allow("capture_logs", capture_logs, "None, 'db', 'file', 'db+file'")
+        on_error = self.on_error in ("record", "raise") or _is_int_from(1, self.on_error)
+        self._allow("on_error", on_error, "'record', 'raise', an int from 1")
         self._allow("calc_dir", isinstance(self.calc_dir, str | os.PathLike), "a path")
-        retries = type(self.retries) is int and self.retries >= 0
-        self._allow("retries", retries, "an int from 0")
+        self._allow("retries", _is_int_from(0, self.retries), "an int from 0")
         timeout = self.timeout is None or _is_positive(self.timeout)
         self._allow("timeout", timeout, "None, a positive number of seconds")
         amounts = "None, a dict of names and positive numbers such as {'GPU': 1}"
@@ -159,13 +148,7 @@ class Options:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Pick the options out of the arguments of a function.
-
-        Examples
-        --------
-        >>> Options.of({"func": len, "retries": 2}).retries
-        2
-        """
+        """Pick the options out of the arguments of a function."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in arguments.items() if name in names})
 
@@ -181,12 +164,6 @@ class Options:
         """Whether anything is written below `calc_dir`."""
         return self.save or self.tmpsave or "file" in (self.capture_logs or "")
 
-    def _on_error_ok(self) -> bool:
-        value: Any = self.on_error
-        if isinstance(value, int):
-            return not isinstance(value, bool) and value >= 1
-        return value in ("record", "raise")
-
     def _resources_ok(self) -> bool:
         value: Any = self.resources
         return value is None or (
@@ -199,6 +176,10 @@ class Options:
             value = getattr(self, name)
             shown = type(value).__name__ if name == "df" else short_repr(value)
             raise OptionError(f"{name}={shown}; allowed are {choices}")
+
+
+def _is_int_from(least: int, value: Any) -> bool:
+    return type(value) is int and value >= least  # not True, which is an int too
 
 
 def _is_positive(value: Any) -> bool:
@@ -264,55 +245,19 @@ def takes_options(keywords: type | None = None) -> Callable[[F], F]:
 
     Its signature shows the options that `keywords` has in the place of ``**options``. Each
     parameter that its docstring does not describe gets the text that `Options` has for it.
-
-    Parameters
-    ----------
-    keywords : type, optional
-        The TypedDict that ``**options`` unpacks.
-
-    Returns
-    -------
-    callable
-        A decorator, which returns the function itself.
-
-    Examples
-    --------
-    >>> @takes_options(RetryOptions)
-    ... def again(calc_dir="calc", **options):
-    ...     '''Run again.
-    ...
-    ...     Parameters
-    ...     ----------
-    ...     **options
-    ...         As `Options` describes them.
-    ...
-    ...     Examples
-    ...     --------
-    ...     >>> again("calc")
-    ...     '''
-    >>> list(inspect.signature(again).parameters)[:4]
-    ['calc_dir', 'cluster', 'tmpsave', 'verbose']
-    >>> again.__doc__.splitlines()[4:6]
-    ['calc_dir : str or PathLike, optional',
-     '    Folder of the study, relative to the working directory.']
     """
     names: Iterable[str] = getattr(keywords, "__optional_keys__", ())
 
     def complete(function: F) -> F:
         shown: Any = function
         own = inspect.signature(function)
-        parameters = [
-            parameter
-            for parameter in own.parameters.values()
-            if parameter.kind != Parameter.VAR_KEYWORD
-        ]
-        parameters += [
-            Parameter(
-                field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
-            )
-            for field in fields(Options)
-            if field.name in names
-        ]
+        parameters = list(own.parameters.values())
+        if keywords:
+            del parameters[-1]  # **options
+        for field in fields(Options):
+            if field.name in names:
+                option = Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default)
+                parameters.append(option.replace(annotation=field.type))
         shown.__signature__ = own.replace(parameters=parameters)
         if function.__doc__ and Options.__doc__:  # python -OO leaves none
             head, title, rest = inspect.cleandoc(function.__doc__).partition(_TITLE)
@@ -326,20 +271,7 @@ def takes_options(keywords: type | None = None) -> Callable[[F], F]:
 
 
 def check_names(function: Callable[..., Any], names: Iterable[str]) -> None:
-    """Check that a function has parameters of these names.
-
-    Raises
-    ------
-    TypeError
-        If it has not, as Python does; the message also has the nearest name.
-
-    Examples
-    --------
-    >>> check_names(takes_options, ["keyword"])
-    Traceback (most recent call last):
-        ...
-    TypeError: takes_options() got an unexpected ... 'keyword'; did you mean 'keywords'?
-    """
+    """Raise Python's TypeError if a function has no parameter of a name, with the nearest name."""
     known = inspect.signature(function).parameters
     for name in names:
         if name not in known:
