@@ -1,4 +1,4 @@
-"""The batch jobs of a machine in the words of dask-jobqueue: their class, arguments and script."""
+"""What a machine says of its batch jobs, as dask-jobqueue takes it: class, arguments and script."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from dask_jobqueue.core import Job as QueueJob
     from dask_jobqueue.core import JobQueueCluster
 
-CALLED_OTHERWISE = {
+JOBQUEUE_NAMES = {
     "partition": "queue",
     "time": "walltime",
     "mem": "memory",
     "ntasks": "processes",
 }
-"""What SLURM's users may write, and what dask-jobqueue calls it."""
+"""By the name that SLURM has for a setting: the name that dask-jobqueue has for it."""
 
 PREVIEW_ADDRESS = "tls://DRIVER:PORT"
-"""Stands for the scheduler in a job script that is only shown."""
+"""Stands for the address of the scheduler in a job script that is only shown."""
 
 
-def import_quietly() -> ModuleType:
-    """Import dask-jobqueue, and give Ctrl-C back, which its import takes over.
+def import_dask_jobqueue() -> ModuleType:
+    """Import dask-jobqueue, and restore what Ctrl-C does, which its import changes.
 
     Raises
     ------
-    MachineError
-        Off the main thread, where its first import fails.
+    psweep_dask.hpc.machine_schema.MachineError
+        If this is not the main thread: the first import fails there.
     """
     if "dask_jobqueue" not in sys.modules and (
         threading.current_thread() is not threading.main_thread()
@@ -52,83 +52,84 @@ def import_quietly() -> ModuleType:
             "dask-jobqueue can only be imported in the main thread: "
             "put `import dask_jobqueue` at the top of the script"
         )
-    before = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     dask_jobqueue = importlib.import_module("dask_jobqueue")
-    if signal.getsignal(signal.SIGINT) is not before:
-        signal.signal(signal.SIGINT, before)
+    if signal.getsignal(signal.SIGINT) is not handler:
+        signal.signal(signal.SIGINT, handler)
     return dask_jobqueue
 
 
 def cluster_class(machine: Machine) -> type[JobQueueCluster]:
-    """Give the class of dask-jobqueue that a machine names, if it knows all that is asked of it.
+    """Return the class of dask-jobqueue for the batch system of a machine.
 
     Raises
     ------
-    MachineError
-        If the machine names none, or has a setting that the class does not know.
+    psweep_dask.hpc.machine_schema.MachineError
+        If the machine has no batch system, or a setting that the class does not know.
     """
-    found: type[JobQueueCluster] = getattr(import_quietly(), CLUSTERS[machine.batch_system])
-    known = _parameters(found) | _parameters(found.job_cls)
+    class_: type[JobQueueCluster] = getattr(import_dask_jobqueue(), CLUSTERS[machine.batch_system])
+    known = _parameters(class_) | _parameters(class_.job_cls)
     unknown = [name for name in machine.jobqueue if name not in known]
     if unknown:
-        called = CALLED_OTHERWISE.get(unknown[0])
-        close = [called] if called else difflib.get_close_matches(unknown[0], known, 1)
+        meant = JOBQUEUE_NAMES.get(unknown[0])
+        close = [meant] if meant else difflib.get_close_matches(unknown[0], known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise MachineError(
-            f"{machine.info_path}: {found.__name__} knows no jobqueue setting {unknown[0]!r}{hint}"
+            f"{machine.info_path}: {class_.__name__} knows no jobqueue setting {unknown[0]!r}{hint}"
         )
-    return found
+    return class_
 
 
-def _parameters(kind: type) -> set[str]:
-    made_by = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one)]
-    return {name for one in made_by[:-1] for name in inspect.signature(one).parameters}
+def _parameters(class_: type) -> set[str]:
+    """Return the names of all parameters of a class and its bases, but for `object`."""
+    bases = [base for base in class_.__mro__[:-1] if "__init__" in vars(base)]
+    return {name for base in bases for name in inspect.signature(vars(base)["__init__"]).parameters}
 
 
 def job_script(machine: Machine) -> str:
-    """Show the script that would be submitted for a machine.
+    """Return the script that would be submitted for a machine.
 
     Raises
     ------
-    MachineError
+    psweep_dask.hpc.machine_schema.MachineError
         If the machine is not for live runs, or if its settings do not fit dask-jobqueue.
     """
-    found = cluster_class(machine)
-    of_jobs = _parameters(found.job_cls)
-    options = options_of_jobs(machine, "psweep-12345678", {}, Path("LOG_DIR"))
-    options = {name: value for name, value in options.items() if name in of_jobs}
+    job_class = cluster_class(machine).job_cls
+    known = _parameters(job_class)
+    options = job_options(machine, "psweep-12345678", {}, Path("LOG_DIR"))
+    options = {name: value for name, value in options.items() if name in known}
     try:
-        job: QueueJob = found.job_cls(PREVIEW_ADDRESS, name="12345678-0", **options)
+        job: QueueJob = job_class(PREVIEW_ADDRESS, name="12345678-0", **options)
     except ValueError as err:
         raise MachineError(f"{machine.info_path}: {err}") from err
     return str(job.job_script())
 
 
-def options_of_jobs(
+def job_options(
     machine: Machine, job_name: str, environment: dict[str, str], log_dir: Path
 ) -> dict[str, Any]:
-    """Complete what a machine says of its jobs.
+    """Return the arguments for the class of dask-jobqueue: those of the machine, and ours.
 
     Parameters
     ----------
     machine : Machine
     job_name : str
     environment : dict
-        Variables for the workers.
+        Environment variables for the workers.
     log_dir : Path
-        Where the output of jobs goes, if the machine does not say.
+        Folder for the output of jobs, if the machine does not name another.
     """
     options = dict(machine.jobqueue)
     prologue = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     options["job_name"] = job_name
     options["python"] = machine.setting("python") or shlex.quote(sys.executable)
     options["job_script_prologue"] = [*(machine.setting("job_script_prologue") or []), *prologue]
-    options["processes"] = processes(machine)
+    options["processes"] = workers_per_job(machine)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     memory = [machine.setting(name) for name in ("memory", "job_mem")]
     if memory[0] is not None:
-        least = min(parse_bytes(one) for one in memory if one is not None)
-        limit = slurm.worker_memory(least, options["processes"])
+        job_bytes = min(parse_bytes(text) for text in memory if text is not None)
+        limit = slurm.worker_memory(job_bytes, options["processes"])
         extra += ["--memory-limit", str(limit)]
     options["worker_extra_args"] = [*extra, *(machine.setting("worker_extra_args") or [])]
     if machine.cluster == "slurm":
@@ -141,37 +142,43 @@ def options_of_jobs(
     return options
 
 
-def processes(machine: Machine) -> int:
-    """Tell how many workers a job has: by default one for each core, as on a laptop."""
+def workers_per_job(machine: Machine) -> int:
+    """Return how many workers a job has: by default one for each core, as on a laptop."""
     return int(machine.setting("processes") or machine.setting("cores") or 1)
 
 
-def threads(machine: Machine) -> int:
-    """Tell how many psets a worker runs at the same time."""
-    return max(1, int(machine.setting("cores") or 1) // processes(machine))
+def threads_per_worker(machine: Machine) -> int:
+    """Return how many psets a worker runs at the same time."""
+    return max(1, int(machine.setting("cores") or 1) // workers_per_job(machine))
 
 
-def slots(machine: Machine, asked: Resources) -> int:
-    """Tell how many psets run in a job at the same time.
+def slots_per_job(machine: Machine, needed: Resources) -> int:
+    """Return how many psets run in a job at the same time.
+
+    Parameters
+    ----------
+    machine : Machine
+    needed : Mapping
+        The dask resources that a pset needs.
 
     Raises
     ------
-    MachineError
-        If its workers do not have the resources that a pset asks for.
+    psweep_dask.hpc.machine_schema.MachineError
+        If its workers do not have these resources.
     """
-    of_worker = slots_of(threads(machine), _resources(machine), asked)
-    if not of_worker:
+    slots = slots_of(threads_per_worker(machine), _worker_resources(machine), needed)
+    if not slots:
         raise MachineError(
-            f"{machine.info_path}: its workers do not have the resources {dict(asked)}; say which "
+            f"{machine.info_path}: its workers do not have the resources {dict(needed)}; say which "
             'they have by jobqueue: worker_extra_args: ["--resources", "GPU=1"]'
         )
-    return of_worker * processes(machine)
+    return slots * workers_per_job(machine)
 
 
-def _resources(machine: Machine) -> dict[str, float]:
-    """Read what its workers have, as dask's command reads it."""
+def _worker_resources(machine: Machine) -> dict[str, float]:
+    """Read the option --resources of workers, as dask's command reads it."""
     words = shlex.split(" ".join(machine.setting("worker_extra_args") or []))
-    given = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--resources"]
-    given += [word.partition("=")[2] for word in words if word.startswith("--resources=")]
-    pairs = given[-1].replace(",", " ").split() if given else []
+    values = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--resources"]
+    values += [word.partition("=")[2] for word in words if word.startswith("--resources=")]
+    pairs = values[-1].replace(",", " ").split() if values else []
     return {name: float(number) for name, _, number in (pair.partition("=") for pair in pairs)}

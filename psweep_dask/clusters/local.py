@@ -22,7 +22,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
 from psweep_dask._format import format_count
-from psweep_dask._logging import silenced, hide_worker_exit_lines
+from psweep_dask._logging import hide_worker_exit_lines, silenced
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.clusters.executor import ExecutorError

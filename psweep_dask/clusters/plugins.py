@@ -162,7 +162,9 @@ class MonitorPlugin(NannyPlugin):
         """Start to look at the worker process again and again."""
         self._worker: _WorkerProcess | None = None
         self._look(nanny)
-        callback = PeriodicCallback(partial(self._look, nanny), monitor.CHECK_INTERVAL_SECONDS * 1000)
+        callback = PeriodicCallback(
+            partial(self._look, nanny), monitor.CHECK_INTERVAL_SECONDS * 1000
+        )
         nanny.periodic_callbacks[self.name] = callback  # which it stops when it closes
         callback.start()
         if self._ends_with_driver:

@@ -13,7 +13,7 @@ from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
 from psweep_dask._format import format_count
-from psweep_dask._logging import silenced, hide_worker_exit_lines
+from psweep_dask._logging import hide_worker_exit_lines, silenced
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError, ExecutorRequest
@@ -63,14 +63,14 @@ def open_job_cluster(
     with temporary_credentials(request.shared_dir) as credentials:
         log_dir = request.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
-        slots = jobqueue_options.slots(machine, request.resources)
+        slots = jobqueue_options.slots_per_job(machine, request.resources)
         with dask.config.set({**cluster_settings(), **scheduler_settings()}):
             queue = JobQueue(machine, credentials, request.run_id, log_dir)
         with _closing(queue.cluster), _connected(queue.cluster) as client:
             log.info(
                 "at most %s of %s on %s, scheduler: %s, dashboard: %s",
                 format_count(machine.jobs, "job"),
-                format_count(jobqueue_options.processes(machine), "worker"),
+                format_count(jobqueue_options.workers_per_job(machine), "worker"),
                 machine.name,
                 queue.address,
                 dashboard_link(client, on_loopback=True, with_page=True),

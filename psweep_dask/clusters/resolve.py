@@ -167,7 +167,7 @@ def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
             finally:  # a func that runs on after the run was stopped would block its worker
                 local.renew_workers(executor.left_running)
     elif isinstance(where, Machine):
-        threads = jobqueue_options.threads(where)
+        threads = jobqueue_options.threads_per_worker(where)
         _check_threads(request, threads, f"as many processes: as cores: in {where.info_path}")
         with open_job_cluster(where, request) as (client, jobs):
             yield _remote_executor(client, request, jobs)

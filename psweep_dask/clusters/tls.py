@@ -1,4 +1,4 @@
-"""Who may speak to a cluster that reaches over several machines: temporary TLS files."""
+"""Temporary TLS files, so that nobody else can connect to a cluster on several machines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from psweep_dask.storage.layout import PRIVATE_PREFIX
 
 @dataclass(frozen=True)
 class Credentials:
-    """What scheduler, client and workers of one cluster need to trust each other.
+    """The certificate and the key of one cluster.
 
     Parameters
     ----------
     folder : Path
-        Private: only its owner can look into it. Gone when the cluster is.
+        Only its owner can look into it. It is removed together with the cluster.
     security : Security
         For the scheduler and the client.
     """
@@ -31,7 +31,7 @@ class Credentials:
     security: Security
 
     def worker_settings(self) -> dict[str, object]:
-        """Give the dask settings by which a worker on another machine finds its files."""
+        """Return the dask settings by which a worker on another machine finds its files."""
         certificate, key = str(self.folder / "cert.pem"), str(self.folder / "key.pem")
         return {
             "distributed.comm.require-encryption": True,
@@ -43,7 +43,7 @@ class Credentials:
 
 @contextmanager
 def temporary_credentials(shared_dir: Path) -> Iterator[Credentials]:
-    """Make credentials in a folder of their own, and remove it in the end.
+    """Write credentials into a folder of their own, and remove it at the end.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def temporary_credentials(shared_dir: Path) -> Iterator[Credentials]:
     ------
     Credentials
     """
-    made = Security.temporary()
+    temporary = Security.temporary()
     folder = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX, dir=shared_dir))  # mode 0700
     try:
-        certificate = _write(folder / "cert.pem", made.tls_worker_cert)
-        key = _write(folder / "key.pem", made.tls_worker_key)
+        certificate = _write(folder / "cert.pem", temporary.tls_worker_cert)
+        key = _write(folder / "key.pem", temporary.tls_worker_key)
         security = Security(
             require_encryption=True,
             tls_ca_file=certificate,

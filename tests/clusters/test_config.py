@@ -1,3 +1,5 @@
+"""The psweep section of dask's configuration, and how settings reach workers elsewhere."""
+
 from __future__ import annotations
 
 import json
@@ -14,24 +16,24 @@ from psweep_dask.clusters.config import CLUSTER_SETTINGS, as_environment, cluste
 
 
 @pytest.mark.parametrize("name", CLUSTER_SETTINGS)
-def test_each_setting_is_one_that_dask_knows(name):
+def test_cluster_settings_are_known_to_dask(name):
     assert dask.config.get(name, default="unknown") != "unknown"
 
 
-def test_the_psweep_section_wins():
+def test_cluster_settings_are_replaced_by_the_psweep_section():
     with dask.config.set({"psweep.dask": {"distributed.scheduler.allowed-failures": 7}}):
         assert cluster_settings()["distributed.scheduler.allowed-failures"] == 7
     assert cluster_settings()["distributed.scheduler.allowed-failures"] == 0
 
 
-READ = """
+PRINT_SETTINGS = """
 import json, sys
 import dask.config, distributed
 print(json.dumps({name: dask.config.get(name) for name in json.load(sys.stdin)}))
 """
 
 
-def test_settings_reach_another_process_by_its_environment():
+def test_environment_brings_settings_to_another_process():
     settings = {
         **CLUSTER_SETTINGS,
         "distributed.comm.tls.worker.key": "/home/me/it's 100% mine/größe/.psweep_dask-x1/key.pem",
@@ -40,7 +42,7 @@ def test_settings_reach_another_process_by_its_environment():
         "distributed.worker.preload": ["one.py", "two.py"],
     }
     done = subprocess.run(
-        [sys.executable, "-c", READ],
+        [sys.executable, "-c", PRINT_SETTINGS],
         input=json.dumps(list(settings)),
         env={**os.environ, **as_environment(settings)},
         capture_output=True,
@@ -50,7 +52,7 @@ def test_settings_reach_another_process_by_its_environment():
     assert json.loads(done.stdout) == settings
 
 
-def test_a_key_that_nobody_reads_is_an_error(study_folder):
+def test_unknown_key_of_the_psweep_section_is_an_error(study_folder):
     with (
         dask.config.set({"psweep": {"clustr": "lab"}}),
         pytest.raises(

@@ -17,7 +17,7 @@ from helpers.fake_commands import command
 from helpers.machine_files import MINIMAL, argument, machine
 
 from psweep_dask.clusters import jobqueue_options
-from psweep_dask.clusters.jobqueue_options import job_script, options_of_jobs
+from psweep_dask.clusters.jobqueue_options import job_options, job_script
 from psweep_dask.hpc.machine_schema import MachineError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -87,8 +87,8 @@ def other_machine(cluster):
     return machine(f"cluster: {cluster}\n{below}{OTHERS[cluster]}")
 
 
-def script_of(one):
-    return job_script(one).replace(shlex.quote(sys.executable), "PYTHON")
+def script_of(lab):
+    return job_script(lab).replace(shlex.quote(sys.executable), "PYTHON")
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_job_script_for_other_batch_systems(cluster):
 
 @pytest.mark.parametrize("memory", ["100MiB", "1GiB", "8GB", "1TB"])
 @pytest.mark.parametrize("processes", [1, 4])
-def test_workers_may_use_less_memory_than_their_job_has(memory, processes):
+def test_memory_limit_of_workers_is_less_than_their_job_has(memory, processes):
     below = f"{{cores: 4, processes: {processes}, memory: {memory}}}"
-    one = machine(f"cluster: slurm\njobqueue: {below}")
-    limit = int(argument(job_script(one), "--memory-limit"))
+    lab = machine(f"cluster: slurm\njobqueue: {below}")
+    limit = int(argument(job_script(lab), "--memory-limit"))
     assert 0.7 < limit * processes / parse_bytes(memory) < 1
 
 
@@ -121,43 +121,44 @@ def test_workers_may_use_less_memory_than_their_job_has(memory, processes):
         ("cores: 1", 1, 1),
     ],
 )
-def test_a_job_has_a_worker_for_each_core_or_as_many_as_its_machine_says(below, processes, threads):
-    one = machine(f"cluster: slurm\njobqueue: {{memory: 8GiB, {below}}}")
-    assert (jobqueue_options.processes(one), jobqueue_options.threads(one)) == (processes, threads)
-    script = job_script(one)
+def test_workers_per_job_are_one_for_each_core_or_as_the_machine_says(below, processes, threads):
+    lab = machine(f"cluster: slurm\njobqueue: {{memory: 8GiB, {below}}}")
+    assert jobqueue_options.workers_per_job(lab) == processes
+    assert jobqueue_options.threads_per_worker(lab) == threads
+    script = job_script(lab)
     assert int(argument(script, "--nthreads")) == threads
     assert ("--nworkers" in script) == (processes > 1)
 
 
-def test_a_setting_that_dask_jobqueue_does_not_know_is_named_with_the_one_that_was_meant():
-    one = machine("cluster: slurm\njobqueue: {cores: 1, memory: 1GiB, quueue: long}")
+def test_unknown_setting_is_named_with_the_one_that_was_meant():
+    lab = machine("cluster: slurm\njobqueue: {cores: 1, memory: 1GiB, quueue: long}")
     with pytest.raises(MachineError) as caught:
-        job_script(one)
+        job_script(lab)
     assert str(caught.value) == (
-        f"{one.info_path}: SLURMCluster knows no jobqueue setting 'quueue'; did you mean 'queue'?"
+        f"{lab.info_path}: SLURMCluster knows no jobqueue setting 'quueue'; did you mean 'queue'?"
     )
 
 
-def test_a_setting_of_another_batch_system_is_not_known():
-    one = machine("cluster: slurm\njobqueue: {cores: 1, memory: 1GiB, resource_spec: x}")
+def test_unknown_setting_may_be_one_of_another_batch_system():
+    lab = machine("cluster: slurm\njobqueue: {cores: 1, memory: 1GiB, resource_spec: x}")
     with pytest.raises(MachineError, match="SLURMCluster knows no .*'resource_spec'"):
-        job_script(one)
+        job_script(lab)
 
 
 @pytest.mark.parametrize("below", ["memory: 1GiB", "cores: 1"])
-def test_a_setting_that_is_missing_is_told_with_the_file(below):
-    one = machine(f"cluster: slurm\njobqueue: {{{below}}}")
-    with pytest.raises(MachineError, match=f"{one.info_path}: You must specify .*cores and memory"):
-        job_script(one)
+def test_missing_setting_is_named_with_the_file(below):
+    lab = machine(f"cluster: slurm\njobqueue: {{{below}}}")
+    with pytest.raises(MachineError, match=f"{lab.info_path}: You must specify .*cores and memory"):
+        job_script(lab)
 
 
-def test_what_a_batch_system_needs_besides_is_told_with_the_file():
-    one = machine("cluster: htcondor\njobqueue: {cores: 1, memory: 1GiB}")
-    with pytest.raises(MachineError, match=f"{one.info_path}: .*how much disk"):
-        job_script(one)
+def test_missing_setting_of_another_batch_system_is_named_with_the_file():
+    lab = machine("cluster: htcondor\njobqueue: {cores: 1, memory: 1GiB}")
+    with pytest.raises(MachineError, match=f"{lab.info_path}: .*how much disk"):
+        job_script(lab)
 
 
-def test_a_machine_for_offline_use_has_no_job_script():
+def test_offline_machine_has_no_job_script():
     with pytest.raises(MachineError, match="for offline use only"):
         job_script(machine("subcmd: sbatch"))
 
@@ -166,26 +167,24 @@ FOLDERS = ["with  spaces", "it's", 'say "hi"', "100%", "%j", "größe ∑", "$HO
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_output_of_jobs_goes_to_a_folder_of_any_name(tmp_path, name):
-    options = options_of_jobs(machine(MINIMAL), "psweep-bb32aade", {}, tmp_path / name)
-    (directive,) = [one for one in options["job_extra_directives"] if "--output" in one]
+def test_log_dir_of_jobs_may_have_any_name(tmp_path, name):
+    options = job_options(machine(MINIMAL), "psweep-bb32aade", {}, tmp_path / name)
+    (directive,) = [text for text in options["job_extra_directives"] if "--output" in text]
     (word,) = shlex.split(directive)  # sbatch takes such a line apart as a shell would
-    parts = word.removeprefix("--output=").split("%%")  # and a doubled % for one that is meant
-    assert "%".join(one.replace("%j", "17") for one in parts) == str(tmp_path / name / "17.log")
+    parts = word.removeprefix("--output=").split("%%")  # and a doubled % as a single one
+    assert "%".join(part.replace("%j", "17") for part in parts) == str(tmp_path / name / "17.log")
 
 
 @pytest.mark.parametrize("value", FOLDERS)
-def test_settings_reach_workers_whatever_they_hold(value):
-    options = options_of_jobs(
-        machine(EVERYTHING), "psweep-bb32aade", {"DASK_X": value}, Path("logs")
-    )
+def test_environment_reaches_workers_whatever_it_holds(value):
+    options = job_options(machine(EVERYTHING), "psweep-bb32aade", {"DASK_X": value}, Path("logs"))
     *given, ours = options["job_script_prologue"]
     assert given == ["module load cuda", "", "source 'my env/bin/activate'"]
     shell = ["sh", "-c", f'{ours}\nprintf %s "$DASK_X"']
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == value
 
 
-def test_an_interpreter_in_a_folder_with_a_blank_is_found(tmp_path, monkeypatch):
+def test_python_in_a_folder_with_a_blank_is_found(tmp_path, monkeypatch):
     folder = tmp_path / "my env"
     folder.mkdir()
     command(folder, "python", "echo it is me")
@@ -209,20 +208,20 @@ assert "dask_jobqueue" not in sys.modules
 
 
 @pytest.mark.parametrize("handler", ["signal.default_int_handler", "lambda *_: None"])
-def test_ctrl_c_means_the_same_after_dask_jobqueue_is_imported(handler):
+def test_ctrl_c_does_the_same_after_dask_jobqueue_is_imported(handler):
     text = f"""{IMPORT}
 mine = {handler}
 signal.signal(signal.SIGINT, mine)
-print(jobqueue_options.import_quietly().__name__, signal.getsignal(signal.SIGINT) is mine)
+print(jobqueue_options.import_dask_jobqueue().__name__, signal.getsignal(signal.SIGINT) is mine)
 """
     assert python(text) == "dask_jobqueue True\n"
 
 
-def test_off_the_main_thread_the_first_import_is_refused_with_the_way_out():
+def test_import_of_dask_jobqueue_is_refused_in_other_threads_with_the_remedy():
     text = f"""{IMPORT}
 def attempt():
     try:
-        print(jobqueue_options.import_quietly().__name__)
+        print(jobqueue_options.import_dask_jobqueue().__name__)
     except jobqueue_options.MachineError as err:
         print(err)
 def in_a_thread():
@@ -236,3 +235,24 @@ in_a_thread()
     refusal, success = python(text).splitlines()
     assert "main thread: put `import dask_jobqueue` at the top of the script" in refusal
     assert success == "dask_jobqueue"
+
+
+@pytest.mark.parametrize(
+    ("args", "needed", "slots"),
+    [
+        ([], {}, 4),
+        (["--resources", "GPU=1"], {"GPU": 1}, 2),
+        (["--resources=GPU=2,MEM=8"], {"GPU": 1, "MEM": 4}, 4),
+        (["--resources GPU=1", "--resources 'GPU=2 MEM=1'"], {"GPU": 1}, 4),
+    ],
+)
+def test_slots_per_job_are_what_the_resources_of_its_workers_allow(args, needed, slots):
+    below = f"cores: 4, processes: 2, memory: 1GiB, worker_extra_args: {args}"
+    lab = machine(f"cluster: slurm\njobqueue: {{{below}}}")
+    assert jobqueue_options.slots_per_job(lab, needed) == slots
+
+
+def test_slots_per_job_without_the_resources_is_an_error_with_the_remedy():
+    lab = machine(MINIMAL)
+    with pytest.raises(MachineError, match=r"resources {'GPU': 1}; say which they have by"):
+        jobqueue_options.slots_per_job(lab, {"GPU": 1})

@@ -1,3 +1,5 @@
+"""Credentials in a folder of their own, and who can connect with them."""
+
 from __future__ import annotations
 
 import os
@@ -14,10 +16,10 @@ from psweep_dask.storage.layout import PRIVATE_PREFIX
 
 
 @pytest.fixture
-def _careless():
-    before = os.umask(0)
+def _umask_of_zero():
+    umask = os.umask(0)
     yield
-    os.umask(before)
+    os.umask(umask)
 
 
 @contextmanager
@@ -28,8 +30,8 @@ def scheduler(credentials):
         yield cluster
 
 
-@pytest.mark.usefixtures("_careless")
-def test_nobody_else_can_read_them(study_folder):
+@pytest.mark.usefixtures("_umask_of_zero")
+def test_credentials_can_be_read_by_nobody_else(study_folder):
     with temporary_credentials(study_folder) as credentials:
         assert credentials.folder.parent == study_folder
         assert credentials.folder.name.startswith(PRIVATE_PREFIX)
@@ -39,25 +41,25 @@ def test_nobody_else_can_read_them(study_folder):
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_they_are_gone_at_the_end(study_folder):
+def test_credentials_are_removed_at_the_end(study_folder):
     with temporary_credentials(study_folder) as credentials:
         (credentials.folder / "jobs").write_text("what a run keeps there as well")
     assert list(study_folder.iterdir()) == []
 
 
-def test_they_are_gone_after_an_exception(study_folder):
+def test_credentials_are_removed_after_an_exception(study_folder):
     with pytest.raises(KeyboardInterrupt), temporary_credentials(study_folder):
         raise KeyboardInterrupt
     assert list(study_folder.iterdir()) == []
 
 
-def test_each_cluster_has_its_own(study_folder):
-    with temporary_credentials(study_folder) as one, temporary_credentials(study_folder) as other:
-        keys = {(each.folder / "key.pem").read_text() for each in (one, other)}
+def test_credentials_differ_for_each_cluster(study_folder):
+    with temporary_credentials(study_folder) as first, temporary_credentials(study_folder) as other:
+        keys = {(credentials.folder / "key.pem").read_text() for credentials in (first, other)}
         assert len(keys) == 2
 
 
-def test_a_worker_elsewhere_finds_them_by_its_environment(study_folder):
+def test_worker_elsewhere_finds_credentials_by_its_environment(study_folder):
     with temporary_credentials(study_folder) as credentials, scheduler(credentials) as cluster:
         assert cluster.scheduler_address.startswith("tls://")
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
@@ -75,7 +77,7 @@ def test_a_worker_elsewhere_finds_them_by_its_environment(study_folder):
                 worker.terminate()
 
 
-def test_a_client_without_them_is_refused(study_folder):
+def test_client_without_credentials_is_refused(study_folder):
     with temporary_credentials(study_folder) as credentials, scheduler(credentials) as cluster:
         with Client(cluster.scheduler_address, security=credentials.security) as client:
             assert client.scheduler_info()["workers"] == {}
