@@ -12,15 +12,8 @@ from typing import BinaryIO
 def replace_file(path: Path, write: Callable[[BinaryIO], object], sync_folder: bool = True) -> None:
     """Replace a file in one step: a crash at any moment leaves the whole old file or the new one.
 
-    Parameters
-    ----------
-    path : Path
-        The file. Its folder is made if it is missing. If there is a file already, the new one
-        gets its permissions.
-    write : callable
-        Called with a binary file, to which it writes the new content.
-    sync_folder : bool, optional
-        False saves the time of an fsync: a power cut soon afterwards may bring the old file back.
+    Its folder is made if it is missing. The new file gets the permissions of the old one. Without
+    `sync_folder` an fsync is saved: a power cut soon afterwards may bring the old file back.
     """
     path = path.resolve()  # a symbolic link is kept: the file that it points to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)

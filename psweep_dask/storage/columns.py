@@ -24,7 +24,7 @@ _COLUMN_TYPES = frozenset(
 )
 
 GAP = object()
-"""In a list of values, this is a cell without a value, which pandas is to fill."""
+"""In a list of values, a cell without a value, which pandas is to fill."""
 
 
 class ColumnRoles(NamedTuple):
@@ -49,9 +49,8 @@ def column_roles(names: Iterable[Any]) -> ColumnRoles:
 
     Examples
     --------
-    >>> roles = column_roles(["a", "_run_id", "_pset_seq", "y", "_status"])
-    >>> roles.params, roles.results
-    (['a'], ['y'])
+    >>> column_roles(["a", "_run_id", "y", "_status"])
+    ColumnRoles(params=['a'], seed_fields=['_run_id'], results=['y'], our_fields=['_status'])
     """
     roles = ColumnRoles([], [], [], [])
     for name in names:
@@ -96,14 +95,9 @@ class ColumnOrder:
 def make_column(name: str, values: list[Any], length: int) -> pd.Series:
     """Return a column of values: of a type of pandas if that keeps the values, else of objects.
 
-    Parameters
-    ----------
-    name : str
-        The values of ``_time_utc`` are nanoseconds since 1970.
-    values : list
-        Packed ones are restored. There may be fewer values than cells, and some may be `GAP`:
-        pandas fills these cells with NaN, or with what that type of column has instead.
-    length : int
+    Packed values are restored. There may be fewer values than cells, and some may be `GAP`: pandas
+    fills these cells with NaN, or with what that type of column has instead. The values of
+    ``_time_utc`` are nanoseconds since 1970.
 
     Examples
     --------
@@ -127,11 +121,6 @@ def cells_of(column: pd.Series) -> list[Any]:
     """Return the values of a column, with `GAP` for each cell that pandas has filled.
 
     In a column of objects, pandas fills with NaN, so that None and NaT are values there.
-
-    Examples
-    --------
-    >>> [value is GAP for value in cells_of(make_column("a", [1, GAP], 3))]
-    [False, True, True]
     """
     if column.dtype == object:
         return [GAP if is_nan(value) else value for value in column.tolist()]
@@ -149,13 +138,6 @@ def without_pyarrow(df: pd.DataFrame) -> pd.DataFrame:
 
     Where pyarrow is installed, pandas keeps str in arrays of pyarrow. These become arrays of
     Python's str.
-
-    Examples
-    --------
-    >>> df = without_pyarrow(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
-    >>> dtypes = df["a"].dtype, df.columns.dtype
-    >>> {dtype.storage for dtype in dtypes if hasattr(dtype, "storage")}
-    {'python'}
     """
     in_pyarrow = {place: dtype for place, dtype in enumerate(df.dtypes) if _is_in_pyarrow(dtype)}
     if not in_pyarrow and not any(_is_in_pyarrow(labels.dtype) for labels in df.axes):

@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,17 +25,10 @@ class DatabaseError(PsweepError):
 
 
 class PassedFrame(NamedTuple):
-    """A DataFrame that the user has passed as ``df=``.
-
-    Parameters
-    ----------
-    df : DataFrame
-    runs : frozenset of str
-        Ids of the runs that were in the database on disk at that time.
-    """
+    """A DataFrame that the user has passed as ``df=``."""
 
     df: pd.DataFrame
-    runs: frozenset[str]
+    runs: frozenset[str]  # ids of those in the database on disk at that time
 
 
 def read_or_empty(path: Path) -> pd.DataFrame:
@@ -67,26 +59,9 @@ def read_or_empty(path: Path) -> pd.DataFrame:
 
 
 def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd.DataFrame:
-    """Add rows to the database file. The caller holds the lock.
+    """Add rows to the database file, if they are not there yet, and return it as it is then.
 
-    Parameters
-    ----------
-    path : Path
-        The database.
-    rows : DataFrame
-        Those that are in the database already are left out.
-    base : PassedFrame, optional
-        Replaces the rows that were in the file when the run began.
-
-    Returns
-    -------
-    DataFrame
-        The database as it is on disk now.
-
-    Raises
-    ------
-    DatabaseError
-        If the file is damaged, or needs a module that cannot be imported.
+    `base` replaces the rows that were in the file when the run began. The caller holds the lock.
     """
     df = read_or_empty(path)
     if base is not None:
@@ -95,10 +70,7 @@ def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd
 
 
 def replace(path: Path, df: pd.DataFrame) -> pd.DataFrame:
-    """Replace the database file by a DataFrame, and return it as it is on disk.
-
-    The caller holds the lock.
-    """
+    """Replace the database file, and return it as it is on disk. The caller holds the lock."""
     df = without_pyarrow(df)
     try:
         df_write(df, path)
@@ -141,23 +113,10 @@ def _can_be_stored(value: Any) -> bool:
 def check(df: pd.DataFrame, name: str) -> None:
     """Make sure that rows can be appended to a database, which its owner may have edited.
 
-    Parameters
-    ----------
-    df : DataFrame
-    name : str
-        Of the database, for messages.
-
     Raises
     ------
     DatabaseError
         If two columns have the same name, or ``_run_seq`` and ``_pset_seq`` are not numbers.
-
-    Examples
-    --------
-    >>> check(pd.DataFrame({"_run_seq": ["first"]}), "calc/database.pk")
-    Traceback (most recent call last):
-        ...
-    psweep_dask.storage.database.DatabaseError: calc/database.pk: _run_seq has 'first', but ...
     """
     if df.columns.nlevels > 1 or not df.columns.is_unique:
         doubled = list(df.columns[df.columns.duplicated()]) or list(df.columns)
@@ -179,22 +138,10 @@ def check(df: pd.DataFrame, name: str) -> None:
 
 
 def aside_path(path: Path, why: str) -> Path:
-    """Return a free path beside a file, such as ``database.pk.damaged-20260101T120000``.
-
-    Parameters
-    ----------
-    path : Path
-    why : str
-        Such as "damaged".
-    """
-    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
-    candidates = (f"{path.name}.{why}-{stamp}{suffix}" for suffix in _suffixes())
-    return next(free for free in map(path.with_name, candidates) if not free.exists())
-
-
-def _suffixes() -> Iterator[str]:
-    yield ""
-    yield from (f"-{number}" for number in itertools.count(1))
+    """Return a free path beside a file, such as ``database.pk.damaged-20260101T120000``."""
+    name = f"{path.name}.{why}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(1)))
+    return next(free for free in map(path.with_name, names) if not free.exists())
 
 
 def _rebased(path: Path, on_disk: pd.DataFrame, base: PassedFrame) -> pd.DataFrame:

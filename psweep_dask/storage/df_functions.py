@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,9 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any) ->
     Parameters
     ----------
     path : str or PathLike
+        The file.
     fmt : {'pickle', 'json'}, optional
+        Its format.
     **kwargs
         Passed to ``pickle.load`` or `pandas.read_json`.
 
@@ -78,8 +80,11 @@ def df_write(
     Parameters
     ----------
     df : DataFrame
+        What to write.
     path : str or PathLike
+        The file.
     fmt : {'pickle', 'json'}, optional
+        Its format.
     **kwargs
         Passed to ``pickle.dump``, or to `df_to_json`.
 
@@ -102,17 +107,14 @@ def df_write(
     """
     if not isinstance(df, pd.DataFrame):
         raise FrameError(f"df_write(df, path) takes the DataFrame first, not {type(df).__name__}")
-    if fmt not in ("pickle", "json"):
+    if fmt == "pickle":
+        # Classes of the user's script are pickled by value, so that any process can read them.
+        replace_file(Path(path), lambda stream: pickling.dump(df, stream, **kwargs))
+    elif fmt == "json":
+        text = df_to_json(df, **kwargs) or ""
+        replace_file(Path(path), lambda stream: stream.write(text.encode()))
+    else:
         raise FrameError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
-
-    def write(stream: BinaryIO) -> None:
-        if fmt == "pickle":
-            # Classes of the user's script are pickled by value, so that any process can read them.
-            pickling.dump(df, stream, **kwargs)
-        else:
-            stream.write((df_to_json(df, **kwargs) or "").encode())
-
-    replace_file(Path(path), write)
 
 
 def df_print(df: pd.DataFrame, index: bool = False) -> None:
@@ -121,6 +123,7 @@ def df_print(df: pd.DataFrame, index: bool = False) -> None:
     Parameters
     ----------
     df : DataFrame
+        What to print.
     index : bool, optional
         Print the index, too.
 
@@ -148,6 +151,7 @@ def df_filter_conds(
     Parameters
     ----------
     df : DataFrame
+        The rows to choose from.
     conds : sequence
         Boolean masks, each as long as `df`.
     op : {'and', 'or', 'xor'}, optional
@@ -195,6 +199,7 @@ def df_to_json(df: pd.DataFrame, **kwargs: Any) -> str | None:
     Parameters
     ----------
     df : DataFrame
+        What to convert.
     **kwargs
         Passed to `pandas.DataFrame.to_json`. Defaults that differ from those of pandas are
         ``orient="records"``, ``date_unit="s"``, ``date_format="iso"`` and
@@ -221,13 +226,7 @@ def df_to_json(df: pd.DataFrame, **kwargs: Any) -> str | None:
     '[{"a":1},{"a":2}]'
     """
     check_df(df, "ps.df_to_json(df)")
-    defaults = {
-        "orient": "records",
-        "date_unit": "s",
-        "date_format": "iso",
-        "double_precision": 15,
-    }
-    if kwargs.get("orient") in ("index", "columns"):
-        defaults["date_unit"] = "ns"
-    text: str | None = df.to_json(**{**defaults, **kwargs})
+    unit = "ns" if kwargs.get("orient") in ("index", "columns") else "s"
+    defaults = {"orient": "records", "date_format": "iso", "double_precision": 15}
+    text: str | None = df.to_json(**{"date_unit": unit, **defaults, **kwargs})
     return text

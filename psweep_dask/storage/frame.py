@@ -18,17 +18,8 @@ from psweep_dask.storage.record import Block
 def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
     """Return the rows of blocks of records, in the order of ``_pset_seq``.
 
-    Parameters
-    ----------
-    blocks : iterable of tuple
-        Names and columns, as `psweep_dask.storage.record.unpack` returns them. Blocks may differ
-        in their names: pandas fills the gaps.
-
-    Returns
-    -------
-    DataFrame
-        The columns are in the order parameters, the seed's fields, results, our fields. The index
-        has the times of ``_time_utc``.
+    Blocks may differ in their names: pandas fills the gaps. The columns are in the order of
+    `ColumnOrder`. The index has the times of ``_time_utc``.
 
     Examples
     --------
@@ -61,36 +52,17 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
 
 
 def in_order(df: pd.DataFrame) -> pd.DataFrame:
-    """Return rows sorted by ``_pset_seq``, those without one last; equal ones keep their order.
-
-    Examples
-    --------
-    >>> in_order(pd.DataFrame({"_pset_seq": [1, 0], "a": ["x", "y"]}))
-       _pset_seq  a
-    1          0  y
-    0          1  x
-    """
+    """Return rows sorted by ``_pset_seq``, those without one last; equal ones keep their order."""
     if "_pset_seq" not in df.columns or df["_pset_seq"].is_monotonic_increasing:
         return df
     return df.sort_values("_pset_seq", kind="stable", na_position="last")
 
 
 def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Return a database with the rows of a run appended.
+    """Return a database with the new rows of a run appended, its columns in `ColumnOrder`.
 
-    Parameters
-    ----------
-    old : DataFrame
-        The database. Its owner may have changed rows and columns.
-    new : DataFrame
-        Rows of a run. A row whose ``_pset_id`` the database has is left out. But if the row of
-        the database waits for a batch job, the new row replaces it; values of columns that only
-        the old row has are kept.
-
-    Returns
-    -------
-    DataFrame
-        The columns are in the order parameters, the seed's fields, results, our fields.
+    A new row whose ``_pset_id`` the database has is left out. But if the row of the database waits
+    for a batch job, the new row replaces it; values of columns that only the old row has are kept.
 
     Examples
     --------
@@ -123,23 +95,16 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Dates and time differences that need different units, such as nanoseconds and years, become a
     column of objects.
-
-    Examples
-    --------
-    >>> fine = pd.DataFrame({"t": [pd.Timestamp("2026-01-01 00:00:00.000000001")]})
-    >>> far = pd.DataFrame({"t": pd.Series(["3000-01-01"]).astype("datetime64[s]")})
-    >>> [time.year for time in stacked([fine, far]).t]
-    [2026, 3000]
     """
     try:
         return pd.concat(tables, sort=False)
     except (ValueError, OverflowError):
         columns = [(name, table[name]) for table in tables for name in table.columns]
         times = {name for name, column in columns if column.dtype.kind in "mM"} - {"_time_utc"}
-        with_objects = [
-            table.astype(dict.fromkeys(times & set(table.columns), object)) for table in tables
+        objects = [
+            table.astype(dict.fromkeys(times.intersection(table), object)) for table in tables
         ]
-        return pd.concat(with_objects, sort=False)
+        return pd.concat(objects, sort=False)
 
 
 @contextmanager

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import record
@@ -26,23 +25,7 @@ class JournalError(PsweepError):
 class Journal:
     """The journal of one run. It is created once, and only its creator appends to it.
 
-    Parameters
-    ----------
-    path : Path
-        Must not exist yet. After a power cut the file may be missing, until its folder is synced.
-    fsync_interval : float, optional
-        Seconds between two fsyncs.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from psweep_dask.storage.record import pack
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "journal")
-    ...     with Journal(path) as journal:
-    ...         journal.append(pack([{"a": 1}]))
-    ...     list(journal.replay())
-    [(('a',), [[1]])]
+    After a power cut the file may be missing, until its folder is synced.
     """
 
     def __init__(self, path: Path, fsync_interval: float = FSYNC_INTERVAL_SECONDS) -> None:
@@ -66,8 +49,10 @@ class Journal:
             appended: it would stand behind a torn frame.
         """
         if self._error is None:
+            left = memoryview(frame)
             try:
-                self._write(frame)
+                while left:
+                    left = left[self._file.write(left) :]
             except OSError as err:
                 self._error = err
         if self._error is not None:
@@ -96,22 +81,6 @@ class Journal:
         with suppress(OSError):
             self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _write(self, frame: bytes) -> None:
-        left = memoryview(frame)
-        while left:
-            left = left[self._file.write(left) :]
-
     def _sync_periodically(self, interval: float) -> None:
         while self._dirty.wait() and not self._closing.is_set():
             self._dirty.clear()
@@ -124,16 +93,7 @@ class Journal:
 
 
 class MemoryJournal:
-    """The journal of a run with save=False: it has the methods of `Journal`, but no file.
-
-    Examples
-    --------
-    >>> from psweep_dask.storage.record import pack
-    >>> journal = MemoryJournal()
-    >>> journal.append(pack([{"a": 1}]))
-    >>> list(journal.replay())
-    [(('a',), [[1]])]
-    """
+    """The journal of a run with save=False: it has the methods of `Journal`, but no file."""
 
     def __init__(self) -> None:
         self._frames = io.BytesIO()
@@ -147,7 +107,7 @@ class MemoryJournal:
         return Replay(io.BytesIO(self._frames.getvalue()))
 
     def since(self, offset: int) -> tuple[list[Block], int]:
-        """Return the blocks from an offset in bytes on, and the offset of the next ones."""
+        """Return what `Journal.since` does."""
         return _since(io.BytesIO(self._frames.getvalue()), offset)
 
     def close(self) -> None:
@@ -157,18 +117,8 @@ class MemoryJournal:
 class Replay:
     """Iterates over the blocks of a journal up to the first frame that is torn or damaged.
 
-    Parameters
-    ----------
-    stream : binary file
-        Closed at the end of the iteration.
-
-    Attributes
-    ----------
-    unread_bytes : int
-        After the iteration: how many bytes at the end could not be read.
-    damaged : bool
-        After the iteration: whether these bytes are damaged. They are not if they are a frame that
-        was being written when the process was killed.
+    Afterwards, ``unread_bytes`` says how many bytes at the end could not be read, and ``damaged``
+    whether they are damaged: not so if the process was killed while it wrote that frame.
 
     Raises
     ------
@@ -193,18 +143,7 @@ class Replay:
 
 
 def replay(path: Path) -> Replay:
-    """Return an iterator over the blocks of a journal, which may be growing.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "journal")
-    ...     _ = path.write_bytes(record.pack([{"a": 1}]) + b"torn")
-    ...     replayed = replay(path)
-    ...     list(replayed), replayed.unread_bytes
-    ([(('a',), [[1]])], 4)
-    """
+    """Return an iterator over the blocks of a journal, which may be growing."""
     return Replay(path.open("rb"))
 
 

@@ -22,15 +22,8 @@ class LayoutError(PsweepError):
 class Layout:
     """Every path of one study.
 
-    Parameters
-    ----------
-    calc_dir : str or PathLike
-        Folder of the study. The column ``_calc_dir`` has it as it was passed. The paths are
-        absolute, so that they stay right when the working directory changes.
-    database_dir : str or PathLike, optional
-        Folder of the database, `calc_dir` by default.
-    database_basename : str, optional
-        File name of the database.
+    The paths are absolute, so that they stay right when the working directory changes. The column
+    ``_calc_dir`` has the folder as it was passed.
 
     Raises
     ------
@@ -58,24 +51,17 @@ class Layout:
             given = type(calc_dir).__name__
             raise LayoutError(f"calc_dir must be a folder such as 'calc', not a {given}") from err
         self.root = Path(calc_dir).absolute()
+        self.runs_dir = self.root / "runs"  # one folder for each run
         self.database_dir = self.root if database_dir is None else Path(database_dir).absolute()
         self.database_basename = database_basename
+        self.database_path = self.database_dir / database_basename  # a pickled DataFrame
+        self._tmpsave_dir = self.root / "tmpsave"  # one folder for each run with tmpsave=True
         if "\0" in f"{self.root}{self.database_path}":
             raise LayoutError(f"no path can have a null byte, as {str(self.database_path)!r} has")
-        if self.database_path in (self.runs_dir, self.tmpsave_dir):
+        if self.database_path in (self.runs_dir, self._tmpsave_dir):
             raise LayoutError(
                 f"{str(self.database_path)!r} is a folder; give the database another name"
             )
-
-    @property
-    def database_path(self) -> Path:
-        """The database, a pickled DataFrame."""
-        return self.database_dir / self.database_basename
-
-    @property
-    def runs_dir(self) -> Path:
-        """The folder with one folder for each run."""
-        return self.root / "runs"
 
     def run_folder(self, run_id: str) -> RunFolder:
         """Return the folder with everything that belongs to one run."""
@@ -85,20 +71,12 @@ class Layout:
         """Return the folder with what func, a template or a batch job writes for one pset."""
         return PsetFolder(self.root / pset_id)
 
-    @property
-    def tmpsave_dir(self) -> Path:
-        """The folder with one folder for each run with tmpsave=True."""
-        return self.root / "tmpsave"
-
     def tmpsave_path(self, run_id: str, pset_id: str) -> Path:
         """Return the file with the row of one pset, for tmpsave=True."""
-        return self.tmpsave_dir / run_id / f"{pset_id}.pk"
+        return self._tmpsave_dir / run_id / f"{pset_id}.pk"
 
     def relative_database(self) -> str:
-        """Return the path of the database from the folder of the study.
-
-        It stays right when both are moved together.
-        """
+        """Return the path from `root` to the database, which stays right if both are moved."""
         return os.path.relpath(self.database_path, self.root)
 
     def run_script_path(self, machine: str) -> Path:
@@ -106,15 +84,7 @@ class Layout:
         return self.root / f"run_{machine}.sh"
 
     def backup_dir(self, stamp: str, run_id: str) -> Path:
-        """Return the folder of the copy that backup=True makes.
-
-        Parameters
-        ----------
-        stamp : str
-            Time of the newest row.
-        run_id : str
-            Of the newest row.
-        """
+        """Return the folder of the copy that backup=True makes: named by the newest row."""
         return self.root.with_name(f"{self.root.name}.bak_{stamp}_run_id_{run_id}")
 
     def simulated(self) -> Layout:
@@ -151,13 +121,19 @@ class Layout:
                 ) from err
 
 
+class _Inside:
+    """An attribute of a folder: the path of what has this name in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder | PsetFolder, owner: type) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run, and the files in it.
-
-    Parameters
-    ----------
-    path : Path
 
     Examples
     --------
@@ -166,51 +142,15 @@ class RunFolder:
     """
 
     path: Path
-
-    @property
-    def info_path(self) -> Path:
-        """Who ran it, when, where and how: JSON."""
-        return self.path / "run.json"
-
-    @property
-    def plan_path(self) -> Path:
-        """The numbered psets, and func."""
-        return self.path / "plan.pk"
-
-    @property
-    def journal_path(self) -> Path:
-        """The records that are not in the database yet."""
-        return self.path / "journal"
-
-    @property
-    def early_dir(self) -> Path:
-        """Rows that workers have written themselves, see `psweep_dask.worker.early_rows`."""
-        return self.path / "early"
-
-    @property
-    def stop_path(self) -> Path:
-        """A file that another process writes to stop the run."""
-        return self.path / "stop"
-
-    @property
-    def jobs_path(self) -> Path:
-        """The names of its batch jobs, as long as it has any."""
-        return self.path / "jobs"
-
-    @property
-    def job_logs_dir(self) -> Path:
-        """The output of its batch jobs."""
-        return self.path / "logs"
-
-    @property
-    def patch_path(self) -> Path:
-        """What was not committed to git when the run began: a patch."""
-        return self.path / "uncommitted.patch"
-
-    @property
-    def work_path(self) -> Path:
-        """The packed `psweep_dask.worker.work.Work`, for batch jobs that run func."""
-        return self.path / "work.pk"
+    info_path = _Inside("run.json")  # who ran it, when, where and how
+    plan_path = _Inside("plan.pk")  # the numbered psets, and func
+    journal_path = _Inside("journal")  # records that are not in the database yet
+    early_dir = _Inside("early")  # rows of workers: see `psweep_dask.worker.early_rows`
+    stop_path = _Inside("stop")  # written by another process to stop the run
+    jobs_path = _Inside("jobs")  # names of its batch jobs, as long as it has any
+    job_logs_dir = _Inside("logs")  # output of its batch jobs
+    patch_path = _Inside("uncommitted.patch")  # what git did not have when the run began
+    work_path = _Inside("work.pk")  # a packed `Work`, for batch jobs that run func
 
     def array_path(self, machine: str, number: int) -> Path:
         """Return the job script of one of its job arrays."""
@@ -233,10 +173,6 @@ class RunFolder:
 class PsetFolder:
     """The folder of one pset, on this machine or where its batch job runs, and the files in it.
 
-    Parameters
-    ----------
-    path : Path
-
     Examples
     --------
     >>> PsetFolder(Path("calc/6ba7b810")).record_path.as_posix()
@@ -244,31 +180,11 @@ class PsetFolder:
     """
 
     path: Path
-
-    @property
-    def pset_path(self) -> Path:
-        """The pset and its book-keeping, for the batch job: a pickled dict."""
-        return self.path / "pset.pk"
-
-    @property
-    def record_path(self) -> Path:
-        """The record of a batch job that has called func: one frame, as in a journal."""
-        return self.path / "record.pk"
-
-    @property
-    def result_path(self) -> Path:
-        """The result of a script that was made from a template: JSON."""
-        return self.path / "result.json"
-
-    @property
-    def ended_path(self) -> Path:
-        """How a job script has ended, as it writes itself. Empty: that is not yet known."""
-        return self.path / "ended"
-
-    @property
-    def logs_path(self) -> Path:
-        """What the pset has printed, with capture_logs to a file."""
-        return self.path / "logs.txt"
+    pset_path = _Inside("pset.pk")  # for the batch job: a pickled dict with book-keeping
+    record_path = _Inside("record.pk")  # from a job that has called func: one frame
+    result_path = _Inside("result.json")  # from a script that was made from a template
+    ended_path = _Inside("ended")  # how the job script has ended; empty: not yet known
+    logs_path = _Inside("logs.txt")  # what the pset has printed, with capture_logs
 
     def jobscript_path(self, machine: str) -> Path:
         """Return the job script for a machine."""

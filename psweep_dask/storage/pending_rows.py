@@ -19,17 +19,7 @@ _FIELDS_OF_EACH_ROW = frozenset(SEED_FIELDS + OUR_FIELDS) - {"_logs"}
 def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Drop the old rows that wait for a batch job and that the new rows replace.
 
-    Parameters
-    ----------
-    old : DataFrame
-        The database.
-    new : DataFrame
-        Rows of a run that did not wait for the batch jobs.
-
-    Returns
-    -------
-    old, new : DataFrame
-        The new rows get the values of columns that only the old rows have.
+    The new rows get the values of columns that only the old rows have.
     """
     if "_status" not in old.columns:
         return old, new
@@ -42,19 +32,10 @@ def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def complete(df: pd.DataFrame, changes: Mapping[str, Record]) -> pd.DataFrame:
-    """Return the database with the results of batch jobs in the rows that wait for them.
+    """Return a database with the results of batch jobs in the rows that wait for them.
 
-    Parameters
-    ----------
-    df : DataFrame
-        The database. What its owner has changed stays: values, added or deleted columns, types,
-        the index.
-    changes : Mapping
-        New values of a row, by its ``_pset_id``. Rows that do not wait do not change.
-
-    Returns
-    -------
-    DataFrame
+    `changes` has the new values of a row by its ``_pset_id``. What the owner of the database has
+    changed stays: values, added or deleted columns, types, the index.
 
     Examples
     --------

@@ -31,11 +31,6 @@ def dumps(value: Any) -> bytes:
 
     Their code keeps the name of its file, so that tracebacks show lines of the source. cloudpickle
     removes that name since version 3.1.2, so that its bytes are the same in any notebook.
-
-    Examples
-    --------
-    >>> loads(dumps({"a": 1}))
-    {'a': 1}
     """
     stream = io.BytesIO()
     dump(value, stream)
@@ -43,27 +38,13 @@ def dumps(value: Any) -> bytes:
 
 
 def dump(value: Any, stream: BinaryIO, **kwargs: Any) -> None:
-    """Pickle a value into a file, as `dumps` does.
-
-    Parameters
-    ----------
-    value
-    stream : binary file
-    **kwargs
-        Passed to ``pickle.dump``.
-    """
+    """Pickle a value into a file, as `dumps` does, with further options of ``pickle.dump``."""
     pickler: Any = _Pickler  # untyped, as its base is
     pickler(stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwargs}).dump(value)
 
 
 def loads(data: bytes) -> Any:
-    """Return the value that `dumps` of this or of an older version has pickled.
-
-    Examples
-    --------
-    >>> loads(dumps([1, 2]))
-    [1, 2]
-    """
+    """Return the value that `dumps` of this or of an older version has pickled."""
     if _PACKAGE_NAME not in data:
         return pickle.loads(data)
     return _Unpickler(io.BytesIO(data)).load()
@@ -76,12 +57,6 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
     the present script takes its place, if it has the same bases, fields and members, and at least
     the same methods. So values are equal to those that the script makes, whichever session has
     written them. Other classes are made again as they were.
-
-    Parameters
-    ----------
-    stream : binary file
-    **kwargs
-        Passed to ``pickle.load``.
     """
     start = stream.tell()
     changed: set[type] = set()
@@ -99,48 +74,19 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
 
 
 def loads_rows(data: bytes) -> Any:
-    """Return rows, or a single value, from bytes, as `load_rows` does.
-
-    Examples
-    --------
-    >>> loads_rows(dumps([1, 2]))
-    [1, 2]
-    """
+    """Return rows, or a single value, from bytes, as `load_rows` does."""
     if _CLASS_BY_VALUE not in data and _PACKAGE_NAME not in data:
         return pickle.loads(data)
     return load_rows(io.BytesIO(data))
 
 
 def as_in_this_script(value: Any) -> Any:
-    """Return a copy of a value, in which classes of an older script are those of this script.
-
-    Examples
-    --------
-    >>> as_in_this_script({"a": 1})
-    {'a': 1}
-    """
+    """Return a copy of a value, in which classes of an older script are those of this script."""
     return loads_rows(dumps(value))
 
 
 def check_format(number: Any, known: int, what: str, error: type[Exception]) -> None:
-    """Make sure that this version can read what is on disk.
-
-    Parameters
-    ----------
-    number : int
-        The format number that was read.
-    known : int
-        The highest that this version knows.
-    what : str
-        What was read, for the message.
-    error : type
-        Class of the exception.
-
-    Raises
-    ------
-    Exception
-        Of the class `error`, if a later version has written it.
-    """
+    """Raise `error` if the format number on disk is higher than the highest that is known here."""
     if number > known:
         raise error(
             f"{what} has format {number}, and this version of {_PACKAGE} knows formats up to "
@@ -154,14 +100,8 @@ class PackedValue:
     In a file it is a dict of bytes and a text, without this class. Who reads the file with pandas
     alone gets the text.
 
-    Parameters
-    ----------
-    data : bytes
-
     Examples
     --------
-    >>> PackedValue(dumps([1, 2])).open()
-    [1, 2]
     >>> PackedValue(b"").open()
     <a value that cannot be restored here: EOFError('Ran out of input')>
     """
@@ -190,7 +130,7 @@ class OldObject:
     """An object of this package in a pickle of version 0.1.0.dev0: only its attributes."""
 
     def __new__(cls, *args: Any) -> OldObject:
-        """Accept any arguments, as named tuples have some."""
+        """Accept the arguments that named tuples have."""
         return super().__new__(cls)
 
 
@@ -205,15 +145,13 @@ _TEXT_KEY = "text"
 _UNOPENED_TEXT = f"<a value that {_PACKAGE} has packed>"
 
 
+_REDUCERS: Any = cloudpickle.Pickler.dispatch_table
+
+
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:
     make, args, *_ = _REDUCERS[CodeType](code)
-    return make, (*args[:_FILENAME], code.co_filename, *args[_FILENAME + 1 :])
-
-
-_FILENAME = 10
-"""Place of the name of the file among the arguments of ``types.CodeType``, since Python 3.11."""
-
-_REDUCERS: Any = cloudpickle.Pickler.dispatch_table
+    # Argument 10 of ``types.CodeType`` is the name of the file, since Python 3.11.
+    return make, (*args[:10], code.co_filename, *args[11:])
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -258,8 +196,9 @@ class _Unpickler(pickle.Unpickler):
         if name in _OLD_NAMES:
             return _OLD_NAMES[name]
         package = importlib.import_module(_PACKAGE)
-        public = name in package.__all__
-        return getattr(package, name) if public else super().find_class(module, name)
+        return (
+            getattr(package, name) if name in package.__all__ else super().find_class(module, name)
+        )
 
 
 def _make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:
@@ -312,7 +251,7 @@ class _RowUnpickler(_Unpickler):
     def _make_class(self, make: Callable[..., type], *args: Any) -> type:
         kind, _, bases, attributes = args[:4]
         own = self._own_class(attributes.get("__module__"), attributes.get("__qualname__"), bases)
-        return self._use(own) if type(own) is kind else make(*args)
+        return self._used(own) if type(own) is kind else make(*args)
 
     def _make_enum(self, make: Callable[..., type], *args: Any) -> type:
         bases, _, qualname, members, module = args[:5]
@@ -321,7 +260,7 @@ class _RowUnpickler(_Unpickler):
             return make(*args)
         values: dict[str, Any] = {name: own[name].value for name in own.__members__}
         same = all(name in values and values[name] == value for name, value in members.items())
-        return self._use(own) if same else make(*args)
+        return self._used(own) if same else make(*args)
 
     def _own_class(self, module: Any, qualname: str | None, bases: tuple[type, ...]) -> type | None:
         """Return the class that has the same place in the present script; None if there is none."""
@@ -335,7 +274,7 @@ class _RowUnpickler(_Unpickler):
         ]
         return own if same and own.__qualname__ == qualname else None
 
-    def _use(self, own: Any) -> type:
+    def _used(self, own: Any) -> type:
         self.own_classes.add(own)
         return cast("type", own)
 

@@ -29,30 +29,14 @@ class PlanError(PsweepError):
 
 @dataclass(frozen=True)
 class Plan:
-    """The psets of one run with their numbers, fixed before anything runs.
-
-    Parameters
-    ----------
-    run_id : str
-        UUID of the run.
-    run_seq : int
-        Its number in the study.
-    seqs : sequence of int
-        The ``_pset_seq`` of the psets: consecutive numbers in a new run, some of these in a run
-        that is resumed.
-    psets : list of dict
-    digests : bytes
-        Their sha1 digests one after the other.
-    attempts : dict of int to int, optional
-        By ``_pset_seq``, how many attempts earlier runs have made, if there were any.
-    """
+    """The psets of one run with their numbers, fixed before anything runs."""
 
     run_id: str
     run_seq: int
-    seqs: Sequence[int]
+    seqs: Sequence[int]  # _pset_seq of the psets: consecutive numbers, unless the run is resumed
     psets: list[Pset]
-    digests: bytes
-    attempts: Mapping[int, int] = field(default_factory=dict)
+    digests: bytes  # their sha1 digests one after the other
+    attempts: Mapping[int, int] = field(default_factory=dict)  # of earlier runs, by _pset_seq
 
     def __len__(self) -> int:
         return len(self.psets)
@@ -62,18 +46,7 @@ class Plan:
         return self.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE]
 
     def without(self, done: Container[int]) -> Plan:
-        """Return a plan without some of the psets.
-
-        Parameters
-        ----------
-        done : container of int
-            ``_pset_seq`` of the psets to leave out.
-
-        Examples
-        --------
-        >>> Plan("r", 0, range(5, 8), [{"a": 1}, {"a": 2}, {"a": 3}], bytes(60)).without({6}).seqs
-        [5, 7]
-        """
+        """Return a plan without the psets with these ``_pset_seq``."""
         places = [place for place, seq in enumerate(self.seqs) if seq not in done]
         return replace(
             self,
@@ -84,39 +57,17 @@ class Plan:
 
 
 def last_seqs(df: pd.DataFrame) -> tuple[int, int]:
-    """Return the highest ``_run_seq`` and ``_pset_seq`` of a database, -1 where there is none.
+    """Return the highest ``_run_seq`` and ``_pset_seq`` of a database, -1 where there is none."""
 
-    Examples
-    --------
-    >>> last_seqs(pd.DataFrame())
-    (-1, -1)
-    >>> last_seqs(pd.DataFrame({"_run_seq": [0, 0], "_pset_seq": [0, 1]}))
-    (0, 1)
-    """
-    run_seq, pset_seq = (
-        int(df[column].dropna().astype(float).max()) if _has_numbers(df, column) else -1
-        for column in ("_run_seq", "_pset_seq")
-    )
-    return run_seq, pset_seq
+    def highest(column: str) -> int:
+        numbers = df.get(column, pd.Series(dtype=float)).dropna().astype(float)
+        return int(numbers.max()) if len(numbers) else -1
 
-
-def _has_numbers(df: pd.DataFrame, column: str) -> bool:
-    return column in df.columns and bool(df[column].notna().any())
+    return highest("_run_seq"), highest("_pset_seq")
 
 
 def next_seqs(taken: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return the lowest ``_run_seq`` and ``_pset_seq`` that are free.
-
-    Parameters
-    ----------
-    taken : list of (int, int)
-        The highest numbers of databases and of runs, as `last_seqs` returns them.
-
-    Examples
-    --------
-    >>> next_seqs([(-1, -1), (0, 9)])
-    (1, 10)
-    """
+    """Return the lowest free ``_run_seq`` and ``_pset_seq``, from the `last_seqs` of all."""
     run_seqs, pset_seqs = zip(*taken, strict=True)
     return max(run_seqs) + 1, max(pset_seqs) + 1
 
@@ -125,22 +76,6 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
     """Return the psets without a result in the database, and their digests.
 
     Psets with a row that has failed are among them.
-
-    Parameters
-    ----------
-    psets : list of dict
-    digests : bytes
-        Their sha1 digests one after the other.
-    df : DataFrame
-        The database.
-
-    Examples
-    --------
-    >>> from psweep_dask.params.pset import check_params
-    >>> psets, digests = check_params([{"a": 1}, {"a": 2}])
-    >>> df = pd.DataFrame({"_pset_sha1": [digests[:20].hex()], "_status": ["ok"]})
-    >>> without_dups(psets, digests, df)[0]
-    [{'a': 2}]
     """
     if "_pset_sha1" not in df.columns:
         return psets, digests
@@ -157,14 +92,7 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
 
 
 def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
-    """Write a plan and the work of its run, so that another process can resume the run.
-
-    Parameters
-    ----------
-    plan : Plan
-    work : bytes
-        A packed `psweep_dask.worker.work.Work`.
-    stream : binary file
+    """Write a plan and the packed `Work` of its run, so that another process can resume the run.
 
     Raises
     ------
@@ -179,7 +107,7 @@ def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:
 
 
 def load(stream: BinaryIO) -> tuple[Plan, bytes]:
-    """Read a plan and the work of its run.
+    """Return a plan and the packed `Work` of its run.
 
     Raises
     ------

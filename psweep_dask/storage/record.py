@@ -36,11 +36,6 @@ class RecordError(PsweepError):
 def pack(records: Iterable[Record]) -> bytes:
     """Return one frame with records.
 
-    Raises
-    ------
-    RecordError
-        If they need more than 4 GiB, the most that a frame can hold.
-
     Examples
     --------
     >>> frame = pack([{"a": 1, "b": 2}, {"a": 3, "b": 4}])
@@ -60,7 +55,7 @@ def to_frame(payload: bytes) -> bytes:
     Raises
     ------
     RecordError
-        If the payload is empty, or larger than 4 GiB.
+        If the payload is empty, or larger than 4 GiB, the most that a frame can hold.
     """
     if not 0 < len(payload) <= MAX_PAYLOAD_BYTES:
         raise RecordError(
@@ -86,7 +81,7 @@ def read_frames(stream: BinaryIO) -> Iterator[bytes]:
     end = stream.seek(0, os.SEEK_END)
     while True:
         stream.seek(start)
-        payload = _read_payload(stream, end - start)
+        payload = _next_payload(stream, end - start)
         if payload is None:
             stream.seek(start)
             return
@@ -94,7 +89,7 @@ def read_frames(stream: BinaryIO) -> Iterator[bytes]:
         yield payload
 
 
-def _read_payload(stream: BinaryIO, available: int) -> bytes | None:
+def _next_payload(stream: BinaryIO, available: int) -> bytes | None:
     if available <= HEADER.size:
         return None
     magic, length, crc = HEADER.unpack(stream.read(HEADER.size))
@@ -112,33 +107,27 @@ def read_record(path: Path) -> Record | None:
     RecordError
         If the file is intact, but holds an object that cannot be restored here.
     """
-    try:
-        with path.open("rb") as stream:
-            payload = next(read_frames(stream), None)
-    except FileNotFoundError:
-        return None
+    payload = read_payload(path)
     if payload is None:
         return None
     ((names, columns),) = unpack(payload)
     return {name: column[0] for name, column in zip(names, columns, strict=True)}
 
 
+def read_payload(path: Path) -> bytes | None:
+    """Return the payload of a file that holds one frame; None if it is missing or damaged."""
+    try:
+        with path.open("rb") as stream:
+            return next(read_frames(stream), None)
+    except FileNotFoundError:
+        return None
+
+
 def is_torn(start: bytes, available: int) -> bool:
     """Return whether the end of a frame was never written, so that the frame is not damaged.
 
-    Parameters
-    ----------
-    start : bytes
-        The first bytes of the frame, as many as a header has; fewer if the file ends before. If
-        there is nothing, the result is True.
-    available : int
-        How many bytes there are from the start of the frame to the end of the file.
-
-    Examples
-    --------
-    >>> frame = to_frame(b"payload")
-    >>> is_torn(frame[:HEADER.size], len(frame) - 1), is_torn(b"x" * HEADER.size, 99)
-    (True, False)
+    `start` is its header, or what the file has of that, perhaps nothing. `available` is the number
+    of bytes from the start of the frame to the end of the file.
     """
     if len(start) < HEADER.size:
         return MAGIC.startswith(start[: len(MAGIC)])
@@ -170,11 +159,5 @@ def unpack(payload: bytes) -> list[Block]:
 
 
 def seqs_in(blocks: Iterable[Block]) -> set[int]:
-    """Return the ``_pset_seq`` of all rows in blocks.
-
-    Examples
-    --------
-    >>> sorted(seqs_in([(("a", "_pset_seq"), [["x", "y"], [7, 8]])]))
-    [7, 8]
-    """
+    """Return the ``_pset_seq`` of all rows in blocks."""
     return {seq for names, columns in blocks for seq in columns[names.index("_pset_seq")]}

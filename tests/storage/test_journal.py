@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def values(blocks):
 def test_journal_of_both_kinds_returns_what_was_appended(tmp_path_factory, frames):
     path = tmp_path_factory.mktemp("run") / "journal"
     memory = MemoryJournal()
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         for frame in frames:
             journal.append(frame)
             memory.append(frame)
@@ -62,7 +63,7 @@ def test_journal_with_a_changed_byte_is_damaged_from_there_on(study_folder):
 
 
 def test_journal_since_an_offset_returns_the_blocks_behind_it(study_folder):
-    with Journal(study_folder / "journal") as journal:
+    with closing(Journal(study_folder / "journal")) as journal:
         memory = MemoryJournal()
         for either in (journal, memory):
             either.append(FRAMES[1])
