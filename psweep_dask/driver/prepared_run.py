@@ -14,7 +14,7 @@ from psweep_dask.driver.execute import Execution
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Request, Run, begin_run, layout_of
+from psweep_dask.study.run import Run, begin_run
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -66,22 +66,13 @@ class PreparedRun:
         self._git = options.git
         if options.git:
             provenance.commit_local_changes(self._folder)
-        request = Request(
-            psets=psets,
-            digests=digests,
-            attempts=attempts or [],
-            df=options.df,
-            save=options.save,
-            skip_dups=options.skip_dups,
-            backup=options.backup,
-            info={
-                "func": func_name(func),
-                "source": func_source(func),
-                "cluster": resolve.describe(where),
-                **(info or {}),
-            },
-        )
-        self.run = begin_run(layout_of(options), request)
+        run_info = {
+            "func": func_name(func),
+            "source": func_source(func),
+            "cluster": resolve.describe(where),
+            **(info or {}),
+        }
+        self.run = begin_run(options, psets, digests, run_info, attempts or [])
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))

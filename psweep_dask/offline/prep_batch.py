@@ -20,7 +20,7 @@ from psweep_dask.options import OptionError, Options, takes_options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Request, Run, begin_run, layout_of
+from psweep_dask.study.run import Run, begin_run
 from psweep_dask.worker.func import (
     func_name,
     func_source,
@@ -157,19 +157,13 @@ def prep_batch(
         folder = Path.cwd()
         if options.git:
             provenance.commit_local_changes(folder, init=True)
-        request = Request(
-            psets=psets,
-            digests=digests,
-            skip_dups=options.skip_dups,
-            backup=options.backup,
-            info={
-                "func": "templates" if func is None else func_name(func),
-                "source": None if func is None else func_source(func),
-                "cluster": {"kind": "offline"},
-                "offline": {"func": func is not None, "template_mode": template_mode},
-            },
-        )
-        run = begin_run(layout_of(options), request)
+        info = {
+            "func": "templates" if func is None else func_name(func),
+            "source": None if func is None else func_source(func),
+            "cluster": {"kind": "offline"},
+            "offline": {"func": func is not None, "template_mode": template_mode},
+        }
+        run = begin_run(options, psets, digests, info)
         if len(run.plan) < len(psets):
             duplicates = len(psets) - len(run.plan)
             log.info("%d of %d psets left out: the database has them", duplicates, len(psets))

@@ -18,8 +18,7 @@ import io
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,13 +48,10 @@ class StudyError(PsweepError):
 
 @dataclass
 class Run:
-    """A run of this process, as made by `begin_run` or `reopen_run`.
+    """A run of this process, as `begin_run` or `reopen_run` makes it.
 
     Parameters
     ----------
-    layout : Layout
-    plan : Plan
-        The psets that are to be run.
     journal : Journal or MemoryJournal
         A `MemoryJournal` if the run leaves nothing on disk.
     base : PassedFrame or None
@@ -65,8 +61,7 @@ class Run:
     info : dict
         What ``run.json`` says.
     resumed : bool
-        Whether an earlier driver began the run. Its plan is on disk then, with the psets that
-        are done as well.
+        Whether an earlier driver began the run: the plan on disk has the finished psets as well.
     """
 
     layout: Layout
@@ -88,18 +83,7 @@ class Run:
         return isinstance(self.journal, Journal)
 
     def write_plan(self, work: bytes) -> float:
-        """Write the plan to disk, and return the mean size of a pset in bytes.
-
-        Parameters
-        ----------
-        work : bytes
-            What all psets have in common, func included, pickled.
-
-        Raises
-        ------
-        PlanError
-            If a pset cannot be pickled, and so cannot travel to a worker.
-        """
+        """Write the plan and the packed `Work` to disk; return the mean size of a pset in bytes."""
         size = 0
 
         def write(stream: BinaryIO) -> None:
@@ -128,11 +112,6 @@ class Run:
         -------
         DataFrame
             The whole database.
-
-        Raises
-        ------
-        StudyError
-            If the journal cannot be read or the database cannot be written.
         """
         try:
             self.journal.close()
@@ -194,146 +173,90 @@ class Run:
         return df
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What `begin_run` needs to know of a new run.
-
-    Parameters
-    ----------
-    psets : list of dict
-    digests : bytes
-        Their sha1 digests, as from `psweep_dask.params.pset.check_params`.
-    attempts : list of int, optional
-        How many attempts earlier runs have made at each pset.
-    df : DataFrame or None
-        Takes the place of the database on disk.
-    save, skip_dups, backup : bool
-        As in `psweep_dask.run`.
-    info : dict
-        Further entries of ``run.json``.
-    """
-
-    psets: list[Pset]
-    digests: bytes
-    attempts: list[int] = field(default_factory=list)
-    df: pd.DataFrame | None = None
-    save: bool = True
-    skip_dups: bool = False
-    backup: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
-
-
-def begin_run(layout: Layout, request: Request) -> Run:
+def begin_run(
+    options: Options,
+    psets: list[Pset],
+    digests: bytes,
+    info: Mapping[str, Any],
+    attempts: Sequence[int] = (),
+) -> Run:
     """Reserve numbers for a new run, and write its ``run.json`` and an empty journal.
 
     This holds the lock of the database, so that no two runs get the same numbers. Rows of dead
-    runs are merged before.
+    runs are merged before. If `skip_dups` leaves no pset, nothing of the run is on disk.
 
-    Returns
-    -------
-    Run
-        If `skip_dups` leaves no pset, its plan is empty, and nothing of it is on disk.
-
-    Raises
-    ------
-    psweep_dask.storage.database.DatabaseError
-        If the database is damaged.
-    psweep_dask.storage.layout.LayoutError
-        If the folder of the run cannot be written.
-    psweep_dask.study.backup.BackupError
-        If there is a backup of this state of the study already.
+    Parameters
+    ----------
+    digests : bytes
+        Of the psets, as from `psweep_dask.params.pset.check_params`.
+    info : Mapping
+        Further entries of ``run.json``.
+    attempts : sequence of int, optional
+        How many attempts earlier runs have made at each pset.
     """
-    if request.df is not None:
-        database.check(request.df, "df=")
-    if not request.save:
-        df = database.read_or_empty(layout.database_path) if request.df is None else request.df
-        planned = _number_psets(request, df, [])
+
+    def number_psets(df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
+        kept = plan.without_dups(psets, digests, df) if options.skip_dups else (psets, digests)
+        run_seq, first_seq = plan.next_seqs([*reserved, plan.last_seqs(df)])
+        seqs = range(first_seq, first_seq + len(kept[0]))
+        by_seq = dict(zip(seqs, attempts, strict=False))
+        return Plan(str(uuid.uuid4()), run_seq, seqs, *kept, by_seq)
+
+    layout = layout_of(options)
+    if options.df is not None:
+        database.check(options.df, "df=")
+    if not options.save:
+        df = database.read_or_empty(layout.database_path) if options.df is None else options.df
         unsaved = PassedFrame(df, frozenset())
-        return Run(layout, planned, MemoryJournal(), unsaved, info=dict(request.info))
+        return Run(layout, number_psets(df, []), MemoryJournal(), unsaved, info=dict(info))
     # Before the lock is taken, since git may need some time:
     session, patch = provenance.describe_session(Path.cwd())
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         database.check(on_disk, str(layout.database_path))
         on_disk, reserved = recovery.recover(layout, on_disk)
-        df = on_disk if request.df is None else request.df
-        if request.backup and len(df):
+        df = on_disk if options.df is None else options.df
+        if options.backup and len(df):
             back_up_study(layout, df)
-        planned = _number_psets(request, df, [*reserved, plan.last_seqs(on_disk)])
-        base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
+        planned = number_psets(df, [*reserved, plan.last_seqs(on_disk)])
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))
-        info = _first_info(layout, planned) | request.info | session
-        folder = layout.run_folder(planned.run_id)
-        try:
-            with _made_and_locked(folder) as lock:
-                runs.write_info(layout, info)
-                if patch:
-                    folder.patch_path.write_text(patch)
-                journal = Journal(folder.journal_path)
-        except OSError as err:  # mostly a full disk
-            raise LayoutError(
-                f"cannot write to {str(folder.path)!r} ({err.strerror}); nothing has run"
-            ) from err
-        return Run(layout, planned, journal, base, lock, info)
+        base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
+        times = {"start": provenance.now(), "end": None, "counts": None}
+        full_info = {**runs.info_of_plan(layout, planned), **times, **info, **session}
+        journal, lock = _write_run(layout, full_info, patch)
+        return Run(layout, planned, journal, base, lock, full_info)
+
+
+def _write_run(layout: Layout, info: dict[str, Any], patch: str) -> tuple[Journal, BaseFileLock]:
+    """Write the folder of a run; return its empty journal, and the driver's lock, held."""
+    folder = layout.run_folder(info["run_id"])
+    lock = folder.driver_lock()
+    try:
+        folder.path.mkdir(parents=True)
+        lock.acquire()
+        runs.write_info(layout, info)
+        if patch:
+            folder.patch_path.write_text(patch)
+        return Journal(folder.journal_path), lock
+    except BaseException as err:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        lock.release()
+        if not isinstance(err, OSError):
+            raise
+        raise LayoutError(  # mostly a full disk
+            f"cannot write to {str(folder.path)!r} ({err.strerror}); nothing has run"
+        ) from err
 
 
 def reopen_run(stored: StoredRun, left: Plan, lock: BaseFileLock) -> Run:
-    """Go on with a run that has ended early, and whose journal is merged.
-
-    Parameters
-    ----------
-    stored : StoredRun
-    left : Plan
-        The psets that are left.
-    lock : BaseFileLock
-        The driver's lock, held.
-    """
+    """Go on with the psets that are `left` of a run whose journal is merged; `lock` is held."""
     stored.folder.stop_path.unlink(missing_ok=True)
     resumed = [*stored.info.get("resumed", []), provenance.now()]
     info = stored.info | {"resumed": resumed, "end": None, "ended": None}
     runs.write_info(stored.layout, info)
     journal = Journal(stored.folder.journal_path)
     return Run(stored.layout, left, journal, None, lock, info, resumed=True)
-
-
-def _number_psets(request: Request, df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
-    psets, digests = request.psets, request.digests
-    if request.skip_dups:
-        psets, digests = plan.without_dups(psets, digests, df)
-    run_seq, first_seq = plan.next_seqs([*reserved, plan.last_seqs(df)])
-    seqs = range(first_seq, first_seq + len(psets))
-    attempts = dict(zip(seqs, request.attempts, strict=False))
-    return Plan(str(uuid.uuid4()), run_seq, seqs, psets, digests, attempts)
-
-
-def _first_info(layout: Layout, planned: Plan) -> dict[str, Any]:
-    return {
-        "run_id": planned.run_id,
-        "run_seq": planned.run_seq,
-        "first_pset_seq": planned.seqs[0],
-        "psets": len(planned),
-        "database": layout.relative_database(),
-        "start": provenance.now(),
-        "end": None,
-        "ended": None,
-        "counts": None,
-    }
-
-
-@contextmanager
-def _made_and_locked(folder: RunFolder) -> Iterator[BaseFileLock]:
-    """Make the folder of a run and take its lock; undo both if the block fails."""
-    folder.path.mkdir(parents=True)
-    lock = folder.driver_lock()
-    lock.acquire()
-    try:
-        yield lock
-    except BaseException:
-        with suppress(OSError):
-            shutil.rmtree(folder.path)
-        lock.release()
-        raise
 
 
 def layout_of(options: Options) -> Layout:

@@ -22,6 +22,7 @@ from psweep_dask.errors import PsweepError
 from psweep_dask.storage import plan
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, RunFolder
+from psweep_dask.storage.plan import Plan
 
 log = logging.getLogger("psweep_dask")
 
@@ -217,18 +218,25 @@ def _other_databases(layout: Layout) -> list[str]:
 def all_runs(layout: Layout) -> list[StoredRun]:
     """Return all runs of a study, the oldest first, whichever database they write to."""
     runs = []
-    for folder in layout.runs_dir.glob("*"):
-        if not UUID.fullmatch(folder.name) or not folder.is_dir():
+    for path in layout.runs_dir.glob("*"):
+        if not UUID.fullmatch(path.name) or not path.is_dir():
             continue  # not ours, but of a file manager, for instance
+        folder = layout.run_folder(path.name)
         try:
-            runs.append(StoredRun(layout, read_info(layout, folder.name)))
+            info = read_info(layout, path.name)
         except (OSError, ValueError, TypeError, KeyError) as err:
-            info = _info_from_plan(layout, folder.name)
-            if info is not None:
-                log.warning("run.json in %s is damaged (%r), its plan is read instead", folder, err)
-                runs.append(StoredRun(layout, info))
-            elif (folder / layout.run_folder("").journal_path.name).exists():
-                log.warning("run.json and plan.pk in %s cannot be read, its journal waits", folder)
+            try:
+                with folder.plan_path.open("rb") as stream:
+                    planned, _ = plan.load(stream)
+            except (OSError, plan.PlanError):
+                if folder.journal_path.exists():
+                    log.warning(
+                        "run.json and plan.pk in %s cannot be read, its journal waits", path
+                    )
+                continue
+            log.warning("run.json in %s is damaged (%r), its plan is read instead", path, err)
+            info = info_of_plan(layout, planned) | {"run_id": path.name}
+        runs.append(StoredRun(layout, info))
     return sorted(runs, key=lambda run: int(run.info["run_seq"]))
 
 
@@ -297,15 +305,10 @@ def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
     return info
 
 
-def _info_from_plan(layout: Layout, run_id: str) -> dict[str, Any] | None:
-    """Return what the plan says about a run without a readable ``run.json``; None without plan."""
-    try:
-        with layout.run_folder(run_id).plan_path.open("rb") as stream:
-            planned, _ = plan.load(stream)
-    except (OSError, plan.PlanError):
-        return None
+def info_of_plan(layout: Layout, planned: Plan) -> dict[str, Any]:
+    """Return what ``run.json`` has from the plan, and what a run whose file is damaged goes by."""
     return {
-        "run_id": run_id,
+        "run_id": planned.run_id,
         "run_seq": planned.run_seq,
         "first_pset_seq": planned.seqs[0],
         "psets": len(planned),

@@ -12,13 +12,13 @@ from psweep_dask.storage import journal, plan
 from psweep_dask.storage.database import read_or_empty
 from psweep_dask.storage.layout import Layout, LayoutError
 from psweep_dask.storage.record import pack
-from psweep_dask.study.run import Request, begin_run, layout_of, reopen_run
+from psweep_dask.study.run import begin_run, layout_of, reopen_run
 from psweep_dask.study.runs import stored_runs
 
 
-def request(*values, **options):
+def begin(*values, **info):
     psets, digests = check_params([{"a": value} for value in values])
-    return Request(psets=psets, digests=digests, **options)
+    return begin_run(Options(), psets, digests, info)
 
 
 def frame_of(run, *places):
@@ -43,7 +43,7 @@ def layout():
 
 
 def test_plan_is_on_disk_before_anything_runs(layout):
-    run = begin_run(layout, request(1, 2, 3, info={"func": "f"}))
+    run = begin(1, 2, 3, func="f")
     mean_bytes = run.write_plan(b"work")
     with layout.run_folder(run.plan.run_id).plan_path.open("rb") as stream:
         assert plan.load(stream) == (run.plan, b"work")
@@ -56,7 +56,7 @@ def test_plan_is_on_disk_before_anything_runs(layout):
 
 
 def test_journal_has_a_record_before_the_database(layout):
-    run = begin_run(layout, request(1, 2, 3))
+    run = begin(1, 2, 3)
     run.journal.append(frame_of(run, 1))
     path = layout.run_folder(run.plan.run_id).journal_path
     assert [block[1][0] for block in journal.replay(path)] == [[2]]
@@ -68,8 +68,8 @@ def test_journal_has_a_record_before_the_database(layout):
 
 
 def test_seqs_of_runs_at_the_same_time_differ(layout):
-    first = begin_run(layout, request(1, 2, 3))
-    second = begin_run(layout, request(4, 5))
+    first = begin(1, 2, 3)
+    second = begin(4, 5)
     assert [first.plan.seqs[0], second.plan.seqs[0]] == [0, 3]
     assert [first.plan.run_seq, second.plan.run_seq] == [0, 1]
     second.journal.append(frame_of(second, 1, 0))
@@ -81,16 +81,16 @@ def test_seqs_of_runs_at_the_same_time_differ(layout):
 
 
 def test_discard_leaves_nothing_and_frees_the_numbers(layout):
-    begin_run(layout, request(1, 2, 3)).discard()
+    begin(1, 2, 3).discard()
     assert not layout.runs_dir.exists()
-    run = begin_run(layout, request(1))
+    run = begin(1)
     assert run.plan.seqs[0] == 0
     run.discard()
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
 def test_journal_that_is_damaged_is_kept_but_not_a_torn_tail(layout, damage):
-    run = begin_run(layout, request(1, 2))
+    run = begin(1, 2)
     run.journal.append(frame_of(run, 0))
     path = layout.run_folder(run.plan.run_id).journal_path
     last = bytearray(frame_of(run, 1))
@@ -103,7 +103,7 @@ def test_journal_that_is_damaged_is_kept_but_not_a_torn_tail(layout, damage):
 
 
 def test_reopen_run_goes_on_with_what_is_left(layout):
-    run = begin_run(layout, request(1, 2, 3))
+    run = begin(1, 2, 3)
     run.write_plan(b"work")
     run.journal.append(frame_of(run, 0))
     run.finish("stopped", {"ok": 1, "left": 2})
@@ -124,7 +124,7 @@ def test_reopen_run_goes_on_with_what_is_left(layout):
 
 
 def test_release_lets_other_processes_take_the_run(layout):
-    run = begin_run(layout, request(1))
+    run = begin(1)
     (stored,) = stored_runs(layout)
     assert stored.is_alive()
     run.release()
@@ -137,7 +137,7 @@ def test_begin_run_that_fails_leaves_no_folder(layout, monkeypatch):
 
     monkeypatch.setattr("psweep_dask.study.run.Journal", full)
     with pytest.raises(LayoutError, match="No space left on device.; nothing has run"):
-        begin_run(layout, request(1))
+        begin(1)
     assert list(layout.runs_dir.iterdir()) == []
 
 
