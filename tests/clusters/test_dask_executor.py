@@ -25,15 +25,6 @@ from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.worker.failures import RunningPset, WalltimeLoss
 
 
-@pytest.fixture(scope="module")
-def client():
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.fixture
 def client_without_workers():
     with (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
-from helpers.fake_slurm import FakeSlurm
 from helpers.machine_files import machine
 
 from psweep_dask.clusters import scaling_policy
@@ -62,14 +60,6 @@ def test_doctor_finds_no_shared_files_in_a_folder_that_the_worker_cannot_write(t
 def test_doctor_refuses_a_machine_that_is_not_there():
     with pytest.raises(MachineError, match="nix"):
         examine("nix")
-
-
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    for name in ("bin", "queue"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    return FakeSlurm(tmp_path / "bin", tmp_path / "queue")
 
 
 MACHINE = """

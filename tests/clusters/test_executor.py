@@ -7,22 +7,12 @@ import pickle
 import time
 
 import pytest
-from distributed import Client, LocalCluster
 from helpers.executor_request import drain, executor_request, packed_psets, packed_work
 
 from psweep_dask.clusters.dask_executor import DaskExecutor
 from psweep_dask.clusters.executor import Executor, InlineExecutor, Slice, work_digest
 from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.study.stop import Stop, Stopper
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(params=["inline", "dask"])

@@ -36,14 +36,6 @@ def make(tmp_path):
             queue.cluster.close()
 
 
-@pytest.fixture
-def bin_dir(tmp_path, monkeypatch):
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
-
-
 SBATCH = 'cp "$1" submitted.sh; env > environment; echo Submitted batch job 17'
 LOOPBACK = MINIMAL.replace("}", ", interface: lo}")
 

@@ -15,7 +15,6 @@ from distributed import Client, Security
 from helpers.driver_process import wait_until
 from helpers.executor_request import executor_request
 from helpers.fake_commands import command
-from helpers.fake_slurm import FakeSlurm
 from helpers.inprocess_cluster import InProcess
 from helpers.machine_files import machine
 
@@ -42,20 +41,6 @@ while case $1 in --*) true ;; *) false ;; esac; do shift; done
 for task in $(seq $tasks); do "$@" & done
 wait
 """
-
-
-@pytest.fixture
-def bin_dir(tmp_path, monkeypatch):
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
-
-
-@pytest.fixture
-def slurm(bin_dir, tmp_path):
-    (tmp_path / "queue").mkdir()
-    return FakeSlurm(bin_dir, tmp_path / "queue")
 
 
 @pytest.fixture
