@@ -1,4 +1,4 @@
-"""What is not what a function takes is named by an error of ours, in whichever function."""
+"""Arguments that a function does not take are named by a PsweepError, in whichever function."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ DF = pd.DataFrame({"a": [1]})
         (lambda: ps.run(len, [{"a": 1}], calc_dir="a\0b"), "no path can have a null byte"),
     ],
 )
-def test_the_error_names_it_and_nothing_is_written(call, message, study_folder):
+def test_argument_that_is_wrong_is_named_and_nothing_is_written(call, message, study_folder):
     with pytest.raises(ps.PsweepError, match=message):
         call()
     assert not list(Path().iterdir())
 
 
-def test_a_function_where_an_expression_belongs(study_folder):
+def test_expression_must_be_a_str(study_folder):
     ps.run(lambda pset: {}, ps.plist("a", [1]), cluster="sync")
     with pytest.raises(ps.PsweepError, match="an expression must be a str"):
         ps.delete("calc", lambda row: True)
 
 
-def test_what_was_meant_well_is_taken(study_folder):
+def test_arguments_of_related_types_are_taken(study_folder):
     rays = [ps.plist("a", [1, 2]), ps.plist("b", [3])]
     for labels in (np.array(["x", "y"]), iter("xy"), {"x": 1, "y": 2}.keys()):
-        assert [one["_vary"] for one in ps.stargrid({}, rays, labels)] == ["x", "x", "y"]
+        assert [pset["_vary"] for pset in ps.stargrid({}, rays, labels)] == ["x", "x", "y"]
     nested = ps.stargrid(ps.stargrid({"c": 1}, [ps.plist("a", [1])], ["in"])[0], rays[1:], ["out"])
     assert nested == [{"c": 1, "a": 1, "b": 3, "_vary": "out"}]
     assert ps.logspace(np.array(1), fractions.Fraction(100), 3).tolist() == [1, 10, 100]
@@ -98,6 +98,6 @@ def test_what_was_meant_well_is_taken(study_folder):
         lambda: ps.logspace(1, 10**400, 3),
     ],
 )
-def test_what_numpy_would_raise_is_an_error_of_ours(call):
+def test_numpy_errors_become_psweep_errors(call):
     with pytest.raises(ps.PsweepError):
         call()

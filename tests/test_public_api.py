@@ -1,10 +1,18 @@
+"""The public names: which there are, and that their help is complete."""
+
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from importlib.metadata import version
 
+import pytest
+
 import psweep_dask as ps
+
+FUNCTIONS = [name for name in ps.__all__ if inspect.isfunction(getattr(ps, name))]
 
 
 def test_public_names():
@@ -65,12 +73,21 @@ def test_public_names():
     assert ps.__version__ == version("psweep_dask")
 
 
-def test_every_public_name_has_an_example():
+def test_public_names_have_an_example():
     for name in ps.__all__:
         assert ">>>" in (getattr(ps, name).__doc__ or ""), name
 
 
-def test_import_leaves_heavy_packages_alone():
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_help_describes_each_parameter(name):
+    function = getattr(ps, name)
+    section = inspect.getdoc(function).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    described = re.findall(r"^(\S.*?)(?: : .*)?\n +\S", section, re.M)
+    names = [word.lstrip("*") for entry in described for word in entry.split(", ")]
+    assert sorted(names) == sorted(inspect.signature(function).parameters)
+
+
+def test_import_loads_no_heavy_package():
     code = (
         "import sys, psweep_dask; print({'distributed', 'bokeh', 'tqdm.notebook'} & {*sys.modules})"
     )
