@@ -1,4 +1,4 @@
-"""The SLURM that the tests in tests/integration run on: its queue, machines, drivers."""
+"""The SLURM on which the tests in tests/integration run: its queue, machines, drivers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if __name__ == "__main__":
 
 
 def ask(*command, check=True):
-    """Run one of SLURM's commands and give what it prints."""
+    """Run a command of SLURM and return what it prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=check, timeout=60)
     return done.stdout.strip()
 
@@ -56,7 +56,7 @@ def jobs(name="", states="PENDING,RUNNING"):
 
 
 def states(name=""):
-    """How the jobs are that wait or run, in order."""
+    """The states of the jobs that wait or run, sorted."""
     return sorted(state for state, _ in jobs(name).values())
 
 
@@ -68,7 +68,7 @@ def jobs_of(folder):
 
 
 def occupy(*options, seconds=300):
-    """Have somebody else's job take room; gives its id."""
+    """Submit a job of somebody else that takes room; return its id."""
     return ask("sbatch", "--parsable", "-o/dev/null", *options, f"--wrap=sleep {seconds}")
 
 
@@ -86,7 +86,7 @@ def clear():
 
 
 def write_machine(folder, name="lab", jobs=2, **jobqueue):
-    """Describe a machine in a study: jobs with one core and one worker, unless it says more."""
+    """Describe a machine in a study: its jobs have one core, unless the arguments say otherwise."""
     described = {"cores": 1, "memory": "1GiB", "walltime": "5", **jobqueue}
     machine_dir = folder / "templates" / "machines" / name
     machine_dir.mkdir(parents=True)
@@ -95,7 +95,7 @@ def write_machine(folder, name="lab", jobs=2, **jobqueue):
 
 
 def write_script(folder, body="", count=4, options="cluster='lab'", script=SCRIPT):
-    """Write a driver whose func does what `body` says, and notes in the file begun that it does."""
+    """Write a driver whose func writes its number to the file begun, and then does `body`."""
     text = script.replace("BODY", body).replace("COUNT", str(count)).replace("OPTIONS", options)
     path = folder / "driver.py"
     path.write_text(text)
@@ -104,7 +104,7 @@ def write_script(folder, body="", count=4, options="cluster='lab'", script=SCRIP
 
 @contextmanager
 def driving(folder, *launcher, terminal=False, **script):
-    """Run a driver in a folder; what it prints goes to files. It is dead at the end.
+    """Run a driver in a folder; what it prints goes to files. At the end it is killed.
 
     In a terminal both its outputs go to one file, and its stdin is what is typed there.
     """
@@ -131,18 +131,18 @@ def driving(folder, *launcher, terminal=False, **script):
 
 
 def wait_with(driver, condition, seconds=60.0):
-    """Wait until something is true, as long as a driver lives."""
+    """Wait until something is true; an error if the driver ends before."""
 
-    def look():
-        came = condition()
-        assert came or driver.poll() is None, said(driver.folder)
-        return came
+    def is_true():
+        value = condition()
+        assert value or driver.poll() is None, said(driver.folder)
+        return value
 
-    wait_until(look, seconds)
+    wait_until(is_true, seconds)
 
 
 def said(folder):
-    """What a driver has said on stderr."""
+    """What a driver has printed to stderr."""
     return (folder / "stderr").read_text()
 
 

@@ -29,9 +29,9 @@ echo $code >code
 exit $code
 """
 
-HERE = "cluster=None"
+IN_ALLOCATION = "cluster=None"
 
-BAD = re.compile(r"kill|error|fail|cancel|abort|warn", re.IGNORECASE)
+COMPLAINT = re.compile(r"kill|error|fail|cancel|abort|warn", re.IGNORECASE)
 
 
 def inside(folder):
@@ -42,17 +42,18 @@ def inside(folder):
     return str(path)
 
 
-def together(tasks):
-    """What func does until so many psets have begun, so that all tasks must take part."""
+def wait_for_all(tasks):
+    """The body of a func that ends when so many psets have begun: all tasks must take part."""
     return f"""
     for _ in range(600):
         if len(Path("begun").read_text().split()) >= {tasks}:
             break
         time.sleep(0.05)
     import psutil
-    listening = [one.laddr for one in psutil.Process().net_connections() if one.status == "LISTEN"]
+    sockets = psutil.Process().net_connections()
+    listening = [socket.laddr for socket in sockets if socket.status == "LISTEN"]
     return {{
-        "ports": len({{one.port for one in listening if one.ip != "127.0.0.1"}}),
+        "ports": len({{address.port for address in listening if address.ip != "127.0.0.1"}}),
         "task": os.environ["SLURM_PROCID"],
         "node": os.environ["SLURMD_NODENAME"],
         "threads": os.environ["OMP_NUM_THREADS"],
@@ -66,7 +67,7 @@ def assert_in_order(folder, count, tasks, threads=1):
     assert sorted(set(df.task)) == [str(number) for number in range(tasks)]
     assert set(df.threads) == {str(threads)}
     assert sorted(slurm_lab.begun(folder)) == list(range(count))
-    assert not BAD.search(slurm_lab.said(folder) + (folder / "stdout").read_text())
+    assert not COMPLAINT.search(slurm_lab.said(folder) + (folder / "stdout").read_text())
     assert (
         f"{format_count(tasks, 'worker')} on "
         in slurm_lab.said(folder) + (folder / "stdout").read_text()
@@ -80,7 +81,7 @@ def assert_in_order(folder, count, tasks, threads=1):
 
 
 @pytest.mark.slow
-def test_all_tasks_of_salloc_work(study_folder):
+def test_allocation_of_salloc_has_a_worker_for_each_task(study_folder):
     wanted = {
         "tasks": (["-n4"], 4, 1),
         "nodes": (["-N2"], 2, 1),
@@ -90,9 +91,9 @@ def test_all_tasks_of_salloc_work(study_folder):
         drivers = []
         for name, (options, tasks, _) in wanted.items():
             folder = slurm_lab.folder_for(study_folder, name)
-            script = {"body": together(tasks), "count": 3 * tasks, "options": HERE}
-            one = slurm_lab.driving(folder, "salloc", *options, inside(folder), **script)
-            drivers.append(stack.enter_context(one))
+            script = {"body": wait_for_all(tasks), "count": 3 * tasks, "options": IN_ALLOCATION}
+            driver = slurm_lab.driving(folder, "salloc", *options, inside(folder), **script)
+            drivers.append(stack.enter_context(driver))
         assert [driver.wait(90) for driver in drivers] == [0, 0, 0]
     dfs = {
         name: assert_in_order(study_folder / name, 3 * tasks, tasks, threads)
@@ -103,7 +104,9 @@ def test_all_tasks_of_salloc_work(study_folder):
 
 
 @pytest.mark.slow
-def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
+def test_allocation_of_a_shell_in_srun_and_of_a_batch_script_with_runs_inside_of_psets(
+    study_folder,
+):
     shell = slurm_lab.folder_for(study_folder, "shell")
     batch = slurm_lab.folder_for(study_folder, "batch")
     nested = """
@@ -113,23 +116,23 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
     sbatch = ["sbatch", "-n2", "--output=stdout", "--error=stderr"]
     with ExitStack() as stack:
         drivers = [
-            stack.enter_context(one)
-            for one in (
+            stack.enter_context(driver)
+            for driver in (
                 slurm_lab.driving(
                     shell,
                     *["srun", "-n1", "--pty", inside(shell)],
                     terminal=True,
-                    body=together(1),
+                    body=wait_for_all(1),
                     count=3,
-                    options=HERE,
+                    options=IN_ALLOCATION,
                 ),
                 slurm_lab.driving(
                     batch,
                     *sbatch,
                     inside(batch),
-                    body=nested + together(2),
+                    body=nested + wait_for_all(2),
                     count=6,
-                    options=HERE,
+                    options=IN_ALLOCATION,
                 ),
             )
         ]
@@ -147,29 +150,31 @@ def test_a_shell_of_srun_a_batch_script_and_runs_inside_of_psets(study_folder):
 @pytest.mark.slow
 def test_ctrl_c_in_salloc_leaves_no_step(study_folder):
     body = "    time.sleep(0.2)"
-    script = {"body": body, "count": 1000, "options": HERE}
+    script = {"body": body, "count": 1000, "options": IN_ALLOCATION}
     launcher = ["salloc", "-n2", inside(study_folder)]
     with slurm_lab.driving(study_folder, *launcher, terminal=True, **script) as driver:
         slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(study_folder)) > 2)
         driver.stdin.write(b"\x03")
         assert driver.wait(60) == 0
-    told = (study_folder / "stdout").read_text()
+    output = (study_folder / "stdout").read_text()
     finished = slurm_lab.rows(study_folder)._pset_seq
     assert sorted(slurm_lab.begun(study_folder)) == sorted(finished)
-    assert f"stopped, ps.resume('calc') runs the {1000 - len(finished)} left" in told
-    assert not re.search("kill|error|srun: ", told, re.IGNORECASE)
+    assert f"stopped, ps.resume('calc') runs the {1000 - len(finished)} left" in output
+    assert not re.search("kill|error|srun: ", output, re.IGNORECASE)
     assert "psweep_dask" not in (study_folder / "steps").read_text()
 
 
 @pytest.mark.slow
-def test_a_revoked_allocation_ends_the_run_in_order(study_folder):
+def test_allocation_that_is_revoked_ends_the_run_in_order(study_folder):
     """And one driver for each task of srun is told to be started once."""
     revoked = slurm_lab.folder_for(study_folder, "revoked")
     twice = slurm_lab.folder_for(study_folder, "twice")
     body = "    time.sleep(0.02)"
     with (
-        slurm_lab.driving(revoked, "salloc", "-n2", body=body, count=500, options=HERE) as driver,
-        slurm_lab.driving(twice, "srun", "-n2", options=HERE) as other,
+        slurm_lab.driving(
+            revoked, "salloc", "-n2", body=body, count=500, options=IN_ALLOCATION
+        ) as driver,
+        slurm_lab.driving(twice, "srun", "-n2", options=IN_ALLOCATION) as other,
     ):
         slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(revoked)) > 10)
         job_id = re.search(r"Granted job allocation (\d+)", slurm_lab.said(revoked))[1]
@@ -179,14 +184,14 @@ def test_a_revoked_allocation_ends_the_run_in_order(study_folder):
     assert "the workers in the allocation are gone: srun ended with exit code" in slurm_lab.said(
         revoked
     )
-    done = slurm_lab.rows(revoked)
-    assert set(done._status) == {"ok"}
-    assert 0 < len(done) < 500
-    assert f"ps.resume('calc') runs the {500 - len(done)} left" in slurm_lab.said(revoked)
+    finished = slurm_lab.rows(revoked)
+    assert set(finished._status) == {"ok"}
+    assert 0 < len(finished) < 500
+    assert f"ps.resume('calc') runs the {500 - len(finished)} left" in slurm_lab.said(revoked)
     with slurm_lab.driving(revoked, script=RESUME) as driver:
         assert driver.wait(60) == 0
     slurm_lab.assert_all_ok(revoked, 500)
-    counts = [slurm_lab.begun(revoked).count(seq) for seq in done._pset_seq]
-    assert counts == [1] * len(done)
+    counts = [slurm_lab.begun(revoked).count(seq) for seq in finished._pset_seq]
+    assert counts == [1] * len(finished)
     assert slurm_lab.said(twice).count("srun has started this script 2 times; start it once") == 2
     assert slurm_lab.begun(twice) == []

@@ -51,7 +51,7 @@ def logs(folder):
 
 
 @pytest.mark.slow
-def test_a_driver_whose_walltime_nears_is_followed_by_a_job_that_goes_on(study_folder):
+def test_driver_job_near_its_walltime_is_followed_by_a_job_that_goes_on(study_folder):
     write_machine(study_folder, jobs=2)
     # SLURM would warn 250 s before the end of 5 minutes: here the same signal comes at once
     first = submit(study_folder, "--lead=250")
@@ -66,7 +66,7 @@ def test_a_driver_whose_walltime_nears_is_followed_by_a_job_that_goes_on(study_f
     assert (df._status == "ok").all()
 
 
-def test_a_driver_that_is_cancelled_has_no_follower(study_folder):
+def test_driver_job_that_is_cancelled_has_no_follower(study_folder):
     write_machine(study_folder, jobs=1)
     first = submit(study_folder)
     wait_until(lambda: begun(study_folder))
@@ -75,7 +75,7 @@ def test_a_driver_that_is_cancelled_has_no_follower(study_folder):
     wait_until(lambda: not jobs())
 
 
-def test_the_doctor_looks_at_a_real_job_and_says_what_it_finds(study_folder):
+def test_doctor_looks_at_a_real_job_and_says_what_it_finds(study_folder):
     write_machine(study_folder, jobs=3)
     write_machine(study_folder, "bad", job_script_prologue=["echo no such module >&2; exit 3"])
     good, bad = (

@@ -35,7 +35,7 @@ def ended(folder):
 
 
 @pytest.mark.slow
-def test_errors_and_signals_leave_no_job(study_folder):
+def test_signal_or_error_leaves_no_job(study_folder):
     """Four runs side by side, one job each."""
     folders = {
         name: slurm_lab.folder_for(study_folder, name, {"jobs": 1})
@@ -89,8 +89,8 @@ def test_errors_and_signals_leave_no_job(study_folder):
 
 
 @pytest.mark.slow
-def test_a_killed_driver(study_folder):
-    """Its workers leave by themselves, or resume sends them away and finishes."""
+def test_driver_that_is_killed_leaves_no_job(study_folder):
+    """Its workers leave by themselves; or resume cancels their jobs, and finishes."""
     alone = slurm_lab.folder_for(study_folder, "alone", {"jobs": 1})
     resumed = slurm_lab.folder_for(study_folder, "resumed", {"jobs": 3})
     nap = "    time.sleep(0.2)"

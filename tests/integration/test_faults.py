@@ -12,7 +12,7 @@ from helpers.driver_process import wait_until
 
 
 @pytest.mark.slow
-def test_jobs_wait_as_long_as_it_takes_and_are_replaced_when_cancelled(study_folder):
+def test_pending_jobs_are_waited_for_and_replaced_when_cancelled(study_folder):
     others = slurm_lab.occupy("-N2", "--exclusive")
     wait_until(lambda: slurm_lab.states() == ["RUNNING"])
     slurm_lab.write_machine(study_folder, **slurm_lab.TWO_BY_TWO)
@@ -37,7 +37,7 @@ def test_jobs_wait_as_long_as_it_takes_and_are_replaced_when_cancelled(study_fol
 
 
 @pytest.mark.slow
-def test_without_a_bar_the_log_says_why_jobs_wait(study_folder):
+def test_pending_jobs_are_logged_with_their_reason_without_a_bar(study_folder):
     others = slurm_lab.occupy("-N2", "--exclusive")
     wait_until(lambda: slurm_lab.states() == ["RUNNING"])
     slurm_lab.write_machine(study_folder)
@@ -74,7 +74,7 @@ def test_cancelled_jobs_and_lost_nodes_cost_no_attempt(study_folder):
 
 
 @pytest.mark.slow
-def test_jobs_that_bring_no_worker(study_folder):
+def test_failed_jobs_without_worker_end_the_run_with_the_reason(study_folder):
     """One starts at the second try; the others end the run, and the error has the reason."""
     (study_folder / "no_python").write_text(
         "#!/bin/sh\nsleep 0.1\necho no python here >&2\nexit 4\n"
@@ -89,7 +89,7 @@ def test_jobs_that_bring_no_worker(study_folder):
         "flaky": {"jobs": 1, "job_script_prologue": [flaky]},
     }
     folders = {
-        name: slurm_lab.folder_for(study_folder, name, one) for name, one in machines.items()
+        name: slurm_lab.folder_for(study_folder, name, lab) for name, lab in machines.items()
     }
     with ExitStack() as stack:
         drivers = {
@@ -117,17 +117,17 @@ def test_jobs_that_bring_no_worker(study_folder):
 
 
 @pytest.mark.slow
-def test_a_walltime_costs_nothing_and_what_never_fits_is_told(study_folder):
+def test_walltime_costs_nothing_and_a_pset_that_never_fits_is_a_row(study_folder):
     """Jobs of a minute, which SLURM ends after 60 to 90 s."""
     short = slurm_lab.folder_for(study_folder, "short", {"jobs": 1, "walltime": "1"})
     long = slurm_lab.folder_for(study_folder, "long", {"jobs": 1, "walltime": "0:20"})
-    told = """
+    body = """
     time.sleep(5)
     return {"job": os.environ["SLURM_JOB_ID"]}
 """
     with ExitStack() as stack:
         drivers = [
-            stack.enter_context(slurm_lab.driving(short, body=told, count=13)),
+            stack.enter_context(slurm_lab.driving(short, body=body, count=13)),
             stack.enter_context(slurm_lab.driving(long, body="    time.sleep(300)", count=1)),
         ]
         assert [driver.wait(150) for driver in drivers] == [0, 0]

@@ -18,11 +18,11 @@ from helpers import slurm_lab
 
 def listening(process):
     """The sockets on which a process and all its children listen."""
-    found = []
-    for one in [process, *process.children(recursive=True)]:
+    sockets = []
+    for part in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):  # squeue, which has answered
-            found += one.net_connections("inet")
-    return [one.laddr for one in found if one.status == psutil.CONN_LISTEN]
+            sockets += part.net_connections("inet")
+    return [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
 
 
 def workers_of(address):
@@ -35,10 +35,10 @@ def workers_of(address):
     ]
 
 
-def speaks_http(at):
+def speaks_http(address):
     """Whether anybody may ask there without encryption."""
-    host = "127.0.0.1" if at.ip in ("0.0.0.0", "::") else at.ip
-    with socket.create_connection((host, at.port), timeout=5) as connection:
+    host = "127.0.0.1" if address.ip in ("0.0.0.0", "::") else address.ip
+    with socket.create_connection((host, address.port), timeout=5) as connection:
         connection.sendall(b"GET /info/main/workers.html HTTP/1.0\r\n\r\n")
         try:
             return connection.recv(5) == b"HTTP/"
@@ -47,7 +47,7 @@ def speaks_http(at):
 
 
 @pytest.mark.slow
-def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
+def test_machine_fills_its_jobs_and_nobody_else_can_connect(study_folder):
     slurm_lab.write_machine(study_folder, **slurm_lab.TWO_BY_TWO)
     body = """
     from distributed import get_worker
@@ -73,8 +73,8 @@ def test_a_run_fills_the_jobs_and_nobody_else_can_look_in(study_folder):
         assert {path.stat().st_mode & 0o777 for path in credentials.iterdir()} == {0o600}
         assert_only_tls(psutil.Process(driver.pid), address, link)
         with urlopen(f"{link}/status.json", timeout=10) as answer:
-            alive = json.load(answer)["cluster"]
-        assert (alive["jobs"], alive["workers"], alive["threads"]) == (2, 4, 4)
+            cluster = json.load(answer)["cluster"]
+        assert (cluster["jobs"], cluster["workers"], cluster["threads"]) == (2, 4, 4)
         (study_folder / "go").touch()
         assert driver.wait(30) == 0
     assert not credentials.exists()
@@ -98,23 +98,23 @@ def assert_only_tls(driver, address, link):
     scheduler = urlsplit(address)
     dashboard = urlsplit(link)
     assert dashboard.hostname == "127.0.0.1"
-    open_to_all = [one for one in listening(driver) if one.ip != "127.0.0.1"]
-    assert {one.port for one in open_to_all} == {scheduler.port}
+    of_driver = [socket for socket in listening(driver) if socket.ip != "127.0.0.1"]
+    assert {socket.port for socket in of_driver} == {scheduler.port}
     with socket.create_connection(("127.0.0.1", dashboard.port), timeout=5):
         pass
     workers = workers_of(address)
     assert len(workers) == 2
-    listened = chain.from_iterable(map(listening, workers))
-    of_workers = [one for one in listened if one.ip != "127.0.0.1"]
-    assert len({one.port for one in of_workers}) == 8  # of four workers and their nannies
-    assert not any(speaks_http(one) for one in open_to_all + of_workers)
-    for at, security in [(f"tcp://{scheduler.netloc}", None), (address, Security.temporary())]:
+    sockets = chain.from_iterable(map(listening, workers))
+    of_workers = [socket for socket in sockets if socket.ip != "127.0.0.1"]
+    assert len({socket.port for socket in of_workers}) == 8  # of four workers and their nannies
+    assert not any(map(speaks_http, of_driver + of_workers))
+    for url, security in [(f"tcp://{scheduler.netloc}", None), (address, Security.temporary())]:
         with pytest.raises(OSError, match=f"{scheduler.port}|TLS"):
-            Client(at, security=security, timeout="2s", set_as_default=False)
+            Client(url, security=security, timeout="2s", set_as_default=False)
 
 
 @pytest.mark.slow
-def test_a_pset_over_the_memory_is_killed_alone(study_folder):
+def test_memory_limit_of_jobs_ends_only_the_pset_that_needs_more(study_folder):
     slurm_lab.write_machine(study_folder, jobs=1)
     body = """
     held = []
@@ -134,19 +134,17 @@ def test_a_pset_over_the_memory_is_killed_alone(study_folder):
 
 
 @pytest.mark.slow
-def test_no_more_jobs_than_work(study_folder):
+def test_machine_has_no_more_jobs_than_psets_fill(study_folder):
     """One has two psets for jobs of two; the other's last psets leave jobs without any."""
     small = slurm_lab.folder_for(study_folder, "small", slurm_lab.TWO_BY_TWO)
     large = slurm_lab.folder_for(study_folder, "large", {"jobs": 3})
     with ExitStack() as stack:
-        one = slurm_lab.driving(small, body="    wait_for('go')", count=2)
-        driver = stack.enter_context(one)
+        driver = stack.enter_context(slurm_lab.driving(small, body="    wait_for('go')", count=2))
         slurm_lab.wait_with(driver, lambda: len(slurm_lab.begun(small)) == 2)
         assert len(slurm_lab.jobs(slurm_lab.jobs_of(small), "all")) == 1
-        other = slurm_lab.driving(
-            large, body="    wait_for('go' if seq == 11 else 'start')", count=12
+        driver_of_large = stack.enter_context(
+            slurm_lab.driving(large, body="    wait_for('go' if seq == 11 else 'start')", count=12)
         )
-        driver_of_large = stack.enter_context(other)
         of_large = slurm_lab.jobs_of(large)
         slurm_lab.wait_with(
             driver_of_large,
@@ -168,7 +166,7 @@ def test_no_more_jobs_than_work(study_folder):
 
 
 @pytest.mark.slow
-def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder):
+def test_machine_inside_an_allocation_and_workers_with_resources(study_folder):
     """Jobs know nothing of an allocation around their driver; resources keep psets apart."""
     inner = slurm_lab.folder_for(study_folder, "inner", {"jobs": 1})
     outer = slurm_lab.folder_for(study_folder, "outer", {"jobs": 1})
@@ -176,7 +174,9 @@ def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder)
     args = {"worker_extra_args": ["--resources", "GPU=1"]}
     with_gpu = slurm_lab.folder_for(study_folder, "with_gpu", {**gpu, **args})
     without = slurm_lab.folder_for(study_folder, "without", gpu)
-    told = "    return {name: os.environ[name] for name in os.environ if name.startswith('SLURM')}"
+    variables = (
+        "    return {name: os.environ[name] for name in os.environ if name.startswith('SLURM')}"
+    )
     spans = """
     began = time.monotonic()
     time.sleep(0.1)
@@ -186,10 +186,10 @@ def test_a_machine_inside_an_allocation_and_workers_with_resources(study_folder)
     salloc = ["salloc", "--job-name=around", "-n1", "--mem-per-cpu=300", "--time=3"]
     with ExitStack() as stack:
         drivers = [
-            stack.enter_context(one)
-            for one in (
-                slurm_lab.driving(inner, *salloc, body=told, count=1),
-                slurm_lab.driving(outer, body=told, count=1),
+            stack.enter_context(driver)
+            for driver in (
+                slurm_lab.driving(inner, *salloc, body=variables, count=1),
+                slurm_lab.driving(outer, body=variables, count=1),
                 slurm_lab.driving(with_gpu, body=spans, count=8, options=on_gpu),
                 slurm_lab.driving(without, options=on_gpu),
             )

@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def start(folder, *command):
-    """Run a command in there to its end, and give what it has printed."""
+    """Run a command in there to its end, and return what it has printed."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
@@ -46,18 +46,18 @@ def database(folder, name):
 
 
 def shows_result(line, df):
-    """Whether a line tells the mean and its error over these rows."""
+    """Whether a line has the mean and its error over these rows."""
     error = df.pi.std() / len(df) ** 0.5
     return line.startswith(f"pi = {df.pi.mean():.5f} +- {error:.5f} from ")
 
 
 def shown_nodes(df):
-    """The line that tells where the psets ran; one node may do it all before the other is there."""
+    """The line that names where the psets ran: one node may run all before the other is there."""
     assert set(df.node) <= {"n1", "n2"}
     return f"nodes: {', '.join(sorted(set(df.node)))}"
 
 
-def test_in_an_allocation(folder):
+def test_example_in_an_allocation(folder):
     output = start(folder, "salloc", "-n4", sys.executable, "in_an_allocation.py")
     df = database(folder, "allocation")
     assert len(df) == 40
@@ -66,14 +66,14 @@ def test_in_an_allocation(folder):
     assert nodes == shown_nodes(df)
 
 
-def test_a_live_run(folder):
+def test_example_of_a_live_run(folder):
     output = start(folder, sys.executable, "live_run.py")
     df = database(folder, "live")
     assert len(df) == 3 * 40
     header, *lines, _, nodes = output.splitlines()
     assert header.split() == ["darts", "mean", "std", "std", "*", "sqrt(darts)"]
     means = df.groupby("darts").pi.agg(["mean", "std"])
-    printed = [[float(one) for one in line.split()] for line in lines]
+    printed = [[float(word) for word in line.split()] for line in lines]
     assert [row[0] for row in printed] == means.index.tolist()
     assert [row[1] for row in printed] == pytest.approx(means["mean"].tolist(), abs=1e-5)
     exact = 1.64  # sqrt(pi * (4 - pi))
@@ -81,7 +81,7 @@ def test_a_live_run(folder):
     assert nodes == shown_nodes(df)
 
 
-def test_a_driver_job(folder):
+def test_example_of_a_driver_job(folder):
     command = [PSWEEP_DASK, "submit", "--cluster", "lab", "driver_job.py", "0.0003"]
     submitted = start(folder, *command)
     job = re.search(r"^driver submitted as job (\d+)$", submitted, re.M)[1]
