@@ -48,13 +48,13 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     [{'a': 3}]
     """
     check_df(df, "ps.missing(df, params)")
-    if "_pset_sha1" not in df.columns:
-        if len(df):
-            raise ParamsError(
-                "the DataFrame has no column _pset_sha1 to compare params with; "
-                "ps.import_psweep adds it to a study of the package psweep"
-            )
+    if not len(df):
         return check_params(params)[0]
+    if "_pset_sha1" not in df.columns:
+        raise ParamsError(
+            "the DataFrame has no column _pset_sha1 to compare params with; "
+            "ps.import_psweep adds it to a study of the package psweep"
+        )
     hashes = df["_pset_sha1"]
     if "_status" in df.columns:
         hashes = hashes[df["_status"].isin(("ok", "simulated"))]
@@ -104,12 +104,10 @@ def where(
     """
     _check_condition(condition)
     if isinstance(params, pd.DataFrame):
-        if not len(params):
-            return params
         if isinstance(condition, str):
-            return select_rows(params, condition)
+            return select_rows(params, condition) if len(params) else params
         rows: list[dict[Any, Any]] = params.to_dict("records")
-        return params[[bool(condition(row)) for row in rows]]
+        return params.loc[[bool(condition(row)) for row in rows]]
     psets = check_params(params)[0]
     return list(compress(psets, _mask(psets, condition)))
 
@@ -161,7 +159,5 @@ def _check_condition(condition: object) -> None:
 def _mask(psets: list[Pset], condition: Condition) -> list[bool]:
     if not isinstance(condition, str):
         return [bool(condition(pset)) for pset in psets]
-    if not psets:
-        return []
-    chosen = set(select_rows(pd.DataFrame(psets), condition).index)
+    chosen = set(select_rows(pd.DataFrame(psets), condition).index) if psets else set()
     return [number in chosen for number in range(len(psets))]

@@ -68,7 +68,6 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
 
     See Also
     --------
-    plist : Makes the lists.
     stargrid : Varies one parameter after the other.
     conditional : Adds parameters to some psets only.
 
@@ -82,22 +81,19 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
     """
     lists = [_as_list(psets) for psets in plists]
     if len(lists) == 1 and not all(isinstance(item, Mapping) for item in lists[0]):
-        (items,) = lists
         # zip(a, b) has tuples of psets, a list of plists has lists.
-        is_zip = all(isinstance(item, tuple) for item in items)
-        if all(isinstance(item, Iterable) for item in items) and not is_zip:
-            lists = [_as_list(item) for item in items]
+        is_zip = all(isinstance(item, tuple) for item in lists[0])
+        if all(isinstance(item, Iterable) for item in lists[0]) and not is_zip:
+            lists = [_as_list(item) for item in lists[0]]
     return itr2params(product(*lists)) if lists else []
 
 
 def itr2params(loops: Iterable[Any]) -> list[Pset]:
-    """Merge each element of a loop over parameters, a tuple of dicts, into one pset.
-
-    `pgrid` does the loop, too.
+    """Merge each element of a loop over parameters into one pset. `pgrid` does the loop, too.
 
     Parameters
     ----------
-    loops : iterable
+    loops : iterable of tuples of dict
         For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)``, where ``a``, ``b``
         and ``c`` are results of `plist`. The tuples may be nested.
 

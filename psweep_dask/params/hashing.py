@@ -77,6 +77,4 @@ def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
 
 
 canonical_json = json.JSONEncoder(sort_keys=True, default=_canonical).encode
-"""Return a value as canonical JSON.
-
-Raises TypeError, ValueError or RecursionError if it has no such form."""
+"""Return a value as canonical JSON, or raise TypeError, ValueError or RecursionError."""

@@ -16,8 +16,8 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     Parameters
     ----------
     nested : Mapping
-        Its values are dicts, which may hold further dicts, or anything else, such as lists or
-        empty dicts, which stays as it is.
+        Its values are dicts, which may hold further dicts, or other values, which stay as they
+        are. So do empty dicts.
     sep : str, optional
         Separates the parts of a key.
 
@@ -32,7 +32,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     {'model.depth': 2, 'model.opt.lr': 0.1, 'seed': 0}
     """
     flat: Pset = {}
-    for keys, value in _leaves(nested, ()):
+    for keys, value in _leaves(nested):
         if bad := [key for key in keys if not isinstance(key, str)]:
             raise ParamsError(f"the key {bad[0]!r} is not a str; keys of parameters must be str")
         name = sep.join(keys)
@@ -78,11 +78,9 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     return nested
 
 
-def _leaves(
-    nested: Mapping[str, Any], keys: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(nested: Mapping[str, Any], *keys: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, (*keys, key))
+            yield from _leaves(value, *keys, key)
         else:
             yield (*keys, key), value

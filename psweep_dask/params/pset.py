@@ -26,9 +26,7 @@ SEED_FIELDS = (
     "_run_seq",
 )
 OUR_FIELDS = ("_status", "_exc_txt", "_exec_host", "_pset_runtime", "_attempt", "_logs")
-
-RESERVED_FIELDS = frozenset(SEED_FIELDS + OUR_FIELDS)
-"""Keys that a pset must not have: they are the book-keeping columns of its row."""
+RESERVED_FIELDS = frozenset(SEED_FIELDS + OUR_FIELDS)  # a pset must not have these keys
 
 DIGEST_SIZE = hashlib.sha1(usedforsecurity=False).digest_size
 
@@ -38,18 +36,13 @@ class PsetError(PsweepError):
 
 
 def pset_sha1(pset: Mapping[str, Any]) -> str:
-    """Return the hash of a pset, which is the same on all machines and in all sessions.
+    """Return the hash of a pset: 40 digits, the same on all machines and in all sessions.
 
     Parameters
     ----------
     pset : Mapping
         Keys that begin or end with an underscore do not enter the hash: they are book-keeping
         and results.
-
-    Returns
-    -------
-    str
-        40 hexadecimal digits: the sha1 of the canonical JSON of the pset.
 
     Raises
     ------
@@ -86,11 +79,7 @@ def _hashed_part(pset: Mapping[str, Any]) -> Pset:
 def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes]:
     """Check all psets, and return copies of them and their digests, `DIGEST_SIZE` bytes each.
 
-    Raises
-    ------
-    PsetError
-        If `params` is not an iterable of dicts, a key is not a str or is reserved, or a value
-        has no reproducible hash.
+    A `PsetError` names the first pset, key or value that is not allowed.
     """
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
@@ -134,16 +123,13 @@ def pset_id(run_id: str, pset_seq: int) -> str:
 def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     """Return a generator of random numbers for the evaluation of a pset, for use in func.
 
+    Its seed is the ``_pset_id``: each repetition of a pset gets other numbers, and a row that is
+    run again under its id gets the same ones.
+
     Parameters
     ----------
     pset : Mapping
         The pset as func gets it, with its ``_pset_id``.
-
-    Returns
-    -------
-    numpy.random.Generator
-        Its seed is the ``_pset_id``: each repetition of a pset gets other numbers, and a row that
-        is run again under its id gets the same ones.
 
     Raises
     ------
@@ -162,8 +148,7 @@ def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     """
     if "_pset_id" not in pset:
         raise PsetError(
-            "ps.rng needs the pset that func gets, with its '_pset_id'; got "
-            f"{typed_repr(dict(pset))}"
+            f"ps.rng needs the pset that func gets, with its '_pset_id'; got {typed_repr(pset)}"
         )
     return np.random.default_rng(uuid.UUID(pset["_pset_id"]).int)
 

@@ -51,7 +51,6 @@ def sample(
     See Also
     --------
     refine : Proposes psets where a result changes most.
-    pgrid : All combinations of given values.
 
     Examples
     --------
@@ -165,15 +164,10 @@ def _grid(ranges: Mapping[str, list[Any] | _Scale], n: int) -> list[Pset]:
     number = math.prod(map(len, choices))
     if number > n:
         raise ParamsError(f"the choices alone make {number} psets, more than n={n}")
-    scales = len(ranges) - len(choices)
-    count = _root(n // number, scales) if scales else 1
+    degree = max(1, len(ranges) - len(choices))
+    count = int((n // number) ** (1 / degree))  # of levels
+    count += (count + 1) ** degree <= n // number  # where a rounding error made it too low
     values = [
         range_.levels(count) if isinstance(range_, _Scale) else range_ for range_ in ranges.values()
     ]
     return [dict(zip(ranges, row, strict=True)) for row in product(*values)]
-
-
-def _root(number: int, degree: int) -> int:
-    """Return the root of a number, rounded down to a whole number."""
-    root = int(number ** (1 / degree))
-    return root + 1 if (root + 1) ** degree <= number else root

@@ -32,8 +32,8 @@ def logspace(
     num : int, optional
         How many numbers.
     offset : float, optional
-        It is added before the logarithm is taken, and subtracted afterwards. The larger it is, the
-        more even is the spacing. With an offset above zero, a bound may be zero.
+        Added before the logarithm is taken, and subtracted afterwards. The larger it is, the more
+        even is the spacing. With an offset above zero, a bound may be zero.
     log_func : callable, optional
         The logarithm. Its base must be that of ``base=`` in `options`, which is 10 by default.
     **options
@@ -44,10 +44,6 @@ def logspace(
     ParamsError
         If a bound is not a number, or with `offset` not above zero; if `num` is not a whole number
         from 0; or if `log_func` has another base than ``base=``.
-
-    See Also
-    --------
-    intspace : Whole numbers.
 
     Examples
     --------
@@ -96,10 +92,6 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
     ParamsError
         If `args` are not numbers, or if `dtype` or a float cannot hold a number exactly.
 
-    See Also
-    --------
-    logspace : Numbers on a logarithmic scale.
-
     Examples
     --------
     >>> intspace(0, 10, 5).tolist()
@@ -111,10 +103,9 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
         exact = np.rint(np.linspace(*args, **options))
         limits = np.iinfo(dtype)
     except (TypeError, ValueError, OverflowError) as err:
-        options = {**options, "dtype": dtype}
         raise ParamsError(
             f"intspace takes the arguments of numpy.linspace and an integer dtype, not "
-            f"{short_repr(args)}, {short_repr(options)}: {err}"
+            f"{short_repr(args)}, {short_repr({**options, 'dtype': dtype})}: {err}"
         ) from err
     low, high = max(limits.min, 1 - EXACT_INT_LIMIT), min(limits.max, EXACT_INT_LIMIT - 1)
     if exact.ndim != 1 or not ((low <= exact) & (exact <= high)).all():

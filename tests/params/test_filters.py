@@ -30,6 +30,8 @@ def test_where_chooses_rows_of_a_database(study_folder):
     assert ps.where(df, "y > 2").equals(df[df.y > 2])
     assert ps.where(df, lambda row: row["y"] > 2).equals(df[df.y > 2])
     assert ps.query("calc", "y > 2").equals(df[df.y > 2])
+    for condition in ("y > 2", lambda row: row["y"] > 2):
+        assert ps.where(df[:0], condition).columns.equals(df.columns)
     with pytest.raises(QueryError, match="name 'q' is not defined"):
         ps.query("calc", "q > 2")
 
