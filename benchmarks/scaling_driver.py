@@ -1,4 +1,4 @@
-"""The driver of an episode of fleet.py: psets in batch jobs, kept by ours or by dask-jobqueue."""
+"""The driver of an episode of scaling.py: psets in batch jobs, by ours or by dask-jobqueue."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Measure how three ways to keep batch jobs get on: ours, and dask-jobqueue's adapt and scale.
+"""Measure three ways to scale batch jobs: ours, and dask-jobqueue's adapt and scale.
 
 Run it by hand on an idle SLURM of two nodes with two CPUs each, which SLURM_CONF points to:
 
-    python benchmarks/fleet.py [--quick] [--json] [--only SCENARIO]
+    python benchmarks/scaling.py [--quick] [--json] [--only SCENARIO]
 
 It takes an hour, with --quick half of that. All have the same machine folder: jobs that fill
 a node, with a worker process for each CPU. Ours writes its journal and database and speaks TLS.
@@ -26,20 +26,20 @@ from pathlib import Path
 
 import click
 from common import Report, options
-from fleet_driver import CONTESTANTS, JOBS, OURS, SLOTS
-from fleet_episode import Outcome
-from fleet_scenarios import SCENARIOS, Measures
+from scaling_driver import CONTESTANTS, JOBS, OURS, SLOTS
+from scaling_episode import Outcome
+from scaling_scenarios import SCENARIOS, Measures
 
 PRESSURE_PATH = Path("/proc/pressure/cpu")
-PATIENCE = 30.0
-"""Seconds that are waited for the machine to be quiet."""
+QUIET_PATIENCE_SECONDS = 30.0
+"""So long the machine is waited for to be quiet."""
 
 
 @options
 @click.option("--only", help="Letters of the scenarios, of all by default.", default="abcdefg")
 def main(as_json: bool, quick: bool, only: str) -> None:
     check_slurm()
-    report = Report("fleet", as_json)
+    report = Report("scaling", as_json)
     report.facts()
     repeats = 1 if quick else 3
     rows = []
@@ -85,7 +85,7 @@ def outcomes_of(
     for turn in range(repeats):
         for name in CONTESTANTS:
             before = outcomes[name].values()
-            if any(str(one).startswith("never") for values in before for one in values):
+            if any(str(outcome).startswith("never") for values in before for outcome in values):
                 continue
             await_quiet()
             start, waited = time.time(), waited_for_cpu()
@@ -111,7 +111,7 @@ def waited_for_cpu() -> float:
 
 def await_quiet() -> None:
     """Let others who use the machine finish, if that does not take too long."""
-    deadline = time.time() + PATIENCE
+    deadline = time.time() + QUIET_PATIENCE_SECONDS
     while time.time() < deadline:
         before = waited_for_cpu()
         time.sleep(3)
@@ -120,10 +120,10 @@ def await_quiet() -> None:
 
 
 def median(outcomes: list[Outcome]) -> Outcome:
-    numbers = [one for one in outcomes if isinstance(one, float)]
+    numbers = [outcome for outcome in outcomes if isinstance(outcome, float)]
     if len(numbers) == len(outcomes):
         return statistics.median(numbers)
-    words = [one for one in outcomes if isinstance(one, str)]
+    words = [outcome for outcome in outcomes if isinstance(outcome, str)]
     return words[0] if not numbers else f"{words[0]} ({len(words)} of {len(outcomes)} times)"
 
 

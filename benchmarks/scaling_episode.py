@@ -1,4 +1,4 @@
-"""Episodes of fleet.py: a driver runs in a folder of its own, and is watched from outside."""
+"""Episodes of scaling.py: a driver in a folder of its own, and what its jobs do."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any
 
 import click
 from common import study_folder
-from fleet_driver import BEGIN, CONTESTANTS, END, JOBS, MACHINE, SLOTS, START
+from scaling_driver import BEGIN, CONTESTANTS, END, JOBS, MACHINE, SLOTS, START
 
 from psweep_dask.hpc.machine import MACHINES_DIR
 
-DRIVER_PATH = Path(__file__).resolve().with_name("fleet_driver.py")
-NEVER = 60.0
-INTERVAL = 0.2
+DRIVER_PATH = Path(__file__).resolve().with_name("scaling_driver.py")
+NEVER_SECONDS = 60.0
+POLL_SECONDS = 0.2
 ALIVE = ("PENDING", "RUNNING", "COMPLETING")
 JOBQUEUE = {"cores": SLOTS, "processes": SLOTS, "memory": "2GiB", "walltime": "00:05:00"}
 
@@ -47,7 +47,7 @@ class Event:
 
 
 def queue() -> list[tuple[str, str, str]]:
-    """Give id, state and comment of all jobs, those that ended in the last minutes too."""
+    """Return id, state and comment of all jobs, those that ended in the last minutes too."""
     command = ["squeue", "--noheader", "--states=all", "--format=%A|%T|%k"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = (line.split("|", 2) for line in done.stdout.splitlines())
@@ -55,7 +55,7 @@ def queue() -> list[tuple[str, str, str]]:
 
 
 def state_of(job: str) -> str | None:
-    return next((state for one, state, _ in queue() if one == job), None)
+    return next((state for job_id, state, _ in queue() if job_id == job), None)
 
 
 class Episode:
@@ -68,18 +68,18 @@ class Episode:
         self.process = process
 
     def events(self) -> list[Event]:
-        """Give what was noted, in the order of time."""
+        """Return what was noted, in the order of time."""
         if not self._events_path.exists():
             return []
         lines = self._events_path.read_text().splitlines(keepends=True)
         events = [Event.of(line) for line in lines if line.endswith("\n")]
-        return sorted(events, key=lambda one: one.at)
+        return sorted(events, key=lambda event: event.at)
 
     def began(self) -> float:
-        return next(one.at for one in self.events() if one.what == START)
+        return next(event.at for event in self.events() if event.what == START)
 
     def jobs(self, *states: str) -> list[str]:
-        """Give the ids of its jobs in these states, ended ones too; of all if none are named."""
+        """Return the ids of its jobs in these states, ended ones too; of all if none are named."""
         ours = [(job, state) for job, state, tag in queue() if tag == self._tag]
         return [job for job, state in ours if not states or state in states]
 
@@ -91,18 +91,18 @@ class Episode:
         renewed : bool
             The minute begins anew whenever a pset begins or ends.
         """
-        seen, deadline = 0, time.time() + NEVER
+        seen, deadline = 0, time.time() + NEVER_SECONDS
         while time.time() < deadline:
             ended = self.process.poll()
-            found = look()
-            if found is not None:
-                return found
+            at = look()
+            if at is not None:
+                return at
             if ended is not None:
                 last_line = (self._log_path.read_text().strip() or "-").splitlines()[-1]
                 return f"never: {last_line.partition(':')[0].rpartition('.')[2]}"
             if renewed and len(self.events()) != seen:
-                seen, deadline = len(self.events()), time.time() + NEVER
-            time.sleep(INTERVAL)
+                seen, deadline = len(self.events()), time.time() + NEVER_SECONDS
+            time.sleep(POLL_SECONDS)
         return "never"
 
     def end(self) -> None:
@@ -114,7 +114,7 @@ class Episode:
         self.process.wait()
         while left := self.jobs(*ALIVE):
             subprocess.run(["scancel", "--quiet", *left], check=False)
-            time.sleep(INTERVAL)
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -126,8 +126,8 @@ def episode(
     with study_folder() as folder:
         events = str(folder / "events")
         psets = [
-            {"number": number, "seconds": one, "events": events}
-            for number, one in enumerate(seconds)
+            {"number": number, "seconds": duration, "events": events}
+            for number, duration in enumerate(seconds)
         ]
         Path("psets.json").write_text(json.dumps(psets))
         machine_dir = Path(MACHINES_DIR, MACHINE)
@@ -155,30 +155,30 @@ def episode(
 
 
 def first_end(running: Episode) -> float | None:
-    return next((one.at for one in running.events() if one.what == END), None)
+    return next((event.at for event in running.events() if event.what == END), None)
 
 
 def all_busy(running: Episode) -> float | None:
-    """Tell when a pset first ran in each slot at the same time."""
+    """Return when a pset first ran in each slot at the same time."""
     busy: dict[str, set[str]] = {}
-    for one in running.events():
-        if one.what == BEGIN:
-            busy.setdefault(one.job, set()).add(one.worker)
-        elif one.what == END:
-            busy[one.job].discard(one.worker)
+    for event in running.events():
+        if event.what == BEGIN:
+            busy.setdefault(event.job, set()).add(event.worker)
+        elif event.what == END:
+            busy[event.job].discard(event.worker)
         if sum(map(len, busy.values())) == JOBS * SLOTS:
-            return one.at
+            return event.at
     return None
 
 
 def all_done(running: Episode, count: int) -> float | None:
-    """Tell when so many psets had ended at least once."""
+    """Return when so many psets had ended at least once."""
     done: set[int] = set()
-    for one in running.events():
-        if one.what == END:
-            done.add(one.number)
+    for event in running.events():
+        if event.what == END:
+            done.add(event.number)
             if len(done) == count:
-                return one.at
+                return event.at
     return None
 
 
@@ -187,5 +187,5 @@ def since(start: float, end: Outcome) -> Outcome:
 
 
 def since_last(running: Episode, end: Outcome) -> Outcome:
-    ended = [one.at for one in running.events() if one.what == END]
+    ended = [event.at for event in running.events() if event.what == END]
     return since(ended[-1], end) if ended else "never"

@@ -1,4 +1,4 @@
-"""The scenarios of fleet.py: what is asked of those who keep batch jobs."""
+"""The scenarios of scaling.py: what happens to the batch jobs that are to be scaled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from fleet_driver import BEGIN, END, SLOTS
-from fleet_episode import (
+from scaling_driver import BEGIN, END, SLOTS
+from scaling_episode import (
     ALIVE,
-    INTERVAL,
+    POLL_SECONDS,
     Outcome,
     all_busy,
     all_done,
@@ -24,8 +24,8 @@ from fleet_episode import (
     state_of,
 )
 
-OLD = 35.0
-"""Seconds after which ours takes the loss of a job for no reason to be careful."""
+OLD_JOB_SECONDS = 35.0
+"""A job of ours that is lost after so long is replaced without a pause."""
 
 Measures = dict[str, Outcome]
 
@@ -43,7 +43,7 @@ def starts(name: str) -> Measures:
 def cancelled(name: str) -> Measures:
     return {
         "young running job cancelled: pset in another": replaced_after(name, seconds=3),
-        "old running job cancelled: pset in another": replaced_after(name, OLD),
+        "old running job cancelled: pset in another": replaced_after(name, OLD_JOB_SECONDS),
     }
 
 
@@ -54,13 +54,13 @@ def replaced_after(name: str, seconds: float) -> Outcome:
         if isinstance(busy, str):
             return f"{busy}: not all slots were busy"
         time.sleep(seconds)
-        known = {one.job for one in running.events()}
+        known = {event.job for event in running.events()}
         victim = running.jobs("RUNNING")[0]
         cancelled_at = time.time()
         subprocess.run(["scancel", victim], check=True)
 
         def begun() -> float | None:
-            new = (one.at for one in running.events() if one.job not in known)
+            new = (event.at for event in running.events() if event.job not in known)
             return next(new, None)
 
         return since(cancelled_at, running.wait(begun))
@@ -96,12 +96,12 @@ def foreign_job() -> Iterator[None]:
     job = done.stdout.strip()
     try:
         while state_of(job) != "RUNNING":
-            time.sleep(INTERVAL)
+            time.sleep(POLL_SECONDS)
         yield
     finally:
         subprocess.run(["scancel", job], check=True)
         while state_of(job) in ALIVE:
-            time.sleep(INTERVAL)
+            time.sleep(POLL_SECONDS)
 
 
 def bad_prologue(name: str) -> Measures:
@@ -116,14 +116,16 @@ def short_walltime(name: str) -> Measures:
     count = 120
     with episode(name, [3.0] * count, walltime="00:01:00") as running:
         done = running.wait(partial(all_done, running, count), renewed=True)
-        numbers = Counter(one.number for one in running.events() if one.what == BEGIN)
-        ended = {one.number for one in running.events() if one.what == END}
+        numbers = Counter(event.number for event in running.events() if event.what == BEGIN)
+        ended = {event.number for event in running.events() if event.what == END}
         makespan = since(running.began(), done)
         if isinstance(makespan, str):
             makespan += f", {len(ended)} of {count} done"
         return {
             "1 min walltime: makespan (ideal 90)": makespan,
-            "1 min walltime: psets begun twice": float(sum(one > 1 for one in numbers.values())),
+            "1 min walltime: psets begun twice": float(
+                sum(times > 1 for times in numbers.values())
+            ),
             "1 min walltime: jobs": float(len(running.jobs())),
         }
 
@@ -143,8 +145,8 @@ def ends(name: str) -> Measures:
         all_gone = since_last(running, running.wait(gone, renewed=True))
         if isinstance(all_gone, str):
             return {idle: all_gone, all_jobs: all_gone}
-        *_, last = ended = [one for one in running.events() if one.what == END]
-        idle_since = max((one.at for one in ended if one.job != last.job), default=None)
+        *_, last = ended = [event for event in running.events() if event.what == END]
+        idle_since = max((event.at for event in ended if event.job != last.job), default=None)
         idle_gone = min((at for job, at in gone_at.items() if job != last.job), default=None)
         if idle_since is None or idle_gone is None:
             return {idle: "one job alone", all_jobs: all_gone}
