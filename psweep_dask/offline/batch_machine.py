@@ -16,28 +16,10 @@ from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.hpc.machine_schema import MachineError
 from psweep_dask.offline.templates import FileTemplate, read_template
 
-MACHINE_NAME_BYTES = 200
-"""The longest name of a machine: names of files add some bytes to it."""
-
-CALL_FUNC = "-m psweep_dask.offline.job"
-"""Arguments of Python by which a job script calls func."""
-
-OLD_CALL_FUNC = "-m psweep_dask.task"
-"""The same in job scripts that were written for older versions."""
-
 
 @dataclass(frozen=True)
 class BatchMachine:
-    """A machine with its job script.
-
-    Parameters
-    ----------
-    machine : Machine
-    subcmd : str
-        The command that submits the job script.
-    template : FileTemplate
-        The job script.
-    """
+    """A machine with the template of its job script, and the command that submits this."""
 
     machine: Machine
     subcmd: str
@@ -51,8 +33,7 @@ class BatchMachine:
     @property
     def is_slurm(self) -> bool:
         """Whether the job script is submitted to SLURM."""
-        words = shlex.split(self.subcmd)
-        return bool(words) and Path(words[0]).name == "sbatch"
+        return Path(shlex.split(self.subcmd)[0]).name == "sbatch"
 
     def script(self, values: Mapping[str, Any]) -> str:
         """Fill the job script with the values of one pset."""
@@ -62,25 +43,14 @@ class BatchMachine:
 
 def calls_func(template: FileTemplate) -> bool:
     """Return whether a template has a command that calls func."""
-    text = template.text or ""
-    return CALL_FUNC in text or OLD_CALL_FUNC in text
+    modules = ("psweep_dask.offline.job", "psweep_dask.task")  # the second is of older versions
+    return any(f"-m {module}" in (template.text or "") for module in modules)
 
 
 def read_batch_machines(folder: Path, template_mode: str, with_func: bool) -> list[BatchMachine]:
-    """Read the machines that take batch jobs; those for live runs only are left out.
+    """Read the machines in a folder, with their job scripts; those for live runs are left out.
 
-    Parameters
-    ----------
-    folder : Path
-        Has a folder for each machine.
-    template_mode : {'dollar', 'jinja'}
-    with_func : bool
-        Whether jobs call a func: then a machine needs no job script of its own.
-
-    Raises
-    ------
-    MachineError
-        If there is no machine that takes batch jobs, or one of them cannot be used.
+    Where jobs call a func, a machine needs no job script of its own.
     """
     if not folder.is_dir():
         raise MachineError(
@@ -88,26 +58,25 @@ def read_batch_machines(folder: Path, template_mode: str, with_func: bool) -> li
             "folder for each machine, which holds info.yaml and jobscript"
         )
     machines = [
-        _read_batch_machine(read_machine(path.name, folder), template_mode, with_func)
+        read_machine(path.name, folder)
         for path in sorted(folder.iterdir())
         if (path / "info.yaml").exists() or (path / "jobscript").exists()
     ]
-    taking_jobs = [machine for machine in machines if machine is not None]
-    if not taking_jobs:
+    batch_machines = [
+        _read_batch_machine(machine, template_mode, with_func)
+        for machine in machines
+        if machine.subcmd is not None or machine.jobscript_path.is_file()
+    ]
+    if not batch_machines:
         raise MachineError(
             f"no machine in {str(folder)!r} can take jobs: one of its folders must have a file "
             "info.yaml with a line such as 'subcmd: sbatch', and a file jobscript"
         )
-    return taking_jobs
+    return batch_machines
 
 
-def _read_batch_machine(
-    machine: Machine, template_mode: str, with_func: bool
-) -> BatchMachine | None:
-    """Read the job script of a machine; None if the machine is for live runs only."""
-    has_script = machine.jobscript_path.is_file()
-    if machine.subcmd is None and not has_script:
-        return None
+def _read_batch_machine(machine: Machine, template_mode: str, with_func: bool) -> BatchMachine:
+    path = machine.jobscript_path
     if machine.subcmd is None:
         raise MachineError(
             f"{machine.info_path}: there is a job script, but no subcmd; add the command that "
@@ -115,39 +84,36 @@ def _read_batch_machine(
         )
     _check_for_shell(machine, machine.subcmd)
     target = f"jobscript_{machine.name}"
-    if has_script:
-        template = read_template(machine.jobscript_path, target, template_mode)
+    if path.is_file():
+        template = read_template(path, target, template_mode)
     elif with_func:
         script = own_jobscript(machine)
-        template = FileTemplate(
-            machine.jobscript_path, target, 0o755, lambda _: script.encode(), script
-        )
+        template = FileTemplate(path, target, 0o755, lambda _: script.encode(), script)
     else:
-        raise MachineError(
-            f"{machine.jobscript_path} is missing: it is the script that each job runs"
-        )
+        raise MachineError(f"{path} is missing: it is the script that each job runs")
     if template.text is None:
-        raise MachineError(f"{machine.jobscript_path} is not text in UTF-8, so it cannot be filled")
+        raise MachineError(f"{path} is not text in UTF-8, so it cannot be filled")
     if "\r\n" in template.text:
         raise MachineError(
-            f"{machine.jobscript_path}: its lines end with \\r\\n, as on Windows, which no batch "
-            "system takes; convert them, for instance by dos2unix"
+            f"{path}: its lines end with \\r\\n, as on Windows, which no batch system takes; "
+            "convert them, for instance by dos2unix"
         )
     batch_machine = BatchMachine(machine, machine.subcmd.strip(), template)
     if batch_machine.is_slurm and not jobscript.interpreter(template.text):
         raise MachineError(
-            f"{machine.jobscript_path}: sbatch takes only scripts whose first line begins with "
-            "'#!', such as '#!/usr/bin/env bash'"
+            f"{path}: sbatch takes only scripts whose first line begins with '#!', such as "
+            "'#!/usr/bin/env bash'"
         )
     return batch_machine
 
 
 def _check_for_shell(machine: Machine, subcmd: str) -> None:
     """Make sure that name and subcmd can be part of a shell script, and the name of file names."""
-    if not machine.name.isprintable() or len(os.fsencode(machine.name)) > MACHINE_NAME_BYTES:
+    too_long = len(os.fsencode(machine.name)) > 200  # file names add some, up to 255
+    if too_long or not machine.name.isprintable():
         raise MachineError(
             f"{str(machine.folder)!r}: the name of a machine becomes part of file names and of a "
-            f"shell script; rename the folder: at most {MACHINE_NAME_BYTES} bytes, no line break"
+            "shell script; rename the folder: at most 200 bytes, no line break"
         )
     try:
         words = shlex.split(subcmd)
@@ -168,23 +134,19 @@ def own_jobscript(machine: Machine) -> str:
     """
     lines = ["#!/usr/bin/env bash"]
     if machine.cluster == "slurm":
-        lines += [f"#SBATCH {name}={value}" for name, value in _slurm_options(machine) if value]
+        cores = int(machine.setting("cores") or 1)
+        workers = int(machine.setting("processes") or cores)
+        memory = machine.setting("memory")
+        options = {
+            "partition": machine.setting("queue"),
+            "account": machine.setting("account"),
+            "time": machine.setting("walltime"),
+            "ntasks": 1,
+            "cpus-per-task": max(1, int(machine.setting("job_cpu") or cores) // workers),
+            "mem": memory and f"{parse_bytes(memory) // workers // 2**20}M",
+        }
+        lines += [f"#SBATCH --{name}={value}" for name, value in options.items() if value]
         lines += [f"#SBATCH {words}" for words in machine.setting("job_extra_directives") or []]
     lines += machine.setting("job_script_prologue") or []
-    lines.append(f"{machine.setting('python') or 'python3'} {CALL_FUNC}")
+    lines.append(f"{machine.setting('python') or 'python3'} -m psweep_dask.offline.job")
     return "\n".join(lines) + "\n"
-
-
-def _slurm_options(machine: Machine) -> list[tuple[str, object]]:
-    cores = int(machine.setting("cores") or 1)
-    workers = int(machine.setting("processes") or cores)
-    memory = machine.setting("memory")
-    mib = parse_bytes(memory) // workers // 2**20 if memory is not None else None
-    return [
-        ("--partition", machine.setting("queue")),
-        ("--account", machine.setting("account")),
-        ("--time", machine.setting("walltime")),
-        ("--ntasks", 1),
-        ("--cpus-per-task", max(1, int(machine.setting("job_cpu") or cores) // workers)),
-        ("--mem", None if mib is None else f"{mib}M"),
-    ]

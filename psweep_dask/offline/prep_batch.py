@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from psweep_dask.options import OptionError, Options, takes_options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Run, begin_run
+from psweep_dask.study.run import begin_run
 from psweep_dask.worker.func import (
     func_name,
     func_source,
@@ -123,37 +124,49 @@ def prep_batch(
 
     Examples
     --------
+    >>> import subprocess
     >>> import psweep_dask as ps
     >>> for path, text in {
-    ...     "templates/calc/run.sh": "echo $((2 * $a)) >output.txt",
+    ...     "templates/calc/run.sh": "echo $$((2 * $a)) >output.txt",
     ...     "templates/machines/local/info.yaml": "subcmd: sh",
     ...     "templates/machines/local/jobscript": "#!/bin/sh\nsh run.sh\n",
     ... }.items():
     ...     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    ...     size = Path(path).write_text(text.replace("$((", "$$(("))
+    ...     size = Path(path).write_text(text)
     >>> df = ps.prep_batch(ps.plist("a", [1, 2]))
-    >>> ps.df_print(df[["a", "_status"]])
-     a   _status
-     1  prepared
-     2  prepared
-    >>> import subprocess
-    >>> done = subprocess.run(["sh", "calc/run_local.sh"])
-    >>> df = ps.collect("calc")
     >>> df._status.tolist()
+    ['prepared', 'prepared']
+    >>> done = subprocess.run(["sh", "calc/run_local.sh"])
+    >>> ps.collect("calc")._status.tolist()
     ['ok', 'ok']
     >>> [Path("calc", pset_id, "output.txt").read_text() for pset_id in df._pset_id]
     ['2\n', '4\n']
     """
     options = Options.of(locals())
-    _check_func_options(options, func)
+    for name in ("capture_logs", "retries", "timeout"):
+        if func is None and getattr(options, name):
+            raise OptionError(
+                f"{name}={getattr(options, name)!r} is for func=; without a func, the job script "
+                "does that"
+            )
     show_log_lines()
     template_options = TemplateOptions(calc_templ_dir, machine_templ_dir, template_mode, array)
     templates = template_options.read(with_func=func is not None)
     with own_modules_by_value():
         packed_func = b"" if func is None else pack_func(func)
         psets, digests = check_params(params)
-        preview = Work("0", 0, os.fspath(options.calc_dir), packed_func)
-        templates.check(preview, psets, array)
+        work = Work(
+            run_id="0",
+            run_seq=0,
+            calc_dir=os.fspath(options.calc_dir),
+            func=packed_func,
+            cwd=str(Path.cwd()),
+            import_paths=import_paths(shared_files=False),
+            capture_logs=options.capture_logs,
+            retries=options.retries,
+            timeout=options.timeout,
+        )
+        templates.check(work, psets)
         folder = Path.cwd()
         if options.git:
             provenance.commit_local_changes(folder, init=True)
@@ -164,26 +177,24 @@ def prep_batch(
             "offline": {"func": func is not None, "template_mode": template_mode},
         }
         run = begin_run(options, psets, digests, info)
-        if len(run.plan) < len(psets):
-            duplicates = len(psets) - len(run.plan)
+        plan, calc_dir = run.plan, run.layout.calc_dir
+        if duplicates := len(psets) - len(plan):
             log.info("%d of %d psets left out: the database has them", duplicates, len(psets))
-        if not len(run.plan):
+        if not len(plan):
             log.info("nothing to prepare, the database stays as it is")
             return run.finish("done", {})
         _warn_of_unsubmitted_jobs(run.layout)
         try:
-            work = _work(run, options, packed_func)
-            writer = JobWriter(run, work, templates, options)
-            return writer.write(template_options.run_scripts(templates))
+            work = replace(work, run_id=plan.run_id, run_seq=plan.run_seq, calc_dir=calc_dir)
+            return JobWriter(run, work, templates, options).write(templates.run_scripts())
         finally:
             if options.git:
-                provenance.commit_results(folder, run.plan.run_id)
+                provenance.commit_results(folder, plan.run_id)
 
 
 def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
     """Warn of jobs of earlier calls whose lines in the run scripts become comments."""
-    number = collect.count_unsubmitted(layout)
-    if number:
+    if number := collect.count_unsubmitted(layout):
         log.warning(
             "%s of earlier calls %s not known to be submitted, and the new run scripts leave "
             "them out: ps.prep_rest(%r) puts all that is left into them",
@@ -191,27 +202,3 @@ def _warn_of_unsubmitted_jobs(layout: Layout) -> None:
             "is" if number == 1 else "are",
             layout.calc_dir,
         )
-
-
-def _check_func_options(options: Options, func: Func | None) -> None:
-    if func is None:
-        for name, default in (("capture_logs", None), ("retries", 0), ("timeout", None)):
-            if getattr(options, name) != default:
-                raise OptionError(
-                    f"{name}={getattr(options, name)!r} is for func=; without a func, the job "
-                    "script does that"
-                )
-
-
-def _work(run: Run, options: Options, func: bytes) -> Work:
-    return Work(
-        run_id=run.plan.run_id,
-        run_seq=run.plan.run_seq,
-        calc_dir=run.layout.calc_dir,
-        func=func,
-        cwd=str(Path.cwd()),
-        import_paths=import_paths(shared_files=False),
-        capture_logs=options.capture_logs,
-        retries=options.retries,
-        timeout=options.timeout,
-    )

@@ -20,7 +20,6 @@ from psweep_dask.offline.job_files import JobTemplates, TemplateOptions
 from psweep_dask.offline.submissions import clear_submissions
 from psweep_dask.offline.writer import JobWriter
 from psweep_dask.options import Options, takes_options
-from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import revisit
 from psweep_dask.study.load import load_from
@@ -57,8 +56,7 @@ def prep_rest(
         Only this run, named by its ``_run_seq``, its ``_run_id`` or the first characters of that;
         by default all runs that are not done.
     calc_templ_dir : str or PathLike, optional
-        Folder with the templates of the files that each job finds in its folder; by default
-        ``templates/calc``. Templates are read again, so you may correct them before.
+        As in `prep_batch`. Templates are read again, so you may correct them before.
     machine_templ_dir : str or PathLike, optional
         Folder with a subfolder for each machine.
     template_mode : {'dollar', 'jinja'}, optional
@@ -110,9 +108,11 @@ def prep_rest(
         candidates = [_remaining_jobs(run, collected, template_options, stack) for run in runs]
         remaining = [jobs for jobs in candidates if jobs is not None]
         if not remaining:
-            _log_nothing_left(layout, sum(len(collected.busy_seqs(run.run_id)) for run in runs))
+            busy = sum(len(collected.busy_seqs(run.run_id)) for run in runs)
+            remark = f": {format_count(busy, 'pset')} left to jobs under way" if busy else ""
+            log.info("nothing to prepare in %r%s", layout.calc_dir, remark)
             return load_from(layout)
-        run_scripts = template_options.run_scripts(remaining[0].templates)
+        run_scripts = remaining[0].templates.run_scripts()
         for jobs in remaining:  # nothing is written before the jobs of all runs are checked
             with own_modules_by_value():
                 run = reopen_run(jobs.run, jobs.plan, jobs.lock)
@@ -147,15 +147,10 @@ def _remaining_jobs(
         return None
     options = options.for_run(run)
     templates = options.read(with_func=bool(work.func))
-    templates.check(work, left.psets, options.array)
+    templates.check(work, left.psets)
     if work.func:  # a live run may have packed it for workers that see the files of the driver
         func = revisit.load_func(work, run.run_id)
         with own_modules_by_value():
             work = work.with_func(pack_func(func))
     offline = {"func": bool(work.func), "template_mode": options.template_mode}
     return _RemainingJobs(with_info(run, {"offline": offline}), lock, left, work, templates)
-
-
-def _log_nothing_left(layout: Layout, busy: int) -> None:
-    remark = f": {format_count(busy, 'pset')} left to jobs under way" if busy else ""
-    log.info("nothing to prepare in %r%s", layout.calc_dir, remark)

@@ -6,80 +6,37 @@ Their text is in ``run_script.sh.j2`` and ``array_script.sh.j2``, beside this mo
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from psweep_dask.hpc.jobscript import Directives, sbatch_quote
+from psweep_dask.hpc.jobscript import sbatch_quote
 from psweep_dask.offline.templates import jinja_environment
 
 _SUBMIT_LINE = re.compile(r"(?:# )*((?:submit|submit_array) .*)")
 
 
-@dataclass(frozen=True)
-class SubmitLine:
-    """A line of a run script that submits a job or a job array.
-
-    Parameters
-    ----------
-    words : tuple of str
-        ``submit PSET_ID``, or ``submit_array RUN_ID ARRAY``.
-    comment : str
-        Follows the command, for people.
-    """
-
-    words: tuple[str, ...]
-    comment: str
-
-    def __str__(self) -> str:
-        return f"{shlex.join(self.words)}  # {self.comment}"
-
-
-def run_script(machine: str, subcmd: str, old: str, lines: Iterable[SubmitLine]) -> str:
+def run_script(machine: str, subcmd: str, old: str, lines: Sequence[str]) -> str:
     """Return the text of the script that submits the jobs of a study to a machine.
 
-    Parameters
-    ----------
-    machine : str
-        The name of the machine.
-    subcmd : str
-        The command that submits a job script, a piece of shell.
-    old : str
-        The text of the script that is replaced: its submit lines stay as comments. Empty if there
-        was none.
-    lines : iterable of SubmitLine
-        The new submit lines.
+    Its lines are ``submit PSET_ID`` and ``submit_array RUN_ID ARRAY``. Those of the script that it
+    replaces, `old`, stay as comments.
     """
-    lines = list(lines)
     matches = map(_SUBMIT_LINE.fullmatch, old.split("\n"))
-    comments = [f"# {match[1]}" for match in matches if match is not None]
-    commands = {line.words[0] for line in lines}
+    commands = {line.partition(" ")[0] for line in lines}
     return _fill(
         "run_script.sh.j2",
         machine=machine,
         subcmd=subcmd,
-        lines=[*comments, *lines],
+        lines=[*(f"# {match[1]}" for match in matches if match is not None), *lines],
         has_jobs="submit" in commands,
         has_arrays="submit_array" in commands,
     )
 
 
-def array_script(machine: str, directives: Directives, name: str) -> str:
-    """Return the text of the job script of a job array.
-
-    Parameters
-    ----------
-    machine : str
-        The name of the machine.
-    directives : Directives
-        What the job scripts of all psets of the array ask SLURM for.
-    name : str
-        The job name of the array.
-    """
-    own = [f"--job-name={name}", "--output=/dev/null"]
-    lines = [*directives.kept, *(f"#SBATCH {sbatch_quote(option)}" for option in own)]
-    return _fill("array_script.sh.j2", machine=machine, directives=lines)
+def array_script(machine: str, directives: Iterable[str], job_name: str) -> str:
+    """Return the text of the job script of a job array, with these ``#SBATCH`` lines."""
+    own = (f"#SBATCH {sbatch_quote(f'--job-name={job_name}')}", "#SBATCH --output=/dev/null")
+    return _fill("array_script.sh.j2", machine=machine, directives=[*directives, *own])
 
 
 def _fill(template: str, **values: object) -> str:

@@ -25,11 +25,8 @@ from psweep_dask.worker.work import SliceResult, Work, fields_at_end
 
 log = logging.getLogger("psweep_dask")
 
-PSETS_PER_FRAME = 100
-"""Rows in a frame of the journal: as many psets are written again after a kill, at most."""
-
-FRAME_INTERVAL_SECONDS = 1.0
-"""Time after which a frame is written with fewer rows, so that the bar moves."""
+PSETS_PER_FRAME = 100  # as many psets are written again after a kill, at most
+FRAME_INTERVAL_SECONDS = 1.0  # then a frame is written with fewer rows, so that the bar moves
 
 
 class JobWriteError(PsweepError):
@@ -37,16 +34,7 @@ class JobWriteError(PsweepError):
 
 
 class JobWriter:
-    """Writes the jobs of one run, and their rows.
-
-    Parameters
-    ----------
-    run : Run
-    work : Work
-        Has func, if the jobs call one.
-    templates : JobTemplates
-    options : Options
-    """
+    """Writes the jobs of one run, and their rows. Its work has func, if the jobs call one."""
 
     def __init__(self, run: Run, work: Work, templates: JobTemplates, options: Options) -> None:
         self._run = run
@@ -59,30 +47,16 @@ class JobWriter:
         )
 
     def write(self, run_scripts: Mapping[str, RunScriptBuilder]) -> pd.DataFrame:
-        """Write the plan, the folders, the run scripts and the rows.
+        """Write the plan, the folders, the rows and the run scripts; return the whole database.
 
-        Parameters
-        ----------
-        run_scripts : Mapping
-            The run scripts by machine. The jobs are added to them.
-
-        Returns
-        -------
-        DataFrame
-            The whole database.
-
-        Raises
-        ------
-        JobWriteError
-            If a file cannot be written. The rows of all psets before it are in the database.
+        The jobs are added to `run_scripts`, which are those of all machines by their names.
         """
-        run = self._run
+        run, stats = self._run, self._progress.stats
         try:
             packed = self._work.pack()
             run.write_plan(packed)
             if self._work.func:
-                path = run.folder.work_path
-                replace_file(path, lambda stream: stream.write(packed))
+                replace_file(run.folder.work_path, lambda stream: stream.write(packed))
         except BaseException:
             run.discard()
             raise
@@ -92,29 +66,30 @@ class JobWriter:
                 self._write_folders(run_scripts)
                 with run.layout.lock():
                     paths = [script.write(run.layout) for script in run_scripts.values()]
-            ended = "stopped" if self._progress.stats.left else self._status
+            ended = "stopped" if stats.left else self._status
         except OSError as err:
             raise JobWriteError(
                 f"cannot write {err.filename!r}: {err.strerror}; correct that, and go on with "
                 "ps.prep_rest"
             ) from err
         finally:
-            self._progress.close(remarks=self._remarks(ended))
-            df = run.finish(ended, self._progress.stats.counts())
+            rest = f"{ended}, ps.prep_rest({run.layout.calc_dir!r}) prepares the {stats.left} left"
+            self._progress.close(remarks=[rest] if stats.left else [])
+            df = run.finish(ended, stats.counts())
         log.info("to submit the jobs: %s", format_commands(paths))
         return df
 
     def _write_folders(self, run_scripts: Mapping[str, RunScriptBuilder]) -> None:
         plan, layout = self._run.plan, self._run.layout
+        at_end = fields_at_end(self._status, None, None, math.nan, 1)
         records: list[Record] = []
         flushed = time.monotonic()
         for place, (seq, pset) in enumerate(zip(plan.seqs, plan.psets, strict=True)):
-            values, time_utc = fill_values(self._work, pset, seq, plan.digest(place).hex())
+            values = fill_values(self._work, pset, seq, plan.digest(place).hex())
             job_scripts = self._templates.write(layout.pset_folder(values["_pset_id"]), values)
             for machine, job_script in job_scripts.items():
                 run_scripts[machine].add(plan, seq, job_script)
-            at_end = fields_at_end(self._status, None, None, math.nan, 1)
-            records.append({**values, "_time_utc": time_utc, **at_end})
+            records.append({**values, "_time_utc": values["_time_utc"].value, **at_end})
             due = time.monotonic() - flushed > FRAME_INTERVAL_SECONDS
             if len(records) == PSETS_PER_FRAME or due:
                 self._flush(records)
@@ -131,8 +106,3 @@ class JobWriter:
             self._run.journal.append(result.frame)
             self._progress.update(result)
             records.clear()
-
-    def _remarks(self, ended: str) -> list[str]:
-        left = self._progress.stats.left
-        call = f"ps.prep_rest({self._run.layout.calc_dir!r})"
-        return [f"{ended}, {call} prepares the {left} left"] if left else []

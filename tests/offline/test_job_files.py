@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -7,39 +8,49 @@ import pytest
 from helpers.offline_study import machine, write
 
 from psweep_dask.hpc.jobscript import JobscriptError
-from psweep_dask.offline.job_files import TemplateOptions, fill_values, read_job_templates
+from psweep_dask.offline.job_files import TemplateOptions, fill_values
 from psweep_dask.offline.templates import TemplateError
 from psweep_dask.options import OptionError
 from psweep_dask.storage.layout import Layout, PsetFolder
 from psweep_dask.study.runs import StoredRun
 from psweep_dask.worker.work import Work
 
-CALC, MACHINES = Path("templates/calc"), Path("templates/machines")
 WORK = Work("bb32aade-6ac9-4ac2-9019-3093c5f00965", 3, "calc", b"")
 
 
-def read(with_func=False, mode="dollar", calc=CALC):
-    return read_job_templates(calc, MACHINES, mode, with_func)
+def options(**changes):
+    defaults = {
+        "calc_templ_dir": None,
+        "machine_templ_dir": Path("templates/machines"),
+        "template_mode": None,
+        "array": False,
+    }
+    return TemplateOptions(**(defaults | changes))
+
+
+def read(with_func=False, **changes):
+    return options(**changes).read(with_func)
 
 
 def test_job_files_are_templates_and_a_job_script_for_each_machine():
     write({"templates/calc/sub/in.txt": "$a $_pset_seq", **machine("one"), **machine("two")})
-    values, time_utc = fill_values(WORK, {"a": 1}, 7, "sha1")
+    values = fill_values(WORK, {"a": 1}, 7, "sha1")
     scripts = read().write(PsetFolder(Path("out")), values)
     names = sorted(path.relative_to("out").as_posix() for path in Path("out").rglob("*"))
     assert names == ["jobscript_one", "jobscript_two", "sub", "sub/in.txt"]
     assert Path("out/sub/in.txt").read_text() == "1 7"
     assert Path("out/jobscript_one").read_text() == scripts["one"]
     assert Path("out/jobscript_one").stat().st_mode & 0o100
-    assert values["_time_utc"] == pd.Timestamp(time_utc)
+    assert isinstance(values["_time_utc"], pd.Timestamp)
+    assert abs(values["_time_utc"].value - time.time_ns()) < 60 * 10**9
 
 
 def test_job_files_may_have_all_reserved_fields_that_are_known():
     fields = ("run_id", "pset_id", "calc_dir", "time_utc", "pset_sha1", "pset_seq", "run_seq")
     write({"templates/calc/x": " ".join(f"${{_{name}}}" for name in fields), **machine()})
     templates = read()
-    templates.check(WORK, [{"a": 1}], array=False)
-    values, _ = fill_values(WORK, {}, 7, "abc")
+    templates.check(WORK, [{"a": 1}])
+    values = fill_values(WORK, {}, 7, "abc")
     templates.write(PsetFolder(Path("out")), values)
     words = Path("out/x").read_text().split()
     assert words[:3] == [WORK.run_id, values["_pset_id"], "calc"]
@@ -48,14 +59,14 @@ def test_job_files_may_have_all_reserved_fields_that_are_known():
 
 def test_job_files_with_func_have_the_pset_and_need_no_template():
     write(machine(jobscript="#!/bin/sh\npython3 -m psweep_dask.offline.job\n"))
-    values, _ = fill_values(WORK, {"a": 1}, 7, "sha1")
-    read(with_func=True, calc=None).write(PsetFolder(Path("out")), values)
+    values = fill_values(WORK, {"a": 1}, 7, "sha1")
+    read(with_func=True).write(PsetFolder(Path("out")), values)
     assert pd.read_pickle("out/pset.pk") == values
 
 
 def test_job_script_that_does_not_call_func_is_a_warning(caplog):
     write(machine())
-    read(with_func=True, calc=None)
+    read(with_func=True)
     assert "one line of it must be 'python -m psweep_dask.offline.job'" in caplog.text
 
 
@@ -75,7 +86,11 @@ def test_templates_that_are_missing_are_an_error():
 
 
 @pytest.mark.parametrize(
-    "name", ["record.pk", "pset.pk", "result.json", "ended", "jobscript_local", "submitted_local"]
+    "name",
+    [
+        *("record.pk", "pset.pk", "result.json", "ended", "jobscript_local", "submitted_local"),
+        "record.pk/x",
+    ],
 )
 def test_templates_cannot_have_reserved_names(name):
     write({f"templates/calc/{name}": "", **machine()})
@@ -83,19 +98,24 @@ def test_templates_cannot_have_reserved_names(name):
         read()
 
 
+def test_templates_in_subfolders_may_have_reserved_names():
+    write({"templates/calc/sub/pset.pk": "", **machine()})
+    assert [template.target for template in read().files] == ["sub/pset.pk"]
+
+
 def test_check_finds_what_an_array_cannot_have():
     script = "#!/bin/sh\n#SBATCH --chdir=$a\n"
     write({"templates/calc/x": "", **machine("c", "sbatch", script)})
-    read().check(WORK, [{"a": "/tmp"}], array=False)
+    read().check(WORK, [{"a": "/tmp"}])
     with pytest.raises(JobscriptError, match="c/jobscript: '#SBATCH --chdir=/tmp' does not go"):
-        read().check(WORK, [{"a": "/tmp"}], array=True)
+        read(array=True).check(WORK, [{"a": "/tmp"}])
 
 
 def test_templates_that_are_read_only_can_be_written_again(tmp_path):
     write({"templates/calc/x": "$a", **machine()})
     Path("templates/calc/x").chmod(0o444)
     for a in (1, 2):
-        values, _ = fill_values(WORK, {"a": a}, 7, "sha1")
+        values = fill_values(WORK, {"a": a}, 7, "sha1")
         read().write(PsetFolder(Path("out")), values)
     assert Path("out/x").read_text() == "2"
     assert Path("out/x").stat().st_mode & 0o777 == 0o444
@@ -104,17 +124,7 @@ def test_templates_that_are_read_only_can_be_written_again(tmp_path):
 def test_check_finds_a_placeholder_without_a_value_in_a_job_script():
     write({"templates/calc/x": "", **machine(jobscript="#!/bin/sh\necho $HOME\n")})
     with pytest.raises(TemplateError, match="local/jobscript, line 2: the placeholder .HOME has"):
-        read().check(WORK, [{"a": 1}], array=False)
-
-
-def options(**changes):
-    defaults = {
-        "calc_templ_dir": None,
-        "machine_templ_dir": MACHINES,
-        "template_mode": None,
-        "array": False,
-    }
-    return TemplateOptions(**(defaults | changes))
+        read().check(WORK, [{"a": 1}])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +158,7 @@ def test_template_options_array_needs_slurm():
         options(array=True).read(with_func=False)
     write(machine("cluster", "sbatch"))
     templates = options(array=True).read(with_func=False)
-    assert set(options(array=True).run_scripts(templates)) == {"cluster", "local"}
+    assert set(templates.run_scripts()) == {"cluster", "local"}
 
 
 def test_template_options_take_the_language_of_the_run():

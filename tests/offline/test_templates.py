@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.offline_study import write
 
-from psweep_dask.offline.templates import TemplateError, find_clash, read_template, read_templates
+from psweep_dask.offline.templates import TemplateError, read_template, read_templates
 
 
 def filled(text, values, mode="dollar"):
@@ -121,13 +121,6 @@ def test_folder_that_is_missing_is_an_error_with_the_working_directory():
         TemplateError, match=f"no folder 'templates/calc', seen from '{Path.cwd()}'"
     ):
         read_templates(Path("templates/calc"), "dollar")
-
-
-def test_clash_of_names_is_found_at_the_top_only():
-    write({"t/record.pk/x": "", "t/sub/pset.pk": ""})
-    templates = read_templates(Path("t"), "dollar")
-    assert find_clash(templates, ["pset.pk"]) is None
-    assert find_clash(templates, ["record.pk"]).target == "record.pk/x"
 
 
 def test_dollar_mode_refuses_a_placeholder_of_jinja(tmp_path):
