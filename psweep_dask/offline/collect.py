@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,14 +17,8 @@ from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.ssh import shell_to
 from psweep_dask.offline import transfer
-from psweep_dask.offline.job_status import (
-    MAY_STILL_RUN,
-    JobStatus,
-    SlurmQueue,
-    read_queue,
-    status_of_jobs,
-)
-from psweep_dask.offline.outcome import JobOutcome, pending_row_status, read_outcome
+from psweep_dask.offline.job_status import SlurmQueue, read_queue, status_of_jobs
+from psweep_dask.offline.outcome import pending_row_status, read_outcome
 from psweep_dask.offline.submissions import jobs_of
 from psweep_dask.options import OptionError, Options, takes_options
 from psweep_dask.storage import database, frame, pending_rows
@@ -37,9 +31,6 @@ from psweep_dask.study.provenance import now
 from psweep_dask.study.runs import StoredRun, open_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
-
-PENDING_ROW_COLUMNS = ("_run_id", "_pset_id", "_pset_seq", "_status")
-"""Columns without which pending rows cannot be found; the fields of `PendingRow`."""
 
 
 class CollectError(PsweepError):
@@ -105,10 +96,9 @@ def collect(
     --------
     >>> import psweep_dask as ps
     >>> from pathlib import Path
-    >>> for name, text in {"info.yaml": "subcmd: sh", "jobscript": "#!/bin/sh"}.items():
-    ...     path = Path("templates/machines/local", name)
-    ...     path.parent.mkdir(parents=True, exist_ok=True)
-    ...     size = path.write_text(text)
+    >>> info = Path("templates/machines/local/info.yaml")
+    >>> info.parent.mkdir(parents=True)
+    >>> size = info.write_text("subcmd: sh")
     >>> df = ps.prep_batch(ps.plist("a", [1, 2]), func=lambda pset: {})
     >>> ps.collect("calc")._status.tolist()
     ['prepared', 'prepared']
@@ -136,59 +126,43 @@ class PendingRow(NamedTuple):
     status: str
 
 
+PENDING_COLUMNS = [f"_{name}" for name in PendingRow._fields]
+
+
 @dataclass
 class CollectResult:
-    """The database, and counts of the rows that were pending.
-
-    Parameters
-    ----------
-    df : DataFrame
-        The whole database.
-    collected : Counter
-        Rows that are final now, by ``_status``.
-    left : Counter
-        Rows that are still pending: "lost", or the state of their job.
-    busy : dict
-        ``_pset_seq`` of psets whose job may still run, by run.
-    first_failed : int or None
-        ``_pset_seq`` of the first pset that has failed or is lost.
-    """
+    """The whole database; and each row that was pending, its ``_status`` now, its job's state."""
 
     df: pd.DataFrame
-    collected: Counter[str] = field(default_factory=Counter)
-    left: Counter[str] = field(default_factory=Counter)
-    busy: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    first_failed: int | None = None
-
-    def count(self, row: PendingRow, status: str, job: JobStatus) -> None:
-        """Count a row that was pending, by its new status and its job."""
-        seq = int(row.pset_seq)
-        if self.first_failed is None and status not in ("ok", "prepared"):
-            self.first_failed = seq
-        if status not in WAITING:
-            self.collected[status] += 1
-        elif status == "lost":
-            self.left["lost"] += 1
-        else:
-            self.left[job.state] += 1
-            if job.state in MAY_STILL_RUN:
-                self.busy[row.run_id].add(seq)
+    rows: list[tuple[PendingRow, str, str]] = field(default_factory=list)
 
     def busy_seqs(self, run_id: str) -> set[int]:
         """Return the ``_pset_seq`` of the psets of a run whose job may still run."""
-        return self.busy[run_id]
+        busy = ("pending", "running", "submitted")
+        return {
+            int(row.pset_seq)
+            for row, status, state in self.rows
+            if row.run_id == run_id and status == "prepared" and state in busy
+        }
 
     def summary(self, calc_dir: str) -> str:
         """Return one line for people."""
         folder = shlex.quote(calc_dir)
-        text = f"collected {format_count(self.collected.total(), 'pset')}"
-        if self.collected:
-            text += f": {_shown_counts(self.collected)}"
-        if self.left:
-            text += f"; {format_count(self.left.total(), 'pset')} left: {_shown_counts(self.left)}"
-        if self.first_failed is not None:
-            text += f"; psweep-dask show {self.first_failed} {folder} tells why"
-        if self.left["lost"]:
+        done = Counter(status for _, status, _ in self.rows if status not in WAITING)
+        left = Counter(
+            status if status == "lost" else state
+            for _, status, state in self.rows
+            if status in WAITING
+        )
+        failed = [row for row, status, _ in self.rows if status not in ("ok", "prepared")]
+        text = f"collected {format_count(done.total(), 'pset')}"
+        if done:
+            text += f": {_shown_counts(done)}"
+        if left:
+            text += f"; {format_count(left.total(), 'pset')} left: {_shown_counts(left)}"
+        if failed:
+            text += f"; psweep-dask show {int(failed[0].pset_seq)} {folder} tells why"
+        if left["lost"]:
             text += f", psweep-dask prep-rest {folder} prepares the lost ones again"
         return text
 
@@ -198,27 +172,24 @@ def _shown_counts(counts: Counter[str]) -> str:
 
 
 def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> CollectResult:
-    """Do the work of `collect`.
-
-    Parameters
-    ----------
-    layout : Layout
-    ask : str, optional
-        The machine where the jobs are.
-    over : bool, optional
-        Whether the user says that no job is pending or running.
-    """
+    """Do the work of `collect`."""
     offline = _offline_runs(layout)
     if not offline:
         return CollectResult(load_from(layout))
     with layout.lock():  # a preparation may have been killed
         df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
-    _check(df, layout)
+    name = str(layout.database_path)
+    database.check(df, name)
+    if len(df) and (missing := [column for column in PENDING_COLUMNS if column not in df.columns]):
+        raise CollectError(
+            f"{name}: the column {missing[0]!r} is gone, by which rows that wait for a job are "
+            "found; put it back (a backup or `git` may have it)"
+        )
     if ask is not None:  # run scripts write their submissions to the machine where they run
         df = _pull(ask, layout)
-    pending = list(_pending_rows(df, offline))
+    pending = _pending_rows(df, offline)
     # Submissions, queue, folders: in this order, a job that is submitted or ends meanwhile is seen.
-    jobs = jobs_of(layout, ((row.run_id, row.pset_id) for row in pending))
+    jobs = jobs_of(layout, (row[:2] for row in pending))
     queue = None if over else _read_queue(ask)
     if ask is not None:
         df = _pull(ask, layout)
@@ -227,9 +198,13 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     for row in pending:
         folder = layout.pset_folder(row.pset_id)
         job = status_of_jobs(jobs[row.pset_id], queue, over)
-        outcome = _read_outcome(layout, row, offline[row.run_id].info["offline"]["func"])
+        try:
+            outcome = read_outcome(folder, offline[row.run_id].info["offline"]["func"])
+        except (OSError, RecordError) as err:  # of one pset: the others are collected all the same
+            log.warning("%s is not collected: %s", folder.path, err)
+            outcome = None
         change = pending_row_status(row.status, outcome, job, folder)
-        result.count(row, change["_status"], job)
+        result.rows.append((row, change["_status"], job.state))
         if change["_status"] != row.status:
             changes[row.pset_id] = change
     if changes:
@@ -244,42 +219,21 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
 
 def count_unsubmitted(layout: Layout) -> int:
     """Count the prepared rows whose job is not known to be submitted."""
-    offline = _offline_runs(layout)
-    if not offline:
+    if not (offline := _offline_runs(layout)):
         return 0
     rows = _pending_rows(database.read_or_empty(layout.database_path), offline)
-    prepared = ((row.run_id, row.pset_id) for row in rows if row.status == "prepared")
-    return sum(not jobs for jobs in jobs_of(layout, prepared).values())
+    jobs = jobs_of(layout, (row[:2] for row in rows if row.status == "prepared"))
+    return sum(not submitted for submitted in jobs.values())
 
 
 def _offline_runs(layout: Layout) -> Mapping[str, StoredRun]:
     return {run.run_id: run for run in stored_runs(layout) if "offline" in run.info}
 
 
-def _check(df: pd.DataFrame, layout: Layout) -> None:
-    name = str(layout.database_path)
-    database.check(df, name)
-    missing = [column for column in PENDING_ROW_COLUMNS if column not in df.columns]
-    if len(df) and missing:
-        raise CollectError(
-            f"{name}: the column {missing[0]!r} is gone, by which rows that wait for a job are "
-            "found; put it back (a backup or `git` may have it)"
-        )
-
-
 def _pull(ask: str, layout: Layout) -> pd.DataFrame:
     """Copy the study from a machine, and return the database, which may have got rows."""
     transfer.pull(ask, calc_dir=layout.root)
     return database.read_or_empty(layout.database_path)
-
-
-def _pending_rows(df: pd.DataFrame, run_ids: Container[str]) -> Iterator[PendingRow]:
-    if not set(PENDING_ROW_COLUMNS) <= set(df.columns):
-        return
-    rows = df.loc[df["_status"].isin(WAITING), list(PENDING_ROW_COLUMNS)]
-    for row in map(PendingRow._make, rows.itertuples(index=False, name=None)):
-        if row.run_id in run_ids:
-            yield row
 
 
 def _read_queue(ask: str | None) -> SlurmQueue | None:
@@ -292,22 +246,20 @@ def _read_queue(ask: str | None) -> SlurmQueue | None:
     return queue
 
 
-def _read_outcome(layout: Layout, row: PendingRow, with_func: bool) -> JobOutcome | None:
-    folder = layout.pset_folder(row.pset_id)
-    try:
-        return read_outcome(folder, with_func)
-    except (OSError, RecordError) as err:  # of one pset: the others are collected all the same
-        log.warning("%s is not collected: %s", folder.path, err)
-        return None
+def _pending_rows(df: pd.DataFrame, run_ids: Container[str]) -> list[PendingRow]:
+    if not set(PENDING_COLUMNS) <= set(df.columns):
+        return []
+    rows = df.loc[df["_status"].isin(WAITING), PENDING_COLUMNS]
+    all_rows = map(PendingRow._make, rows.itertuples(index=False, name=None))
+    return [row for row in all_rows if row.run_id in run_ids]
 
 
 def _write_end(run: StoredRun, df: pd.DataFrame) -> None:
     """Write to ``run.json`` that a run is done, when none of its rows is pending any more."""
     if run.info["ended"] not in ("prepared", "died") or not len(df):
         return
-    statuses = df.loc[df["_run_id"] == run.run_id, "_status"]
-    complete = run.info["ended"] == "prepared" or len(statuses) == run.info["psets"]
-    if complete and not statuses.isin(WAITING).any():
-        counts = {str(status): int(number) for status, number in statuses.value_counts().items()}
-        done = {"ended": "done", "end": now(), "counts": {**counts, "left": 0}}
+    counts = recovery.count_statuses(df, run.run_id)
+    complete = run.info["ended"] == "prepared" or sum(counts.values()) == run.info["psets"]
+    if complete and WAITING.isdisjoint(counts):
+        done = {"ended": "done", "end": now(), "counts": counts | {"left": 0}}
         runs.write_info(run.layout, run.info | done)

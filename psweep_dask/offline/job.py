@@ -1,9 +1,8 @@
 """`python -m psweep_dask.offline.job`: run the pset of a folder, as its batch job does.
 
 The folder is the working directory. func runs in a process of its own, so that a crash is a
-failure with a record, as in live runs. The record is left in the folder as ``record.pk``, from
-where `psweep_dask.collect` takes it. A job that is ended from outside leaves none, and this is not
-counted as an attempt.
+failure with a record, as in live runs. The record is left in the folder as ``record.pk``, for
+`psweep_dask.collect`. A job that is ended from outside leaves none: this is not an attempt.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 from psweep_dask.worker.task import SlicePayload, run_slice
 from psweep_dask.worker.work import SliceResult, Work, WorkError
 
-MONITOR_NAME = "psweep_dask-job"
-"""Part of the name of the activity file, by which func's process and its monitor share it."""
+MONITOR_NAME = "psweep_dask-job"  # part of the name of the activity file of func's process
 
 
 class JobError(PsweepError):
@@ -39,49 +37,40 @@ class JobError(PsweepError):
 
 
 def run_job(path: Path) -> int:
-    """Run the pset of a folder, and write its record there.
+    """Run the pset of a folder, and write its record there. Return the exit code of the job.
 
-    Parameters
-    ----------
-    path : Path
-        The folder of the pset.
-
-    Returns
-    -------
-    int
-        The exit code of the job: 0 if func has returned a dict, 1 if the pset has failed,
-        `TERMINATED_EXIT_CODE` if the job was asked to end.
-
-    Raises
-    ------
-    JobError
-        If this is no such folder, or if this Python cannot load func.
+    It is 0 if func has returned a dict, 1 if the pset has failed, and `TERMINATED_EXIT_CODE` if
+    the job was asked to end.
     """
     folder = PsetFolder(path.resolve())
     recorded = record.read_record(folder.record_path)
     if recorded is not None:  # the job runs a second time: the record stays
         return 0 if recorded["_status"] == "ok" else 1
-    fields = _load_pset(folder.pset_path)
+    data = _read(folder.pset_path)
+    try:
+        fields: Pset = pickling.loads(data)
+    except Exception as err:  # a damaged pickle, or a class that is unknown here, raises anything
+        raise JobError(f"{str(folder.pset_path)!r} cannot be read here: {err!r}") from err
     work = _work_here(folder.path, fields["_run_id"])
     result = _run(work, fields)
     if result is None:
         return TERMINATED_EXIT_CODE
     replace_file(folder.record_path, lambda stream: stream.write(result.frame))
     for failure in result.examples:
-        print(failure.exc_txt, file=sys.stderr)  # noqa: T201  (the job's output, for people)
+        sys.stderr.write(f"{failure.exc_txt}\n")
     return 0 if result.statuses["ok"] else 1
 
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says: ``python -m psweep_dask.offline.job [FOLDER]``."""
-    if len(arguments) > 1:
-        print("usage: python -m psweep_dask.offline.job [FOLDER OF A PSET]", file=sys.stderr)  # noqa: T201  (for people)
-        return 2
-    try:
-        return run_job(Path(*arguments))
-    except JobError as err:
-        print(f"psweep_dask: {err}", file=sys.stderr)  # noqa: T201  (the job's output)
-        return 2
+    message = "usage: python -m psweep_dask.offline.job [FOLDER OF A PSET]"
+    if len(arguments) <= 1:
+        try:
+            return run_job(Path(*arguments))
+        except (JobError, WorkError) as err:
+            message = f"psweep_dask: {err}"
+    sys.stderr.write(f"{message}\n")
+    return 2
 
 
 def _read(path: Path) -> bytes:
@@ -94,15 +83,6 @@ def _read(path: Path) -> bytes:
         ) from err
 
 
-def _load_pset(path: Path) -> Pset:
-    data = _read(path)
-    try:
-        pset: Pset = pickling.loads(data)
-        return pset
-    except Exception as err:  # a damaged pickle, or a class that is unknown here, raises anything
-        raise JobError(f"{str(path)!r} cannot be read here: {err!r}") from err
-
-
 def _work_here(folder: Path, run_id: str) -> Work:
     """Load the work of a run, with the paths of this machine.
 
@@ -110,11 +90,8 @@ def _work_here(folder: Path, run_id: str) -> Work:
     which `calc_dir` leads to the study.
     """
     root = folder.parent
-    try:
-        work = Work.unpack(_read(Layout(root).run_folder(run_id).work_path))
-        work.check_python()
-    except WorkError as err:
-        raise JobError(str(err)) from err
+    work = Work.unpack(_read(Layout(root).run_folder(run_id).work_path))
+    work.check_python()
     as_passed = PurePath(work.calc_dir)
     if as_passed.is_absolute() or ".." in as_passed.parts:
         study, calc_dir = root.parent, str(root)
@@ -147,28 +124,21 @@ def _run(work: Work, fields: Pset) -> SliceResult | None:
 
 
 def _attempt(work: Work, payload: SlicePayload) -> SliceResult | WorkerExit:
-    """Run the pset once in a process of its own, with a monitor.
-
-    Returns
-    -------
-    SliceResult or WorkerExit
-        How the process has ended, if it has left no result.
-    """
+    """Run the pset once in a process of its own. Without a result, return how it has ended."""
     # Where forks are safe they save the time of all imports.
-    method = "fork" if sys.platform == "linux" else "spawn"
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with tempfile.TemporaryDirectory(prefix="psweep_dask-") as scratch:
         result_path = Path(scratch, "result")
-        context: Any = multiprocessing.get_context(method)
         process = context.Process(target=_in_child, args=(work.pack(), payload.pack(), result_path))
-        old_handler = signal.signal(signal.SIGTERM, _on_sigterm)
+        old_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT_CODE))
         process.start()
         try:
-            process_monitor = ProcessMonitor(process.pid or 0, MONITOR_NAME)
+            process_monitor = ProcessMonitor(process.pid, MONITOR_NAME)
             while process.exitcode is None:
                 process_monitor.check()
                 process.join(monitor.CHECK_INTERVAL_SECONDS)
         except BaseException:
-            kill_with_children(process.pid or 0)
+            kill_with_children(process.pid)
             raise
         finally:
             signal.signal(signal.SIGTERM, old_handler)
@@ -186,10 +156,6 @@ def _in_child(work: bytes, packed: bytes, result_path: Path) -> None:
     runner.activity_file = activity_file
     result = run_slice(work, "", packed, budget=0.0)
     replace_file(result_path, lambda stream: stream.write(result.pack()))
-
-
-def _on_sigterm(*_: object) -> None:
-    raise SystemExit(TERMINATED_EXIT_CODE)
 
 
 if __name__ == "__main__":

@@ -6,32 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from psweep_dask.hpc import jobscript
 from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE, JobEnd
-from psweep_dask.offline.job_status import ENDED, PENDING, RUNNING, JobStatus
+from psweep_dask.offline.job_status import JobStatus
+from psweep_dask.offline.submissions import submitted_paths
 from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.storage.record import Record
 
-JOB_OUTPUT_LINES = 15
-"""Lines of a job's output that ``_exc_txt`` quotes."""
+JOB_OUTPUT_LINES = 15  # of a job's output, which _exc_txt quotes
 
 
-@dataclass(frozen=True)
-class JobOutcome:
+class JobOutcome(NamedTuple):
     """What a job has left in the folder of its pset.
 
     Parameters
     ----------
     record : dict or None
-        Fields that change in the row of the pset, ``_status`` among them. None as long as the
-        files do not say how the job ended.
+        Fields that change in the row of the pset; None if the files do not say how the job ended.
     result : dict or None
         Without a `record`: what ``result.json`` holds so far. There may be more when the job ends.
     writes_ended : bool
@@ -58,35 +54,18 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> JobOutcome:
     | ``result.json``, and no job script would write ``ended`` | no record | ok |
     | none | no record | no record |
 
-    Parameters
-    ----------
-    folder : PsetFolder
-    with_func : bool
-        Whether the job calls a func, and so leaves ``record.pk``.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
-    psweep_dask.storage.record.RecordError
-        If ``record.pk`` holds what cannot be unpickled here.
+    An `OSError` or a `RecordError` is raised if a file cannot be read here.
     """
-    names = _file_names(folder.path)
-    if folder.record_path.name in names:
-        recorded = record.read_record(folder.record_path)
-        if recorded is not None:
-            return JobOutcome(_new_fields(folder, recorded))
-    end = None
-    if folder.ended_path.name in names:
-        end = jobscript.read_job_end(folder.ended_path.read_text(errors="replace"))
+    recorded = record.read_record(folder.record_path)
+    if recorded is not None:
+        return JobOutcome(_new_fields(folder, recorded))
+    end = jobscript.read_job_end(_read_text(folder.ended_path))
     if with_func:
         return JobOutcome(None if end is None else _ended_without_record(folder, end))
-    result: dict[str, Any] | str | None = None
-    if folder.result_path.name in names:
-        result = _read_result(folder.result_path)
+    result = _read_result(folder.result_path)
     if end is not None:
         return JobOutcome(_ended_job_script(folder, end, result))
-    scripts = _job_scripts(folder, names)
+    scripts = _job_scripts(folder)
     if not isinstance(result, dict):
         result = None
     elif not any(map(jobscript.has_end_lines, scripts)):
@@ -103,7 +82,7 @@ def pending_row_status(
 
     |   | the job has left | state of the job | ``_status`` of the pset |
     | --- | --- | --- | --- |
-    | 1 | files that cannot be read | any | as before |
+    | 1 | files that cannot be read (no `outcome`) | any | as before |
     | 2 | ok | any | ok |
     | 3 | anything else: an earlier job has left it | pending, running | prepared |
     | 4 | error, timeout, killed, lost | any other | the same |
@@ -112,36 +91,17 @@ def pending_row_status(
     | 7 | no record; might not write ``ended`` | ended, SLURM says with another one | error |
     | 8 | no record | ended | lost |
 
-    Parameters
-    ----------
-    status : str
-        The ``_status`` of the row so far.
-    outcome : JobOutcome or None
-        None if the files of the job cannot be read.
-    job : JobStatus
-    folder : PsetFolder
-        The folder of the pset.
-
-    Returns
-    -------
-    dict
-        The fields that change in the row, ``_status`` always among them.
-
-    Examples
-    --------
-    >>> folder = PsetFolder(Path("calc/1a"))
-    >>> pending_row_status("prepared", JobOutcome(), JobStatus("running"), folder)
-    {'_status': 'prepared', '_exc_txt': None}
+    The fields that change in the row are returned, ``_status`` always among them.
     """
     if outcome is None:  # row 1
         return {"_status": status}
     if outcome.record is not None and outcome.record["_status"] == "ok":  # 2
         return outcome.record
-    if job.state in (PENDING, RUNNING):  # 3
+    if job.state in ("pending", "running"):  # 3
         return {"_status": "prepared", "_exc_txt": None}
     if outcome.record is not None:  # 4
         return outcome.record
-    if job.state != ENDED:  # 5
+    if job.state != "ended":  # 5
         return {"_status": status}
     result = outcome.result or {}
     if job.succeeded is True and not outcome.writes_ended:  # 6
@@ -160,47 +120,35 @@ def pending_row_status(
 def _new_fields(folder: PsetFolder, recorded: Record) -> Record:
     """Leave out the parameters of a record: the row has them, and the user may have edited them."""
     recorded.pop("_calc_dir", None)  # on another machine, it may have been another folder
-    if not folder.pset_path.exists():
-        return recorded
     try:
         pset = pickling.loads(folder.pset_path.read_bytes())
-    except Exception:  # a class that is missing here: then all of the record is taken
+    except Exception:  # no file, or a class that is missing here: then all of the record is taken
         return recorded
-    same = {
-        name
-        for name, value in pset.items()
-        if name in recorded and name not in RESERVED_FIELDS and _are_same(value, recorded[name])
+    return {
+        name: value
+        for name, value in recorded.items()
+        if name in RESERVED_FIELDS or name not in pset or not _are_same(pset[name], value)
     }
-    return {name: value for name, value in recorded.items() if name not in same}
 
 
 def _are_same(old: Any, new: Any) -> bool:
     return type(old) is type(new) and pickling.dumps(old) == pickling.dumps(new)
 
 
-def _job_scripts(folder: PsetFolder, names: Collection[str]) -> list[str]:
-    prefix = folder.jobscript_path("").name
-    paths = [folder.path / name for name in names if name.startswith(prefix)]
-    return [path.read_text(errors="replace") for path in paths]
+def _job_scripts(folder: PsetFolder) -> list[str]:
+    return [_read_text(path) for path in folder.path.glob(folder.jobscript_path("*").name)]
 
 
-def _file_names(folder: Path) -> Collection[str]:
-    try:
-        return {path.name for path in folder.iterdir()}
-    except FileNotFoundError:
-        return ()
+def _read_text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def _read_result(path: Path) -> dict[str, Any] | str | None:
-    """Read ``result.json``.
+    """Read ``result.json``; a str says what is wrong with it.
 
-    Returns
-    -------
-    dict, str or None
-        The result, or what is wrong with it. None for an empty file: it was emptied when the job
-        was prepared again.
+    None is for no file, or an empty one: it was emptied when the job was prepared again.
     """
-    data = path.read_bytes()
+    data = path.read_bytes() if path.exists() else b""
     if not data:
         return None
     try:
@@ -218,25 +166,21 @@ def _read_result(path: Path) -> dict[str, Any] | str | None:
 def _ended_job_script(
     folder: PsetFolder, end: JobEnd, result: dict[str, Any] | str | None
 ) -> Record:
-    fields: Record = dict(result) if isinstance(result, dict) else {}
-    fields |= {
-        "_status": "ok",
-        "_exc_txt": None,
+    status, text = "ok", None
+    if end.exit_code == TERMINATED_EXIT_CODE:
+        status = "lost"
+    elif end.exit_code:
+        status = "killed" if end.exit_code > 128 else "error"
+    elif isinstance(result, str):
+        status, text = "error", result
+    return {
+        **(result if isinstance(result, dict) else {}),
+        "_status": status,
+        "_exc_txt": _end_text(folder, end) if end.exit_code else text,
         "_exec_host": end.host,
         "_pset_runtime": float(end.ended - end.begun),
         "_time_utc": end.begun * 10**9,
     }
-    if end.exit_code:
-        fields |= {"_status": _failed_status(end.exit_code), "_exc_txt": _end_text(folder, end)}
-    elif isinstance(result, str):
-        fields |= {"_status": "error", "_exc_txt": result}
-    return fields
-
-
-def _failed_status(exit_code: int) -> str:
-    if exit_code == TERMINATED_EXIT_CODE:
-        return "lost"
-    return "killed" if exit_code > 128 else "error"
 
 
 def _ended_without_record(folder: PsetFolder, end: JobEnd) -> Record:
@@ -258,7 +202,7 @@ def job_output(folder: PsetFolder) -> str:
     path = _output_path(folder)
     if path is None:
         return ""
-    lines = path.read_text(errors="replace").split("\n")
+    lines = _read_text(path).split("\n")
     if path.name.startswith(folder.submitted_path("").name):
         lines = lines[2:]  # after the command and the name of the SLURM
     last = "\n".join(lines).rstrip().split("\n")[-JOB_OUTPUT_LINES:]
@@ -268,19 +212,15 @@ def job_output(folder: PsetFolder) -> str:
 def _output_path(folder: PsetFolder) -> Path | None:
     """Find the newest file with output of the job."""
     patterns = {"slurm-*.out"}
-    scripts = list(folder.path.glob(folder.jobscript_path("*").name))
-    for script in scripts:
-        patterns |= set(jobscript.output_patterns(script.read_text(errors="replace")))
+    for script in _job_scripts(folder):
+        patterns |= set(jobscript.output_patterns(script))
     paths = [path for pattern in patterns for path in folder.path.glob(pattern)]
-    prefix = folder.jobscript_path("").name
-    submitted = [folder.submitted_path(script.name.removeprefix(prefix)) for script in scripts]
-    paths += [path for path in submitted if path.is_file() and _has_output(path)]
+    paths += filter(_has_output, submitted_paths(folder))
     paths = [path for path in paths if path.is_file() and path.stat().st_size]
     return max(paths, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _has_output(submitted: Path) -> bool:
     """Whether a file of a submission holds what the job printed: a shell has run it at once."""
-    command, _, rest = submitted.read_text(errors="replace").partition("\n")
-    words = command.split()
-    return bool(words) and Path(words[0]).name in jobscript.SHELLS and rest.count("\n") > 1
+    command, _, rest = _read_text(submitted).partition("\n")
+    return Path(command.partition(" ")[0]).name in jobscript.SHELLS and rest.count("\n") > 1

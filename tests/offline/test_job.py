@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -185,6 +186,15 @@ def test_job_in_a_wrong_folder_prints_one_line(study_folder):
     assert done.stderr.startswith("psweep_dask: ")
     assert "pset.pk' is missing; start this in a folder that prep_batch" in done.stderr
     assert job(study_folder, "a", "b").stderr.startswith("usage: python -m psweep_dask.offline.job")
+
+
+def test_job_with_func_of_another_python_prints_one_line():
+    (folder,) = folders(prepare(lambda pset: {}))
+    (path,) = Path("calc/runs").glob("*/work.pk")
+    path.write_bytes(replace(Work.unpack(path.read_bytes()), python="3.99").pack())
+    done = job(folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("psweep_dask: func was packed by Python 3.99, and this is ")
 
 
 def test_job_with_another_python_is_an_error(monkeypatch):
