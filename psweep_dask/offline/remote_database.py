@@ -20,22 +20,12 @@ from psweep_dask.study.runs import all_runs
 
 log = logging.getLogger("psweep_dask")
 
+# Book-keeping fields that get their values when the job of a pset has ended.
 _SET_AT_END = frozenset(OUR_FIELDS) | {"_time_utc"}
-"""Book-keeping fields that get their values when the job of a pset has ended."""
 
 
 def find_databases(layout: Layout) -> list[Layout]:
-    """Find the databases in the folder of a study.
-
-    Parameters
-    ----------
-    layout : Layout
-
-    Returns
-    -------
-    list of Layout
-        The layout of each database: the one of `layout`, and those to which its runs write.
-    """
+    """Return the layouts of all databases in the folder of a study, also those that runs name."""
     names = {layout.database_basename, *(str(run.info["database"]) for run in all_runs(layout))}
     layouts = [
         Layout(layout.root, database_basename=name) for name in sorted(names) if "/" not in name
@@ -44,16 +34,10 @@ def find_databases(layout: Layout) -> list[Layout]:
 
 
 def add_remote_rows(layout: Layout, copy: Path) -> None:
-    """Add the new rows of a remote database to the one here.
+    """Add the new rows of a remote database, of which there is a copy, to the one here.
 
     Edits, columns and deleted rows stay as they are here. The database gets the rows of runs that
     are unknown here or not done here, and the results of psets that are pending here.
-
-    Parameters
-    ----------
-    layout : Layout
-    copy : Path
-        A copy of the remote database.
     """
     try:
         remote = df_read(copy)
@@ -75,44 +59,26 @@ def merge_rows(
 ) -> pd.DataFrame:
     """Return a database with the new rows of a remote one; `df` itself if there are none.
 
-    Parameters
-    ----------
-    df, remote : DataFrame
-    complete_runs : collection of str
-        Runs of which `df` had all rows: those that are missing were deleted.
-
-    Examples
-    --------
-    >>> df = pd.DataFrame({"a": [1], "_pset_id": ["x"], "_run_id": ["r"], "_status": ["prepared"]})
-    >>> new = {"a": 2, "_pset_id": "y", "_run_id": "s", "_status": "ok"}
-    >>> remote = pd.concat([df.assign(b=7, _status="ok"), pd.DataFrame([new])])
-    >>> merge_rows(df, remote, {"r"})
-       a _pset_id _run_id    b _status
-    0  1        x       r  7.0      ok
-    0  2        y       s  NaN      ok
+    Of the runs `complete_runs`, `df` had all rows: those that are missing were deleted.
     """
-    needed = {"_pset_id", "_run_id", "_status"}
-    if not needed <= set(remote.columns) or not (df.empty or needed <= set(df.columns)):
+    needed = ["_pset_id", "_run_id", "_status"]
+    df_here = df.reindex(columns=needed) if df.empty else df
+    if not set(needed) <= set(remote.columns) or not set(needed) <= set(df_here.columns):
         return df
-    merged = df
-    if len(df):
-        changes = _changes(df, remote)
-        merged = pending_rows.complete(df, changes) if changes else df
-    known = set(df["_pset_id"]) if len(df) else set[str]()
-    new = remote[~remote["_pset_id"].isin(known) & ~remote["_run_id"].isin(complete_runs)]
-    return frame.append(merged, new) if len(new) else merged
-
-
-def _changes(df: pd.DataFrame, remote: pd.DataFrame) -> dict[str, Record]:
-    """Return what changes in rows that are pending here and final there, by ``_pset_id``."""
-    pending = set(df.loc[df["_status"].isin(WAITING), "_pset_id"])
+    pending = df_here.loc[df_here["_status"].isin(WAITING), "_pset_id"]
     final = remote["_pset_id"].isin(pending) & ~remote["_status"].isin(WAITING)
-    rows_here = df.drop_duplicates("_pset_id").set_index("_pset_id")
-    rows = remote[final].to_dict("records")
-    return {row["_pset_id"]: _change(row, rows_here.loc[row["_pset_id"]]) for row in rows}
+    rows_here = df_here.drop_duplicates("_pset_id").set_index("_pset_id")
+    changes = {
+        row["_pset_id"]: _change(row, rows_here.loc[row["_pset_id"]])
+        for row in remote[final].to_dict("records")
+    }
+    merged = pending_rows.complete(df, changes) if changes else df
+    known = remote["_pset_id"].isin(df_here["_pset_id"]) | remote["_run_id"].isin(complete_runs)
+    return merged if known.all() else frame.append(merged, remote[~known])
 
 
 def _change(row: dict[Any, Any], row_here: pd.Series) -> Record:
+    """Return what changes in a row that is pending here, and final there."""
     return {
         name: value
         for name, value in row.items()

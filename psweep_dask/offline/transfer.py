@@ -9,9 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
@@ -19,34 +17,10 @@ from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 from psweep_dask.offline.remote_database import add_remote_rows, find_databases
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 
-NEVER_COPIED = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
-"""Patterns of locks, and of files that are being written."""
-
-SUBMISSION_FILES = ("submitted_*", "array_*.submitted")
-"""Patterns of the files in which a run script notes what it has submitted."""
-
-EXCLUDE_PATH = "rsync.exclude"
-"""File in the working directory with patterns that push and pull leave out, one a line."""
-
-RSYNC_OPTIONS = (
-    *("--archive", "--compress", "--update"),
-    *("--protect-args", "--partial-dir=.rsync-partial"),
+RSYNC = (
+    *("rsync", "--archive", "--compress", "--update"),  # with times and modes; newer files stay
+    *("--protect-args", "--partial-dir=.rsync-partial"),  # take paths as they are; go on with parts
 )
-"""Copy folders with times and modes; keep newer files; take paths as they are; go on with files of
-which a part has arrived before."""
-
-DRY_RUN_OPTIONS = ("--dry-run", "--itemize-changes")
-
-PARTIAL_EXIT_CODE = 23
-"""Exit code of rsync when some files could not be copied."""
-
-SSH_EXIT_CODE = 255
-"""Exit code of ssh, and so of rsync, when there was no connection."""
-
-
-NO_CONNECTION = ("(0 bytes received so far)", "safe_write failed")
-"""What rsync prints if the remote shell ended before it connected. `safe_write` is its function for
-the first bytes."""
 
 
 class TransferError(PsweepError):
@@ -120,21 +94,20 @@ def push(
             f"there is no folder {os.fspath(calc_dir)!r}, seen from {str(Path.cwd())!r}; nothing "
             "to push"
         )
-    remote = _RemoteFolder.same_as(folder, machine, options)
+    remote = _RemoteFolder(folder, machine, options)
     excluded = _excluded("excl_push", folder.name)
     if dry_run:
-        _rsync([*DRY_RUN_OPTIONS, *excluded, *options, f"{folder}/", remote.address], remote.host)
+        remote.send(folder, "--dry-run", "--itemize-changes", *excluded)
         return
     _add_remote_rows(folder, remote)
     make_folder = f"--rsync-path=mkdir -p {shlex.quote(remote.path)} && rsync"
-    _rsync([make_folder, *excluded, *options, f"{folder}/", remote.address], remote.host)
+    remote.send(folder, make_folder, *excluded)
     if submit:
         try:
             _submit(machine, remote)
         finally:  # so that what was submitted is known here, too
-            include = [f"--include={pattern}" for pattern in ("*/", *SUBMISSION_FILES)]
-            only = [*include, "--exclude=*"]
-            _rsync([*only, *options, remote.address, f"{folder}/"], remote.host)
+            include = ("--include=*/", "--include=submitted_*", "--include=array_*.submitted")
+            remote.fetch(folder, *include, "--exclude=*")
 
 
 def pull(
@@ -164,10 +137,8 @@ def pull(
     ------
     TransferError
         If the host cannot be reached, or has no such folder.
-    RemoteError
-        If the name of the machine or the remote shell cannot be used.
-    MachineError
-        If there is no such machine.
+    RemoteError, MachineError
+        As in `push`.
 
     See Also
     --------
@@ -189,43 +160,67 @@ def pull(
     """
     show_log_lines()
     folder = _absolute(calc_dir)
-    remote = _RemoteFolder.same_as(folder, machine, options)
+    remote = _RemoteFolder(folder, machine, options)
     databases = [layout.database_basename for layout in find_databases(Layout(folder))]
     excluded = [*(f"--exclude=/{name}" for name in databases), *_excluded("excl_pull", folder.name)]
     if dry_run:
-        _rsync([*DRY_RUN_OPTIONS, *excluded, *options, remote.address, f"{folder}/"], remote.host)
+        remote.fetch(folder, "--dry-run", "--itemize-changes", *excluded)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if databases:  # before run.json of each run: from these it is known which rows are new
-        _add_remote_rows(folder, remote)
-    _rsync([*excluded, *options, remote.address, f"{folder}/"], remote.host)
+    _add_remote_rows(folder, remote)  # before any run.json: these say which rows are new
+    remote.fetch(folder, *excluded)
 
 
-@dataclass(frozen=True)
 class _RemoteFolder:
-    """A folder on another machine, and the options of rsync that lead there."""
+    """The folder at the same place below the home folder of another machine.
 
-    host: str
-    path: str
-    options: tuple[str, ...]
+    Outside of the home folder, the path is the same on all machines.
+    """
 
-    @classmethod
-    def same_as(cls, folder: Path, machine: str, options: Sequence[str]) -> Self:
-        """Return the folder at the same place below the home folder of another machine.
-
-        Outside of the home folder, the path is the same on all machines.
-        """
+    def __init__(self, folder: Path, machine: str, options: Sequence[str]) -> None:
         parent = folder.parent.as_posix()
         for home in (Path.home(), Path.home().resolve()):
             if folder.parent.is_relative_to(home):
                 parent = f"./{folder.parent.relative_to(home).as_posix()}"
                 break
-        return cls(host_of(machine), f"{parent}/{folder.name}", tuple(options))
+        self.host = host_of(machine)
+        self.path = f"{parent}/{folder.name}"
+        self.options = options
 
-    @property
-    def address(self) -> str:
-        """What rsync calls the content of the folder."""
-        return f"{self.host}:{self.path}/"
+    def send(self, folder: Path, *arguments: str) -> None:
+        """Copy the content of a folder here to this one, with these arguments of rsync."""
+        self._rsync(*arguments, *self.options, f"{folder}/", f"{self.host}:{self.path}/")
+
+    def fetch(self, folder: Path, *arguments: str) -> None:
+        """Copy the content of this folder to one here, with these arguments of rsync."""
+        self._rsync(*arguments, *self.options, f"{self.host}:{self.path}/", f"{folder}/")
+
+    def _rsync(self, *arguments: str) -> None:
+        try:
+            process = subprocess.Popen([*RSYNC, *arguments], stderr=subprocess.PIPE, text=True)
+        except FileNotFoundError as err:
+            raise TransferError("there is no rsync on this machine; install it") from err
+        with process:
+            try:
+                _, stderr = process.communicate()
+            except KeyboardInterrupt:
+                process.wait()
+                raise TransferError("interrupted; started again, it goes on from here") from None
+        code = process.returncode
+        lines = [line for line in stderr.split("\n") if line.strip()]
+        # What rsync prints if the remote shell ended before it connected; 255 is of ssh itself.
+        no_connection = "(0 bytes received so far)" in stderr or "safe_write failed" in stderr
+        if code == 255 or (code and no_connection):
+            first_line = lines[0] if lines else "no answer"
+            raise TransferError(f"{self.host!r} cannot be reached: {first_line}")
+        if code == 23 and any("No such file" in line for line in lines):  # some were not copied
+            raise MissingError(f"{lines[0]} on {self.host!r}")
+        sys.stderr.write(stderr)
+        if code:
+            raise TransferError(
+                f"rsync ended with code {code}; what has arrived stays, and started again it goes "
+                "on from here"
+            )
 
 
 def _add_remote_rows(folder: Path, remote: _RemoteFolder) -> None:
@@ -237,9 +232,8 @@ def _add_remote_rows(folder: Path, remote: _RemoteFolder) -> None:
         include = [f"--include=/{layout.database_basename}" for layout in layouts]
         # What is the same here is not copied. Two databases may have the same size and second.
         same = ["--checksum", f"--compare-dest={folder}"]
-        options = [*include, "--exclude=*", *same, *remote.options]
         try:
-            _rsync([*options, remote.address, f"{copies}/"], remote.host)
+            remote.fetch(Path(copies), *include, "--exclude=*", *same)
         except MissingError:
             return  # there is no study yet; where that is an error, the next copy raises it
         for layout in layouts:
@@ -254,42 +248,15 @@ def _absolute(calc_dir: str | os.PathLike[str]) -> Path:
 
 def _excluded(own: str, name: str) -> list[str]:
     """Return the options of rsync for what is left out, as seen from inside the copied folder."""
-    paths = [Path(path) for path in (EXCLUDE_PATH, own) if Path(path).is_file()]
+    paths = [Path(path) for path in ("rsync.exclude", own) if Path(path).is_file()]
     lines = [line.strip() for path in paths for line in path.read_text().split("\n")]
     patterns = [line for line in lines if line and not line.startswith(("#", ";"))]
     # As in psweep, patterns may begin with the name of the folder: /calc/*/scratch.bin
     prefix = re.compile(rf"^([-+] )?/?{re.escape(name)}/(?=.)")
     inside = (prefix.sub(r"\1/", pattern) for pattern in patterns)
-    return [f"--exclude={pattern}" for pattern in (*NEVER_COPIED, *inside)]
-
-
-def _rsync(arguments: list[str], host: str) -> None:
-    try:
-        process = subprocess.Popen(
-            ["rsync", *RSYNC_OPTIONS, *arguments], stderr=subprocess.PIPE, text=True
-        )
-    except FileNotFoundError as err:
-        raise TransferError("there is no rsync on this machine; install it") from err
-    with process:
-        try:
-            _, stderr = process.communicate()
-        except KeyboardInterrupt:
-            process.wait()
-            raise TransferError("interrupted; started again, it goes on from here") from None
-    code = process.returncode
-    if code == 0:
-        sys.stderr.write(stderr)
-        return
-    lines = [line for line in stderr.split("\n") if line.strip()]
-    if code == SSH_EXIT_CODE or any(text in line for text in NO_CONNECTION for line in lines):
-        raise TransferError(f"{host!r} cannot be reached: {lines[0] if lines else 'no answer'}")
-    if code == PARTIAL_EXIT_CODE and any("No such file" in line for line in lines):
-        raise MissingError(f"{lines[0]} on {host!r}")
-    sys.stderr.write(stderr)
-    raise TransferError(
-        f"rsync ended with code {code}; what has arrived stays, and started again it goes on from "
-        "here"
-    )
+    # Locks, and files that are being written:
+    always = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
+    return [f"--exclude={pattern}" for pattern in (*always, *inside)]
 
 
 def _submit(machine: str, remote: _RemoteFolder) -> None:
