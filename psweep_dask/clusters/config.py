@@ -56,11 +56,6 @@ class ConfigError(PsweepError):
 def cluster_settings() -> dict[str, Any]:
     """Return the dask settings for a cluster of ours; the user's ``psweep.dask`` section wins.
 
-    Raises
-    ------
-    ConfigError
-        If the psweep section has an unknown key.
-
     Examples
     --------
     >>> with dask.config.set({"psweep.dask": {"distributed.worker.daemon": True}}):
@@ -89,14 +84,7 @@ def check() -> None:
 
 
 def as_environment(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return dask settings as the environment variables from which dask reads them.
-
-    In this form they reach workers on other machines.
-
-    Parameters
-    ----------
-    settings : Mapping
-        Values by dotted name.
+    """Return dask settings as environment variables: so they reach workers on other machines.
 
     Examples
     --------

@@ -80,13 +80,7 @@ class DaskExecutor:
         return self._pool.expected_slots
 
     def slots(self, left: int) -> int:
-        """Return how many psets can run at the same time now; 0 if no slice can be sent.
-
-        Raises
-        ------
-        psweep_dask.clusters.executor.ExecutorError
-            If the scheduler is gone, or no worker will come any more.
-        """
+        """Return how many psets can run at the same time now; 0 if no slice can be sent."""
         if not self._connection.check():
             return 0
         sent = sum(len(slice_.places) for _, slice_ in self._futures.values())
@@ -121,11 +115,6 @@ class DaskExecutor:
 
     def finished(self, timeout: float) -> Outcomes:
         """Fetch all slices that have finished, and forget them on the cluster.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait for one; less while slices are lost.
 
         Raises
         ------
@@ -259,16 +248,7 @@ class _TaskSubmitter:
         return len(self._work) > MAX_INLINE_BYTES
 
     def submit(self, slice_: Slice, packed: bytes, workers: list[str] | None) -> Future[Any]:
-        """Send a slice to the scheduler.
-
-        Parameters
-        ----------
-        slice_ : Slice
-        packed : bytes
-            Its psets.
-        workers : list of str or None
-            The addresses of the workers that should run it; None lets dask choose.
-        """
+        """Send a slice to the scheduler, for these workers; None lets dask choose."""
         options: dict[str, Any] = dict(self._options)
         if workers is not None:
             # If these are gone, any other may take it: else the task would wait for ever.
@@ -297,13 +277,7 @@ class _Connection:
         self._connected = True
 
     def check(self) -> bool:
-        """Return whether the client is connected.
-
-        Raises
-        ------
-        psweep_dask.clusters.executor.ExecutorError
-            If it has given up trying to connect again.
-        """
+        """Return whether the client is connected; `ExecutorError` if it has given up trying."""
         status = self._client.status
         if status not in ("running", "connecting"):
             raise ExecutorError(

@@ -39,19 +39,11 @@ MIN_FREE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    topic : str
-    finding : str
-    advice : str
-        What to change; empty if all is well.
-    """
+    """One thing that was looked at."""
 
     topic: str
     finding: str
-    advice: str = ""
+    advice: str = ""  # what to change; empty if all is well
 
 
 def examine(name: str, show_wait: Callable[[str], object] = lambda _: None) -> list[Check]:
@@ -110,15 +102,7 @@ def _examine(machine: Machine, folder: Path, show_wait: Callable[[str], object])
 
 
 def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
-    """Return what a worker sees; runs on the worker.
-
-    Parameters
-    ----------
-    folder : str
-        Where the driver has left a file; another one is added.
-    packages : list of str
-        Packages whose versions are asked for.
-    """
+    """Return what a worker sees; runs there, and adds a file to that of the driver in a folder."""
     try:
         Path(folder, "from_worker").write_text("there")
         sees_files = Path(folder, "from_driver").read_text() == "here"
@@ -139,20 +123,15 @@ def look_around(folder: str, packages: list[str]) -> dict[str, Any]:
 
 
 def compare(seen: dict[str, Any], folder: Path, before: float, after: float) -> Iterator[Check]:
-    """Check what a worker sees against what this process sees.
+    """Compare what `look_around` has seen on a worker with what this process sees.
 
     Parameters
     ----------
     seen : dict
-        As `look_around` returns it.
     folder : Path
         Where both have left a file.
     before, after : float
         When the worker was asked, and when its answer came.
-
-    Yields
-    ------
-    Check
     """
     host = seen["host"]
     shared = seen["sees_files"] and (folder / "from_worker").exists()

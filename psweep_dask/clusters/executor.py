@@ -108,18 +108,10 @@ Outcomes = list[tuple[Slice, SliceResult | LostSlice]]
 
 
 class Executor(Protocol):
-    """Takes slices and hands their results back, in whatever order they finish.
+    """Takes slices and hands their results back, in whatever order they finish."""
 
-    Attributes
-    ----------
-    dashboard_link : str or None
-        The address of dask's dashboard.
-    client : Client or None
-        The connection to dask.
-    """
-
-    dashboard_link: str | None
-    client: Any
+    dashboard_link: str | None  # the address of dask's dashboard
+    client: Any  # the connection to dask, or None
 
     @property
     def expected_slots(self) -> int:

@@ -34,8 +34,7 @@ from psweep_dask.worker.monitor import kill_with_children
 log = logging.getLogger("psweep_dask")
 
 _MARKER_VARIABLE = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
-"""While a LocalCluster starts, names a file: a worker that imports a script without guard makes
-it."""
+"""Names the file by which a worker tells that it has imported a script without guard."""
 
 _GUARD_MESSAGE = """{script} starts worker processes, and each of them imports it again; \
 put what it does under a guard:
@@ -51,25 +50,13 @@ class LocalClusterError(PsweepError):
 
 @dataclass
 class KeptCluster:
-    """A LocalCluster that we have started.
-
-    Parameters
-    ----------
-    cluster : LocalCluster
-    client : Client
-    size : int
-        Number of workers.
-    pid : int
-        The process that has started it.
-    users : int
-        How many runs use it now.
-    """
+    """A LocalCluster that we have started."""
 
     cluster: LocalCluster
     client: Client
-    size: int
-    pid: int
-    users: int = 0
+    size: int  # number of workers
+    pid: int  # of the process that has started it
+    users: int = 0  # number of runs that use it now
 
     def fits(self, size: int) -> bool:
         """Return whether a run that wants so many workers can use it."""
@@ -100,40 +87,21 @@ class KeptCluster:
             self.cluster.close(timeout=10)
 
     def renew_workers(self, addresses: Collection[str]) -> None:
-        """Kill workers and all that their func has started; their nannies start new workers.
-
-        Parameters
-        ----------
-        addresses : collection of str
-            The addresses of these workers.
-        """
+        """Kill workers and all that their func has started; their nannies start new ones."""
         for nanny in self.cluster.workers.values():
             if nanny.worker_address in addresses and nanny.pid:
                 kill_with_children(nanny.pid)
 
 
 class LocalPool(ExternalPool):
-    """The workers of our LocalCluster: if all its nannies are gone, no worker comes any more.
-
-    Parameters
-    ----------
-    local : KeptCluster
-    resources : Mapping
-        The dask resources that a pset needs.
-    """
+    """The workers of our LocalCluster: if all its nannies are gone, no worker comes any more."""
 
     def __init__(self, local: KeptCluster, resources: Resources) -> None:
         super().__init__(local.client, resources)
         self._local = local
 
     def slots(self, left: int) -> int:
-        """Return how many psets can run at the same time, as of the latest poll.
-
-        Raises
-        ------
-        psweep_dask.clusters.executor.ExecutorError
-            If no nanny lives.
-        """
+        """Return how many psets can run at the same time; `ExecutorError` if no nanny lives."""
         if not self._local.nannies:
             raise ExecutorError(
                 "all workers of this machine have died while they started again; what had "
@@ -155,10 +123,6 @@ def open_local_cluster(poolsize: int | None) -> Iterator[KeptCluster]:
     poolsize : int or None
         Number of worker processes, each with one thread; None means one for each core that this
         process may use.
-
-    Yields
-    ------
-    KeptCluster
 
     Raises
     ------
@@ -188,7 +152,7 @@ def close_local() -> None:
 
 def _close_at_exit() -> None:
     with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # closing takes a second at most
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would only print tracebacks
     try:
         close_local()
     except TimeoutError as err:

@@ -46,15 +46,6 @@ def open_job_cluster(
 ) -> Iterator[tuple[Client, JobPool]]:
     """Start a cluster whose workers come in batch jobs. At the end, no job is left in the queue.
 
-    Parameters
-    ----------
-    machine : Machine
-    request : ExecutorRequest
-
-    Yields
-    ------
-    Client, JobPool
-
     Raises
     ------
     psweep_dask.hpc.machine_schema.MachineError
@@ -91,15 +82,6 @@ def open_allocation_cluster(
     """Start a cluster whose workers srun starts in the allocation of this process.
 
     At the end the allocation is as it was: the workers have left.
-
-    Parameters
-    ----------
-    allocation : Allocation
-    request : ExecutorRequest
-
-    Yields
-    ------
-    Client, AllocationPool
 
     Raises
     ------

@@ -130,19 +130,9 @@ def describe(where: Where) -> dict[str, str]:
 
 @contextmanager
 def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
-    """Start the cluster that `resolve` has chosen, if need be, and an executor on it.
+    """Start an executor on the cluster that `resolve` has chosen, and that cluster, if need be.
 
     Clusters and Clients of the user are left open; a LocalCluster of ours stays for the next run.
-
-    Parameters
-    ----------
-    where : Where
-        As `resolve` returns it.
-    request : ExecutorRequest
-
-    Yields
-    ------
-    Executor
 
     Raises
     ------

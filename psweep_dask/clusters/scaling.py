@@ -86,13 +86,12 @@ class JobPool(WalltimePool):
         self._thread.start()
 
     def slots(self, left: int) -> int:
-        """Return how many psets can run at the same time now; submit the jobs that are needed.
+        """Return how many psets can run at the same time now; have the jobs that are needed come.
 
         Raises
         ------
         psweep_dask.clusters.executor.ExecutorError
-            If no worker will come any more, with the reason of the batch system or the output of
-            the last job.
+            If no worker will come any more: with what the batch system or the last job has said.
         """
         before, self._left = self._left, left
         if before is None or self._policy.jobs_for(left) != self._policy.jobs_for(before):

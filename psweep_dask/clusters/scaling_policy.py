@@ -32,69 +32,33 @@ ABSENCE_SECONDS = 60.0
 
 @dataclass
 class WorkerJob:
-    """A job that was submitted.
-
-    Parameters
-    ----------
-    job_id : str
-    name : str
-        The names of its workers begin with it.
-    last_seen : float
-        When a worker of it was last connected; before the first, when the job was submitted.
-    state : JobState or None
-        What the queue has answered last.
-    running_since : float or None
-        When the queue first said that it runs.
-    had_worker : bool
-        Whether a worker of it has ever connected.
-    first_seen : float
-        When the first worker of it connected.
-    leaving : bool
-        Whether it was cancelled, or its workers leave when they have finished what they run.
-    """
+    """A job that was submitted."""
 
     job_id: str
-    name: str
-    last_seen: float
-    state: JobState | None = None
-    running_since: float | None = None
+    name: str  # the names of its workers begin with it
+    last_seen: float  # when a worker was last connected; at first, when it was submitted
+    state: JobState | None = None  # what the queue has answered last
+    running_since: float | None = None  # when the queue first said that it runs
     had_worker: bool = False
-    first_seen: float = 0.0
-    leaving: bool = False
+    first_seen: float = 0.0  # when its first worker connected
+    leaving: bool = False  # it was cancelled, or its workers leave when they are idle
 
 
 @dataclass(frozen=True)
 class JobLoad:
-    """What the workers of a job that are connected have to do.
+    """What the workers of a job that are connected have to do."""
 
-    Parameters
-    ----------
-    idle : bool
-        None of them has anything to do.
-    leaving : bool
-        None of them takes anything more.
-    """
-
-    idle: bool = False
-    leaving: bool = False
+    idle: bool = False  # none of them has anything to do
+    leaving: bool = False  # none of them takes anything more
 
 
 @dataclass
 class JobActions:
-    """What is to be done now.
+    """What is to be done now."""
 
-    Parameters
-    ----------
-    submit : int
-        Number of new jobs.
-    cancel : list of WorkerJob
-    retire : list of WorkerJob
-        Their workers finish what they run, and leave.
-    """
-
-    submit: int = 0
+    submit: int = 0  # number of new jobs
     cancel: list[WorkerJob] = field(default_factory=list)
-    retire: list[WorkerJob] = field(default_factory=list)
+    retire: list[WorkerJob] = field(default_factory=list)  # finish what they run, and leave
 
 
 class ScalingPolicy:
@@ -106,16 +70,6 @@ class ScalingPolicy:
         Number of jobs at the same time, at most.
     slots_per_job : int
         Number of psets that run in one job at the same time.
-
-    Attributes
-    ----------
-    jobs : list of WorkerJob
-        The jobs that have not ended.
-    without_worker : list of WorkerJob
-        The latest jobs that ended without a worker; emptied as soon as a worker connects.
-    refusals : list of str
-        What the batch system has said when it refused the latest jobs; emptied as soon as it takes
-        one.
 
     Examples
     --------
@@ -129,9 +83,9 @@ class ScalingPolicy:
         self.slots_per_job = slots_per_job
         self._not_before = -math.inf
         self._short_jobs = 0
-        self.jobs: list[WorkerJob] = []
-        self.without_worker: list[WorkerJob] = []
-        self.refusals: list[str] = []
+        self.jobs: list[WorkerJob] = []  # that have not ended
+        self.without_worker: list[WorkerJob] = []  # that ended so, since a worker last connected
+        self.refusals: list[str] = []  # of the batch system, since it last took a job
 
     @property
     def given_up(self) -> bool:

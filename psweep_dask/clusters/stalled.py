@@ -50,22 +50,13 @@ class LostTasks:
         return len(self._tasks)
 
     def add(self, key: Any, worker: str, now: float) -> None:
-        """Remember a task that was lost with a worker.
-
-        Parameters
-        ----------
-        key : key of dask
-        worker : str
-            Its address.
-        now : float
-            In seconds.
-        """
+        """Remember a task that was lost with the worker at an address."""
         self._tasks[key] = (worker, now + REPORT_PATIENCE_SECONDS)
 
     def pop_settled(
         self, exits: Mapping[str, WorkerExit], now: float
     ) -> list[tuple[Any, str, WorkerExit | None]]:
-        """Return the tasks whose worker was reported or will not be any more, and forget them.
+        """Return the tasks of which all is known that will ever be, and forget them.
 
         Parameters
         ----------

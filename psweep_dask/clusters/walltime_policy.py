@@ -35,15 +35,7 @@ slice: if it were sent away, its successors would be sent away as well."""
 
 @dataclass(frozen=True)
 class JobLifetime:
-    """The walltime of a job.
-
-    Parameters
-    ----------
-    end : float
-        When it is over.
-    walltime : float
-        How long it is in seconds.
-    """
+    """When the walltime of a job is over, and how long it is in seconds."""
 
     end: float
     walltime: float
@@ -51,62 +43,30 @@ class JobLifetime:
 
 @dataclass
 class WorkerLifetime:
-    """When a worker was there.
+    """When a worker was there."""
 
-    Parameters
-    ----------
-    name : str
-        Its name for dask; begins with the name of its job.
-    began : float
-        When it connected.
-    lost : float or None
-        When the scheduler lost it.
-    paused : float or None
-        When it was told to begin nothing more.
-    """
-
-    name: str
-    began: float
+    name: str  # for dask; begins with the name of its job
+    began: float  # when it connected
     lost: float | None = None
-    paused: float | None = None
+    paused: float | None = None  # when it was told to begin nothing more
 
 
 @dataclass(frozen=True)
 class WorkerLoad:
-    """What a worker has to do now.
+    """What a worker has to do now."""
 
-    Parameters
-    ----------
-    running : bool
-        It begins the tasks that it gets: it is not paused, and not closing.
-    idle : bool
-        It has no task, and no result that is still to be fetched.
-    free : bool
-        It has fewer tasks than threads.
-    """
-
-    running: bool = True
-    idle: bool = False
-    free: bool = False
+    running: bool = True  # it is not paused, and not closing
+    idle: bool = False  # it has no task, and no result that is still to be fetched
+    free: bool = False  # it has fewer tasks than threads
 
 
 @dataclass
 class WorkerActions:
-    """What is to be done with workers, given by their addresses.
+    """What is to be done with workers, given by their addresses."""
 
-    Parameters
-    ----------
-    pause : list of str
-        Are told to begin nothing more.
-    close : list of str
-        Are told to leave.
-    take_back : list of str
-        The tasks that they have not begun go to other workers.
-    """
-
-    pause: list[str] = field(default_factory=list)
+    pause: list[str] = field(default_factory=list)  # are to begin nothing more
     close: list[str] = field(default_factory=list)
-    take_back: list[str] = field(default_factory=list)
+    take_back: list[str] = field(default_factory=list)  # what these have not begun
 
 
 class WalltimePolicy:

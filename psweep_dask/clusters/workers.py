@@ -25,15 +25,9 @@ Resources = Mapping[str, float]
 
 
 class WorkerPool(Protocol):
-    """Has workers come, counts them, and knows how long they will be there.
+    """Has workers come, counts them, and knows how long they will be there."""
 
-    Attributes
-    ----------
-    starts_on_demand : bool
-        Whether workers may come only because tasks wait for them, as with dask's ``adapt``.
-    """
-
-    starts_on_demand: bool
+    starts_on_demand: bool  # workers may come only when tasks wait for them, as by dask's adapt
 
     @property
     def expected_slots(self) -> int:
@@ -127,19 +121,12 @@ class ExternalPool:
 
 
 def total_slots(slots: Collection[int], needed: Resources) -> int:
-    """Return how many psets workers can run together at the same time.
-
-    Parameters
-    ----------
-    slots : collection of int
-        How many psets each worker can run.
-    needed : Mapping
-        The dask resources that a pset needs.
+    """Return how many psets workers can run together, by how many each of them can run.
 
     Raises
     ------
     psweep_dask.clusters.executor.ExecutorError
-        If there are workers, and none has the resources.
+        If there are workers, and none has the dask resources that a pset needs.
     """
     if slots and not any(slots):
         raise ExecutorError(
