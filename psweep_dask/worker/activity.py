@@ -24,9 +24,6 @@ from pathlib import Path
 ENTRIES_BYTES = 4096
 """Size of the head and the entries. Tracebacks begin behind it."""
 
-MAX_TRACE_BYTES = 2**20
-"""How much of the tracebacks is read."""
-
 TRACE_SIGNAL = signal.SIGUSR2
 """On this signal the process writes the tracebacks of all its threads into the file."""
 
@@ -38,41 +35,18 @@ _IDLE = _ENTRY.pack(bytes(16), -1, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Entry:
-    """A pset that is being run.
-
-    Parameters
-    ----------
-    run_id : str
-    pset_seq : int
-    started, deadline : float
-        By `time.monotonic`, which is the same for all processes of a machine. A deadline of 0 is
-        none.
-    """
+    """A pset that is being run."""
 
     run_id: str
     pset_seq: int
-    started: float
-    deadline: float
+    started: float  # by `time.monotonic`, which is the same for all processes of a machine
+    deadline: float  # likewise; 0: none
 
 
 class ActivityFile:
     """The activity file of a process, opened by the process itself or by its monitor.
 
-    Parameters
-    ----------
-    descriptor : int
-        Of a file of at least `ENTRIES_BYTES` bytes, open for reading and writing. It is closed by
-        `close`, or when nothing refers to this object any more.
-
-    Examples
-    --------
-    >>> activity = ActivityFile.blank(tempfile.mkstemp()[0])
-    >>> activity.begin(uuid.UUID(int=7).bytes, pset_seq=3)
-    >>> [(entry.pset_seq, entry.deadline) for entry in activity.entries()]
-    [(3, 0.0)]
-    >>> activity.end()
-    >>> activity.entries()
-    []
+    Its descriptor is closed by `close`, or when nothing refers to this object any more.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -82,32 +56,8 @@ class ActivityFile:
         self._offsets: dict[int, int] = {}
         self._lock = threading.Lock()
 
-    @classmethod
-    def blank(cls, descriptor: int, address: str = "") -> ActivityFile:
-        """Write an activity file without entries.
-
-        Parameters
-        ----------
-        descriptor : int
-            Of an empty file.
-        address : str, optional
-            The address by which dask knows the process.
-        """
-        head = _HEAD.pack(0, address.encode())
-        os.write(descriptor, (head + _IDLE * _MAX_ENTRIES).ljust(ENTRIES_BYTES, b"\0"))
-        return cls(descriptor)
-
     def begin(self, run: bytes, pset_seq: int, timeout: float | None = None) -> None:
-        """Note that this thread begins a pset.
-
-        Parameters
-        ----------
-        run : bytes
-            The UUID of the run.
-        pset_seq : int
-        timeout : float, optional
-            Seconds that the pset may take.
-        """
+        """Note that this thread begins a pset of a run (its UUID), with a timeout in seconds."""
         now = time.monotonic()
         deadline = 0.0 if timeout is None else now + timeout
         _ENTRY.pack_into(self._map, self._offset(), run, pset_seq, now, deadline)
@@ -143,7 +93,8 @@ class ActivityFile:
 
     def trace(self) -> str:
         """Return the tracebacks that `faulthandler` has written."""
-        return os.pread(self._descriptor, MAX_TRACE_BYTES, ENTRIES_BYTES).decode(errors="replace")
+        text = os.pread(self._descriptor, 2**20, ENTRIES_BYTES)  # 1 MiB at most
+        return text.decode(errors="replace")
 
     def catch_traces(self) -> None:
         """Have tracebacks of this process written into the file: on a crash or `TRACE_SIGNAL`."""
@@ -164,12 +115,7 @@ class ActivityFile:
 def activity_path(monitor: str, pid: int) -> Path:
     """Return the path of an activity file. The process and its monitor compute the same one.
 
-    Parameters
-    ----------
-    monitor : str
-        A name of the monitor, such as the address of the nanny.
-    pid : int
-        Of the worker process.
+    `monitor` is a name of the monitor, such as the address of the nanny; `pid` that of the worker.
     """
     folder = Path(tempfile.gettempdir(), f"psweep_dask-{os.getuid()}")
     name = hashlib.blake2b(monitor.encode(), digest_size=8).hexdigest()
@@ -177,13 +123,7 @@ def activity_path(monitor: str, pid: int) -> Path:
 
 
 def create(path: Path, address: str = "") -> ActivityFile:
-    """Create the activity file of this process.
-
-    Parameters
-    ----------
-    path : Path
-    address : str, optional
-        The address by which dask knows the process.
+    """Create the activity file of this process, which dask knows by its address.
 
     Raises
     ------
@@ -196,7 +136,10 @@ def create(path: Path, address: str = "") -> ActivityFile:
     if path.parent.stat().st_uid != os.getuid():
         raise PermissionError(f"{str(path.parent)!r} belongs to another user")
     path.unlink(missing_ok=True)  # of an earlier process with the same pid
-    return ActivityFile.blank(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), address)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    head = _HEAD.pack(0, address.encode())
+    os.write(descriptor, (head + _IDLE * _MAX_ENTRIES).ljust(ENTRIES_BYTES, b"\0"))
+    return ActivityFile(descriptor)
 
 
 def take_over(path: Path) -> ActivityFile | None:
@@ -215,19 +158,10 @@ def take_over(path: Path) -> ActivityFile | None:
 
 
 def func_stack(trace: str, caller: str) -> str:
-    r"""Return which line of func was running, from the tracebacks of all threads.
+    r"""Return which line of func was running, from what `faulthandler` has written of all threads.
 
-    Parameters
-    ----------
-    trace : str
-        What `faulthandler` has written.
-    caller : str
-        The file whose code calls func. What has called that code is left out.
-
-    Returns
-    -------
-    str
-        Lines as in a traceback, the innermost call last; empty if no thread was in func.
+    These are lines as in a traceback, from func to the innermost call; none if no thread was in
+    func. `caller` is the file whose code calls func.
 
     Examples
     --------

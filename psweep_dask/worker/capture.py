@@ -16,13 +16,6 @@ STDOUT, STDERR = 1, 2
 def redirected(target: BinaryIO) -> Iterator[None]:
     r"""Send all that this process and its children write to stdout and stderr into a file.
 
-    Parameters
-    ----------
-    target : binary file
-        An open file with a file descriptor.
-
-    Notes
-    -----
     File descriptors 1 and 2 belong to the whole process: what other threads print meanwhile goes
     into the file, too.
 

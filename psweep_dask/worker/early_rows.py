@@ -5,32 +5,28 @@ lost with a killed driver, and be run again after a lost worker. An example:
 
 - 0.0 s: a worker begins a slice of 12 psets with a budget of 0.5 s.
 - 0.4 s: 9 psets are done. The 10th begins, and takes a minute.
-- 0.5 s: the budget is used up. The slice will end with the 10th pset: the 11th and the 12th will go
-  back to the driver without having run.
+- 0.5 s: the budget is used up. The slice will end with the 10th pset, and the other two go back.
 - 1.0 s: the slice is late. The worker writes the 9 rows to ``runs/<run_id>/early/``.
 
 Then one of these happens:
 
-- The slice comes back. The driver appends its frame, with all 10 rows, to the journal, and removes
-  the file.
-- The driver is killed. `ps.load` reads the 9 rows from the file, and `ps.resume` runs the psets 10
-  to 12.
-- The worker is lost. The driver appends the 9 rows from the file to the journal, and removes the
-  file. If the nanny of the worker reports that pset 10 was running, that pset has failed, see
-  `psweep_dask.worker.failures`. All others of 10 to 12 are handed out again.
-- The user drops what runs, by a second Ctrl-C. The driver appends the 9 rows to the journal.
+- The slice comes back: the driver appends its 10 rows to the journal, and removes the file.
+- The driver is killed: `ps.load` reads the 9 rows from the file, `ps.resume` runs psets 10 to 12.
+- The worker is lost: the driver appends the 9 rows to the journal, and removes the file. If the
+  nanny of the worker reports that pset 10 was running, that pset has failed (see
+  `psweep_dask.worker.failures`). All others of 10 to 12 are handed out again.
+- The user drops what runs, by a second Ctrl-C: the driver appends the 9 rows to the journal.
 
 A file needs a journal and a folder that worker and driver both see. A slice of one pset has none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,16 +63,8 @@ def write_if_late(
 ) -> Iterator[None]:
     """If the block takes too long, write the records that there are by then to a file.
 
-    Parameters
-    ----------
-    result : SliceResult
-        Counts the records. If a file is written, its ``has_early_file`` is set.
-    records : list of dict
-        The block appends to it.
-    path : Path or None
-        None if no file shall be written.
-    budget : float
-        Seconds.
+    The block appends to `records`, and counts them in `result`, whose ``has_early_file`` is set if
+    a file is written. Without a `path`, no file is. The budget is in seconds.
     """
     if path is None:
         yield
@@ -101,10 +89,7 @@ def read_early_file(path: Path) -> SliceResult | None:
         If a later version of this package has written it.
     """
     try:
-        with path.open("rb") as stream:
-            payload = next(record.read_frames(stream), None)
-    except FileNotFoundError:
-        return None
+        payload = record.read_payload(path)
     except OSError as err:
         log.warning("%s cannot be read, its psets will run again: %s", path, err)
         return None
@@ -122,11 +107,7 @@ def early_paths(folder: Path) -> list[Path]:
 def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
     """Yield the rows of all files in a folder, but for psets that are known.
 
-    Parameters
-    ----------
-    folder : Path
-    known : set of int
-        ``_pset_seq`` of the known psets; those that are yielded are added.
+    `known` has their ``_pset_seq``; those that are yielded are added.
 
     Raises
     ------
@@ -145,7 +126,7 @@ def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
 
 def remove_early_file(path: Path) -> None:
     """Remove a file whose rows are in the journal."""
-    with contextlib.suppress(OSError):  # its psets are known then, so nobody reads them from there
+    with suppress(OSError):  # its psets are known then, so nobody reads them from there
         path.unlink()
 
 
@@ -166,21 +147,19 @@ class _EarlyFileWriter:
             if self._closed or not records or not run_has_journal:
                 return
             try:
-                frame = record.to_frame(self._result_so_far(records).pack())
+                result = replace(
+                    self._result,
+                    frame=record.pack(records),
+                    statuses=Counter(row["_status"] for row in records),
+                    failed=Counter(self._result.failed),
+                    examples=list(self._result.examples),
+                    summary=summarize(records),
+                )
+                frame = record.to_frame(result.pack())
                 replace_file(self._path, lambda stream: stream.write(frame))
                 self._result.has_early_file = True
             except Exception as err:  # the rows will come back with their slice
                 log.warning("rows are not kept before their slice ends: %r", err)
-
-    def _result_so_far(self, records: list[Record]) -> SliceResult:
-        return replace(
-            self._result,
-            frame=record.pack(records),
-            statuses=Counter(row["_status"] for row in records),
-            failed=Counter(self._result.failed),
-            examples=list(self._result.examples),
-            summary=summarize(records),
-        )
 
     def close(self) -> None:
         with self._lock:

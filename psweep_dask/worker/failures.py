@@ -10,8 +10,8 @@ A slice of psets 4, 5 and 6, and a segmentation fault in pset 5:
 - 0.2 s: pset 4 is done, pset 5 begins.
 - 0.3 s: the process is killed by signal 11. Its nanny reads the activity file: pset 5 was running.
 - 0.3 s: the driver learns that the slice is lost, and calls `FailurePolicy.decide`: pset 5 has
-  failed, psets 4 and 6 are handed out again. (If the worker had written the row of pset 4 to a
-  file, it would be read from there: see `psweep_dask.worker.early_rows`.)
+  failed, psets 4 and 6 are handed out again (but 4 is done if the worker has written its row to a
+  file: see `psweep_dask.worker.early_rows`).
 - If pset 5 has further attempts, it is run again; else it becomes a row with ``_status`` "killed".
 
 | what the driver learns of the lost worker | decision |
@@ -53,111 +53,49 @@ LIFETIME_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class RunningPset:
-    """A pset that was running when its worker process ended.
-
-    Parameters
-    ----------
-    run_id : str
-    pset_seq : int
-    seconds : float
-        How long it had been running.
-    """
+    """A pset that was running when its worker process ended."""
 
     run_id: str
     pset_seq: int
-    seconds: float
+    seconds: float  # how long it had been running
 
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """What a nanny reports of a worker process that has ended.
+    """What a nanny reports of a worker process that has ended."""
 
-    Parameters
-    ----------
-    worker : str
-        Its address.
-    host : str
-        Name of the machine.
-    exitcode : int
-        If negative, the number of the signal that has killed it.
-    closing : bool, optional
-        Whether it was told to end.
-    running : tuple of RunningPset, optional
-    over_timeout : RunningPset, optional
-        The pset that was over its timeout, so that the nanny has killed the process.
-    stack : str, optional
-        Which line of func was running, as lines of a traceback; empty if that is unknown.
-    memory : tuple of (int, int), optional
-        Bytes that the process held and its limit, if it was ended for that.
-    """
-
-    worker: str
+    worker: str  # its address
     host: str
-    exitcode: int
-    closing: bool = False
+    exitcode: int  # negative: the signal that has killed it
+    closing: bool = False  # whether it was told to end
     running: tuple[RunningPset, ...] = ()
-    over_timeout: RunningPset | None = None
-    stack: str = ""
-    memory: tuple[int, int] | None = None
+    over_timeout: RunningPset | None = None  # why the nanny has killed the process
+    stack: str = ""  # which line of func was running, as in a traceback, if that is known
+    memory: tuple[int, int] | None = None  # bytes held and their limit, if it was ended for that
 
 
 @dataclass(frozen=True)
 class WalltimeLoss:
-    """The loss of a slice because the walltime of the worker's job was over.
+    """The loss of a slice because the walltime of the worker's job was over. All in seconds."""
 
-    Parameters
-    ----------
-    ran : float
-        Seconds that the worker had worked on the slice.
-    life : float
-        Seconds from the start of the worker to its end.
-    walltime : float
-        Of the job, in seconds.
-    """
-
-    ran: float
-    life: float
-    walltime: float
+    ran: float  # how long the worker had worked on the slice
+    life: float  # from the start of the worker to its end
+    walltime: float  # of the job
 
 
 @dataclass(frozen=True)
 class FailedAttempt:
-    """An attempt at a pset that ended with its worker process.
-
-    Parameters
-    ----------
-    pset_seq : int
-    status : {'killed', 'timeout'}
-    text : str
-        For ``_exc_txt``.
-    host : str, optional
-        Name of the machine.
-    seconds : float, optional
-        How long the pset ran.
-    final : bool, optional
-        Whether further attempts would be in vain.
-    """
+    """An attempt at a pset that ended with its worker process."""
 
     pset_seq: int
-    status: str
-    text: str
+    status: str  # "killed" or "timeout"
+    text: str  # for ``_exc_txt``
     host: str = ""
-    seconds: float = 0.0
-    final: bool = False
+    seconds: float = 0.0  # how long the pset ran
+    final: bool = False  # whether further attempts would be in vain
 
     def result(self, work: Work, pset: Pset, sha1: str, attempt: int) -> SliceResult:
-        """Return the result of the pset, which its worker process could not make.
-
-        Parameters
-        ----------
-        work : Work
-            Of its run.
-        pset : dict
-        sha1 : str
-            Its ``_pset_sha1``.
-        attempt : int
-            Counted from 1.
-        """
+        """Return the result of the pset, which its worker process could not make."""
         fields = work.fields_at_start(self.pset_seq, sha1)
         fields["_time_utc"] -= int(self.seconds * 1e9)
         ending = fields_at_end(self.status, self.text, self.host, self.seconds, attempt)
@@ -168,30 +106,15 @@ class FailedAttempt:
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to the psets of a lost slice: at most one has failed, the others run again.
-
-    Parameters
-    ----------
-    failed : FailedAttempt, optional
-    alone : frozenset of int, optional
-        ``_pset_seq`` of those that get slices of their own from now on.
-    life : float, optional
-        Seconds that a worker must have left before its walltime to get one of these.
-    """
+    """What happens to the psets of a lost slice: at most one has failed, the others run again."""
 
     failed: FailedAttempt | None = None
-    alone: frozenset[int] = frozenset()
-    life: float = 0.0
+    alone: frozenset[int] = frozenset()  # _pset_seq of those with slices of their own from now on
+    life: float = 0.0  # seconds before its walltime that a worker for these must have left
 
 
 class FailurePolicy:
     """Decides what the loss of a slice means, and remembers the earlier losses of its run.
-
-    Parameters
-    ----------
-    run_id : str
-    timeout : float, optional
-        Seconds that a pset may take.
 
     Examples
     --------
@@ -217,20 +140,9 @@ class FailurePolicy:
         worker_exit: WorkerExit | None,
         walltime_loss: WalltimeLoss | None = None,
     ) -> Decision:
-        """Decide what the loss of a slice means for its psets.
+        """Decide what the loss of a slice means for its psets, given by their ``_pset_seq``.
 
-        Parameters
-        ----------
-        seqs : sequence of int
-            ``_pset_seq`` of the psets of the slice.
-        worker_exit : WorkerExit or None
-            None if no nanny has reported it: then the nanny is gone, too.
-        walltime_loss : WalltimeLoss, optional
-            If the walltime of the job has ended the worker.
-
-        Returns
-        -------
-        Decision
+        If no nanny has reported the exit of the worker, it is None: the nanny is gone, too.
         """
         if walltime_loss is not None:
             return self._ended_by_walltime(seqs, walltime_loss)
@@ -246,15 +158,7 @@ class FailurePolicy:
             self._shared_exits[running_pset.pset_seq] += 1
             if self._shared_exits[running_pset.pset_seq] < MAX_SHARED_EXITS:
                 return Decision()
-        return Decision(
-            FailedAttempt(
-                running_pset.pset_seq,
-                "killed",
-                _why_killed(worker_exit),
-                worker_exit.host,
-                running_pset.seconds,
-            )
-        )
+        return _failed(running_pset, "killed", _why_killed(worker_exit), worker_exit)
 
     def _timed_out(
         self, seqs: Sequence[int], worker_exit: WorkerExit, over_timeout: RunningPset
@@ -265,14 +169,7 @@ class FailurePolicy:
             f"the pset was ended after {over_timeout.seconds:.1f} s on {worker_exit.host}: "
             f"it ran longer than timeout={self._timeout} allows"
         )
-        failed = FailedAttempt(
-            over_timeout.pset_seq,
-            "timeout",
-            _with_stack(text, worker_exit),
-            worker_exit.host,
-            over_timeout.seconds,
-        )
-        return Decision(failed)
+        return _failed(over_timeout, "timeout", text, worker_exit)
 
     def _ended_by_walltime(self, seqs: Sequence[int], loss: WalltimeLoss) -> Decision:
         if len(seqs) > 1 or loss.ran < WHOLE_LIFETIME_SHARE * loss.life:
@@ -296,9 +193,14 @@ class FailurePolicy:
             )
             return Decision(FailedAttempt(seqs[0], "killed", text, final=True))
         lost = self._lost_workers
-        return Decision(
-            alone=frozenset(seq for seq in seqs if lost[seq] >= ALONE_AFTER_LOST_WORKERS)
-        )
+        alone = frozenset(seq for seq in seqs if lost[seq] >= ALONE_AFTER_LOST_WORKERS)
+        return Decision(alone=alone)
+
+
+def _failed(pset: RunningPset, status: str, text: str, worker_exit: WorkerExit) -> Decision:
+    if worker_exit.stack:
+        text += f"\nIt was here (most recent call last):\n{worker_exit.stack.rstrip()}"
+    return Decision(FailedAttempt(pset.pset_seq, status, text, worker_exit.host, pset.seconds))
 
 
 def _was_asked_to_leave(worker_exit: WorkerExit) -> bool:
@@ -310,29 +212,20 @@ def _why_killed(worker_exit: WorkerExit) -> str:
     host, exitcode = worker_exit.host, worker_exit.exitcode
     if worker_exit.memory is not None:
         held, limit = (f"{size / 2**30:.2f} GiB" for size in worker_exit.memory)
-        text = (
+        return (
             f"the worker process was ended on {host} while it ran this pset: it held {held} "
             f"of memory and its limit is {limit}; give workers more, or have func hold less"
         )
-    elif exitcode < 0:
-        text = (
-            f"the worker process was killed by signal {-exitcode} ({_signal_name(-exitcode)}) "
-            f"on {host} while it ran this pset"
-        )
-        if exitcode == -signal.SIGKILL:
-            text += "; the kernel does that when memory runs out"
-    else:
-        text = (
+    if exitcode >= 0:
+        return (
             f"the worker process ended with exit status {exitcode} on {host} while it ran this "
             "pset: func, or a library that it calls, has ended the process"
         )
-    return _with_stack(text, worker_exit)
-
-
-def _with_stack(text: str, worker_exit: WorkerExit) -> str:
-    if not worker_exit.stack:
-        return text
-    return f"{text}\nIt was here (most recent call last):\n{worker_exit.stack.rstrip()}"
+    why = "; the kernel does that when memory runs out" if exitcode == -signal.SIGKILL else ""
+    return (
+        f"the worker process was killed by signal {-exitcode} ({_signal_name(-exitcode)}) "
+        f"on {host} while it ran this pset{why}"
+    )
 
 
 def _signal_name(number: int) -> str:

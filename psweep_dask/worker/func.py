@@ -19,7 +19,7 @@ from psweep_dask.storage import pickling
 from psweep_dask.worker.work import Func
 
 MAX_SOURCE_CHARACTERS = 100_000
-"""How many characters of the source of func are kept at most."""
+"""How much of the source of func is kept."""
 
 
 class FuncError(PsweepError):
@@ -33,11 +33,6 @@ def pack_func(func: Func) -> bytes:
     ------
     FuncError
         If it cannot be called that way, or cannot be pickled.
-
-    Examples
-    --------
-    >>> pickle.loads(pack_func(lambda pset: {"b": pset["a"] + 1}))({"a": 1})
-    {'b': 2}
     """
     if not callable(func):
         raise FuncError(f"func must be callable with one pset, not {func!r}")
@@ -64,12 +59,7 @@ def pack_func(func: Func) -> bytes:
 
 
 def func_source(func: Any) -> str | None:
-    """Return the source of func, for ``run.json``; None where Python does not know it.
-
-    Examples
-    --------
-    >>> func_source(len)
-    """
+    """Return the source of func, for ``run.json``; None where Python does not know it."""
     inner = func.func if isinstance(func, functools.partial) else func
     try:
         return inspect.getsource(inner)[:MAX_SOURCE_CHARACTERS]
@@ -119,13 +109,7 @@ def _is_own(name: str, module: ModuleType, folders: set[Path]) -> bool:
 
 
 def func_name(func: Any) -> str:
-    """Return a name of func for messages, whatever kind of callable it is.
-
-    Examples
-    --------
-    >>> func_name(functools.partial(len))
-    'len'
-    """
+    """Return a name of func for messages, whatever kind of callable it is."""
     while isinstance(func, functools.partial):
         func = func.func
     return str(getattr(func, "__name__", type(func).__name__)).strip("<>")
@@ -134,11 +118,8 @@ def func_name(func: Any) -> str:
 def import_paths(shared_files: bool) -> tuple[str, ...]:
     """Return the folders in which a worker looks for modules of func.
 
-    Parameters
-    ----------
-    shared_files : bool
-        Whether the worker sees the files of this machine: then these are all folders of
-        ``sys.path``, else only that of the script.
+    These are all folders of ``sys.path`` if the worker sees the files of this machine, else only
+    that of the script.
     """
     paths = [str(Path(path).absolute()) for path in sys.path]
     return tuple(dict.fromkeys(paths)) if shared_files else (str(script_dir()),)

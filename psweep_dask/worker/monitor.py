@@ -20,16 +20,7 @@ CHECK_INTERVAL_SECONDS = 0.2
 
 
 class ProcessMonitor:
-    """Monitors a process by the activity file that the process writes.
-
-    Parameters
-    ----------
-    pid : int
-        Of the process.
-    monitor : str
-        A name of the monitor that the process knows, too: see
-        `psweep_dask.worker.activity.activity_path`.
-    """
+    """Monitors a process by its activity file, whose path is `activity.activity_path`."""
 
     def __init__(self, pid: int, monitor: str) -> None:
         self.pid = pid
@@ -57,45 +48,32 @@ class ProcessMonitor:
     def report(self) -> dict[str, Any]:
         """Return what the process was doing when it ended, as data that dask can send as they are.
 
-        Returns
-        -------
-        dict
-            With ``closing``, ``running``, ``over_timeout`` and ``stack``, see `WorkerExit`; and
-            ``worker``, unless there is no activity file.
+        These are fields of `WorkerExit`; ``worker`` is missing if there is no activity file.
         """
-        report: dict[str, Any] = {
-            "closing": False,
-            "running": [],
-            "over_timeout": None,
-            "stack": "",
-        }
         activity_file = self._activity or activity.take_over(self._path)
         if activity_file is None:
-            return report
+            return {"closing": False, "running": [], "over_timeout": None, "stack": ""}
         now = time.monotonic()
         entries = activity_file.entries()
+        killed = self._over_timeout if self._ended else None
         # The pset may have come to its end just before it was killed.
-        done_at_last = self._ended and self._over_timeout not in entries
-        report["worker"] = activity_file.address
-        report["closing"] = activity_file.closing or done_at_last
-        report["running"] = [_as_list(entry, now) for entry in entries]
-        if self._ended and self._over_timeout is not None:
-            report["over_timeout"] = _as_list(self._over_timeout, now)
-        report["stack"] = activity.func_stack(activity_file.trace(), runner.__file__)
+        done_at_last = killed is not None and killed not in entries
+        report = {
+            "worker": activity_file.address,
+            "closing": activity_file.closing or done_at_last,
+            "running": [_as_list(entry, now) for entry in entries],
+            "over_timeout": None if killed is None else _as_list(killed, now),
+            "stack": activity.func_stack(activity_file.trace(), runner.__file__),
+        }
         activity_file.close()
         return report
 
 
 def worker_exit(report: Mapping[str, Any], held: int | None = None) -> WorkerExit:
-    """Return the exit of a worker process.
+    """Return the exit of a worker process, from the report of `ProcessMonitor`.
 
-    Parameters
-    ----------
-    report : Mapping
-        What `ProcessMonitor.report` has returned, with ``worker``, ``host`` and ``exitcode``
-        added; and ``memory_limit`` if `held` is given.
-    held : int, optional
-        Bytes of memory that the process held, if it was ended for that.
+    ``worker``, ``host`` and ``exitcode`` have been added to it; and ``memory_limit``, if the
+    process was ended because it held so many bytes.
     """
     over_timeout = report["over_timeout"]
     return WorkerExit(

@@ -53,29 +53,15 @@ class Interrupt(KeyboardInterrupt):
 
 @dataclass
 class PsetResult:
-    """The result of one pset.
-
-    Parameters
-    ----------
-    record : dict
-    size : int, optional
-        Bytes of the result, numbers not counted.
-    failure : Failure, optional
-        If it has failed.
-    """
+    """The result of one pset."""
 
     record: Record
-    size: int = 0
+    size: int = 0  # bytes of the result, numbers not counted
     failure: Failure | None = None
 
 
 class Runner:
-    """Runs the psets of one run on this worker.
-
-    Parameters
-    ----------
-    work : Work
-    """
+    """Runs the psets of one run on this worker."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -96,16 +82,6 @@ class Runner:
 
         The record holds the pset as it was before func got a copy of it.
 
-        Parameters
-        ----------
-        pset : dict
-        seq : int
-            Its ``_pset_seq``.
-        sha1 : str
-            Its ``_pset_sha1``.
-        attempt : int, optional
-            Counted from 1.
-
         Raises
         ------
         Interrupt
@@ -120,13 +96,7 @@ class Runner:
             activity_file.end()
 
     def save_row(self, row: Record) -> None:
-        """Write a record to a file of its own, for tmpsave=True.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
+        """Write a record to a file of its own, for tmpsave=True."""
         df = frame.from_blocks([(tuple(row), [[value] for value in row.values()])])
         data = pickling.dumps(df)
         path = self._layout.tmpsave_path(row["_run_id"], row["_pset_id"])
@@ -155,26 +125,19 @@ class Runner:
             result.record = {**pset, **fields}
             result.failure = _failure(error, seq, pset)
         exc_txt = result.failure.exc_txt if result.failure else None
-        status = self._status(result.failure)
+        status = "error" if result.failure else "simulated" if self.work.simulate else "ok"
         result.record |= fields_at_end(status, exc_txt, self._host, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
             result.record["_logs"] = "".join(logs)
             result.size += len(result.record["_logs"])
         return result
 
-    def _status(self, failure: Failure | None) -> str:
-        if failure:
-            return "error"
-        return "simulated" if self.work.simulate else "ok"
-
     def _add_result(self, record: Record, pset: Pset, logs: list[str]) -> int:
         """Call func, add its result to the record, and return the size of the result in bytes."""
         if self.work.simulate:
             return 0
         if self._func is None:
-            raise BadResultError(
-                f"func cannot be loaded on {self._host}: {self._load_error!r}"
-            ) from None
+            raise BadResultError(f"func cannot be loaded on {self._host}: {self._load_error!r}")
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
@@ -209,19 +172,13 @@ class Runner:
             return tempfile.TemporaryFile()
         logs_path = self._layout.pset_folder(pset["_pset_id"]).logs_path
         logs_path.parent.mkdir(parents=True, exist_ok=True)
-        log: BinaryIO = logs_path.open("w+b")
-        return log
+        return logs_path.open("w+b")
 
 
 def _checked(key: Any, value: Any) -> tuple[Any, int]:
     """Return a value of a result as a record keeps it, and its size in bytes (0 for numbers).
 
     The record must not share objects that func goes on to change for later psets.
-
-    Raises
-    ------
-    BadResultError
-        If the value cannot be pickled, or `key` is no str that can be written.
     """
     if not isinstance(key, str | int):
         raise BadResultError(f"a key of the result is {short_repr(key)}; keys must be str")

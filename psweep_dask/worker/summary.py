@@ -27,16 +27,10 @@ MIN_RUNTIME_SECONDS = 1e-6
 """Shorter runtimes are counted in the first bin."""
 
 SLOWEST_PSETS = 10
-"""How many of the slowest psets are listed."""
-
+# The most that a sample has:
 SAMPLED_ROWS = 64
-"""How many rows the sample has at most."""
-
 SAMPLED_COLUMNS = 60
-"""How many columns of a row are in the sample at most."""
-
-SAMPLED_CHARACTERS = 100
-"""How many characters of a text are in the sample at most."""
+SAMPLED_CHARACTERS = 100  # of a text
 
 _SAMPLED_FIELDS = frozenset(
     {"_pset_seq", "_time_utc", "_status", "_pset_runtime", "_attempt", "_exec_host"}
@@ -44,53 +38,27 @@ _SAMPLED_FIELDS = frozenset(
 
 
 class SlowPset(NamedTuple):
-    """A pset among the slowest.
-
-    Parameters
-    ----------
-    seconds : float
-        Its runtime.
-    pset_seq : int
-    pset : str
-        The parameters, shortened for reading.
-    """
+    """A pset among the slowest."""
 
     seconds: float
     pset_seq: int
-    pset: str
+    pset: str  # the parameters, shortened for reading
 
 
 class SampledRow(NamedTuple):
-    """A row of the sample.
+    """A row of the sample."""
 
-    Parameters
-    ----------
-    rank : float
-        A random number. Of the samples of several slices, the rows with the lowest ranks are kept.
-    row : dict
-    """
-
-    rank: float
+    rank: float  # random: of the samples of several slices, the rows with the lowest are kept
     row: Record
 
 
 @dataclass
 class SliceSummary:
-    """A summary of the rows of a slice.
+    """A summary of the rows of a slice."""
 
-    Parameters
-    ----------
-    runtimes : Counter, optional
-        Number of psets by the bin of their runtime, see `bin_edge`.
-    slowest : list of SlowPset, optional
-        The slowest first.
-    sample : list of SampledRow, optional
-        Their values are numbers and text only.
-    """
-
-    runtimes: Counter[int] = field(default_factory=Counter)
-    slowest: list[SlowPset] = field(default_factory=list)
-    sample: list[SampledRow] = field(default_factory=list)
+    runtimes: Counter[int] = field(default_factory=Counter)  # psets by bin, see `bin_edge`
+    slowest: list[SlowPset] = field(default_factory=list)  # the slowest first
+    sample: list[SampledRow] = field(default_factory=list)  # numbers and text only
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return it for the disk, without classes of this package."""
@@ -110,11 +78,8 @@ def summarize(records: Sequence[Record]) -> SliceSummary:
 
     Examples
     --------
-    >>> summary = summarize([{"a": 1, "_pset_seq": 7, "y": [2], "_pset_runtime": 0.02}])
-    >>> summary.runtimes, summary.slowest
-    (Counter({-9: 1}), [SlowPset(seconds=0.02, pset_seq=7, pset="{'a': 1}")])
-    >>> summary.sample[0].row
-    {'a': 1, '_pset_seq': 7, '_pset_runtime': 0.02}
+    >>> summarize([{"a": 1, "_pset_seq": 7, "y": [2], "_pset_runtime": 0.02}]).slowest
+    [SlowPset(seconds=0.02, pset_seq=7, pset="{'a': 1}")]
     """
     runtimes = np.fromiter((row["_pset_runtime"] for row in records), float, len(records))
     known = runtimes[np.isfinite(runtimes)]  # that of a killed pset may not be known

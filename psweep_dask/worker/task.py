@@ -21,26 +21,13 @@ MAX_SLICE_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class SlicePayload:
-    """The psets of a slice, on their way to a worker.
+    """The psets of a slice, on their way to a worker."""
 
-    Parameters
-    ----------
-    seqs : list of int
-        Their ``_pset_seq``.
-    psets : list of dict
-    digests : bytes
-        Their sha1 digests one after the other.
-    attempts : dict of int to int, optional
-        The number of the attempt by place in the slice, where it is not the first.
-    spare : frozenset of int, optional
-        Places of psets that have further attempts if this one fails.
-    """
-
-    seqs: list[int]
+    seqs: list[int]  # their _pset_seq
     psets: list[Pset]
-    digests: bytes
-    attempts: dict[int, int] = field(default_factory=dict)
-    spare: frozenset[int] = frozenset()
+    digests: bytes  # their sha1 digests one after the other
+    attempts: dict[int, int] = field(default_factory=dict)  # number by place, if not the first
+    spare: frozenset[int] = frozenset()  # places of psets that have further attempts after this
 
     def pack(self) -> bytes:
         """Return it as one bytes object, so that dask does not look for tasks inside."""
@@ -66,7 +53,7 @@ def run_slice(
     Parameters
     ----------
     work : bytes
-        A packed `psweep_dask.worker.work.Work`.
+        A packed `Work`.
     digest : str
         Names `work`: the worker unpacks it only if the slice before had another one.
     packed : bytes
@@ -75,10 +62,6 @@ def run_slice(
         Seconds. The slice ends with the pset during which they run out.
     stopped : callable, optional
         Called after each pset; the slice ends if it returns True.
-
-    Returns
-    -------
-    SliceResult
     """
     runner = _runner(work, digest)
     payload = SlicePayload.unpack(packed)
@@ -105,6 +88,7 @@ def _run(
     records: list[Record],
 ) -> None:
     size = 0
+    stop_after = runner.work.stop_after
     started = time.perf_counter()
     for place, (seq, pset) in enumerate(zip(payload.seqs, payload.psets, strict=True)):
         sha1 = payload.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE].hex()
@@ -122,7 +106,7 @@ def _run(
             result.seconds >= budget
             or size > MAX_SLICE_BYTES
             or result.trouble
-            or _failed_enough(runner, result)
+            or (stop_after is not None and result.failed.total() >= stop_after)
             or stopped()
         ):
             return
@@ -136,11 +120,6 @@ def _save_row(runner: Runner, row: Record) -> str:
         except OSError as err:
             return f"tmpsave=True cannot write its file: {err}"
     return ""
-
-
-def _failed_enough(runner: Runner, result: SliceResult) -> bool:
-    stop_after = runner.work.stop_after
-    return stop_after is not None and result.failed.total() >= stop_after
 
 
 _runners: dict[str, Runner] = {}

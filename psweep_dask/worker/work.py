@@ -27,57 +27,27 @@ EXAMPLES_PER_KIND = 5
 
 
 def _python() -> str:
-    return ".".join(map(str, sys.version_info[:2]))
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all slices of a run have in common.
-
-    Parameters
-    ----------
-    run_id : str
-    run_seq : int
-    calc_dir : str
-        As the user passed it.
-    func : bytes
-        func, pickled.
-    cwd : str, optional
-        The working directory in which func is called. None leaves the worker where it is.
-    import_paths : tuple of str, optional
-        Folders in which the driver finds modules.
-    simulate : bool, optional
-        Do not call func.
-    tmpsave : bool, optional
-        Write each row to a file of its own at once.
-    capture_logs : {None, 'db', 'file', 'db+file'}, optional
-        Where the output of func goes.
-    stop_after : int, optional
-        End a slice after so many failures.
-    retries : int, optional
-        How many further attempts a pset that fails gets.
-    timeout : float, optional
-        Seconds that a pset may take.
-    resources : dict, optional
-        The dask resources that a pset needs. Workers do not use this, but ``ps.resume`` does.
-    python : str, optional
-        The version of Python that has packed func, such as "3.11".
-    """
+    """What all slices of a run have in common."""
 
     run_id: str
     run_seq: int
-    calc_dir: str
-    func: bytes
-    cwd: str | None = None
-    import_paths: tuple[str, ...] = ()
-    simulate: bool = False
-    tmpsave: bool = False
-    capture_logs: str | None = None
-    stop_after: int | None = None
-    retries: int = 0
-    timeout: float | None = None
-    resources: dict[str, float] = field(default_factory=dict)
-    python: str = field(default_factory=_python)
+    calc_dir: str  # as the user passed it
+    func: bytes  # pickled
+    cwd: str | None = None  # in which func is called; None leaves the worker where it is
+    import_paths: tuple[str, ...] = ()  # folders in which the driver finds modules
+    simulate: bool = False  # func is not called
+    tmpsave: bool = False  # each row is also written to a file of its own
+    capture_logs: str | None = None  # where the output of func goes: "db", "file" or "db+file"
+    stop_after: int | None = None  # a slice ends after so many failures
+    retries: int = 0  # further attempts of a pset that fails
+    timeout: float | None = None  # seconds that a pset may take
+    resources: dict[str, float] = field(default_factory=dict)  # of dask, for `ps.resume`
+    python: str = field(default_factory=_python)  # that has packed func, such as "3.11"
 
     def pack(self) -> bytes:
         """Return it as bytes, for workers and for the disk: a pickled dict."""
@@ -91,11 +61,6 @@ class Work:
         ------
         WorkError
             If a later version has packed it.
-
-        Examples
-        --------
-        >>> Work.unpack(Work("r", 0, "calc", b"").pack()).run_id
-        'r'
         """
         state = pickling.loads(data)
         state = vars(state) if isinstance(state, OldObject) else state
@@ -157,18 +122,7 @@ def fields_at_end(
 ) -> Record:
     """Return the book-keeping of a pset that has ended, in the order of the database.
 
-    Parameters
-    ----------
-    status : str
-        See `psweep_dask.storage.status`.
-    exc_txt : str or None
-        The traceback, if it has failed.
-    host : str or None
-        Name of the machine on which it ran.
-    runtime : float
-        Seconds.
-    attempt : int
-        Counted from 1.
+    The runtime is in seconds, attempts are counted from 1.
     """
     return {
         "_status": status,
@@ -181,73 +135,31 @@ def fields_at_end(
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed pset, for the log and the dashboard.
+    """A failed pset, for the log and the dashboard."""
 
-    Parameters
-    ----------
-    kind : str
-        Name of the exception's class, or the status of a pset that was ended.
-    pset_seq : int
-    pset : str
-        The parameters, shortened for reading.
-    exc_txt : str
-        The traceback.
-    headline : str
-        The exception and its message in one line.
-    exception : bytes, optional
-        The exception, pickled. Empty where that is impossible.
-    """
-
-    kind: str
+    kind: str  # name of the exception's class, or the status of a pset that was ended
     pset_seq: int
-    pset: str
-    exc_txt: str
-    headline: str
-    exception: bytes = b""
+    pset: str  # the parameters, shortened for reading
+    exc_txt: str  # the traceback
+    headline: str  # the exception and its message in one line
+    exception: bytes = b""  # pickled; empty where that is impossible
 
 
 @dataclass
 class SliceResult:
-    """What comes back for a slice.
+    """What comes back for a slice."""
 
-    Parameters
-    ----------
-    frame : bytes, optional
-        A frame of the journal with the records: the driver appends it as it is. Empty if there
-        are none.
-    done : int, optional
-        How many psets of the slice were run, from its first on.
-    seconds : float, optional
-        How long they took.
-    statuses : Counter, optional
-        Number of records by ``_status``.
-    failed : Counter, optional
-        Number of failures by kind.
-    examples : list of Failure, optional
-        The first few failures of each kind.
-    summary : SliceSummary, optional
-        For the progress display and the dashboard.
-    again : list of int, optional
-        Places in the slice of psets that have failed and are to be tried again.
-    trouble : str, optional
-        Why nothing more can be run, for instance a full disk.
-    interrupted : bool, optional
-        The user has dropped the pset after the last one done, by Ctrl-C.
-    has_early_file : bool, optional
-        The worker has also written a part of it to a file, see `psweep_dask.worker.early_rows`.
-    """
-
-    frame: bytes = b""
-    done: int = 0
-    seconds: float = 0.0
-    statuses: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    examples: list[Failure] = field(default_factory=list)
+    frame: bytes = b""  # with the records: the driver appends it to the journal as it is
+    done: int = 0  # how many psets of the slice were run, from its first on
+    seconds: float = 0.0  # how long they took
+    statuses: Counter[str] = field(default_factory=Counter)  # records by _status
+    failed: Counter[str] = field(default_factory=Counter)  # failures by kind
+    examples: list[Failure] = field(default_factory=list)  # the first few failures of each kind
     summary: SliceSummary = field(default_factory=SliceSummary)
-    again: list[int] = field(default_factory=list)
-    trouble: str = ""
-    interrupted: bool = False
-    has_early_file: bool = False
+    again: list[int] = field(default_factory=list)  # places of psets that are to be tried again
+    trouble: str = ""  # why nothing more can be run, for instance a full disk
+    interrupted: bool = False  # the user has dropped the pset after the last one done, by Ctrl-C
+    has_early_file: bool = False  # a part of it is in a file: `psweep_dask.worker.early_rows`
 
     def pack(self) -> bytes:
         """Return it as bytes for the disk: a pickled dict, without classes of this package."""
@@ -268,11 +180,6 @@ class SliceResult:
         ------
         RecordError
             If a later version has packed it.
-
-        Examples
-        --------
-        >>> SliceResult.unpack(SliceResult(done=3).pack()).done
-        3
         """
         state = pickling.loads(data)
         if isinstance(state, OldObject):
@@ -307,13 +214,7 @@ class SliceResult:
         return record.unpack(self.frame[record.HEADER.size :]) if self.frame else []
 
     def seqs(self) -> set[int]:
-        """Return the ``_pset_seq`` of the records.
-
-        Raises
-        ------
-        RecordError
-            If an object in them cannot be restored here.
-        """
+        """Return the ``_pset_seq`` of the records, or raise as `blocks` does."""
         return record.seqs_in(self.blocks())
 
     def count(self, status: str, failure: Failure | None) -> None:

@@ -76,7 +76,7 @@ def test_activity_file_has_an_entry_for_each_thread(path):
     thread.join()
     assert sorted(entry.pset_seq for entry in own.entries()) == [1, 2]
     own.end()
-    assert [entry.pset_seq for entry in own.entries()] == [2]
+    assert [(entry.pset_seq, entry.deadline) for entry in own.entries()] == [(2, 0.0)]
 
 
 def test_activity_file_does_not_grow_with_many_threads(path):
