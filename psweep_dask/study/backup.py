@@ -15,13 +15,7 @@ class BackupError(PsweepError):
 
 
 def make_simulation_dir(layout: Layout) -> Layout:
-    """Make the folder that simulate=True writes to, with nothing but a copy of the database.
-
-    Returns
-    -------
-    Layout
-        Of that folder.
-    """
+    """Return the study that simulate=True writes to: it has nothing but a copy of the database."""
     simulated = layout.simulated()
     if simulated.root.exists():
         shutil.rmtree(simulated.root)
@@ -32,19 +26,7 @@ def make_simulation_dir(layout: Layout) -> Layout:
 
 
 def back_up_study(layout: Layout, df: pd.DataFrame) -> None:
-    """Copy the whole study. The copy gets its name when it is complete.
-
-    Parameters
-    ----------
-    layout : Layout
-    df : DataFrame
-        The database. The copy is named after the latest time and the last run in it.
-
-    Raises
-    ------
-    BackupError
-        If `df` lacks these columns, or there is a copy with this name.
-    """
+    """Copy the whole study. The copy is named after the latest time and the last run in `df`."""
     if not {"_time_utc", "_run_id"} <= set(df.columns):
         raise BackupError(
             "backup=True names the copy after _time_utc and _run_id; the database lacks one of them"
@@ -56,7 +38,7 @@ def back_up_study(layout: Layout, df: pd.DataFrame) -> None:
             f"the backup {str(target)!r} exists, and {layout.calc_dir!r} has no new rows since; "
             "leave backup=True away, or move that folder"
         )
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(target.name + ".partial")  # until the copy is complete
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(layout.root, partial, symlinks=True)
     if layout.database_dir != layout.root and layout.database_path.exists():

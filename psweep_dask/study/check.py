@@ -24,14 +24,10 @@ class Finding:
 
     Parameters
     ----------
-    what : str
-        What it is, for people.
     names : tuple of str
         The folders, psets, runs or files it is about.
-    advice : str
-        What can be done.
     fix : callable or None
-        Does that; None if only the owner can.
+        Does what `advice` says; None if only the owner can.
     loses_data : bool
         Whether `fix` removes something of which there is no copy.
     """
@@ -84,35 +80,28 @@ def check_calc_dir(
     """
     if df is None:
         df = load_from(find_study(calc_dir))
-    rows, folders = _pset_ids(df), _pset_folders(Layout(calc_dir))
+    rows, folders = set(_pset_ids(df)), _pset_folders(Layout(calc_dir))
     return {"db_not_disk": rows - folders, "disk_not_db": folders - rows}
 
 
 def inspect_study(layout: Layout) -> list[Finding]:
-    """Return what its owner should know of a study. Nothing is changed.
-
-    Raises
-    ------
-    psweep_dask.storage.database.DatabaseError
-        If the database is damaged.
-    """
+    """Return what its owner should know of a study. Nothing is changed."""
     # The folders are listed first: one that a new run makes later must not be taken for an old one.
     folders = _pset_folders(layout)
     runs = all_runs(layout)
     alive = {run.run_id for run in runs if run.is_alive()}
     dead = [run for run in runs if run.run_id not in alive]
-    df = load_from(layout)
+    ids = _pset_ids(load_from(layout))
     return [
         *_check_journals(layout, [run for run in stored_runs(layout) if run.run_id not in alive]),
-        *_check_folders(layout, folders, _pset_ids(df), runs),
-        *_check_ids(df),
-        *_check_leftovers(layout, _pset_ids(df), dead),
+        *_check_psets(layout, folders, ids, runs),
+        *_check_leftovers(layout, set(ids), dead),
         *_check_aside(layout),
     ]
 
 
-def _pset_ids(df: pd.DataFrame) -> set[str]:
-    return set(df["_pset_id"].dropna()) if "_pset_id" in df.columns else set()
+def _pset_ids(df: pd.DataFrame) -> pd.Series:
+    return df.get("_pset_id", pd.Series(dtype=object)).dropna()
 
 
 def _pset_folders(layout: Layout) -> set[str]:
@@ -138,9 +127,10 @@ def _recover(layout: Layout) -> None:
         recovery.recover(layout, database.read_or_empty(layout.database_path))
 
 
-def _check_folders(
-    layout: Layout, folders: set[str], known: set[str], runs: list[StoredRun]
+def _check_psets(
+    layout: Layout, folders: set[str], ids: pd.Series, runs: list[StoredRun]
 ) -> Iterator[Finding]:
+    known = set(ids)
     without_row = folders - known
     ours = stored_runs(layout)
     for run in runs:
@@ -164,17 +154,12 @@ def _check_folders(
             tuple(sorted(without_folder)),
             "nothing, if func does not always write files; else run these psets again",
         )
-
-
-def _check_ids(df: pd.DataFrame) -> Iterator[Finding]:
-    if "_pset_id" in df.columns:
-        ids = df["_pset_id"].dropna()
-        if len(repeated := ids[ids.duplicated()]):
-            yield Finding(
-                f"{len(repeated)} rows have the _pset_id of another row",
-                tuple(repeated),
-                "delete the rows that should not be there from the database",
-            )
+    if len(repeated := ids[ids.duplicated()]):
+        yield Finding(
+            f"{len(repeated)} rows have the _pset_id of another row",
+            tuple(repeated),
+            "delete the rows that should not be there from the database",
+        )
 
 
 def _check_leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> Iterator[Finding]:
@@ -203,13 +188,11 @@ def _check_leftovers(layout: Layout, known: set[str], dead: list[StoredRun]) -> 
 
 
 def _check_aside(layout: Layout) -> Iterator[Finding]:
-    name = layout.database_basename
     paths = [
-        path
-        for reason in ("damaged", "replaced")
-        for path in layout.database_dir.glob(f"{name}.{reason}-*")
+        *layout.database_dir.glob(f"{layout.database_basename}.damaged-*"),
+        *layout.database_dir.glob(f"{layout.database_basename}.replaced-*"),
+        *layout.runs_dir.glob("*/journal.damaged*"),
     ]
-    paths += layout.runs_dir.glob("*/journal.damaged*")
     if paths:
         yield Finding(
             f"{len(paths)} files were moved aside, since they were damaged or replaced",

@@ -11,7 +11,7 @@ import pandas as pd
 from psweep_dask import _query
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.recovery import damage_message, read_rows
+from psweep_dask.study.recovery import add_worker_rows, damage_message
 from psweep_dask.study.runs import find_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
@@ -111,7 +111,9 @@ def load_from(layout: Layout) -> pd.DataFrame:
     for run in stored_runs(layout):
         with suppress(FileNotFoundError):  # its rows have just been merged into the database
             replays.append((run, journal.replay(run.folder.journal_path)))
-    frames = [read_rows(run, replay, pd.DataFrame()) for run, replay in replays]
+    frames = [
+        add_worker_rows(run, frame.from_blocks(replay), pd.DataFrame()) for run, replay in replays
+    ]
     for run, replay in replays:
         if replay.damaged and not run.is_alive():
             log.warning("%s", damage_message(run.run_id, replay))

@@ -12,81 +12,40 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from psweep_dask.errors import PsweepError
 
 log = logging.getLogger("psweep_dask")
 
 
-GIT_TIMEOUT_SECONDS = 60.0  # a huge tree on a slow file system must not hang a run
-
-
 class GitError(PsweepError):
     """git=True where git cannot do its part."""
 
 
-class TreeState(NamedTuple):
-    """The commit that is checked out, and the changes that are not committed, as a patch."""
-
-    commit: str
-    patch: str
-
-
 def describe_session(folder: Path) -> tuple[dict[str, Any], str]:
-    """Describe the session that starts a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The working directory.
-
-    Returns
-    -------
-    info : dict
-        For ``run.json``: user, host, working directory, packages, commit.
-    patch : str
-        What is not committed in `folder`, as ``git diff`` shows it; empty if there is nothing.
-
-    Examples
-    --------
-    >>> info, patch = describe_session(Path.cwd())
-    >>> info["python"] == platform.python_version()
-    True
-    """
-    state = read_tree_state(folder)
+    """Describe this session for ``run.json``; also return what is not committed, as a patch."""
+    commit, patch = read_tree_state(folder) or ("", "")
     info = {
         "user": _user(),
         "host": socket.gethostname(),
         "argv": list(sys.argv),
         "cwd": str(folder),
         "python": platform.python_version(),
-        "git": None if state is None else {"commit": state.commit, "dirty": bool(state.patch)},
+        "git": {"commit": commit, "dirty": bool(patch)} if commit else None,
         "packages": dict(list_packages()),
     }
-    return info, "" if state is None else state.patch
+    return info, patch
 
 
 def now() -> str:
-    """Return the time as ISO 8601, in UTC.
-
-    Examples
-    --------
-    >>> now().endswith("+00:00")
-    True
-    """
+    """Return the time as ISO 8601, in UTC."""
     return dt.datetime.now(dt.UTC).isoformat()
 
 
 @cache
 def list_packages() -> tuple[tuple[str, str], ...]:
-    """Return the names and versions of all installed packages, sorted.
-
-    Examples
-    --------
-    >>> "dask" in dict(list_packages())
-    True
-    """
+    """Return the names and versions of all installed packages, sorted."""
     packages = importlib.metadata.distributions()
     return tuple(sorted({dist.name: dist.version for dist in packages if dist.name}.items()))
 
@@ -99,19 +58,9 @@ def _user() -> str:
 
 
 def commit_local_changes(folder: Path, init: bool = False) -> None:
-    """Commit what the user has changed, so that the run starts from a known state.
+    """Commit all that has changed below a folder, so that the run starts from a known state.
 
-    Parameters
-    ----------
-    folder : Path
-        Everything below it is committed, except what ``.gitignore`` names.
-    init : bool, optional
-        Make a repository where there is none, instead of raising an error.
-
-    Raises
-    ------
-    GitError
-        If `folder` is in no repository, or git refuses. Nothing has run then.
+    Where there is no repository, `init` makes one instead of raising a `GitError`.
     """
     try:
         inside = _git(folder, "rev-parse", "--is-inside-work-tree").returncode == 0
@@ -129,17 +78,11 @@ def commit_local_changes(folder: Path, init: bool = False) -> None:
 
 
 def commit_results(folder: Path, run_id: str) -> None:
-    """Commit what a run has written.
-
-    Raises
-    ------
-    GitError
-        If git refuses. The results are in the database nevertheless.
-    """
+    """Commit what a run has written."""
     _commit_all(folder, f"psweep: {folder.name}: run_id={run_id}")
 
 
-def read_tree_state(folder: Path) -> TreeState | None:
+def read_tree_state(folder: Path) -> tuple[str, str] | None:
     """Return the commit of a folder and a patch of what is not committed; None outside git."""
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         return None  # without starting a process, since each run asks
@@ -150,7 +93,7 @@ def read_tree_state(folder: Path) -> TreeState | None:
         patch = _git(folder, "diff", "HEAD")
     except (OSError, subprocess.TimeoutExpired):  # without git or in time: a run needs neither
         return None
-    return TreeState(commit.stdout.strip(), patch.stdout)
+    return commit.stdout.strip(), patch.stdout
 
 
 def _commit_all(folder: Path, message: str) -> bool:
@@ -182,5 +125,5 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         errors="replace",
         check=False,
-        timeout=GIT_TIMEOUT_SECONDS,
+        timeout=60.0,  # seconds: a huge tree on a slow file system must not hang a run
     )

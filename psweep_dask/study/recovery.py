@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +18,7 @@ from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout, RunFolder
 from psweep_dask.storage.record import RecordError
 from psweep_dask.storage.status import WAITING
 from psweep_dask.study import provenance
-from psweep_dask.study.runs import (
-    StoredRun,
-    remove_run_dir,
-    resume_call,
-    stored_runs,
-    write_info,
-)
+from psweep_dask.study.runs import StoredRun, remove_run_dir, resume_call, stored_runs, write_info
 from psweep_dask.worker.early_rows import early_blocks
 
 log = logging.getLogger("psweep_dask")
@@ -41,12 +34,6 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     The caller holds the lock of the database. A run stays as it is if its rows need modules that
     cannot be imported here.
 
-    Parameters
-    ----------
-    layout : Layout
-    df : DataFrame
-        The database.
-
     Returns
     -------
     df : DataFrame
@@ -61,22 +48,18 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
         reserved.append(run.last_seqs)
         if run.folder.journal_path.exists() or run.folder.jobs_path.exists():
             with run.try_lock() as lock:
-                if lock is not None:
-                    df = _merge_if_readable(run, df)
+                try:
+                    df = df if lock is None else merge_run(run, df)
+                except RecordError as err:
+                    log.warning("run %s is not recovered: %s", run.run_id, err)
     return df, reserved
 
 
 def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     """Merge the rows of a dead run into the database, and return it.
 
-    The caller holds the locks of the run's driver and of the database.
-
-    Raises
-    ------
-    RecoveryError
-        If the database cannot be written.
-    psweep_dask.storage.record.RecordError
-        If a result cannot be restored in this process.
+    The caller holds the locks of the run's driver and of the database. It is a `RecordError` if a
+    result cannot be restored in this process.
     """
     layout, run_id = run.layout, run.run_id
     clean_up_run(run)
@@ -87,7 +70,7 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
         remove_run_dir(run.folder)
         return df
     replay = journal.replay(run.folder.journal_path)
-    rows = read_rows(run, replay, df)
+    rows = add_worker_rows(run, frame.from_blocks(replay), df)
     try:
         df = database.merge(layout.database_path, rows) if len(rows) else df
     except OSError as err:
@@ -113,53 +96,24 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
-def _merge_if_readable(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
-    try:
-        return merge_run(run, df)
-    except RecordError as err:
-        log.warning("run %s is not recovered: %s", run.run_id, err)
-        return df
-
-
-def read_rows(run: StoredRun, replay: Replay, df: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a run that the database lacks, from its journal and its workers' files."""
-    return add_worker_rows(run, frame.from_blocks(replay), df)
-
-
 def add_worker_rows(run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
-    """Add the rows that workers have written to files themselves.
-
-    Parameters
-    ----------
-    run : StoredRun
-    rows : DataFrame
-        The rows of its journal.
-    df : DataFrame
-        The database. Its rows, and those in `rows`, are not added.
-    """
+    """Add to the rows of a journal those that only files of workers have, not the database `df`."""
     known = recorded_seqs(rows, run.run_id) | recorded_seqs(df, run.run_id)
-    blocks = list(early_blocks(run.folder.early_dir, known))
-    if blocks:
-        rows = frame.in_order(frame.stacked([rows, frame.from_blocks(blocks)]))
-    known_ids = set(rows.get("_pset_id", ())) | set(df.get("_pset_id", ()))
-    folder = run.layout.tmpsave_path(run.run_id, "").parent
-    paths = [path for path in folder.glob("*.pk") if path.stem not in known_ids]
-    return frame.in_order(frame.stacked([rows, *_read_tmpsave(paths)])) if paths else rows
-
-
-def _read_tmpsave(paths: list[Path]) -> Iterator[pd.DataFrame]:
-    for path in paths:
-        try:
-            yield df_read(path)
-        except (OSError, pickle.UnpicklingError, ImportError, AttributeError, EOFError) as err:
-            log.warning("%s cannot be read, its pset will run again: %r", path, err)
+    tables = [rows]
+    if blocks := list(early_blocks(run.folder.early_dir, known)):
+        tables.append(frame.from_blocks(blocks))
+    known_ids = {pset_id for table in (*tables, df) for pset_id in table.get("_pset_id", ())}
+    for path in run.layout.tmpsave_path(run.run_id, "").parent.glob("*.pk"):
+        if path.stem not in known_ids:
+            try:
+                tables.append(df_read(path))
+            except (OSError, pickle.UnpicklingError, ImportError, AttributeError, EOFError) as err:
+                log.warning("%s cannot be read, its pset will run again: %r", path, err)
+    return frame.in_order(frame.stacked(tables)) if len(tables) > 1 else rows
 
 
 def recorded_seqs(df: pd.DataFrame, run_id: str, pending: bool = False) -> set[int]:
-    """Return the ``_pset_seq`` of the psets of a run that have a row.
-
-    Rows that wait for a batch job count only with `pending`.
-    """
+    """Return the ``_pset_seq`` of a run's psets with a row; pending rows count only if asked."""
     if not {"_run_id", "_pset_seq"} <= set(df.columns):
         return set()
     rows = df[df["_run_id"] == run_id]
@@ -197,15 +151,12 @@ def damage_message(run_id: str, replay: Replay) -> str:
 
 
 def find_partial_databases(layout: Layout) -> list[Path]:
-    """Return the files of drivers that were killed while they wrote the database.
-
-    Unless the caller holds the lock of the database, another driver may be writing one of them.
-    """
+    """Return the files of drivers that were killed, or that are writing the database right now."""
     return list(layout.database_dir.glob(f".{layout.database_basename}.*.tmp"))
 
 
 def remove_partial_databases(layout: Layout) -> None:
-    """Remove what `find_partial_databases` returns. The caller holds the lock of the database."""
+    """Remove the files of drivers that were killed. The caller holds the lock of the database."""
     for path in find_partial_databases(layout):
         path.unlink(missing_ok=True)
 

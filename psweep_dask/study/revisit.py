@@ -24,13 +24,7 @@ class RevisitError(PsweepError):
 
 
 def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
-    """Read the plan of a run, and its work.
-
-    Raises
-    ------
-    RevisitError
-        If the plan is gone or damaged.
-    """
+    """Read the plan of a run, and its work. It is a `RevisitError` if that is gone or damaged."""
     path = layout.run_folder(run_id).plan_path
     try:
         with path.open("rb") as stream:
@@ -47,48 +41,32 @@ def read_psets(
 ) -> tuple[list[Pset], dict[str, tuple[Plan, Work]]]:
     """Read the psets of some rows from the plans: in a row, results may have replaced parameters.
 
-    Parameters
-    ----------
-    layout : Layout
-    rows : DataFrame
-        With ``_run_id`` and ``_pset_seq``.
-
     Returns
     -------
     psets : list of dict
         One for each row.
     plans : dict
         Plan and work of each run, by ``_run_id``.
-
-    Raises
-    ------
-    RevisitError
-        If a plan is gone or damaged, or lacks one of the psets.
     """
     plans = {run_id: read_plan(layout, run_id) for run_id in rows["_run_id"].unique()}
-    places = {
-        run_id: {seq: place for place, seq in enumerate(planned.seqs)}
-        for run_id, (planned, _) in plans.items()
+    planned = {
+        (run_id, seq): pset
+        for run_id, (run_plan, _) in plans.items()
+        for seq, pset in zip(run_plan.seqs, run_plan.psets, strict=True)
     }
     psets = []
-    for run_id, seq in zip(rows["_run_id"], rows["_pset_seq"], strict=True):
-        if int(seq) not in places[run_id]:
+    for run_id, seq in zip(rows["_run_id"], rows["_pset_seq"].astype(int), strict=True):
+        if (run_id, seq) not in planned:
             raise RevisitError(
-                f"the plan of run {run_id} has no pset {int(seq)}: the database and "
+                f"the plan of run {run_id} has no pset {seq}: the database and "
                 f"{str(layout.run_folder(run_id).plan_path)!r} do not fit together"
             )
-        psets.append(plans[run_id][0].psets[places[run_id][int(seq)]])
+        psets.append(planned[run_id, seq])
     return psets, plans
 
 
 def load_func(work: Work, run_id: str) -> Func:
-    """Load the func that was kept with a run.
-
-    Raises
-    ------
-    RevisitError
-        If there is none, or it cannot be loaded here. The message says why.
-    """
+    """Load the func that was kept with a run; else the message of a `RevisitError` says why not."""
     if not work.func:
         raise RevisitError(
             f"run {run_id} was prepared from templates, without a func: pass one as func=; or "
@@ -106,15 +84,7 @@ def load_func(work: Work, run_id: str) -> Func:
 
 
 def choose_runs(layout: Layout, run_id: str | None) -> list[StoredRun]:
-    """Return the runs that are to be resumed: all that are not finished, or the one that is named.
-
-    Raises
-    ------
-    RevisitError
-        If `run_id` is no str, or the driver of that run lives.
-    RunNotFoundError
-        If no run has this name, or more than one, see `find_run`.
-    """
+    """Return the runs to be resumed: all that are not finished, or the one that is named."""
     if not isinstance(run_id, str | None):
         raise RevisitError(f"run_id={run_id!r}; allowed are None, a str")
     runs = stored_runs(layout)
@@ -127,23 +97,9 @@ def choose_runs(layout: Layout, run_id: str | None) -> list[StoredRun]:
 
 
 def recover_run(run: StoredRun) -> tuple[Plan, Plan, Work] | None:
-    """Merge the rows of a run into the database, and find the psets that have none.
+    """Merge the rows of a run; return its plan, the plan of the psets without a row, and its work.
 
-    The caller holds the lock of its driver.
-
-    Returns
-    -------
-    planned : Plan
-        All psets of the run.
-    left : Plan
-        The psets without a row.
-    work : Work
-        None instead of all three if the run died before it had a plan.
-
-    Raises
-    ------
-    RevisitError
-        If the plan is gone or damaged.
+    The result is None if the run died before it had a plan. The caller holds its driver's lock.
     """
     layout = run.layout
     with layout.lock():

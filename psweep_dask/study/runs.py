@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import shutil
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,8 +26,7 @@ from psweep_dask.storage.plan import Plan
 log = logging.getLogger("psweep_dask")
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-LOCK_ATTEMPTS = 10
-"""How often to try the lock of a driver, which `StoredRun.is_alive` may hold for an instant."""
+_REQUIRED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
 
 
 class NoStudyError(PsweepError):
@@ -41,14 +39,7 @@ class RunNotFoundError(PsweepError):
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it is on disk: of this process, of another one, or of one that is dead.
-
-    Parameters
-    ----------
-    layout : Layout
-    info : dict
-        What its ``run.json`` holds.
-    """
+    """A run as it is on disk, with what its ``run.json`` says. Its driver may live or be dead."""
 
     layout: Layout
     info: dict[str, Any]
@@ -83,35 +74,26 @@ class StoredRun:
     def try_lock(self) -> Iterator[BaseFileLock | None]:
         """Hold the lock of the driver; yield None if a living driver holds it."""
         lock = self.folder.driver_lock()
-        for _ in range(LOCK_ATTEMPTS):
+        with suppress(FileNotFoundError, Timeout):  # FileNotFoundError: the run was discarded
             try:
                 lock.acquire(timeout=0)
-            except FileNotFoundError:  # its driver has just discarded the run
-                break
             except Timeout:
-                if self.is_alive():
-                    break
-                time.sleep(0.01)  # it was another process in is_alive()
-            else:
-                try:
-                    yield lock
-                finally:
-                    lock.release()
-                return
-        yield None
+                if not self.is_alive():  # it was another process in is_alive()
+                    lock.acquire(timeout=0.1, poll_interval=0.01)
+        try:
+            yield lock if lock.is_locked else None
+        finally:
+            lock.release()
 
     def is_alive(self) -> bool:
-        """Return whether the driver lives. It holds a lock that the system frees when it dies.
-
-        This takes a shared lock: several processes can ask at the same time, and none of them
-        needs permission to write.
-        """
+        """Return whether the driver lives: it holds a lock that the system frees when it dies."""
         path = Path(self.folder.driver_lock().lock_file)
         try:
             lock = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return not path.parent.exists()  # its driver has just discarded the run
         try:
+            # Shared: several processes can ask at once, and none needs permission to write.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -147,19 +129,7 @@ def open_study(
 ) -> Layout:
     """Return the handle of an existing study, for functions that change it.
 
-    Parameters
-    ----------
-    calc_dir : str or PathLike
-        Folder of the study.
-    database_dir : str or PathLike, optional
-        Folder of the database; by default `calc_dir`.
-    database_basename : str, optional
-        File name of the database.
-
-    Raises
-    ------
-    NoStudyError
-        If there is no study, or its runs write to other databases only.
+    It is a `NoStudyError` if there is no study, or its runs write to other databases only.
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     if layout.database_path.exists():
@@ -187,13 +157,6 @@ def find_study(
 
     This is `open_study`, but if the database does not exist and all runs write to one other
     database, that one is taken.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> _ = ps.run(lambda pset: {}, [{}], cluster="sync", database_basename="other.pk")
-    >>> find_study("calc").database_basename
-    'other.pk'
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     if not layout.database_path.exists() and not stored_runs(layout):
@@ -241,30 +204,9 @@ def all_runs(layout: Layout) -> list[StoredRun]:
 
 
 def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
-    """Return the run with this ``_run_seq``, or else the one whose id begins with `name`.
+    """Return the run with `name` as ``_run_seq``, or else at the beginning of its ``_run_id``.
 
-    Parameters
-    ----------
-    runs : list of StoredRun
-        The runs to choose from.
-    name : str
-        A number, or the first characters of a ``_run_id``.
-
-    Raises
-    ------
-    RunNotFoundError
-        If no run has this name, or more than one.
-
-    Examples
-    --------
-    >>> ids = ["bb32aade-6ac9-4ac2-9019-3093c5f00965", "1e8d8bb4-0e16-4f2b-9b3c-b8a5c1e0f2d7"]
-    >>> runs = [StoredRun(Layout("calc"), {"run_id": ids[seq], "run_seq": seq}) for seq in (0, 1)]
-    >>> find_run(runs, "1").run_id[:4], find_run(runs, "bb").run_id[:4]
-    ('1e8d', 'bb32')
-    >>> find_run(runs, "c")
-    Traceback (most recent call last):
-        ...
-    psweep_dask.study.runs.RunNotFoundError: no run has the number 'c' or an id that begins ...
+    It is a `RunNotFoundError` if there is no such run, or more than one.
     """
     matches = [run for run in runs if str(run.info["run_seq"]) == name]
     matches = matches or [run for run in runs if run.run_id.startswith(name)]
@@ -284,19 +226,8 @@ def remove_run_dir(folder: RunFolder) -> None:
         folder.path.parent.rmdir()
 
 
-_REQUIRED = {"run_id", "run_seq", "first_pset_seq", "psets", "database", "ended"}
-
-
 def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
-    """Return what ``run.json`` says.
-
-    Raises
-    ------
-    KeyError
-        If a field is missing.
-    ValueError
-        If the file was changed after it was written, or is that of another run.
-    """
+    """Return what ``run.json`` says; a ValueError or KeyError means that the file is damaged."""
     info: dict[str, Any] = json.loads(layout.run_folder(run_id).info_path.read_bytes())
     if missing := _REQUIRED - set(info):
         raise KeyError(f"run.json lacks {missing}")

@@ -8,8 +8,6 @@ from pathlib import Path
 from psweep_dask.errors import PsweepError
 
 PACKAGE_DIR = Path(__file__).parents[1]
-INSTALLED_DIR = PACKAGE_DIR / "skeleton_files"
-"""Where the files are in an installed package; in the repository, they are ``templates/``."""
 
 
 class SkeletonError(PsweepError):
@@ -17,29 +15,12 @@ class SkeletonError(PsweepError):
 
 
 def create_study(folder: Path) -> list[Path]:
-    """Copy the files that a new study begins with.
+    """Copy the files that a new study begins with, and return their paths, sorted.
 
-    Parameters
-    ----------
-    folder : Path
-        Is made if it is missing.
-
-    Returns
-    -------
-    list of Path
-        The files that were written, sorted.
-
-    Raises
-    ------
-    SkeletonError
-        If one of the files exists. Nothing is written then.
-
-    Examples
-    --------
-    >>> [path.as_posix() for path in create_study(Path("mystudy"))][:3]
-    ['mystudy/.gitignore', 'mystudy/10run.py', 'mystudy/20eval.py']
+    Nothing is written if one of them exists.
     """
-    source = INSTALLED_DIR if INSTALLED_DIR.is_dir() else PACKAGE_DIR.parent / "templates"
+    source = PACKAGE_DIR / "skeleton_files"  # in an installed package; else this is the repository
+    source = source if source.is_dir() else PACKAGE_DIR.parent / "templates"
     names = sorted(
         path.relative_to(source)
         for path in source.rglob("*")

@@ -19,9 +19,7 @@ from psweep_dask.study.runs import all_runs, find_run
 from psweep_dask.worker.runner import Interrupt
 
 REQUEST_POLL_SECONDS = 1.0
-"""How often the file by which another process asks for a stop is looked at, at most."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""At most this often, `Stopper.poll` looks for the file of another process."""
 
 _terminated = False
 
@@ -37,20 +35,7 @@ class Stop(enum.IntEnum):
 
 
 class Stopper:
-    """The requests to stop one run. The level of a `Stopper` never falls.
-
-    Parameters
-    ----------
-    request_path : Path, optional
-        The file by which another process can ask.
-
-    Examples
-    --------
-    >>> stopper = Stopper()
-    >>> stopper.request(Stop.SOON)
-    >>> stopper.level
-    <Stop.SOON: 1>
-    """
+    """The requests to stop one run, also by a file of another process. The level never falls."""
 
     def __init__(self, request_path: Path | None = None) -> None:
         self._request_path = request_path
@@ -85,12 +70,11 @@ class Stopper:
         caught. If another `Stopper` catches a signal already, since func itself starts a run, it
         keeps it.
         """
-        handlers = {}
+        replaced = {}
         if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        replaced = {number: old for number, old in handlers.items() if not _is_kept(old)}
-        for number in replaced:
-            signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if not _is_kept(signal.getsignal(number)):
+                    replaced[number] = signal.signal(number, self._on_signal)
         try:
             yield
         finally:
@@ -122,28 +106,11 @@ def was_terminated() -> bool:
 def request_stop(layout: Layout, name: str = "", *, now: bool = False) -> list[str]:
     """Ask the drivers of a study to stop, on whichever machine they are.
 
-    Parameters
-    ----------
-    layout : Layout
-    name : str, optional
-        Only the run with this name, see `find_run`; by default all runs.
-    now : bool, optional
-        Drop the psets that run, instead of letting them finish.
-
-    Returns
-    -------
-    list of str
-        The ids of the runs that were asked: those whose driver lives.
-
-    Raises
-    ------
-    RunNotFoundError
-        If no run has this name, or more than one.
+    `name` chooses one run, as `find_run` does. With `now`, the psets that run are dropped. The ids
+    of the runs that were asked are returned: those whose driver lives.
     """
     runs = all_runs(layout)
-    if name:
-        runs = [find_run(runs, name)]
-    alive = [run for run in runs if run.is_alive()]
+    alive = [run for run in ([find_run(runs, name)] if name else runs) if run.is_alive()]
     for run in alive:
         write_request(run.folder.stop_path, Stop.NOW if now else Stop.SOON)
     return [run.run_id for run in alive]

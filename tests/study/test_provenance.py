@@ -100,7 +100,7 @@ def test_git_tree_state_has_commit_and_patch(repository):
     state = provenance.read_tree_state(repository)
     assert state == (git("rev-parse", "HEAD"), "")
     (repository / "run.py").write_text("2\n")
-    assert "-1\n+2\n" in provenance.read_tree_state(repository).patch
+    assert "-1\n+2\n" in provenance.read_tree_state(repository)[1]
 
 
 def test_git_tree_state_outside_a_repository_is_none(study_folder):
