@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.errors import PsweepError
+import psweep_dask as ps
 
-if TYPE_CHECKING:  # it takes half a second to import
+if TYPE_CHECKING:
     import pandas as pd
 
 CALC_DIR = click.argument("calc_dir", default="calc", type=click.Path())
@@ -28,11 +28,10 @@ WHERE = click.option(
 TABLE_FORMAT = click.option(
     "-f", "tablefmt", default="simple", show_default=True, help="Table format of tabulate."
 )
-
 HELP_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}
-"""A full disk and missing permissions: the message says all, a traceback says nothing more."""
+"""A full disk and missing permissions, of which a traceback says no more than the message."""
 
 
 def check_columns(names: Iterable[str], df: pd.DataFrame) -> None:
@@ -40,13 +39,6 @@ def check_columns(names: Iterable[str], df: pd.DataFrame) -> None:
     for name in names:
         if name not in df.columns:
             raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
-
-
-def load_rows(calc_dir: str, where: str | None) -> pd.DataFrame:
-    """Return the rows of a study that ``--where`` asks for."""
-    from psweep_dask.study.load import load
-
-    return filter_rows(load(calc_dir), where)
 
 
 def filter_rows(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
@@ -63,9 +55,7 @@ class ShortErrors(click.Command):
         """Call the command."""
         try:
             return super().invoke(ctx)
-        except PsweepError as err:
-            raise click.ClickException(str(err)) from err
-        except OSError as err:
-            if err.errno not in _WRITE_ERRORS:
+        except (ps.PsweepError, OSError) as err:
+            if isinstance(err, OSError) and err.errno not in _WRITE_ERRORS:
                 raise
             raise click.ClickException(str(err)) from err

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import click
 
+from psweep_dask.cli import offline, rows, runs, study
 from psweep_dask.cli.common import HELP_SETTINGS, ShortErrors
-from psweep_dask.cli.offline import collect, init, prep_rest, pull, push
-from psweep_dask.cli.rows import show, table, tail
-from psweep_dask.cli.runs import (
-    diff,
-    doctor,
-    machines,
-    reproduce,
-    resume,
-    retry,
-    runs,
-    status,
-    stop,
-    submit,
-)
-from psweep_dask.cli.study import check, export, plot
 
 
 class _Group(ShortErrors, click.Group):
@@ -36,10 +22,9 @@ def main() -> None:
 
 
 for _command in (
-    *(table, show, tail, runs, diff),
-    *(export, plot, check),
-    *(init, status, resume, retry, reproduce, stop),
-    *(machines, submit, doctor),
-    *(prep_rest, collect, push, pull),
+    *(rows.table, rows.show, rows.tail, study.export, study.plot, study.check),
+    *(runs.runs, runs.status, runs.diff, runs.resume, runs.retry, runs.reproduce, runs.stop),
+    *(runs.machines, runs.submit, runs.doctor),
+    *(offline.init, offline.prep_rest, offline.collect, offline.push, offline.pull),
 ):
     main.add_command(_command)

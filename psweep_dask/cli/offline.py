@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+import psweep_dask as ps
 from psweep_dask.cli.common import CALC_DIR, HELP_SETTINGS, RUN_ID, ShortErrors
 
-RSYNC_SETTINGS = HELP_SETTINGS | {
-    "ignore_unknown_options": True,  # options of rsync are not click's to check
-    "allow_interspersed_args": False,
-}
+# Options of rsync are not click's to check.
+RSYNC = HELP_SETTINGS | {"ignore_unknown_options": True, "allow_interspersed_args": False}
 RSYNC_OPTIONS = click.argument(
     "options", nargs=-1, metavar="[RSYNC_OPTIONS]...", type=click.UNPROCESSED
 )
@@ -28,8 +28,7 @@ def init(folder: Path) -> None:
     """
     from psweep_dask.study import skeleton
 
-    for path in skeleton.create_study(folder):
-        click.echo(path)
+    click.echo("\n".join(map(str, skeleton.create_study(folder))))
     click.echo(f"\nnow: cd {shlex.quote(str(folder))}, read 10run.py, python 10run.py")
 
 
@@ -48,8 +47,6 @@ def prep_rest(calc_dir: str, run_id: str | None, array: bool, template_mode: str
     \b
     psweep-dask prep-rest calc
     """
-    import psweep_dask as ps
-
     ps.prep_rest(calc_dir, run_id=run_id, array=array, template_mode=template_mode)
 
 
@@ -72,12 +69,10 @@ def collect(calc_dir: str, ask: str | None, over: bool) -> None:
     psweep-dask collect calc
     psweep-dask collect --ask mycluster
     """
-    import psweep_dask as ps
-
     ps.collect(calc_dir, ask=ask, over=over)
 
 
-@click.command(cls=ShortErrors, context_settings=RSYNC_SETTINGS)
+@click.command(cls=ShortErrors, context_settings=RSYNC)
 @click.argument("machine")
 @RSYNC_OPTIONS
 def push(machine: str, options: tuple[str, ...]) -> None:
@@ -93,14 +88,10 @@ def push(machine: str, options: tuple[str, ...]) -> None:
     psweep-push mycluster -n
     psweep-push mycluster -v --bwlimit=1m
     """
-    from psweep_dask.offline import transfer
-
-    submit = "--submit" in options
-    rsync_options, dry_run = _split_options(machine, options)
-    transfer.push(machine, rsync_options, dry_run=dry_run, submit=submit)
+    _copy(ps.push, machine, options, submit="--submit" in options)
 
 
-@click.command(cls=ShortErrors, context_settings=RSYNC_SETTINGS)
+@click.command(cls=ShortErrors, context_settings=RSYNC)
 @click.argument("machine")
 @RSYNC_OPTIONS
 def pull(machine: str, options: tuple[str, ...]) -> None:
@@ -113,18 +104,14 @@ def pull(machine: str, options: tuple[str, ...]) -> None:
     \b
     psweep-pull mycluster
     """
-    from psweep_dask.offline import transfer
-
     if "--submit" in options:
         raise click.UsageError(f"--submit is for psweep-push {machine}; pull submits nothing")
-    rsync_options, dry_run = _split_options(machine, options)
-    transfer.pull(machine, rsync_options, dry_run=dry_run)
+    _copy(ps.pull, machine, options)
 
 
-def _split_options(machine: str, options: tuple[str, ...]) -> tuple[list[str], bool]:
-    """Return the options of rsync, and whether it is a dry run."""
+def _copy(copy: Callable[..., None], machine: str, options: tuple[str, ...], **more: bool) -> None:
     if machine.startswith("-"):
         raise click.UsageError(f"name the machine first, then {machine} and other options")
-    ours = {"-n", "--dry-run", "--submit"}
-    dry_run = "-n" in options or "--dry-run" in options
-    return [option for option in options if option not in ours], dry_run
+    ours = {"-n", "--dry-run", "--submit"}.intersection(options)
+    rsync_options = [option for option in options if option not in ours]
+    copy(machine, rsync_options, dry_run=bool(ours - {"--submit"}), **more)

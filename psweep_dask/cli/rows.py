@@ -5,39 +5,24 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from psweep_dask.cli.common import (
-    CALC_DIR,
-    HELP_SETTINGS,
-    PSET,
-    TABLE_FORMAT,
-    WHERE,
-    check_columns,
-    filter_rows,
-    load_rows,
-)
+import psweep_dask as ps
+from psweep_dask.cli import common
+from psweep_dask.cli.common import CALC_DIR, HELP_SETTINGS, PSET, TABLE_FORMAT, WHERE
+from psweep_dask.storage.status import WAITING
 
-if TYPE_CHECKING:  # it takes half a second to import
+if TYPE_CHECKING:
     import pandas as pd
 
-    from psweep_dask.storage.layout import Layout
-
-ROW_POLL_SECONDS = 0.5
-"""Shortest time between two looks of `tail` for new rows."""
-
-LOG_LINES_SHOWN = 20
-"""How many lines of the log of a pset `show` prints, the last ones."""
-
-VALUE_CHARACTERS = 200
-"""To how many characters `show` cuts a value."""
-
-TAIL_VALUE_CHARACTERS = 40
-"""The same for `tail`, which prints a row on a line."""
+FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+LAST = partial(click.option, "-n", "last", metavar="N")
+ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
 
 
 @click.command()
@@ -45,7 +30,7 @@ TAIL_VALUE_CHARACTERS = 40
 @click.argument("columns", nargs=-1)
 @WHERE
 @click.option("-a", "--all", "all_columns", is_flag=True, help="Show the book-keeping columns too.")
-@click.option("-n", "last", metavar="N", type=click.IntRange(min=1), help="Only the last N rows.")
+@LAST(type=click.IntRange(min=1), help="Only the last N rows.")
 @TABLE_FORMAT
 def table(
     calc_dir: str,
@@ -63,14 +48,20 @@ def table(
     psweep-dask table calc a result --where 'a > 3' -n 20
     psweep-dask table calc _pset_seq _exc_txt --where '_status == "error"' | less -S
     """
+    df = common.filter_rows(ps.load(calc_dir), where)
+    names = columns or (df.columns if all_columns else ())
+    text = _table_text(df.tail(last or len(df)), names, tablefmt=tablefmt, showindex=False)
+    click.echo("\n".join(map(_cut, text.split("\n"))))
+
+
+def _table_text(df: pd.DataFrame, columns: Iterable[str], **style: Any) -> str:
+    """Return columns of rows as a table: by default all but the book-keeping ones."""
     from tabulate import tabulate
 
-    df = load_rows(calc_dir, where)
-    check_columns(columns, df)
-    names = list(columns) or (list(df.columns) if all_columns else _without_book_keeping(df))
-    shown: Any = df[names] if last is None else df[names].iloc[-last:]
-    text = tabulate(shown, headers="keys", tablefmt=tablefmt, showindex=False)
-    click.echo("\n".join(_cut(text.split("\n"))))
+    common.check_columns(columns, df)
+    names = list(columns) or [name for name in df.columns if not str(name).startswith("_")]
+    shown: Any = df[names]  # tabulate takes DataFrames, its stubs do not say so
+    return tabulate(shown, headers="keys", **style)
 
 
 @click.command()
@@ -87,9 +78,8 @@ def show(pset: str, calc_dir: str) -> None:
     """
     from psweep_dask import _query
     from psweep_dask.storage.layout import Layout
-    from psweep_dask.study.load import load
 
-    row = _query.find_row(load(calc_dir), pset)
+    row = _query.find_row(ps.load(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -97,18 +87,16 @@ def show(pset: str, calc_dir: str) -> None:
     folder = Layout(calc_dir).pset_folder(row["_pset_id"])
     if folder.path.is_dir():
         click.echo(f"\n{folder.path}:")
-        for path in sorted(folder.path.rglob("*")):
-            if path.is_file():
-                click.echo(f"  {path.relative_to(folder.path)}  {path.stat().st_size:,} bytes")
+        for path in sorted(path for path in folder.path.rglob("*") if path.is_file()):
+            click.echo(f"  {path.relative_to(folder.path)}  {path.stat().st_size:,} bytes")
     logs = row.get("_logs")
     if not isinstance(logs, str) and folder.logs_path.is_file():
         logs = folder.logs_path.read_text(errors="replace")
     if isinstance(logs, str) and logs:
         lines = logs.rstrip().split("\n")
-        click.echo(
-            f"\nthe last {min(len(lines), LOG_LINES_SHOWN)} of {len(lines)} lines of its log:"
-        )
-        click.echo("\n".join(f"  {line}" for line in lines[-LOG_LINES_SHOWN:]))
+        last = lines[-20:]
+        click.echo(f"\nthe last {len(last)} of {len(lines)} lines of its log:")
+        click.echo("\n".join(f"  {line}" for line in last))
     if isinstance(row.get("_exc_txt"), str):
         click.echo(f"\n{row['_exc_txt'].rstrip()}")
 
@@ -116,70 +104,49 @@ def show(pset: str, calc_dir: str) -> None:
 @click.command()
 @CALC_DIR
 @WHERE
-@click.option(
-    "-n",
-    "last",
-    default=10,
-    show_default=True,
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Begin with the last N rows.",
-)
+@LAST(default=10, show_default=True, type=click.IntRange(min=0), help="Begin with the last N rows.")
 def tail(calc_dir: str, where: str | None, last: int) -> None:
     """Print the rows of CALC_DIR as psets finish, until no run is at work any more.
 
     \b
     psweep-dask tail calc --where '_status != "ok"'
     """
-    from psweep_dask.study.runs import find_study
+    from psweep_dask.study.runs import find_study, stored_runs
 
+    layout = find_study(calc_dir)
     printed: set[str] | None = None
-    for df in _growing_rows(find_study(calc_dir)):
-        if printed is None:
-            new = df.iloc[max(0, len(df) - last) :]
-        else:
-            new = df[~df["_pset_id"].isin(printed)]
-        printed = set(df["_pset_id"])
-        for _, row in filter_rows(new, where).iterrows():
-            click.echo(_cut([_row_line(row)])[0])
-
-
-def _growing_rows(layout: Layout) -> Iterator[pd.DataFrame]:
-    """Yield the rows that there are so far, in the order of their ends, until no run is at work."""
-    from psweep_dask.storage.status import WAITING
-    from psweep_dask.study.load import load_from
-    from psweep_dask.study.runs import stored_runs
-
-    while True:
-        started = time.monotonic()
-        alive = any(run.is_alive() for run in stored_runs(layout))
-        df = load_from(layout)
+    at_work = True
+    while at_work:
+        began = time.monotonic()
+        at_work = any(run.is_alive() for run in stored_runs(layout))
+        df = ps.load(calc_dir)
         if len(df):
             df = df[~df["_status"].isin(WAITING)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")
             ends = begun + 1e9 * df["_pset_runtime"].fillna(0.0)
-            yield df.iloc[ends.argsort(kind="stable").to_numpy()]
-        if not alive:
-            return
-        read_seconds = time.monotonic() - started
-        time.sleep(max(ROW_POLL_SECONDS, 5 * read_seconds))  # reading takes a sixth of the time
+            df = df.iloc[ends.argsort(kind="stable").to_numpy()]
+            new = df.tail(last) if printed is None else df[~df["_pset_id"].isin(printed)]
+            printed = set(df["_pset_id"])
+            for _, row in common.filter_rows(new, where).iterrows():
+                click.echo(_cut(_row_line(row)))
+        if at_work:
+            time.sleep(max(0.5, 5 * (time.monotonic() - began)))  # reading: a sixth of the time
 
 
 def _row_line(row: pd.Series) -> str:
     from psweep_dask._convert import is_nan
 
-    values = {name: value for name, value in row.items() if not str(name).startswith("_")}
-    text = ", ".join(
-        f"{name}={_value_text(value, TAIL_VALUE_CHARACTERS)}"
-        for name, value in values.items()
-        if not is_nan(value)
+    values = ", ".join(
+        f"{name}={_value_text(value, 40)}"
+        for name, value in row.items()
+        if not str(name).startswith("_") and not is_nan(value)
     )
-    exc_txt = row["_exc_txt"] if isinstance(row["_exc_txt"], str) else ""
-    text += f"  {exc_txt.strip().splitlines()[-1]}" if exc_txt.strip() else ""
+    error = row["_exc_txt"].strip().splitlines()[-1:] if isinstance(row["_exc_txt"], str) else []
+    text = "  ".join([values, *error])
     return f"{row['_pset_seq']:>8}  {row['_status']:<7}  {row['_pset_runtime']:9.3f} s  {text}"
 
 
-def _value_text(value: Any, limit: int = VALUE_CHARACTERS) -> str:
+def _value_text(value: Any, limit: int = 200) -> str:
     """Return a value as a person would write it: 1.5, not np.float64(1.5)."""
     import numpy as np
 
@@ -192,20 +159,11 @@ def _value_text(value: Any, limit: int = VALUE_CHARACTERS) -> str:
     return value if isinstance(value, str) and len(value) <= limit else short_repr(value, limit)
 
 
-def _cut(lines: list[str]) -> list[str]:
-    """Cut lines to the width of the terminal, if stdout is one."""
-    if sys.stdout is None or not sys.stdout.isatty():
-        return lines
-    width = shutil.get_terminal_size().columns
-    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
-
-
-def _without_book_keeping(df: pd.DataFrame) -> list[Any]:
-    return [name for name in df.columns if not str(name).startswith("_")]
-
-
-FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-ORIENTS = click.Choice(["split", "records", "index", "columns", "values"])
+def _cut(line: str) -> str:
+    """Cut a line to the width of the terminal, if stdout is one."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else len(line)
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 @click.command(context_settings=HELP_SETTINGS)
@@ -225,12 +183,10 @@ def db2json(file: Path, orient: str) -> None:
 @click.command(context_settings=HELP_SETTINGS)
 @TABLE_FORMAT
 @click.option("-a", "all_columns", is_flag=True, help="Print the book-keeping columns too.")
-@click.option("-i", "index", is_flag=True, help="Print the index.")
+@click.option("-i", "showindex", is_flag=True, help="Print the index.")
 @FILE
 @click.argument("columns", nargs=-1)
-def db2table(
-    file: Path, columns: tuple[str, ...], tablefmt: str, all_columns: bool, index: bool
-) -> None:
+def db2table(file: Path, columns: tuple[str, ...], all_columns: bool, **style: Any) -> None:
     """Print the database FILE as a table, with these COLUMNS.
 
     By default these are all but the book-keeping ones.
@@ -239,13 +195,9 @@ def db2table(
     psweep-db2table calc/database.pk a b _run_seq
     psweep-db2table -a calc/database.pk | less -S
     """
-    from tabulate import tabulate
-
     df = _read(file)
-    check_columns(columns, df)
-    names = list(columns) or _without_book_keeping(df)
-    table: Any = df if all_columns else df[names]  # tabulate takes DataFrames, its stubs do not say
-    click.echo(tabulate(table, headers="keys", tablefmt=tablefmt, showindex=index))
+    common.check_columns(columns, df)
+    click.echo(_table_text(df, df.columns if all_columns else columns, **style))
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
+import psweep_dask as ps
 from psweep_dask.cli.common import CALC_DIR, CLUSTER, PSET, RUN_ID
-
-STATUS_INTERVAL_SECONDS = 2.0
-"""Time between two updates of `status --watch`."""
+from psweep_dask.storage.status import FAILED
 
 
 @click.command()
@@ -26,8 +25,6 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
     \b
     psweep-dask resume calc
     """
-    import psweep_dask as ps
-
     ps.resume(calc_dir, run_id=run_id, cluster=cluster)
 
 
@@ -37,6 +34,7 @@ def resume(calc_dir: str, run_id: str | None, cluster: str | None) -> None:
 @click.option(
     "--kind",
     multiple=True,
+    default=sorted(FAILED),
     metavar="STATUS",
     help="Only psets with this _status: error, timeout or killed. Can be given several times.",
 )
@@ -48,10 +46,7 @@ def retry(calc_dir: str, kind: tuple[str, ...], cluster: str | None) -> None:
     \b
     psweep-dask retry calc --kind timeout --kind killed
     """
-    import psweep_dask as ps
-    from psweep_dask.driver.retry import RETRIED
-
-    ps.retry(calc_dir, kind=kind or RETRIED, cluster=cluster)
+    ps.retry(calc_dir, kind=kind, cluster=cluster)
 
 
 @click.command()
@@ -67,13 +62,11 @@ def reproduce(pset: str, calc_dir: str, pdb: bool) -> None:
     psweep-dask reproduce 149 calc --pdb
     psweep-dask reproduce 2f1ef1ab calc
     """
-    import psweep_dask as ps
     from psweep_dask import _query
-    from psweep_dask.study.load import load
 
     if Path(pset).is_dir() and not Path(calc_dir).exists():
         pset, calc_dir = calc_dir, pset
-    pset_id = _query.find_row(load(calc_dir), pset)["_pset_id"]
+    pset_id = _query.find_row(ps.load(calc_dir), pset)["_pset_id"]
     click.echo(pprint.pformat(ps.reproduce(calc_dir, pset_id, pdb=pdb)))
 
 
@@ -93,10 +86,9 @@ def stop(calc_dir: str, run_id: str | None, now: bool) -> None:
     from psweep_dask.study.stop import request_stop
 
     asked = request_stop(find_study(calc_dir), run_id or "", now=now)
-    for asked_run_id in asked:
-        click.echo(f"run {asked_run_id} is asked to stop")
     if not asked:
         raise click.ClickException(f"no run in {calc_dir!r} is at work")
+    click.echo("\n".join(f"run {asked_run_id} is asked to stop" for asked_run_id in asked))
 
 
 @click.command()
@@ -112,22 +104,14 @@ def status(calc_dir: str, watch: bool, as_json: bool) -> None:
     psweep-dask status calc --watch
     psweep-dask status calc --json | jq '.[-1].counts'
     """
-    from psweep_dask.monitoring.run_states import run_states
-    from psweep_dask.monitoring.status import status_lines
-    from psweep_dask.study.runs import find_study
-
-    layout = find_study(calc_dir)
     while True:
-        states = run_states(layout)
+        study = ps.status(calc_dir)
         if watch and not as_json:
             click.clear()
-        if as_json:
-            click.echo(json.dumps([state.as_dict() for state in states]))
-        else:
-            click.echo("\n".join(status_lines(states)))
-        if not watch or all(state.state != "running" for state in states):
+        click.echo(json.dumps([run.as_dict() for run in study.runs]) if as_json else repr(study))
+        if not watch or all(run.state != "running" for run in study.runs):
             return
-        time.sleep(STATUS_INTERVAL_SECONDS)
+        time.sleep(2)
 
 
 @click.command()
@@ -142,28 +126,23 @@ def runs(calc_dir: str) -> None:
 
     from psweep_dask.study.runs import all_runs, find_study
 
-    layout = find_study(calc_dir)
-    table = [
-        (
+    table = []
+    for run in all_runs(find_study(calc_dir)):
+        info, git = run.info, run.info.get("git")
+        commit = (git["commit"] or "no commit")[:8] if git else ""
+        row = (
             run.run_id[:8],
-            (run.info.get("start") or "")[:19].replace("T", " "),
-            f"{run.info.get('user', '?')}@{run.info.get('host', '?')}",
-            run.info.get("func", ""),
-            run.info["psets"],
-            " ".join(str(value) for value in (run.info.get("cluster") or {}).values()),
-            _commit(run.info.get("git")),
+            (info.get("start") or "")[:19].replace("T", " "),
+            f"{info.get('user', '?')}@{info.get('host', '?')}",
+            info.get("func", ""),
+            info["psets"],
+            " ".join(map(str, (info.get("cluster") or {}).values())),
+            f"{commit} + changes" if git and git["dirty"] else commit,
             "running" if run.is_alive() else run.ending,
         )
-        for run in all_runs(layout)
-    ]
+        table.append(row)
     headers = ["run", "begun", "by", "func", "psets", "where", "git", "ended"]
     click.echo(tabulate(table, headers=headers))
-
-
-def _commit(git: dict[str, Any] | None) -> str:
-    if git is None:
-        return ""
-    return f"{(git['commit'] or 'no commit')[:8]}{' + changes' if git['dirty'] else ''}"
 
 
 @click.command()
@@ -200,24 +179,18 @@ def machines(name: str | None) -> None:
     from psweep_dask.hpc.machine import MACHINES_DIR, machine_names, read_machine
 
     if name is not None:
-        from psweep_dask.clusters import jobqueue_options
+        from psweep_dask.clusters.jobqueue_options import job_script
 
-        click.echo(jobqueue_options.job_script(read_machine(name)))
+        click.echo(job_script(read_machine(name)))
         return
-    known = [read_machine(machine_name) for machine_name in machine_names()]
-    if not known:
+    names = machine_names()
+    if not names:
         raise click.ClickException(
             f"no machine in {MACHINES_DIR!r}: each is a folder there with a file info.yaml"
         )
     table = [
-        (
-            machine.name,
-            machine.cluster or "",
-            machine.jobs if machine.cluster else "",
-            machine.subcmd or "",
-            machine.host,
-        )
-        for machine in known
+        (known.name, known.cluster, known.cluster and known.jobs, known.subcmd, known.host)
+        for known in map(read_machine, names)
     ]
     click.echo(tabulate(table, headers=["machine", "cluster", "jobs", "subcmd", "host"]))
 
@@ -268,19 +241,17 @@ def doctor(name: str) -> None:
 
     from psweep_dask.clusters.doctor import examine
 
-    last_text = ""
+    shown = [""]
 
     def show_progress(text: str) -> None:
-        nonlocal last_text
-        if text not in ("", last_text):
-            last_text = text
+        if text not in ("", shown[-1]):
+            shown.append(text)
             click.echo(text, err=True)
 
     checks = examine(name, show_progress)
     table = [("!!" if check.advice else "ok", check.topic, check.finding) for check in checks]
     click.echo(tabulate(table, tablefmt="plain"))
-    for check in checks:
-        if check.advice:
-            click.echo(f"\n{check.topic}: {check.advice}")
-    if any(check.advice for check in checks):
+    advice = [f"\n{check.topic}: {check.advice}" for check in checks if check.advice]
+    if advice:
+        click.echo("\n".join(advice))
         raise SystemExit(1)

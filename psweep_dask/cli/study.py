@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from psweep_dask.cli.common import CALC_DIR, WHERE, load_rows
-
-NAMES_SHOWN = 5
-"""How many names of folders, psets or files `check` shows of each finding."""
+import psweep_dask as ps
+from psweep_dask.cli.common import CALC_DIR, WHERE, filter_rows
 
 
 @click.command()
@@ -24,9 +22,7 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     psweep-dask export results.parquet calc
     psweep-dask export results.nc --dims a,b --where '_status == "ok"'
     """
-    import psweep_dask as ps
-
-    df = load_rows(calc_dir, where)
+    df = filter_rows(ps.load(calc_dir), where)
     names = None if dims is None else [name.strip() for name in dims.split(",")]
     ps.export(df, file, dims=names)
     click.echo(f"{len(df):,} rows in {file}, {file.stat().st_size:,} bytes")
@@ -47,13 +43,7 @@ def export(file: Path, calc_dir: str, where: str | None, dims: str | None) -> No
     help="The file: .png, .pdf, .svg, or .html, which can be zoomed.",
 )
 def plot(
-    x: str,
-    y: str,
-    calc_dir: str,
-    where: str | None,
-    by: str | None,
-    log: str | None,
-    output: Path,
+    x: str, y: str, calc_dir: str, where: str | None, by: str | None, log: str | None, output: Path
 ) -> None:
     """Plot column Y of CALC_DIR against column X.
 
@@ -62,7 +52,7 @@ def plot(
     """
     from psweep_dask.analysis.plot import save_plot
 
-    df = load_rows(calc_dir, where)
+    df = filter_rows(ps.load(calc_dir), where)
     count = save_plot(df, x, y, output, by=by, log=log or "")
     click.echo(f"{count:,} of {len(df):,} rows in {output}")
 
@@ -85,11 +75,10 @@ def check(calc_dir: str, fix: bool) -> None:
     findings = inspect_study(find_study(calc_dir))
     is_left = False
     for finding in findings:
-        click.echo(f"{finding.what}:")
-        for name in finding.names[:NAMES_SHOWN]:
-            click.echo(f"  {name}")
-        if len(finding.names) > NAMES_SHOWN:
-            click.echo(f"  and {len(finding.names) - NAMES_SHOWN:,} more")
+        shown = finding.names[:5]
+        click.echo("\n  ".join([f"{finding.what}:", *shown]))
+        if len(finding.names) > len(shown):
+            click.echo(f"  and {len(finding.names) - len(shown):,} more")
         question = f"{finding.advice}?"
         if fix and finding.fix and click.confirm(question, default=not finding.loses_data):
             finding.fix()
@@ -98,9 +87,8 @@ def check(calc_dir: str, fix: bool) -> None:
             click.echo(f"  what to do: {finding.advice}")
         click.echo()
     if not fix and any(finding.fix for finding in findings):
-        click.echo(
-            f"psweep-dask check {calc_dir} --fix does what it can, and asks before each step"
-        )
+        command = f"psweep-dask check {calc_dir} --fix"
+        click.echo(f"{command} does what it can, and asks before each step")
     if not findings:
         click.echo(f"{calc_dir}: database, folders and runs fit together")
     if is_left:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import psweep_dask as ps
 from psweep_dask._query import QueryError
-from psweep_dask.cli.common import ShortErrors, check_columns, filter_rows, load_rows
+from psweep_dask.cli.common import ShortErrors, check_columns, filter_rows
 
 
 def test_check_columns_names_the_missing_one_and_those_there_are():
@@ -34,10 +34,10 @@ def test_where_of_a_study_without_rows_is_no_error():
     assert filter_rows(pd.DataFrame(), "a > 1").empty
 
 
-def test_load_rows_reads_the_study_and_chooses():
+def test_where_chooses_among_the_rows_of_a_study():
     ps.run(lambda pset: {}, ps.plist("a", [1, 2, 3]), cluster="sync")
-    assert load_rows("calc", None).a.tolist() == [1, 2, 3]
-    assert load_rows("calc", "a < 3").a.tolist() == [1, 2]
+    assert filter_rows(ps.load("calc"), None).a.tolist() == [1, 2, 3]
+    assert filter_rows(ps.load("calc"), "a < 3").a.tolist() == [1, 2]
 
 
 def command_that_raises(error):
