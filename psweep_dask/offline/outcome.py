@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,16 +57,19 @@ def read_outcome(folder: PsetFolder, with_func: bool) -> JobOutcome:
 
     An `OSError` or a `RecordError` is raised if a file cannot be read here.
     """
-    recorded = record.read_record(folder.record_path)
+    # Listed once: on file systems of clusters, each look for a missing file takes its time.
+    paths = set(folder.path.iterdir()) if folder.path.is_dir() else set()
+    recorded = record.read_record(folder.record_path) if folder.record_path in paths else None
     if recorded is not None:
         return JobOutcome(_new_fields(folder, recorded))
-    end = jobscript.read_job_end(_read_text(folder.ended_path))
+    ended = _read_text(folder.ended_path) if folder.ended_path in paths else ""
+    end = jobscript.read_job_end(ended)
     if with_func:
         return JobOutcome(None if end is None else _ended_without_record(folder, end))
-    result = _read_result(folder.result_path)
+    result = _read_result(folder.result_path) if folder.result_path in paths else None
     if end is not None:
         return JobOutcome(_ended_job_script(folder, end, result))
-    scripts = _job_scripts(folder)
+    scripts = _job_scripts(folder, paths)
     if not isinstance(result, dict):
         result = None
     elif not any(map(jobscript.has_end_lines, scripts)):
@@ -135,20 +139,21 @@ def _are_same(old: Any, new: Any) -> bool:
     return type(old) is type(new) and pickling.dumps(old) == pickling.dumps(new)
 
 
-def _job_scripts(folder: PsetFolder) -> list[str]:
-    return [_read_text(path) for path in folder.path.glob(folder.jobscript_path("*").name)]
+def _job_scripts(folder: PsetFolder, paths: Iterable[Path]) -> list[str]:
+    prefix = folder.jobscript_path("").name
+    return [_read_text(path) for path in paths if path.name.startswith(prefix)]
 
 
 def _read_text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
+    return path.read_text(errors="replace")
 
 
 def _read_result(path: Path) -> dict[str, Any] | str | None:
     """Read ``result.json``; a str says what is wrong with it.
 
-    None is for no file, or an empty one: it was emptied when the job was prepared again.
+    None is for an empty file: it was emptied when the job was prepared again.
     """
-    data = path.read_bytes() if path.exists() else b""
+    data = path.read_bytes()
     if not data:
         return None
     try:
@@ -212,7 +217,7 @@ def job_output(folder: PsetFolder) -> str:
 def _output_path(folder: PsetFolder) -> Path | None:
     """Find the newest file with output of the job."""
     patterns = {"slurm-*.out"}
-    for script in _job_scripts(folder):
+    for script in _job_scripts(folder, folder.path.glob("*")):
         patterns |= set(jobscript.output_patterns(script))
     paths = [path for pattern in patterns for path in folder.path.glob(pattern)]
     paths += filter(_has_output, submitted_paths(folder))
@@ -222,5 +227,6 @@ def _output_path(folder: PsetFolder) -> Path | None:
 
 def _has_output(submitted: Path) -> bool:
     """Whether a file of a submission holds what the job printed: a shell has run it at once."""
-    command, _, rest = _read_text(submitted).partition("\n")
+    text = _read_text(submitted) if submitted.is_file() else ""
+    command, _, rest = text.partition("\n")
     return Path(command.partition(" ")[0]).name in jobscript.SHELLS and rest.count("\n") > 1

@@ -113,6 +113,12 @@ def test_job_output_of_a_local_job_is_quoted_and_that_of_sbatch_is_not():
     assert text == "the job script ended with exit code 1 on n1\n"
 
 
+def test_job_output_is_not_in_a_folder_with_the_name_of_a_submission():
+    Path("calc/p/submitted_c").mkdir(parents=True)
+    text = left(ended=ended(1), jobscript_c="")["_exc_txt"]
+    assert text == "the job script ended with exit code 1 on n1\n"
+
+
 def test_job_output_is_the_end_of_the_newest_file_and_results_stay():
     fields = left(
         ended=ended(3),
