@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from psweep_dask._convert import to_python
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import PsetError, pset_sha1
+from psweep_dask.params.pset import RESERVED_FIELDS, PsetError, pset_sha1
 from psweep_dask.storage.columns import column_roles
 from psweep_dask.storage.status import FAILED, FINAL
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 REPEAT_DIM = "repeat"
 """The dimension of rows that are equal in all other dimensions."""
-
-MAX_CELLS = 10_000_000
-"""Up to this size, an array may consist of gaps nearly everywhere."""
 
 
 class LabelError(PsweepError):
@@ -67,10 +65,8 @@ def to_xarray(
     LabelError
         If a column is missing or cannot be a dimension, another parameter varies, a column to be
         averaged does not hold numbers, or a dimension would have the name of a column.
-    NoDataFrameError
-        If `df` is no DataFrame.
-    MissingPackageError
-        If xarray is not installed.
+    NoDataFrameError, MissingPackageError
+        If `df` is no DataFrame, or xarray is not installed.
 
     See Also
     --------
@@ -94,53 +90,56 @@ def to_xarray(
     check_df(df, "ps.to_xarray(df, dims)")
     _check_dims(df, dims, repeats)
     params, results = params_and_results(df)
-    attrs = {
-        name: only_value(df, name, "make it a dimension, or ")
-        for name in params
-        if name not in dims
-    }
+    others = [name for name in params if name not in dims]
+    attrs = {name: only_value(df, name, "make it a dimension, or ") for name in others}
     names = list(results if values is None else values)
     check_columns(df, names, LabelError)
     axes = [_axis(df, name) for name in dims]
-    has_result = _has_result(df)
-    df = df[has_result]
-    places = [places[has_result] for places, _ in axes]
+    coords = {name: coordinates for name, (_, coordinates) in zip(dims, axes, strict=True)}
+    if "_status" in df.columns:
+        has_result = (df["_status"].isin(FINAL - FAILED) | df["_status"].isna()).to_numpy()
+        df = df[has_result]
+        axes = [(places[has_result], coordinates) for places, coordinates in axes]
+    places = [places for places, _ in axes]
     shape = [len(coordinates) for _, coordinates in axes]
-    _check_size(shape, len(df))
-    repeat = _count_repeats(places, len(df))
-    array_dims = list(dims)
+    if math.prod(shape) > max(10_000_000, 100 * len(df)):  # small arrays may be mostly gaps
+        raise LabelError(
+            f"{' x '.join(map(str, shape))} cells are needed for {len(df)} rows: these parameters "
+            "make no grid, as those of ps.sample do not; keep the DataFrame, or fewer dims"
+        )
+    array_dims, made_dims = list(dims), []
+    repeat = pd.DataFrame(dict(enumerate(places))).groupby(list(range(len(dims)))).cumcount()
     if repeat.any():
-        _check_unused([REPEAT_DIM], [*dims, *names])
-        places, shape = [*places, repeat], [*shape, int(repeat.max()) + 1]
+        places, shape = [*places, repeat.to_numpy()], [*shape, int(repeat.max()) + 1]
         array_dims.append(REPEAT_DIM)
+        made_dims.append(REPEAT_DIM)
     arrays = {}
     for name in names:
         cells = _cells(df[name])
         cell_dims = [f"{name}_{axis}" for axis in range(cells.ndim - 1)]
-        _check_unused(cell_dims, [*array_dims, *names])
         arrays[name] = ([*array_dims, *cell_dims], _spread(cells, places, shape))
-    coords = {name: coordinates for name, (_, coordinates) in zip(dims, axes, strict=True)}
+        made_dims += cell_dims
+    if taken := [name for name in made_dims if name in (*dims, *names)]:
+        raise LabelError(
+            f"there is a column {taken[0]!r}, and a dimension must be made that is called so; "
+            f"rename the column: df.rename(columns={{{taken[0]!r}: ...}})"
+        )
     dataset = xr.Dataset(arrays, coords=coords, attrs=attrs)
-    return _average(dataset) if repeats == "mean" and REPEAT_DIM in dataset.dims else dataset
+    if repeats == "dim" or REPEAT_DIM not in dataset.dims:
+        return dataset
+    if bad := [name for name, (_, array) in arrays.items() if array.dtype.kind not in "biufc"]:
+        raise LabelError(f"{bad[0]!r} cannot be averaged; choose the columns by values=")
+    return dataset.mean(REPEAT_DIM, keep_attrs=True)
 
 
 def params_and_results(df: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Return the names of parameters and of results: the columns before and behind book-keeping.
 
     Names that begin with an underscore are neither. Without book-keeping, all are results.
-
-    Examples
-    --------
-    >>> params_and_results(pd.DataFrame(columns=["a", "_vary", "_run_id", "_pset_seq", "y"]))
-    (['a'], ['y'])
     """
-    roles = column_roles(df.columns)
-    params, results = (roles.params, roles.results) if roles.seed_fields else ([], roles.params)
-    return _without_private(params), _without_private(results)
-
-
-def _without_private(names: list[str]) -> list[str]:
-    return [name for name in names if not str(name).startswith("_")]
+    public = [name for name in df.columns if name in RESERVED_FIELDS or str(name)[:1] != "_"]
+    roles = column_roles(public)
+    return (roles.params, roles.results) if roles.seed_fields else ([], roles.params)
 
 
 def check_columns(df: pd.DataFrame, names: Sequence[str], error: type[PsweepError]) -> None:
@@ -161,49 +160,14 @@ def _check_dims(df: pd.DataFrame, dims: Sequence[str], repeats: str) -> None:
     check_columns(df, dims, LabelError)
 
 
-def _check_size(shape: list[int], rows: int) -> None:
-    cells = math.prod(shape)
-    if cells > max(MAX_CELLS, 100 * rows):
-        raise LabelError(
-            f"{' x '.join(map(str, shape))} cells are needed for {rows} rows: these parameters "
-            "make no grid, as those of ps.sample do not; keep the DataFrame, or fewer dims"
-        )
-
-
-def _check_unused(new: Sequence[str], used: Sequence[str]) -> None:
-    """Make sure that dimensions which get their name from us do not have that of a column."""
-    for name in new:
-        if name in used:
-            raise LabelError(
-                f"there is a column {name!r}, and a dimension must be made that is called so; "
-                f"rename the column: df.rename(columns={{{name!r}: ...}})"
-            )
-
-
-def _has_result(df: pd.DataFrame) -> np.ndarray:
-    """Return, for each row, whether its pset has not failed."""
-    if "_status" not in df.columns:
-        return np.ones(len(df), bool)
-    return (df["_status"].isin(FINAL - FAILED) | df["_status"].isna()).to_numpy()
-
-
 def only_value(df: pd.DataFrame, name: str, alternative: str = "") -> Any:
-    """Return the value that a parameter has in all rows.
+    """Return the value that a parameter has in all rows; a `LabelError` if it has several.
 
-    Parameters
-    ----------
-    df : DataFrame
-    name : str
-    alternative : str, optional
-        For the error: what the user can do instead of choosing rows.
-
-    Raises
-    ------
-    LabelError
-        If it has more than one value.
+    `alternative` is for the message: what the user can do instead of choosing rows.
     """
-    different = df.loc[~_comparable(df[name]).duplicated(), name]
-    values = [to_python(value) for value in different]
+    column = df[name]
+    hashes = column.map(_sha1_or_repr) if column.dtype == object else column
+    values = [to_python(value) for value in column[~hashes.duplicated()]]
     if len(values) > 1:
         raise LabelError(
             f"{name!r} varies too, from {values[0]!r} to {values[-1]!r}: {alternative}"
@@ -212,15 +176,8 @@ def only_value(df: pd.DataFrame, name: str, alternative: str = "") -> Any:
     return values[0] if values else None
 
 
-def _comparable(column: pd.Series) -> pd.Series:
-    """Return a column in which values are equal only if they have the same hash.
-
-    Python takes 1, 1.0 and True for equal, and cannot compare arrays.
-    """
-    return column.map(_sha1_or_repr) if column.dtype == object else column
-
-
 def _sha1_or_repr(value: Any) -> str:
+    """Return what differs for 1 and True, which are equal to Python, and for different arrays."""
     try:
         return pset_sha1({"value": value})
     except PsetError:  # a pset cannot hold this value, but a result can
@@ -233,24 +190,17 @@ def _axis(df: pd.DataFrame, name: str) -> tuple[np.ndarray, Any]:
     if column.isna().any():
         raise LabelError(f"{int(column.isna().sum())} rows have no {name!r}, so no place along it")
     try:
-        places, coordinates = pd.factorize(column, sort=True)
+        places, coordinates = pd.factorize(column)
     except TypeError as err:
-        try:
-            places, coordinates = pd.factorize(column)  # not sorted, such as 1, "a"
-        except TypeError:
-            raise LabelError(f"{name!r} cannot be a dimension: {err}") from err
-    if column.dtype == object and _comparable(column).nunique() > len(coordinates):
+        raise LabelError(f"{name!r} cannot be a dimension: {err}") from err
+    with suppress(TypeError):  # values without an order, such as 1 and "a"
+        places, coordinates = pd.factorize(column, sort=True)
+    if column.dtype == object and column.map(_sha1_or_repr).nunique() > len(coordinates):
         raise LabelError(
             f"{name!r} has values that are equal and yet not the same, as 1 and True are: "
             "it cannot be a dimension; choose rows before"
         )
     return places, coordinates.to_numpy() if coordinates.dtype == "str" else coordinates
-
-
-def _count_repeats(places: list[np.ndarray], length: int) -> np.ndarray:
-    """Return, for each row, how many rows before it have the same place."""
-    table = pd.DataFrame(dict(enumerate(places)), index=range(length))
-    return table.groupby(list(table.columns)).cumcount().to_numpy()
 
 
 def _cells(column: pd.Series) -> np.ndarray:
@@ -259,14 +209,10 @@ def _cells(column: pd.Series) -> np.ndarray:
         return column.to_numpy(object if column.dtype == "str" else None)
     values = column[column.notna().to_numpy()]
     if len(values) and all(isinstance(value, list | np.ndarray) for value in values):
-        try:
+        with suppress(ValueError):  # they have different shapes
             stacked = np.stack([np.asarray(value) for value in values])
-        except ValueError:  # they have different shapes
-            return column.to_numpy()
-        if stacked.dtype.kind in "biufc":
-            if len(values) == len(column):
-                return stacked
-            return _spread(stacked, [np.flatnonzero(column.notna())], [len(column)])
+            if stacked.dtype.kind in "biufc":
+                return _spread(stacked, [np.flatnonzero(column.notna())], [len(column)])
     if len(values) and all(isinstance(value, bool | np.bool_) for value in values):
         return column.to_numpy(float)  # bool has no NaN for the gaps
     return column.to_numpy()
@@ -277,17 +223,8 @@ def _spread(cells: np.ndarray, places: list[np.ndarray], shape: list[int]) -> np
     full_shape = [*shape, *cells.shape[1:]]
     if len(cells) == math.prod(shape):  # there is no gap, so the type can stay
         spread = np.empty(full_shape, cells.dtype)
-    elif cells.dtype.kind in "biu":
-        spread = np.full(full_shape, np.nan)
     else:
-        gap = np.array("NaT", cells.dtype) if cells.dtype.kind in "mM" else np.nan
-        spread = np.full(full_shape, gap, cells.dtype)
+        dtype = np.dtype(float) if cells.dtype.kind in "biu" else cells.dtype
+        spread = np.full(full_shape, "NaT" if dtype.kind in "mM" else np.nan, dtype)
     spread[tuple(places)] = cells
     return spread
-
-
-def _average(dataset: xr.Dataset) -> xr.Dataset:
-    for name, array in dataset.data_vars.items():
-        if array.dtype.kind not in "biufc":
-            raise LabelError(f"{name!r} cannot be averaged; choose the columns by values=")
-    return dataset.mean(REPEAT_DIM, keep_attrs=True)

@@ -7,7 +7,7 @@ import enum
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,18 +29,7 @@ if TYPE_CHECKING:
 JSON_CHUNK_ROWS = 20_000
 """Number of rows that are converted to JSON at a time."""
 
-_CSV_TYPES = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    dt.date,
-    dt.time,
-    dt.timedelta,
-    np.generic,
-    type(None),
-)
+_CSV_TYPES = (int, float, complex, str, dt.date, dt.time, dt.timedelta, np.generic, type(None))
 """Types of values that pandas writes to CSV as they are."""
 
 _PARQUET_TYPES = [{python_type} for python_type in (bool, int, float, str, bytes, dt.date)]
@@ -98,42 +87,29 @@ def export(
 
     Examples
     --------
-    >>> import tempfile
-    >>> df = pd.DataFrame({"a": [1, 2], "y": [[0.5], [0.25, 2.0]]})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "results.json")
-    ...     export(df, path)
-    ...     print(path.read_text())
+    >>> export(pd.DataFrame({"a": [1, 2], "y": [[0.5], [0.25, 2.0]]}), "results.json")
+    >>> print(Path("results.json").read_text())
     [{"a": 1, "y": [0.5]},
     {"a": 2, "y": [0.25, 2.0]}]
     """
     check_df(df, "ps.export(df, path)")
     suffix = Path(path).suffix
-    make_writer = _FORMATS.get(suffix)
-    if make_writer is None:
+    if suffix not in _FORMATS:
         raise ExportError(
             f"{os.fspath(path)!r} ends in {suffix!r}, which is no format that is known; there "
             f"are {', '.join(_FORMATS)}"
         )
     if dims is not None and suffix != ".nc":
         raise ExportError(f"dims is for netCDF, and a table such as {suffix} has none; drop it")
-    write = make_writer(df, dims)  # before the file is opened: it finds what the format cannot hold
-    replace_file(Path(path), write)
+    replace_file(Path(path), lambda stream: _FORMATS[suffix](df, dims, stream))
 
 
-Writer = Callable[[BinaryIO], object]
-
-
-def _csv(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
+def _csv(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
     table = _convert_objects(df, lambda values: [_csv_cell(value) for value in values])
-    return lambda stream: table.to_csv(stream, index=False)
+    table.to_csv(stream, index=False)
 
 
-def _json(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
-    return lambda stream: stream.writelines(_json_chunks(df))
-
-
-def _json_chunks(df: pd.DataFrame) -> Iterator[bytes]:
+def _json(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
     names = [encode_basestring(str(name)).replace("%", "%%") for name in df.columns]
     row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
     separator = "["
@@ -141,9 +117,9 @@ def _json_chunks(df: pd.DataFrame) -> Iterator[bytes]:
         chunk = df.iloc[start : start + JSON_CHUNK_ROWS]
         columns = [_json_column(chunk.iloc[:, place]) for place in range(len(names))]
         rows = map(row.__mod__, zip(*columns, strict=True))
-        yield (separator + ",\n".join(rows)).encode(errors="surrogateescape")
+        stream.write((separator + ",\n".join(rows)).encode(errors="surrogateescape"))
         separator = ",\n"
-    yield b"]" if len(df) else b"[]"
+    stream.write(b"]" if len(df) else b"[]")
 
 
 def _json_column(column: pd.Series) -> list[str]:
@@ -175,7 +151,7 @@ def _as_str(plain_value: Any) -> str:
     return json.dumps(plain_value, ensure_ascii=False)
 
 
-def _parquet(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
+def _parquet(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
     with needed_for("export to parquet"):
         import pyarrow as pa
 
@@ -199,7 +175,7 @@ def _parquet(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
 
     table = _convert_objects(_split_complex(df), convert)
     table.columns = table.columns.map(str)
-    return lambda stream: table.to_parquet(stream, index=False)
+    table.to_parquet(stream, index=False)
 
 
 def _are_lists_of_numbers(values: list[Any]) -> bool:
@@ -214,7 +190,7 @@ def _are_lists_of_numbers(values: list[Any]) -> bool:
     return False
 
 
-def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
+def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
     with needed_for("export to netCDF"):
         import h5netcdf  # noqa: F401  (xarray uses it)
         import h5py  # noqa: F401  (h5netcdf uses it)
@@ -225,16 +201,14 @@ def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None) -> Writer:
     if dims is not None:
         dataset = to_xarray(df, dims)
     else:
-        df = _split_complex(df)
-        dataset = xr.Dataset({name: ("pset", _netcdf_cells(df[name])) for name in df.columns})
-    dataset = _convert_variables(dataset)
-
-    def write(stream: BinaryIO) -> None:
-        # h5netcdf seeks while it writes, and some versions close the stream that they are given.
-        dataset.to_netcdf(stream.name, engine="h5netcdf")
-        stream.seek(0, os.SEEK_END)
-
-    return write
+        variables = {
+            name: ("pset", column.to_numpy(object if column.dtype == "str" else None))
+            for name, column in _split_complex(df).items()
+        }
+        dataset = xr.Dataset(variables)
+    # h5netcdf seeks while it writes, and some versions close the stream that they are given.
+    _convert_variables(dataset).to_netcdf(stream.name, engine="h5netcdf")
+    stream.seek(0, os.SEEK_END)
 
 
 def _split_complex(df: pd.DataFrame) -> pd.DataFrame:
@@ -249,10 +223,6 @@ def _split_complex(df: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=df.index)
 
 
-def _netcdf_cells(column: pd.Series) -> np.ndarray:
-    return column.to_numpy(object if column.dtype == "str" else None)
-
-
 def _netcdf_text(value: Any) -> str:
     plain_value = None if is_gap(value) else to_json_value(value)
     return "" if plain_value is None else _as_str(plain_value)
@@ -264,11 +234,10 @@ def _convert_variables(dataset: xr.Dataset) -> xr.Dataset:
         array = dataset[name]
         if array.dtype.kind == "O":
             cells = [_netcdf_text(cell) for cell in array.to_numpy().ravel()]
-            text = np.array(cells, dtype=object).reshape(array.shape)
-            dataset[name] = (array.dims, text)
+            dataset[name] = (array.dims, np.array(cells, dtype=object).reshape(array.shape))
         elif array.dtype.kind == "c":
-            dataset = dataset.assign({f"{name}_real": array.real, f"{name}_imag": array.imag})
-            dataset = dataset.drop_vars([name])
+            parts = {f"{name}_real": array.real, f"{name}_imag": array.imag}
+            dataset = dataset.assign(parts).drop_vars([name])
     dataset.attrs = {
         str(name): value if isinstance(value, str | int | float) else to_json_text(value)
         for name, value in dataset.attrs.items()
@@ -286,9 +255,4 @@ def _convert_objects(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]
     return df
 
 
-_FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None], Writer]] = {
-    ".parquet": _parquet,
-    ".csv": _csv,
-    ".json": _json,
-    ".nc": _netcdf,
-}
+_FORMATS = {".parquet": _parquet, ".csv": _csv, ".json": _json, ".nc": _netcdf}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,10 +46,8 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         If there are less than two points, or a column is missing or does not hold numbers.
     LabelError
         If another parameter varies.
-    NoDataFrameError
-        If `df` is no DataFrame.
-    MissingPackageError
-        If the package adaptive is not installed.
+    NoDataFrameError, MissingPackageError
+        If `df` is no DataFrame, or the package adaptive is not installed.
 
     See Also
     --------
@@ -78,13 +75,10 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     learner = adaptive.Learner1D(None, bounds=(float(xs[0]), float(xs[-1])))
     learner.tell_many(xs.astype(float).tolist(), ys.tolist())
     integers = xs.dtype.kind in "iu"
-    known = set(xs.tolist())
-    new: set[Any] = set()
     # Several points can round to the same integer: ask for more than are needed.
-    for point in learner.ask(4 * n if integers else n)[0]:
-        value = round(point) if integers else float(point)
-        if value not in known and len(new) < n:
-            new.add(value)
+    proposed = learner.ask(4 * n if integers else n)[0]
+    values = dict.fromkeys(round(point) if integers else float(point) for point in proposed)
+    new = [value for value in values if value not in xs][:n]
     if not new:
         log.warning("nothing to refine: %r are whole numbers, and none lies between them", x)
     return [{**others, x: value} for value in sorted(new)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -67,12 +68,15 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
             f"{', '.join(map(str, columns))}. ps.read_params takes any DataFrame"
         )
     names = [str(name) for name in roles.params]
-    cells = [_cells(df[name]) for name in roles.params]
+    cells = [
+        cells_of(column) if column.dtype == object else map(to_python, cells_of(column))
+        for column in (df[name] for name in roles.params)
+    ]
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
     successes: Counter[tuple[int, ...]] = Counter()
     return [
         _restore_pset(names, row, sha1, successes)
-        for row, sha1 in zip(zip(*cells, strict=True), hashes, strict=True)
+        for *row, sha1 in zip(*cells, hashes, strict=True)
     ]
 
 
@@ -93,14 +97,8 @@ def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
 
     Raises
     ------
-    ParamsError
-        If there are no parameters, or the values of a row do not give its hash.
-    NoDataFrameError
-        If `df` is no DataFrame.
-
-    See Also
-    --------
-    to_params
+    ParamsError, NoDataFrameError
+        As in `to_params`.
 
     Examples
     --------
@@ -159,19 +157,12 @@ def df_extract_row(
     row = df.iloc[place : place + 1]
     if kind == "pset":
         return to_params(row)[0]
-    values = [row[name].iloc[0] for name in df.columns]
-    if py_types:
-        values = [to_python(value) for value in values]
-    return dict(zip(df.columns, values, strict=True))
-
-
-def _cells(column: pd.Series) -> list[Any]:
-    cells = cells_of(column)
-    return cells if column.dtype == object else [to_python(cell) for cell in cells]
+    cells = {name: row[name].iloc[0] for name in df.columns}
+    return {name: to_python(cell) for name, cell in cells.items()} if py_types else cells
 
 
 def _restore_pset(
-    names: list[str], row: tuple[Any, ...], sha1: str | None, successes: Counter[tuple[int, ...]]
+    names: list[str], row: list[Any], sha1: str | None, successes: Counter[tuple[int, ...]]
 ) -> Pset:
     """Return the pset of a row: of all that it may have been, the one that has this hash.
 
@@ -182,13 +173,10 @@ def _restore_pset(
         return _choose(names, candidates, tuple(len(values) - 1 for values in candidates))
     for choice in _choices(candidates, successes):
         pset = _choose(names, candidates, choice)
-        try:
-            right = pset_sha1(pset) == sha1
-        except PsetError:
-            continue
-        if right:
-            successes[choice] += 1
-            return pset
+        with suppress(PsetError):
+            if pset_sha1(pset) == sha1:
+                successes[choice] += 1
+                return pset
     values = {name: value for name, value in zip(names, row, strict=True) if value is not GAP}
     raise ParamsError(
         f"the row with the values {short_repr(values)} does not give its "
@@ -202,8 +190,7 @@ def _candidates(value: Any) -> list[Any]:
     if value is GAP:
         return [pd.NaT, float("nan"), None, GAP]
     if isinstance(value, complex) and not value.imag:
-        real = value.real
-        return [*([int(real)] if real.is_integer() else []), real, value]
+        return [*_candidates(value.real), value]
     if isinstance(value, float) and value.is_integer():
         return [int(value), value]
     return [value]
@@ -220,8 +207,8 @@ def _choices(
     options = []
     for values in candidates:
         ambiguous += len(values) > 1
-        last = len(values) - 1
-        options.append(range(last, -1, -1) if ambiguous <= MAX_AMBIGUOUS_CELLS else [last])
+        places = range(len(values))[::-1]
+        options.append(places if ambiguous <= MAX_AMBIGUOUS_CELLS else places[:1])
     yield from product(*options)
 
 

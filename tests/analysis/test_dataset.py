@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import psweep_dask as ps
-from psweep_dask.analysis.dataset import LabelError, to_xarray
+from psweep_dask.analysis.dataset import LabelError, params_and_results, to_xarray
 
 
 def database(func, params):
@@ -16,6 +17,12 @@ def database(func, params):
 
 
 GRID = ps.pgrid(ps.plist("a", ["y", "x"]), ps.plist("b", [3, 1, 2]))
+
+
+def test_params_and_results_are_columns_before_and_behind_book_keeping():
+    df = pd.DataFrame(columns=["a", "_vary", "_run_id", "_pset_seq", "y", "_z", "_status"])
+    assert params_and_results(df) == (["a"], ["y"])
+    assert params_and_results(df[["a", "_vary", "y"]]) == ([], ["a", "y"])
 
 
 def test_to_xarray_puts_each_row_in_its_place_in_any_order():
