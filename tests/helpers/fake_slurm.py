@@ -10,10 +10,11 @@ echo "$(basename "$1")" >> submissions
 if [ -e refusal ]; then cat refusal >&2; exit 1; fi
 id=$(( $(cat count 2>/dev/null || echo 0) + 1 ))
 echo $id > count
-cp "$1" $id.sh
-echo "PENDING|Resources|5:00|5:00" > $id.job
+state="PENDING|Resources|5:00|5:00"
+[ -e runs ] && state="RUNNING|None|4:00|5:00"
+echo "$state" > $id.tmp && mv $id.tmp $id.job
+cp "$1" $id.new && mv $id.new $id.sh  # from now on the test knows the job
 if [ -e runs ]; then
-    echo "RUNNING|None|4:00|5:00" > $id.job
     setsid sh -c "sh ./$id.sh; echo 'FAILED|NonZeroExitCode|0:00|5:00' > $id.job" \
         </dev/null >"$(cat runs)/$id.log" 2>&1 &
     echo $! > $id.pid
@@ -37,7 +38,7 @@ if [ -e silent ]; then echo "Unable to contact slurm controller" >&2; exit 1; fi
 for word in "$@"; do
     case $word in --name=*) jobs=*.job ;; *) jobs=$word.job ;; esac
     for job in $jobs; do
-        [ -e "$job" ] && echo "CANCELLED|None|0:00|5:00" > "$job"
+        [ -e "$job" ] && echo "CANCELLED|None|0:00|5:00" > tmp && mv tmp "$job"
         [ -e "${{job%.job}}.pid" ] && kill -- -$(cat "${{job%.job}}.pid") 2>/dev/null
     done
 done
