@@ -20,22 +20,17 @@ if TYPE_CHECKING:
     from distributed.deploy import Cluster
 
 PAGE_PATH = "/psweep"
+JUPYTERLAB_PATH = "/individual-psweep"  # the page again: JupyterLab offers individual-...
 STATUS_PATH = "/psweep/status.json"
-JUPYTERLAB_PATH = "/individual-psweep"
-"""The same page: JupyterLab's Dask extension offers paths that begin with ``individual-``."""
 
+# Settings of dask: how the address of a dashboard is written, and modules with `routes` to serve.
 LINK_SETTING = "distributed.dashboard.link"
-"""The setting of dask that says how the address of a dashboard is written."""
-
-DASK_LINK = "{scheme}://{host}:{port}/status"
-"""Its default."""
-
+DASK_LINK = "{scheme}://{host}:{port}/status"  # the default
 ROUTES_SETTING = "distributed.scheduler.http.routes"
-"""The setting of dask that lists the modules whose `routes` a scheduler serves."""
 
 
 class StatusJSON(RequestHandler):
-    """Serves ``/psweep/status.json``: the numbers of the cluster and of the runs, for scripts."""
+    """Serves the numbers of the cluster and of the runs, for scripts."""
 
     def get(self) -> None:
         """Answer a request."""
@@ -45,9 +40,8 @@ class StatusJSON(RequestHandler):
 
 
 routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
-    (STATUS_PATH.lstrip("/"), StatusJSON, {}),
+    (STATUS_PATH.lstrip("/"), StatusJSON, {}),  # dask reads this list
 ]
-"""Our paths and who serves them. dask reads this name in the modules of `ROUTES_SETTING`."""
 
 _schedulers_with_page: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
@@ -63,21 +57,6 @@ def scheduler_settings() -> dict[str, Any]:
     applications.update(_bokeh_pages())
     modules = dask.config.get(ROUTES_SETTING)
     return {ROUTES_SETTING: [*(name for name in modules if name != __name__), __name__]}
-
-
-def add_page(scheduler: Scheduler) -> None:
-    """Add the page to the dashboard of a scheduler that runs already."""
-    if scheduler in _schedulers_with_page:
-        return
-    from distributed.dashboard.core import BokehApplication
-    from tornado.ioloop import IOLoop
-
-    _schedulers_with_page.add(scheduler)
-    scheduler.http_application.add_handlers(".*$", get_handlers(scheduler, [__name__]))
-    application = BokehApplication(_bokeh_pages(), scheduler)
-    scheduler.http_application.add_application(application)
-    application.initialize(IOLoop.current())
-    application.start()
 
 
 def _bokeh_pages() -> dict[str, Any]:
@@ -127,17 +106,24 @@ def register(client: Client) -> str | None:
         raise RegisterError(
             f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
         ) from err
-    if scheduler_process != _this_process():
+    if scheduler_process != (socket.gethostname(), os.getpid()):
         report_to(client)
     return dashboard_link(client, with_page=True)
 
 
 def _add_page_on_scheduler(dask_scheduler: Scheduler) -> tuple[str, int]:
-    add_page(dask_scheduler)
-    return _this_process()
+    """Add the page to the dashboard of a scheduler that runs already; return its process."""
+    if dask_scheduler not in _schedulers_with_page:
+        from distributed.dashboard.core import BokehApplication
+        from tornado.ioloop import IOLoop
 
-
-def _this_process() -> tuple[str, int]:
+        _schedulers_with_page.add(dask_scheduler)
+        http = dask_scheduler.http_application
+        http.add_handlers(".*$", get_handlers(dask_scheduler, [__name__]))
+        application = BokehApplication(_bokeh_pages(), dask_scheduler)
+        http.add_application(application)
+        application.initialize(IOLoop.current())
+        application.start()
     return socket.gethostname(), os.getpid()
 
 
@@ -147,17 +133,14 @@ def dashboard_link(
     """Return the address of the dashboard of a cluster; None if it has no dashboard.
 
     Users behind a proxy set the form of the address in dask's configuration. Where that form
-    names an environment variable that is not set here, there is no such proxy, and the default
-    form holds.
+    names an environment variable that is not set here, the default form holds.
 
     Parameters
     ----------
-    cluster : Client or Cluster
-        The cluster, or a Client of it.
     on_loopback : bool, optional
         Whether the dashboard listens on 127.0.0.1 only; dask would write the name of the machine.
     with_page : bool, optional
-        Whether the dashboard has our page: then the address is that of the page.
+        Whether to return the address of our page.
     """
     link: str | None
     has_default_form = dask.config.get(LINK_SETTING) == DASK_LINK

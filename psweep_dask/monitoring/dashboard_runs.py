@@ -7,80 +7,43 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from psweep_dask.monitoring.stats import RunStats
 from psweep_dask.storage.record import Record
 
 if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
 
 RUNS_SHOWN = 20
-"""How many runs a dashboard shows, the newest ones."""
-
-REPORT_INTERVAL_SECONDS = 2.0
-"""Time between two reports of a run to a scheduler in another process."""
-
-LAST_REPORT_SECONDS = 5.0
-"""How long a run waits at its end until its last report has arrived."""
-
-
-class RunStatsLike(Protocol):
-    """What a dashboard reads of a run: its `RunStats`, or a `Snapshot` of them."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return counts, rates and failures as plain values, ready for JSON."""
-
-    def rows(self) -> Sequence[Record]:
-        """Return a sample of the rows."""
+REPORT_INTERVAL_SECONDS = 2.0  # of a run to a scheduler in another process
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The stats of a run at one moment, to be sent to the process of the scheduler.
-
-    Parameters
-    ----------
-    numbers : dict
-        As `psweep_dask.monitoring.stats.RunStats.as_dict` returns them.
-    sample : sequence of Record
-        As `psweep_dask.monitoring.stats.RunStats.rows` returns them.
-    """
+    """The `RunStats` of a run at one moment, to be sent to the process of the scheduler."""
 
     numbers: dict[str, Any]
     sample: Sequence[Record]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return counts, rates and failures as plain values, ready for JSON."""
+        """Return what `RunStats.as_dict` has returned."""
         return self.numbers
 
     def rows(self) -> Sequence[Record]:
-        """Return a sample of the rows."""
+        """Return what `RunStats.rows` has returned."""
         return self.sample
 
 
 @dataclass(frozen=True)
 class DashboardRun:
-    """A run that a dashboard shows.
-
-    Parameters
-    ----------
-    run_id : str
-        Its UUID.
-    study : str
-        Its ``calc_dir``.
-    func : str
-        Name of func.
-    begun : str
-        Time of its begin, UTC, as ISO 8601.
-    stats : RunStatsLike
-        Its numbers and a sample of its rows.
-    """
+    """A run that a dashboard shows."""
 
     run_id: str
-    study: str
+    study: str  # its calc_dir
     func: str
-    begun: str
-    stats: RunStatsLike
+    begun: str  # UTC, as ISO 8601
+    stats: RunStats | Snapshot
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it but the rows as plain values, ready for JSON."""
@@ -89,21 +52,11 @@ class DashboardRun:
 
 
 _runs: dict[str, DashboardRun] = {}
-
-_remote_schedulers: set[str] = set()
-"""Addresses of the schedulers in other processes whose dashboards show runs."""
+_remote_schedulers: set[str] = set()  # addresses of those in other processes that show runs
 
 
 def add(run: DashboardRun) -> None:
-    """Show a run in the dashboard of this process, in place of what is known of it so far.
-
-    Examples
-    --------
-    >>> snapshot = Snapshot({"done": 1}, [])
-    >>> add(DashboardRun("r", "calc", "func", "2026-01-01T00:00:00+00:00", snapshot))
-    >>> shown_runs()[0].as_dict()["done"]
-    1
-    """
+    """Show a run in the dashboard of this process, in place of what is known of it so far."""
     _runs[run.run_id] = run
     while len(_runs) > RUNS_SHOWN:
         del _runs[next(iter(_runs))]
@@ -123,12 +76,7 @@ def report_to(client: Client) -> None:
 def show_run(client: Client | None, run: DashboardRun) -> Iterator[None]:
     """Show a run in the dashboard of this process, and in that of its cluster if it is another.
 
-    Parameters
-    ----------
-    client : Client or None
-        The connection to the cluster; None if the run is in this process.
-    run : DashboardRun
-        While the context lasts, its stats are reported every two seconds, and once at the end.
+    While the context lasts, its stats are reported every two seconds, and once at the end.
     """
     add(run)
     if client is None or _address(client) not in _remote_schedulers:
@@ -141,7 +89,7 @@ def show_run(client: Client | None, run: DashboardRun) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join(LAST_REPORT_SECONDS)
+        thread.join(5)  # until the last report has arrived
 
 
 def _report(client: Client, run: DashboardRun, ended: threading.Event) -> None:
@@ -150,26 +98,19 @@ def _report(client: Client, run: DashboardRun, ended: threading.Event) -> None:
         is_last = ended.wait(REPORT_INTERVAL_SECONDS)
         snapshot = Snapshot(run.stats.as_dict(), run.stats.rows())
         with suppress(OSError):  # the connection is broken: the next report has all numbers again
-            client.run_on_scheduler(_add_on_scheduler, run=replace(run, stats=snapshot))
-
-
-def _add_on_scheduler(dask_scheduler: Scheduler, run: DashboardRun) -> None:
-    add(run)
+            client.run_on_scheduler(add, run=replace(run, stats=snapshot))
 
 
 def _address(client: Client) -> str:
-    scheduler = client.scheduler
-    return "" if scheduler is None else str(scheduler.address)
-
-
-_WORKER_IN_JOB = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
-"""Names of workers in our batch jobs: the name of the job, and a number if the job has several."""
+    return "" if client.scheduler is None else str(client.scheduler.address)
 
 
 def cluster_counts(scheduler: Scheduler) -> dict[str, int]:
     """Count the jobs, workers, threads, busy threads and hosts of a cluster, as of now."""
     workers = tuple(scheduler.workers.values())
-    matches = (_WORKER_IN_JOB.fullmatch(str(worker.name)) for worker in workers)
+    # Workers in our batch jobs have the name of the job, and a number if the job has several.
+    name = re.compile(r"([0-9a-f]{8}-\d+)(?:-\d+)?")
+    matches = (name.fullmatch(str(worker.name)) for worker in workers)
     return {
         "jobs": len({match[1] for match in matches if match is not None}),
         "workers": len(workers),

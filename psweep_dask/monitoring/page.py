@@ -5,40 +5,19 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from bokeh import models
 from bokeh.layouts import column, row
-from bokeh.models import (
-    Column,
-    ColumnDataSource,
-    DataTable,
-    Div,
-    InlineStyleSheet,
-    NumberFormatter,
-    PreText,
-    Select,
-    StringFormatter,
-    TableColumn,
-)
 from bokeh.plotting import figure
 
 from psweep_dask._format import format_count, format_duration, format_rate
+from psweep_dask.monitoring import style
 from psweep_dask.monitoring.dashboard_runs import DashboardRun, cluster_counts, shown_runs
 from psweep_dask.monitoring.page_plot import ResultsPlot
-from psweep_dask.monitoring.style import (
-    BAR_STYLE,
-    PAGE_TEMPLATE,
-    TABLE_CSS,
-    TEXT_CSS,
-    WIDGET_CSS,
-    colour_of,
-    style_figure,
-)
+from psweep_dask.monitoring.style import colour_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document
     from distributed import Scheduler
-
-PAGE_UPDATE_MILLISECONDS = 1000
-"""Time between two updates of the page."""
 
 NO_RUN_HTML = "<p>No run yet in this process: what <code>ps.run</code> does here is shown here.</p>"
 NO_FAILURE_SELECTED = "Select a failure to see its traceback."
@@ -48,63 +27,48 @@ def fill_document(scheduler: Scheduler, extra: dict[str, Any], document: Documen
     """Fill a document of bokeh; `distributed.dashboard` calls this for each visitor of the page."""
     page = Page(scheduler)
     document.title = "psweep_dask"
-    document.template = PAGE_TEMPLATE
+    document.template = style.PAGE_TEMPLATE
     document.add_root(page.layout)
     page.update()
-    document.add_periodic_callback(page.update, PAGE_UPDATE_MILLISECONDS)
+    document.add_periodic_callback(page.update, period_milliseconds=1000)
 
 
 class Page:
-    """The page as one visitor sees it.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        Of the cluster whose workers and jobs are counted.
-    """
+    """The page as one visitor sees it, with the numbers of the cluster of `scheduler`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._run_id = ""
-        self._newest_run_id = ""
-        self._run_menu = Select(
-            title="run", options=[], visible=False, stylesheets=_sheets(WIDGET_CSS)
+        self._run_id = self._newest_run_id = ""
+        self._run_menu = models.Select(
+            title="run", options=[], visible=False, stylesheets=[style.WIDGET_CSS]
         )
+        self._run_menu.on_change("value", lambda attr, old, new: self.update())
         self._head = _text(NO_RUN_HTML)
-        self._runtimes = ColumnDataSource({"left": [], "right": [], "top": []})
-        self._slowest = ColumnDataSource({"seconds": [], "pset_seq": [], "pset": []})
-        self._failures = ColumnDataSource({"kind": [], "pset_seq": [], "pset": []})
+        self._runtimes = models.ColumnDataSource({"from": [], "to": [], "psets": []})
+        slowest = _table(seconds=("seconds", 90), pset_seq=("pset", 70), pset=("parameters", 420))
+        self._slowest = slowest.source
+        failures = _table(kind=("kind", 160), pset_seq=("pset", 70), pset=("parameters", 940))
+        self._failures = failures.source
+        self._failures.selected.on_change("indices", lambda attr, old, new: self._show_traceback())
         self._tracebacks: list[str] = []
-        self._traceback = PreText(
+        self._traceback = models.PreText(
             text=NO_FAILURE_SELECTED,
             sizing_mode="stretch_width",
-            stylesheets=_sheets(TEXT_CSS),
+            stylesheets=[style.TEXT_CSS],
             max_height=400,
         )
-        self._failures.selected.on_change("indices", lambda attr, old, new: self._show_traceback())
-        self._run_menu.on_change("value", lambda attr, old, new: self.update())
+        self._failure_part = _wide(_text("<h2>Failures</h2>"), failures, self._traceback)
         self._plot = ResultsPlot()
-        columns = {"kind": ("kind", 160), "pset_seq": ("pset", 70), "pset": ("parameters", 940)}
-        self._failure_part = _wide(
-            _text("<h2>Failures</h2>"), _table(self._failures, columns), self._traceback
+        times = row(
+            _wide(_text("<h2>Runtimes</h2>"), self._histogram()),
+            _wide(_text("<h2>Slowest psets</h2>"), slowest),
+            sizing_mode="stretch_width",
         )
-        self._body = self._lay_out()
+        results = _text("<h2>Results</h2>")
+        self._body = _wide(times, results, self._plot.layout, self._failure_part)
         self._failure_part.visible = self._body.visible = False
         self.layout = _wide(self._run_menu, self._head, self._body)
         self.layout.name = "psweep"
-
-    def _lay_out(self) -> Column:
-        columns = {
-            "seconds": ("seconds", 90),
-            "pset_seq": ("pset", 70),
-            "pset": ("parameters", 420),
-        }
-        runtimes = row(
-            _wide(_text("<h2>Runtimes</h2>"), self._histogram()),
-            _wide(_text("<h2>Slowest psets</h2>"), _table(self._slowest, columns)),
-            sizing_mode="stretch_width",
-        )
-        return _wide(runtimes, _text("<h2>Results</h2>"), self._plot.layout, self._failure_part)
 
     def update(self) -> None:
         """Show the current numbers of the chosen run, and new runs in the menu."""
@@ -131,30 +95,17 @@ class Page:
         head = _head_html(numbers, cluster_counts(self._scheduler))
         if head != self._head.text:
             self._head.text = head
-        bins = numbers["runtimes"]
-        _set_data(
-            self._runtimes,
-            {
-                "left": [bin_["from"] for bin_ in bins],
-                "right": [bin_["to"] for bin_ in bins],
-                "top": [bin_["psets"] for bin_ in bins],
-            },
-        )
+        self._tracebacks = [failure["traceback"] for failure in numbers["failures"]]
+        _set_rows(self._runtimes, numbers["runtimes"])
         _set_rows(self._slowest, numbers["slowest"])
-        failures = numbers["failures"]
-        self._tracebacks = [failure["traceback"] for failure in failures]
-        _set_rows(self._failures, failures)
-        self._failure_part.visible = bool(failures)
+        _set_rows(self._failures, numbers["failures"])
+        self._failure_part.visible = bool(numbers["failures"])
         self._body.visible = numbers["done"] > 0
         self._plot.update(run.stats.rows())
 
     def _show_traceback(self) -> None:
-        selected = [
-            self._tracebacks[index]
-            for index in self._failures.selected.indices
-            if index < len(self._tracebacks)
-        ]
-        self._traceback.text = selected[0] if selected else NO_FAILURE_SELECTED
+        selected = [i for i in self._failures.selected.indices if i < len(self._tracebacks)]
+        self._traceback.text = self._tracebacks[selected[0]] if selected else NO_FAILURE_SELECTED
 
     def _histogram(self) -> Any:
         histogram = figure(
@@ -165,18 +116,18 @@ class Page:
             y_axis_label="psets",
             tools="",
             toolbar_location=None,
-            tooltips=[("seconds", "@left to @right"), ("psets", "@top{0,0}")],
+            tooltips=[("seconds", "@from to @to"), ("psets", "@psets{0,0}")],
         )
-        histogram.quad(
-            source=self._runtimes, left="left", right="right", top="top", bottom=0, **BAR_STYLE
-        )
+        edges = {"left": "from", "right": "to", "bottom": 0, "top": "psets"}
+        histogram.quad(source=self._runtimes, **edges, fill_color=style.BLUE, line_color=None)
         histogram.y_range.start = 0
-        return style_figure(histogram)
+        return style.style_figure(histogram)
 
 
 def _head_html(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
-    total, counts = numbers["total"], dict(numbers["counts"])
-    left = counts.pop("left")
+    left, total = numbers["counts"]["left"], max(1, numbers["total"])
+    counts = {name: number for name, number in numbers["counts"].items() if number}
+    counts.pop("left", None)
     running = min(cluster["busy"], left) if not numbers["ended"] else 0
     failed = sum(numbers["failed"].values())
     remaining = numbers["seconds_left"]
@@ -196,15 +147,13 @@ def _head_html(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
         for name, value in cells.items()
     )
     segments = "".join(
-        f'<i style="width:{100 * number / max(1, total):.3f}%;background:{colour_of(status)}" '
+        f'<i style="width:{100 * number / total:.3f}%;background:{colour_of(status)}" '
         f'title="{number:,} {escape(status)}"></i>'
         for status, number in counts.items()
-        if number
     )
     legend = " ".join(
         f'<span><i style="background:{colour_of(status)}"></i>{number:,} {escape(status)}</span>'
         for status, number in counts.items()
-        if number
     )
     state = "ended" if numbers["ended"] else "running"
     return (
@@ -215,47 +164,37 @@ def _head_html(numbers: dict[str, Any], cluster: dict[str, int]) -> str:
     )
 
 
-def _set_rows(source: ColumnDataSource, rows: list[dict[str, Any]]) -> None:
-    _set_data(source, {name: [values[name] for values in rows] for name in source.data})
-
-
-def _set_data(source: ColumnDataSource, data: dict[str, list[Any]]) -> None:
+def _set_rows(source: models.ColumnDataSource, rows: list[dict[str, Any]]) -> None:
+    data = {name: [values[name] for values in rows] for name in source.data}
     if dict(source.data) != data:  # each assignment is sent to the browser
         source.data = data
 
 
-def _wide(*parts: Any) -> Column:
+def _wide(*parts: Any) -> models.Column:
     return column(*parts, sizing_mode="stretch_width")
 
 
-def _text(html: str) -> Div:
-    return Div(text=html, sizing_mode="stretch_width", stylesheets=_sheets(TEXT_CSS))
+def _text(html: str) -> models.Div:
+    return models.Div(text=html, sizing_mode="stretch_width", stylesheets=[style.TEXT_CSS])
 
 
-def _table(source: ColumnDataSource, titles: dict[str, tuple[str, int]]) -> DataTable:
+def _table(**titles: tuple[str, int]) -> models.DataTable:
     """Make a table; `titles` has the title and the width in pixels of each column."""
+    number = models.NumberFormatter(format="0.000", text_align="right")
+    text = models.StringFormatter()
     columns = [
-        TableColumn(
-            field=name,
-            title=title,
-            width=width,
-            formatter=NumberFormatter(format="0.000", text_align="right")
-            if name == "seconds"
-            else StringFormatter(),
+        models.TableColumn(
+            field=name, title=title, width=width, formatter=number if name == "seconds" else text
         )
         for name, (title, width) in titles.items()
     ]
-    return DataTable(
-        source=source,
+    return models.DataTable(
+        source=models.ColumnDataSource({name: [] for name in titles}),
         columns=columns,
         height=250,
         index_position=None,
         reorderable=False,
         autosize_mode="none",
         sizing_mode="stretch_width",
-        stylesheets=_sheets(TABLE_CSS),
+        stylesheets=[style.TABLE_CSS],
     )
-
-
-def _sheets(css: str) -> list[InlineStyleSheet]:
-    return [InlineStyleSheet(css=css)]

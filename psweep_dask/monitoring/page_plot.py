@@ -7,13 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.layouts import column, row
-from bokeh.models import (
-    CheckboxButtonGroup,
-    ColumnDataSource,
-    InlineStyleSheet,
-    LinearColorMapper,
-    Select,
-)
+from bokeh.models import CheckboxButtonGroup, ColumnDataSource, LinearColorMapper, Select
 from bokeh.palettes import Cividis256
 
 from psweep_dask.monitoring.scatter import NO_COLUMN, Axes, axis_labels, points, scatter
@@ -29,12 +23,8 @@ class ResultsPlot:
         self._x = _menu("x")
         self._y = _menu("y")
         self._by = _menu("colour", options=[NO_COLUMN], value=NO_COLUMN)
-        self._log = CheckboxButtonGroup(
-            labels=["log x", "log y"], stylesheets=[InlineStyleSheet(css=WIDGET_CSS)]
-        )
-        self._points: dict[str, list[Any]] = {
-            name: [] for name in ("x", "y", "by", "colour", "pset")
-        }
+        self._log = CheckboxButtonGroup(labels=["log x", "log y"], stylesheets=[WIDGET_CSS])
+        self._points: dict[str, list[Any]] = {"x": [], "y": [], "by": [], "colour": [], "pset": []}
         self._source = ColumnDataSource(self._points, name="results")
         self._mapper = LinearColorMapper(Cividis256)
         self._rows: Sequence[Record] = ()
@@ -87,13 +77,7 @@ class ResultsPlot:
 
 
 def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
-    """Turn columns of numbers into arrays: bokeh sends these in a hundredth of the time.
-
-    Examples
-    --------
-    >>> compact({"x": [1, 2.5], "by": ["", ""]})
-    {'x': array([1. , 2.5]), 'by': ['', '']}
-    """
+    """Turn columns of numbers into arrays: bokeh sends these in a hundredth of the time."""
     return {
         name: values if any(isinstance(value, str) for value in values) else np.array(values, float)
         for name, values in data.items()
@@ -101,13 +85,7 @@ def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def columns_of(rows: Iterable[Record]) -> tuple[list[str], list[str], list[str]]:
-    """Return the names of the parameters, of the results and of the book-keeping columns in rows.
-
-    Examples
-    --------
-    >>> columns_of([{"a": 1, "_pset_seq": 0, "y": 2, "_pset_runtime": 0.1}])
-    (['a'], ['y'], ['_pset_seq', '_pset_runtime'])
-    """
+    """Return the names of the parameters, results and book-keeping columns in rows."""
     order = ColumnOrder()
     for record in rows:
         order.add(tuple(record))
@@ -126,8 +104,8 @@ def _number_columns(names: Iterable[str], rows: Iterable[Record]) -> list[str]:
 
 
 def _menu(title: str, options: Sequence[str] = (), value: str = "") -> Select:
-    sheet = InlineStyleSheet(css=WIDGET_CSS)
-    return Select(title=title, options=list(options), value=value, width=180, stylesheets=[sheet])
+    sheets = [WIDGET_CSS]
+    return Select(title=title, options=list(options), value=value, width=180, stylesheets=sheets)
 
 
 def _offer(menu: Select, names: list[str], preferred: Iterable[str]) -> None:

@@ -19,16 +19,10 @@ from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 
+# Without a bar, times between log lines: how far a run is, and what it waits for; and until a
+# line says that it waits for something else.
 LOG_INTERVAL_SECONDS = 60.0
-"""Without a bar: time between two log lines that tell how far a run is, or what it waits for."""
-
 CHANGE_LOG_INTERVAL_SECONDS = 3.0
-"""Without a bar: time after which a line tells that a run waits for something else now."""
-
-TRACEBACK_FIRST_LINES = 15
-TRACEBACK_LAST_LINES = 45
-TRACEBACK_LINE_CHARACTERS = 500
-"""How much of a traceback the summary shows; the row has all of it."""
 
 Verbose = bool | Sequence[str]
 
@@ -38,8 +32,6 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Number of psets of the run.
     show : bool or None
         Whether to show a bar on stderr. None: if stderr is a terminal, or in a notebook.
     verbose : bool or sequence of str, optional
@@ -66,13 +58,7 @@ class Progress:
         self._counts_logged_at = time.monotonic()
 
     def wait_for(self, text: str) -> None:
-        """Show what a run waits for: in the bar, or without a bar now and then in the log.
-
-        Parameters
-        ----------
-        text : str
-            Empty when the run goes on.
-        """
+        """Show what a run waits for, in the bar or now and then in the log; "" when it goes on."""
         if not self._bar.disable:
             if text != (self._bar.desc or ""):
                 self._bar.set_description_str(text)
@@ -99,15 +85,7 @@ class Progress:
             self._print_rows(result)
 
     def close(self, with_example: bool = True, remarks: Sequence[str] = ()) -> None:
-        """Remove the bar and log the summary.
-
-        Parameters
-        ----------
-        with_example : bool, optional
-            Whether the summary shows the traceback of a failure.
-        remarks : sequence of str, optional
-            What else the summary says.
-        """
+        """Remove the bar and log the summary."""
         self.stats.end()
         self._bar.close()
         level = logging.WARNING if self.stats.failed or remarks else logging.INFO
@@ -155,7 +133,6 @@ def _make_bar(total: int, show: bool) -> Any:
 
 
 def _is_watched() -> bool:
-    """Return whether a person looks at stderr."""
     is_terminal = getattr(sys.stderr, "isatty", lambda: False)  # None where it is closed
     return is_terminal() or _in_notebook()
 
@@ -167,8 +144,6 @@ def _in_notebook() -> bool:
 def _indented(traceback: str) -> str:
     """Indent a traceback; leave out the middle of a very long one, and the ends of long lines."""
     lines = traceback.rstrip().splitlines()
-    left_out = len(lines) - TRACEBACK_FIRST_LINES - TRACEBACK_LAST_LINES
-    if left_out > 0:
-        mark = f"... {left_out} lines are left out ..."
-        lines = [*lines[:TRACEBACK_FIRST_LINES], mark, *lines[-TRACEBACK_LAST_LINES:]]
-    return "\n".join("    " + short_text(line, TRACEBACK_LINE_CHARACTERS) for line in lines)
+    if len(lines) > 60:
+        lines[15:-45] = [f"... {len(lines) - 60} lines are left out ..."]
+    return "\n".join("    " + short_text(line, 500) for line in lines)

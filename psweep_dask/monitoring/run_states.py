@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -22,33 +24,17 @@ from psweep_dask.worker.early_rows import early_blocks
 
 log = logging.getLogger("psweep_dask")
 
-FAILURES_SHOWN = 5
-"""How many failures of a run are shown, the last ones."""
-
-RATE_WINDOW_SECONDS = 60.0
-"""The rate of a run that goes on is that of the last minute."""
+Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
 class FailedPset:
-    """A pset that has failed.
-
-    Parameters
-    ----------
-    pset_seq : int
-        Its ``_pset_seq``.
-    status : str
-        Its ``_status``.
-    pset : str
-        Its parameters, shortened.
-    why : str
-        One line of its ``_exc_txt``.
-    """
+    """A pset that has failed."""
 
     pset_seq: int
     status: str
-    pset: str
-    why: str
+    pset: str  # its parameters, shortened
+    why: str  # one line of its _exc_txt
 
 
 @dataclass(frozen=True)
@@ -57,16 +43,10 @@ class RunState:
 
     Parameters
     ----------
-    run_id, func : str
-        Its ``_run_id`` and the name of its func.
-    run_seq : int
-        Its ``_run_seq``.
     begun : str or None
-        Time of its begin, UTC, as ISO 8601.
+        UTC, as ISO 8601.
     state : str
         "running" while its driver lives, "dead" if the driver was killed, else how it ended.
-    total : int
-        Number of its psets.
     counts : dict
         Number of its rows by ``_status``. Of a run that is done: as they were at its end.
     rate : float
@@ -107,9 +87,7 @@ class RunState:
     @property
     def seconds_left(self) -> float | None:
         """Estimate of how many seconds the rest takes; None if unknown."""
-        if self.state != "running" or not self.rate:
-            return None
-        return self.left / self.rate
+        return self.left / self.rate if self.state == "running" and self.rate else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain values, ready for JSON."""
@@ -118,16 +96,7 @@ class RunState:
 
 
 def run_states(layout: Layout) -> list[RunState]:
-    """Return the states of the runs of a study, the oldest run first.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> _ = ps.run(lambda pset: {"b": 1 / pset["a"]}, ps.plist("a", [0, 1]), cluster="sync")
-    >>> [run] = run_states(Layout("calc"))
-    >>> run.state, run.counts, run.left
-    ('done', {'ok': 1, 'error': 1}, 0)
-    """
+    """Return the states of the runs of a study, the oldest run first."""
     runs = stored_runs(layout)
     # Journals are read before the database: rows move from the one to the other.
     blocks = {run.run_id: _read_blocks(run) for run in runs if _is_open(run)}
@@ -144,8 +113,7 @@ def _read_blocks(run: StoredRun) -> list[Block]:
     """Read the rows that the driver of a run has journaled, and those that its workers keep."""
     try:
         blocks = list(journal.replay(run.folder.journal_path))
-        early_dir = run.layout.run_folder(run.run_id).early_dir
-        return [*blocks, *early_blocks(early_dir, seqs_in(blocks))]
+        return [*blocks, *early_blocks(run.folder.early_dir, seqs_in(blocks))]
     except FileNotFoundError:  # the journal was never there, or its rows are in the database
         return []
     except RecordError as err:  # a parameter is of a class that this process does not know
@@ -157,11 +125,12 @@ def _state_of(run: StoredRun, blocks: list[Block] | None, df: pd.DataFrame) -> R
     info = run.info
     alive = blocks is not None and run.is_alive()
     state = "running" if alive else run.ending
-    rows = _RowCounter()
+    tables: list[Columns] = []
     if blocks is not None:
-        rows.add_database(df, run.run_id, seqs_in(blocks))
-        rows.add(blocks)
-        counts, rate = dict(rows.counts), rows.rate() if alive else 0.0
+        journaled = [dict(zip(names, columns, strict=True)) for names, columns in blocks]
+        tables = [_database_rows(df, run.run_id, seqs_in(blocks)), *journaled]
+        counts = dict(Counter(status for table in tables for status in table["_status"]))
+        rate = _recent_rate(journaled) if alive else 0.0  # rows of the database are older
     else:
         counts = {name: n for name, n in (info.get("counts") or {}).items() if n and name != "left"}
         rate = info.get("psets_per_second") or _mean_rate(info, counts)
@@ -174,7 +143,7 @@ def _state_of(run: StoredRun, blocks: list[Block] | None, df: pd.DataFrame) -> R
         total=info["psets"],
         counts=counts,
         rate=rate,
-        last_failures=rows.last_failures(),
+        last_failures=_last_failures(tables),
         advice="" if state in ("running", "done", "simulated") else _advice(run, counts),
     )
 
@@ -191,50 +160,38 @@ def _advice(run: StoredRun, counts: Mapping[str, int]) -> str:
     return f"{submit}ps.collect({calc_dir}) brings what there is{prepare}"
 
 
-class _RowCounter:
-    """Counts the rows of one run, and keeps the last ones that failed."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._failed: deque[tuple[Any, ...]] = deque(maxlen=FAILURES_SHOWN)
-        self._end_times: list[float] = []
-
-    def add_database(self, df: pd.DataFrame, run_id: str, journaled: Collection[int]) -> None:
-        """Count the rows of the database that the journal does not have as well."""
-        if not {"_run_id", "_pset_seq", "_status"} <= set(df.columns):
-            return
-        rows = df[(df["_run_id"] == run_id) & ~df["_pset_seq"].isin(journaled)]
-        rows = rows.drop(columns="_time_utc", errors="ignore")  # no rate: older than this driver
-        self.add([(tuple(map(str, rows.columns)), [rows[name].tolist() for name in rows.columns])])
-
-    def add(self, blocks: Iterable[Block]) -> None:
-        for names, columns in blocks:
-            by_name = dict(zip(names, columns, strict=True))
-            pairs = zip(by_name["_pset_seq"], by_name["_status"], strict=True)
-            for index, (seq, status) in enumerate(pairs):
-                self.counts[status] += 1
-                if status in FAILED:
-                    self._failed.append((seq, status, by_name, index))
-            if "_time_utc" in by_name:
-                times = zip(by_name["_time_utc"], by_name["_pset_runtime"], strict=True)
-                self._end_times += [begun / 1e9 + runtime for begun, runtime in times]
-
-    def rate(self) -> float:
-        now = dt.datetime.now(dt.UTC).timestamp()
-        recent = [end for end in self._end_times if end > now - RATE_WINDOW_SECONDS]
-        if not recent:
-            return 0.0
-        return len(recent) / max(now - min(recent), 1e-3)
-
-    def last_failures(self) -> list[FailedPset]:
-        return [_failed_pset(*failed) for failed in reversed(self._failed)]
+def _database_rows(df: pd.DataFrame, run_id: str, journaled: Collection[int]) -> Columns:
+    """Return the rows of a run in the database, but for those that the journal has as well."""
+    if not {"_run_id", "_pset_seq", "_status"} <= set(df.columns):
+        return {"_status": []}
+    rows = df[(df["_run_id"] == run_id) & ~df["_pset_seq"].isin(journaled)]
+    return {str(name): rows[name].tolist() for name in rows.columns}
 
 
-def _failed_pset(seq: int, status: str, columns: dict[str, list[Any]], index: int) -> FailedPset:
-    pset = {name: columns[name][index] for name in column_roles(columns).params}
-    lines = str(columns["_exc_txt"][index] or "").strip().split("\n")
+def _last_failures(tables: list[Columns]) -> list[FailedPset]:
+    failed: deque[tuple[Columns, int]] = deque(maxlen=5)
+    for table in tables:
+        for place, status in enumerate(table["_status"]):
+            if status in FAILED:
+                failed.appendleft((table, place))
+    return [_failed_pset(*failure) for failure in failed]
+
+
+def _failed_pset(table: Columns, place: int) -> FailedPset:
+    pset = {name: table[name][place] for name in column_roles(table).params}
+    lines = str(table["_exc_txt"][place] or "").strip().split("\n")
     why = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return FailedPset(int(seq), str(status), short_repr(pset), why)
+    status = str(table["_status"][place])
+    return FailedPset(int(table["_pset_seq"][place]), status, short_repr(pset), why)
+
+
+def _recent_rate(tables: list[Columns]) -> float:
+    """Return psets per second over the last minute."""
+    now = time.time()
+    times = [zip(table["_time_utc"], table["_pset_runtime"], strict=True) for table in tables]
+    ends = [begun / 1e9 + runtime for begun, runtime in chain.from_iterable(times)]
+    recent = [end for end in ends if end > now - 60]
+    return len(recent) / max(now - min(recent), 1e-3) if recent else 0.0
 
 
 def _mean_rate(info: dict[str, Any], counts: dict[str, int]) -> float:

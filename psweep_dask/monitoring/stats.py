@@ -16,22 +16,10 @@ from psweep_dask.worker.summary import SlowPset, bin_edge, slowest_of
 from psweep_dask.worker.work import Failure, SliceResult
 
 FAILURE_KINDS_KEPT = 50
-"""Failures of how many kinds are kept."""
-
 FAILURES_KEPT_PER_KIND = 10
-"""How many failures of each of these kinds are kept."""
-
-ROWS_KEPT = 2000
-"""How many rows are kept: a random sample of all of them."""
-
-RATE_MARKS_KEPT = 16
-"""How many marks are kept. A mark is a time, and how many psets were done by then."""
-
-RATE_MARKS_PER_RUN = 64
-"""Marks are a 64th of the run's time so far apart: those kept span its last quarter."""
-
-MIN_MARK_INTERVAL_SECONDS = 0.5
-"""The shortest time between two marks."""
+ROWS_KEPT = 2000  # a random sample of all of them
+RATE_MARKS_KEPT = 16  # a mark is a time, and how many psets were done by then
+RATE_MARKS_PER_RUN = 64  # so far apart are marks: those that are kept span the last quarter
 
 
 class RunStats:
@@ -41,20 +29,8 @@ class RunStats:
 
     Parameters
     ----------
-    total : int
-        Number of psets of the run.
     ok_status : {'ok', 'simulated'}, optional
         The ``_status`` of psets that have not failed.
-    clock : callable, optional
-        Returns the time in seconds.
-
-    Examples
-    --------
-    >>> stats = RunStats(total=3)
-    >>> stats.add(SliceResult(statuses=Counter(ok=1, timeout=1)))
-    []
-    >>> stats.counts()
-    {'ok': 1, 'timeout': 1, 'left': 1}
     """
 
     def __init__(
@@ -112,7 +88,7 @@ class RunStats:
                 else:
                     heapq.heappushpop(self._sample, entry)
             now = self._clock()
-            interval = max(MIN_MARK_INTERVAL_SECONDS, (now - self.started) / RATE_MARKS_PER_RUN)
+            interval = max(0.5, (now - self.started) / RATE_MARKS_PER_RUN)
             if now - self._marks[-1][0] >= interval:
                 self._marks.append((now, self.done))
         return list(new.values())
@@ -140,24 +116,11 @@ class RunStats:
         return self.left / rate if rate > 0 else None
 
     def line(self) -> str:
-        """Return a line for the log.
-
-        Examples
-        --------
-        >>> stats = RunStats(total=3)
-        >>> stats.add(SliceResult(statuses=Counter(ok=1)))
-        []
-        >>> stats.line()
-        '1 of 3 psets (33 %), 0 failed, ... psets/s, ... left'
-        """
-        left = self.seconds_left()
-        parts = [
-            f"{self.done:,} of {self.total:,} psets ({100 * self.done // max(1, self.total)} %)",
-            f"{self.failed.total():,} failed",
-            format_rate(self.rate()),
-            *([] if left is None else [f"{format_duration(left)} left"]),
-        ]
-        return ", ".join(parts)
+        """Return a line for the log."""
+        seconds = self.seconds_left()
+        left = "" if seconds is None else f", {format_duration(seconds)} left"
+        done = f"{self.done:,} of {self.total:,} psets ({100 * self.done // max(1, self.total)} %)"
+        return f"{done}, {self.failed.total():,} failed, {format_rate(self.rate())}{left}"
 
     def failures(self) -> list[Failure]:
         """Return failures: the first of each kind, frequent kinds first, then the second ones."""
@@ -184,12 +147,8 @@ class RunStats:
                 "seconds_left": self.seconds_left(),
                 "ended": self._ended is not None,
                 "runtimes": [
-                    {
-                        "from": bin_edge(bin_),
-                        "to": bin_edge(bin_ + 1),
-                        "psets": self._runtimes[bin_],
-                    }
-                    for bin_ in sorted(self._runtimes)
+                    {"from": bin_edge(bin_), "to": bin_edge(bin_ + 1), "psets": psets}
+                    for bin_, psets in sorted(self._runtimes.items())
                 ],
                 "slowest": [slow._asdict() for slow in self._slowest],
                 "failures": [

@@ -14,18 +14,7 @@ from psweep_dask.study.runs import find_study
 
 
 class StudyState:
-    """The states of the runs of a study at one moment; a notebook shows it as a table.
-
-    Parameters
-    ----------
-    runs : list of RunState
-        The oldest run first.
-
-    Examples
-    --------
-    >>> StudyState([])
-    no run yet
-    """
+    """The states of the runs of a study, the oldest run first; a notebook shows it as a table."""
 
     def __init__(self, runs: list[RunState]) -> None:
         self.runs = runs
@@ -75,7 +64,7 @@ def status(calc_dir: str | os.PathLike[str] = "calc") -> StudyState:
 
 def status_lines(runs: list[RunState]) -> Iterator[str]:
     """Yield the table, and below it what can be done and what has failed, line by line."""
-    alignment = ("left", "left", "left", "left", "right", "right", "right", "right")
+    alignment = ["left"] * 4 + ["right"] * 4
     yield tabulate(_table(runs), headers="keys", tablefmt="simple", colalign=alignment)
     for note in _notes(runs):
         yield note if note.startswith("  ") else f"\n{note}"

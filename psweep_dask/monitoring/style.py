@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#888888",
-)
-"""Colours by Okabe and Ito: colour-blind people can tell them apart, on white and on black."""
+# By Okabe and Ito: colour-blind people can tell these apart, on white and on black.
+BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"
+RED, PURPLE, GREY = "#d55e00", "#cc79a7", "#888888"
 
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56b4e9", "#b8ac00", GREY)
 """Colours of groups without an order; where there are more groups, they share the last colour."""
@@ -28,9 +22,6 @@ _STATUS_COLOURS = {
     "timeout": ORANGE,
     "killed": PURPLE,
 }
-
-BAR_STYLE: dict[str, Any] = {"fill_color": BLUE, "line_color": None}
-"""How a histogram draws its bars."""
 
 PAGE_TEMPLATE = """{% block inner_head %}
 {{ super() }}
@@ -86,13 +77,7 @@ WIDGET_CSS = """
 
 
 def colour_of(status: str) -> str:
-    """Return the colour of a ``_status``.
-
-    Examples
-    --------
-    >>> colour_of("ok") == colour_of("simulated") != colour_of("error")
-    True
-    """
+    """Return the colour of a ``_status``."""
     return _STATUS_COLOURS.get(status, GREY)
 
 

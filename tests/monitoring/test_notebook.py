@@ -84,6 +84,9 @@ def test_html_escapes_names_and_links():
     html = run_html("<b>", RunStats(3).as_dict(), 'http://x/"onclick')
     assert "&lt;b&gt;" in html
     assert '"onclick' not in html
+    assert "0 of 3 psets" in html
+    table = "<table><tr><th>a</th></tr><tr><td>&lt;</td></tr></table>"
+    assert table_html([{"a": "<"}]) == table
     assert "<script" not in table_html([{"<script>": "<script>"}], ["<script>"])
 
 

@@ -66,7 +66,7 @@ def test_page_shows_counts_runtimes_and_slowest_psets(scheduler):
     assert "func <small>in calc, running</small>" in head
     assert "run r1, begun 2026-01-02T03:04:05 UTC" in head
     assert page._body.visible
-    assert sum(page._runtimes.data["top"]) == 4
+    assert sum(page._runtimes.data["psets"]) == 4
     assert page._slowest.data["pset_seq"] == [3, 2, 1, 0]
     stats.end()
     page.update()

@@ -104,6 +104,16 @@ def test_counts_of_a_run_without_psets():
     assert RunStats(3).as_dict()["counts"] == Counter(ok=0, left=3)
 
 
+def test_counts_and_line_of_a_run_that_goes_on():
+    clock = Clock()
+    stats = RunStats(3, clock=clock)
+    clock.now += 2
+    stats.add(SliceResult(statuses=Counter(ok=1)))
+    assert stats.line() == "1 of 3 psets (33 %), 0 failed, 0.5 psets/s, 4 s left"
+    stats.add(SliceResult(statuses=Counter(timeout=1)))
+    assert stats.counts() == {"ok": 1, "timeout": 1, "left": 1}
+
+
 def test_add_works_while_other_threads_read():
     stats = RunStats(10**6)
     ended = threading.Event()

@@ -36,6 +36,7 @@ def test_palette_has_each_colour_once():
 def test_colour_of_each_failure_is_its_own_and_unknown_ones_are_grey():
     colours = [colour_of(name) for name in sorted(status.FAILED)]
     assert len({*colours, colour_of("ok"), GREY}) == len(status.FAILED) + 2
+    assert colour_of("simulated") == colour_of("ok")
     assert colour_of("lost") == colour_of("no such status") == GREY
 
 
