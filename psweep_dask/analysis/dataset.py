@@ -21,8 +21,7 @@ from psweep_dask.storage.status import FAILED, FINAL
 if TYPE_CHECKING:
     import xarray as xr
 
-REPEAT_DIM = "repeat"
-"""The dimension of rows that are equal in all other dimensions."""
+REPEAT_DIM = "repeat"  # the dimension of rows that are equal in all other dimensions
 
 
 class LabelError(PsweepError):
@@ -79,10 +78,8 @@ def to_xarray(
     >>> params = ps.pgrid(ps.plist("a", [1, 2, 3]), ps.plist("b", [0.5, 1.5]))
     >>> df = ps.run(lambda pset: {"y": pset["a"] * pset["b"]}, params, cluster="sync", save=False)
     >>> array = to_xarray(df, ["a", "b"])
-    >>> float(array.y.sel(a=2, b=1.5))
-    3.0
-    >>> array.y.dims, array.a.dtype.name
-    (('a', 'b'), 'int64')
+    >>> float(array.y.sel(a=2, b=1.5)), array.y.dims, array.a.dtype.name
+    (3.0, ('a', 'b'), 'int64')
     """
     with needed_for("to_xarray"):
         import xarray as xr

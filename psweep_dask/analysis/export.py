@@ -26,8 +26,7 @@ from psweep_dask.storage.atomic import replace_file
 if TYPE_CHECKING:
     import xarray as xr
 
-JSON_CHUNK_ROWS = 20_000
-"""Number of rows that are converted to JSON at a time."""
+JSON_CHUNK_ROWS = 20_000  # are converted to JSON at a time
 
 _CSV_TYPES = (int, float, complex, str, dt.date, dt.time, dt.timedelta, np.generic, type(None))
 """Types of values that pandas writes to CSV as they are."""
@@ -144,11 +143,9 @@ def _csv_cell(value: Any) -> Any:
     return _as_str(to_json_value(value))
 
 
-def _as_str(plain_value: Any) -> str:
-    """Return text as it is, and other values as JSON."""
-    if isinstance(plain_value, str):
-        return plain_value
-    return json.dumps(plain_value, ensure_ascii=False)
+def _as_str(value: Any) -> str:
+    """Return text as it is, and other values that JSON can hold as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _parquet(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import product
+from itertools import accumulate, chain, product
+from operator import contains
 from typing import Any
 
 import pandas as pd
@@ -169,9 +169,16 @@ def _restore_pset(
     `successes` counts the choices that were right for earlier rows, to try these first.
     """
     candidates = [_candidates(value) for value in row]
+    places = [range(len(values))[::-1] for values in candidates]  # the likeliest first
     if not isinstance(sha1, str):
-        return _choose(names, candidates, tuple(len(values) - 1 for values in candidates))
-    for choice in _choices(candidates, successes):
+        return _choose(names, candidates, tuple(options[0] for options in places))
+    known = [choice for choice, _ in successes.most_common(8) if all(map(contains, places, choice))]
+    ambiguous = accumulate(len(values) > 1 for values in candidates)
+    tried = [
+        options if number <= MAX_AMBIGUOUS_CELLS else options[:1]
+        for options, number in zip(places, ambiguous, strict=True)
+    ]
+    for choice in chain(known, product(*tried)):
         pset = _choose(names, candidates, choice)
         with suppress(PsetError):
             if pset_sha1(pset) == sha1:
@@ -194,22 +201,6 @@ def _candidates(value: Any) -> list[Any]:
     if isinstance(value, float) and value.is_integer():
         return [int(value), value]
     return [value]
-
-
-def _choices(
-    candidates: list[list[Any]], successes: Counter[tuple[int, ...]]
-) -> Iterator[tuple[int, ...]]:
-    """Yield which candidate to take for each cell: what was right before first, then the rest."""
-    for choice, _ in successes.most_common(8):
-        if all(place < len(values) for place, values in zip(choice, candidates, strict=True)):
-            yield choice
-    ambiguous = 0
-    options = []
-    for values in candidates:
-        ambiguous += len(values) > 1
-        places = range(len(values))[::-1]
-        options.append(places if ambiguous <= MAX_AMBIGUOUS_CELLS else places[:1])
-    yield from product(*options)
 
 
 def _choose(names: list[str], candidates: list[list[Any]], choice: tuple[int, ...]) -> Pset:
