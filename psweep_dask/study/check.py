@@ -20,23 +20,13 @@ from psweep_dask.study.runs import UUID, StoredRun, all_runs, find_study, stored
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in a study that its owner should know.
-
-    Parameters
-    ----------
-    names : tuple of str
-        The folders, psets, runs or files it is about.
-    fix : callable or None
-        Does what `advice` says; None if only the owner can.
-    loses_data : bool
-        Whether `fix` removes something of which there is no copy.
-    """
+    """Something in a study that its owner should know."""
 
     what: str
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the folders, psets, runs or files it is about
     advice: str
-    fix: Callable[[], None] | None = None
-    loses_data: bool = False
+    fix: Callable[[], None] | None = None  # does what the advice says; None: only the owner can
+    loses_data: bool = False  # the fix removes something of which there is no copy
 
 
 def check_calc_dir(
@@ -59,10 +49,8 @@ def check_calc_dir(
 
     Raises
     ------
-    NoStudyError
-        If there is no study.
-    DatabaseError
-        If the database is damaged.
+    NoStudyError, DatabaseError
+        If there is no study, or its database is damaged.
 
     See Also
     --------

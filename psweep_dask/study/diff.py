@@ -8,24 +8,12 @@ from typing import Any
 
 from psweep_dask.study.runs import StoredRun
 
+# Fields of run.json that are compared as they are.
 FIELDS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
-"""Fields of ``run.json`` that are compared as they are."""
 
 
 def compare_runs(run: StoredRun, other: StoredRun) -> Iterator[str]:
-    """Yield what differed between two runs, line by line; nothing if nothing did.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> from psweep_dask.study.runs import all_runs, find_study
-    >>> for name in ("f", "g"):
-    ...     namespace = {}
-    ...     exec(f"def {name}(pset): return {{}}", namespace)
-    ...     df = ps.run(namespace[name], ps.plist("a", [1, 2]), cluster="sync")
-    >>> list(compare_runs(*all_runs(find_study("calc"))))
-    ['func: f -> g']
-    """
+    """Yield what differed between two runs, line by line; nothing if nothing did."""
     for name in FIELDS:
         old, new = run.info.get(name), other.info.get(name)
         if isinstance(old, dict) and isinstance(new, dict):

@@ -91,10 +91,11 @@ def df_update(
     """
     if not isinstance(values, Mapping):
         raise EditError(f"values must be a dict, such as {{'study': 'first'}}, not {values!r}")
-    if bad := [name for name in values if name in RESERVED_FIELDS or not isinstance(name, str)]:
-        raise EditError(f"{bad[0]!r} is a column of the book-keeping, or no str; choose another")
-    if broken := [name for name in values if not is_utf8(name)]:
-        raise EditError(f"the name {broken[0]!r} cannot be written as UTF-8; choose another")
+    for name in values:
+        if name in RESERVED_FIELDS or not isinstance(name, str):
+            raise EditError(f"{name!r} is a column of the book-keeping, or no str; choose another")
+        if not is_utf8(name):
+            raise EditError(f"the name {name!r} cannot be written as UTF-8; choose another")
     layout = open_study(calc_dir, database_dir, database_basename)
     with _locked_database(layout) as df:
         places = np.arange(len(df)) if where is None else _matching_places(df, where)
@@ -168,7 +169,13 @@ def delete(
         left = df.iloc[np.setdiff1d(np.arange(len(df)), places)]
         left = database.replace(layout.database_path, left)
         log.warning("deleted %d rows; the database as it was is %s", len(deleted), copy)
-        _report_folders(layout, deleted, folders)
+        ids = deleted["_pset_id"].dropna() if "_pset_id" in df.columns else ()
+        paths = [path for pset_id in ids if (path := layout.pset_folder(pset_id).path).is_dir()]
+        for path in paths if folders else ():
+            shutil.rmtree(path)
+        if paths:
+            verb = "deleted" if folders else "these stay; folders=True deletes them"
+            log.warning("folders of these psets: %s (%s)", ", ".join(map(str, paths)), verb)
         return left
 
 
@@ -194,27 +201,13 @@ def _set_cells(df: pd.DataFrame, name: str, places: np.ndarray, value: Any) -> p
         value = value.item()
     if isinstance(value, pd.DataFrame):
         raise EditError(f"{name!r}: a DataFrame is no column; choose one of its columns")
-    if isinstance(value, _LISTS):
-        values = list(value)
-        if len(values) != len(places):
-            raise EditError(
-                f"{name!r}: {len(values)} values were given for {len(places)} rows; for the same "
-                "list in each of them, give a function: lambda df: [[1, 2]] * len(df)"
-            )
-    else:
-        values = [value] * len(places)
+    values = list(value) if isinstance(value, _LISTS) else [value] * len(places)
+    if len(values) != len(places):
+        raise EditError(
+            f"{name!r}: {len(values)} values were given for {len(places)} rows; for the same "
+            "list in each of them, give a function: lambda df: [[1, 2]] * len(df)"
+        )
     cells = columns.cells_of(df[name]) if name in df.columns else [columns.GAP] * len(df)
     for place, cell in zip(places, values, strict=True):
         cells[place] = cell
     return columns.make_column(name, cells, len(df))
-
-
-def _report_folders(layout: Layout, rows: pd.DataFrame, remove: bool) -> None:
-    ids = rows["_pset_id"].dropna() if "_pset_id" in rows.columns else ()
-    paths = [path for pset_id in ids if (path := layout.pset_folder(pset_id).path).is_dir()]
-    if remove:
-        for path in paths:
-            shutil.rmtree(path)
-    if paths:
-        verb = "deleted" if remove else "these stay; folders=True deletes them"
-        log.warning("folders of these psets: %s (%s)", ", ".join(map(str, paths)), verb)

@@ -22,8 +22,7 @@ from psweep_dask.study.merge import add_rows, copy_folders
 log = logging.getLogger("psweep_dask")
 
 _REQUIRED = ("_run_id", "_pset_id", "_time_utc", "_pset_seq", "_run_seq")
-_PSWEEP_HASH = "_pset_hash"
-"""The hash of newer versions of psweep, which is made in another way than ours."""
+_PSWEEP_HASH = "_pset_hash"  # of newer versions of psweep, made in another way than ours
 
 
 class PsweepImportError(PsweepError):
@@ -130,20 +129,15 @@ def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) ->
     cells = {str(name): columns.cells_of(old[name]) for name in old.columns if name != _PSWEEP_HASH}
     cells["_calc_dir"] = [calc_dir] * len(old)
     if "_pset_sha1" not in cells:
-        rows = zip(*(cells[name] for name in params), strict=True)
-        cells["_pset_sha1"] = (
-            [_hash(dict(zip(params, row, strict=True))) for row in rows]
-            if params
-            else [pset_sha1({})] * len(old)
-        )
+        rows = zip(*(cells[name] for name in params), strict=True) if params else [()] * len(old)
+        cells["_pset_sha1"] = [_hash(dict(zip(params, row, strict=True))) for row in rows]
     cells["_time_utc"] = [pd.Timestamp(time).value for time in cells["_time_utc"]]
     for name, value in (("_status", "ok"), ("_exc_txt", None), ("_attempt", 1)):
         cells.setdefault(name, [value] * len(old))
     order = columns.ColumnOrder()
     order.add((*params, *(name for name in SEED_FIELDS if name in cells), *cells))
-    df = pd.DataFrame(
-        {name: columns.make_column(name, cells[name], len(old)) for name in order.names()}
-    )
+    made = {name: columns.make_column(name, cells[name], len(old)) for name in order.names()}
+    df = pd.DataFrame(made)
     df.index = pd.DatetimeIndex(df["_time_utc"].array)
     if df["_pset_id"].duplicated().any():
         raise PsweepImportError(f"{os.fspath(path)!r} has rows with the same _pset_id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
+from functools import reduce
 
 import pandas as pd
 
@@ -36,10 +37,8 @@ def query(calc_dir: str | os.PathLike[str], expression: str) -> pd.DataFrame:
     ------
     QueryError
         If the expression cannot be understood.
-    NoStudyError
-        If there is no study.
-    DatabaseError
-        If the database is damaged.
+    NoStudyError, DatabaseError
+        If there is no study, or its database is damaged.
 
     See Also
     --------
@@ -84,10 +83,8 @@ def load(
 
     Raises
     ------
-    NoStudyError
-        If there is no study, or its runs write to several other databases.
-    DatabaseError
-        If the database is damaged.
+    NoStudyError, DatabaseError
+        If there is no study, its runs write to several other databases, or the database is damaged.
 
     See Also
     --------
@@ -107,18 +104,12 @@ def load(
 
 def load_from(layout: Layout) -> pd.DataFrame:
     """Do what `load` does, for a study whose handle is known."""
-    replays = []
+    frames = []
     for run in stored_runs(layout):
         with suppress(FileNotFoundError):  # its rows have just been merged into the database
-            replays.append((run, journal.replay(run.folder.journal_path)))
-    frames = [
-        add_worker_rows(run, frame.from_blocks(replay), pd.DataFrame()) for run, replay in replays
-    ]
-    for run, replay in replays:
-        if replay.damaged and not run.is_alive():
-            log.warning("%s", damage_message(run.run_id, replay))
+            replay = journal.replay(run.folder.journal_path)
+            frames.append(add_worker_rows(run, frame.from_blocks(replay), pd.DataFrame()))
+            if replay.damaged and not run.is_alive():
+                log.warning("%s", damage_message(run.run_id, replay))
     # The database is read last: rows that move there meanwhile are seen twice, but never missed.
-    df = database.read_or_empty(layout.database_path)
-    for rows in frames:
-        df = frame.append(df, rows)
-    return df
+    return reduce(frame.append, frames, database.read_or_empty(layout.database_path))

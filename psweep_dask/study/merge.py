@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -49,10 +48,8 @@ def merge_studies(
     ------
     MergeError
         If a run of a source is not finished, or `calc_dir` is one of the sources.
-    NoStudyError
-        If a source is no study.
-    DatabaseError
-        If a database is damaged.
+    NoStudyError, DatabaseError
+        If a source is no study, or a database is damaged.
 
     See Also
     --------
@@ -94,43 +91,21 @@ def merge_studies(
 def add_rows(
     df: pd.DataFrame, rows: pd.DataFrame, reserved: list[tuple[int, int]]
 ) -> tuple[pd.DataFrame, dict[str, tuple[int, int]]]:
-    """Append the rows of another study, with numbers that are not in use.
+    """Append the rows of another study that `df` lacks, with numbers above those that are in use.
 
-    Parameters
-    ----------
-    df : DataFrame
-        The database.
-    rows : DataFrame
-        Those that `df` has already, by their ``_pset_id``, are left out.
-    reserved : list of (int, int)
-        The highest ``_run_seq`` and ``_pset_seq`` of runs that `df` may not know.
-
-    Returns
-    -------
-    df : DataFrame
-    moved : dict
-        For the id of each run that is new: its ``_run_seq``, and how much was added to the
-        ``_pset_seq`` of its psets.
-
-    Examples
-    --------
-    >>> old = pd.DataFrame(
-    ...     {"_run_id": ["r"], "_pset_id": ["x"], "_pset_seq": [0], "_run_seq": [0]}
-    ... )
-    >>> df, moved = add_rows(old, old.assign(_run_id="s", _pset_id="y"), [])
-    >>> df._pset_seq.tolist(), moved
-    ([0, 1], {'s': (1, 1)})
+    In use are those of `df`, and of `reserved`: the highest ``_run_seq`` and ``_pset_seq`` of runs.
+    Also return, for the id of each new run, its ``_run_seq``, and how much was added to each
+    ``_pset_seq``.
     """
-    known = set(df["_run_id"]) if "_run_id" in df.columns else set()
+    known = set(df.get("_run_id", ()))
     moved: dict[str, tuple[int, int]] = {}
     rows = rows.copy(deep=False)
     seqs, run_seqs = rows["_pset_seq"].to_numpy().copy(), rows["_run_seq"].to_numpy().copy()
     taken = [*reserved, plan.last_seqs(df)]
     of_run = rows.groupby("_run_id", sort=False).indices
-    for run_id in sorted(of_run, key=lambda run_id: run_seqs[of_run[run_id]].min()):
+    for run_id, places in sorted(of_run.items(), key=lambda item: run_seqs[item[1]].min()):
         if run_id in known:
             continue  # the folder of the study was copied, and both copies went on
-        places = of_run[run_id]
         run_seq, first = plan.next_seqs(taken)
         shift = max(0, first - int(seqs[places].min()))
         run_seq = max(run_seq, int(run_seqs[places].min()))
@@ -180,37 +155,32 @@ def _copy_study(
 def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]) -> None:
     """Copy ``run.json`` and the plan of each new run, for `retry` and `reproduce`.
 
-    The target may have the files of a run that is new to its database: of a merge that was cut
-    off. They are replaced.
+    The target may have such files already, of a merge that was cut off. They are replaced.
     """
     for run in all_runs(source):
         if run.run_id not in moved:
             continue
         run_seq, shift = moved[run.run_id]
-        changes: dict[str, Any] = {
+        folder = target.run_folder(run.run_id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if run.folder.patch_path.exists():
+            shutil.copy2(run.folder.patch_path, folder.patch_path)
+        if run.folder.plan_path.exists():
+            _copy_plan(run.folder.plan_path, folder.plan_path, run_seq, shift)
+        changes = {
             "run_seq": run_seq,
             "first_pset_seq": run.info["first_pset_seq"] + shift,
             "database": target.relative_database(),
             "merged_from": source.calc_dir,
         }
-        folder = target.run_folder(run.run_id)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if run.folder.patch_path.exists():
-            shutil.copy2(run.folder.patch_path, folder.patch_path)
-        _copy_plan(run.folder.plan_path, folder.plan_path, run_seq, shift)
         write_info(target, run.info | changes)
 
 
 def _copy_plan(path: Path, target: Path, run_seq: int, shift: int) -> None:
     """Copy a plan, with another ``_run_seq`` and with `shift` added to each ``_pset_seq``."""
-    if not path.exists():
-        return
     with path.open("rb") as stream:
         planned, work = plan.load(stream)
-    moved = dataclasses.replace(
-        planned,
-        run_seq=run_seq,
-        seqs=[seq + shift for seq in planned.seqs],
-        attempts={seq + shift: number for seq, number in planned.attempts.items()},
-    )
+    seqs = [seq + shift for seq in planned.seqs]
+    attempts = {seq + shift: number for seq, number in planned.attempts.items()}
+    moved = dataclasses.replace(planned, run_seq=run_seq, seqs=seqs, attempts=attempts)
     replace_file(target, lambda stream: plan.dump(moved, work, stream))

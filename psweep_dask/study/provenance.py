@@ -26,8 +26,12 @@ class GitError(PsweepError):
 def describe_session(folder: Path) -> tuple[dict[str, Any], str]:
     """Describe this session for ``run.json``; also return what is not committed, as a patch."""
     commit, patch = read_tree_state(folder) or ("", "")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user id has no name
+        user = "unknown"
     info = {
-        "user": _user(),
+        "user": user,
         "host": socket.gethostname(),
         "argv": list(sys.argv),
         "cwd": str(folder),
@@ -48,13 +52,6 @@ def list_packages() -> tuple[tuple[str, str], ...]:
     """Return the names and versions of all installed packages, sorted."""
     packages = importlib.metadata.distributions()
     return tuple(sorted({dist.name: dist.version for dist in packages if dist.name}.items()))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user id has no name
-        return "unknown"
 
 
 def commit_local_changes(folder: Path, init: bool = False) -> None:

@@ -32,15 +32,9 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
     """Merge the rows of all dead runs into the database, with a warning for each.
 
     The caller holds the lock of the database. A run stays as it is if its rows need modules that
-    cannot be imported here.
-
-    Returns
-    -------
-    df : DataFrame
-        The database as it is on disk now.
-    reserved : list of (int, int)
-        The highest ``_run_seq`` and ``_pset_seq`` of each run. They are never given again, even
-        if the user has deleted the rows: numbers name psets.
+    cannot be imported here. The database is returned as it is on disk now, and the highest
+    ``_run_seq`` and ``_pset_seq`` of each run. These are never given again, even if the user has
+    deleted the rows: numbers name psets.
     """
     remove_partial_databases(layout)
     reserved = []
@@ -58,7 +52,7 @@ def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[
 def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     """Merge the rows of a dead run into the database, and return it.
 
-    The caller holds the locks of the run's driver and of the database. It is a `RecordError` if a
+    The caller holds the locks of the run's driver and of the database. A `RecordError` says that a
     result cannot be restored in this process.
     """
     layout, run_id = run.layout, run.run_id
@@ -170,10 +164,9 @@ def clean_up_run(run: StoredRun) -> None:
     for folder in run.folder.path.glob(f"{PRIVATE_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
     path = run.folder.jobs_path
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         return
+    lines = path.read_text().splitlines()
     names = {line.split()[1] for line in lines if len(line.split()) == 2}
     if not slurm.is_installed():
         log.warning(
@@ -181,8 +174,7 @@ def clean_up_run(run: StoredRun) -> None:
         )
         return
     for name in names:
-        error = slurm.cancel_by_name(name)
-        if error:
+        if error := slurm.cancel_by_name(name):
             log.warning("the jobs %s that run %s has left stay: %s", name, run.run_id, error)
             return
     log.info("cancelled the jobs that run %s has left", run.run_id)

@@ -24,7 +24,7 @@ class RevisitError(PsweepError):
 
 
 def read_plan(layout: Layout, run_id: str) -> tuple[Plan, Work]:
-    """Read the plan of a run, and its work. It is a `RevisitError` if that is gone or damaged."""
+    """Read the plan of a run, and its work; a `RevisitError` says that it is gone or damaged."""
     path = layout.run_folder(run_id).plan_path
     try:
         with path.open("rb") as stream:
@@ -41,12 +41,7 @@ def read_psets(
 ) -> tuple[list[Pset], dict[str, tuple[Plan, Work]]]:
     """Read the psets of some rows from the plans: in a row, results may have replaced parameters.
 
-    Returns
-    -------
-    psets : list of dict
-        One for each row.
-    plans : dict
-        Plan and work of each run, by ``_run_id``.
+    Also return the plan and the work of each run, by its ``_run_id``.
     """
     plans = {run_id: read_plan(layout, run_id) for run_id in rows["_run_id"].unique()}
     planned = {
@@ -66,7 +61,7 @@ def read_psets(
 
 
 def load_func(work: Work, run_id: str) -> Func:
-    """Load the func that was kept with a run; else the message of a `RevisitError` says why not."""
+    """Load the func that was kept with a run; a `RevisitError` says why that is not possible."""
     if not work.func:
         raise RevisitError(
             f"run {run_id} was prepared from templates, without a func: pass one as func=; or "

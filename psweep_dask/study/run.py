@@ -48,29 +48,15 @@ class StudyError(PsweepError):
 
 @dataclass
 class Run:
-    """A run of this process, as `begin_run` or `reopen_run` makes it.
-
-    Parameters
-    ----------
-    journal : Journal or MemoryJournal
-        A `MemoryJournal` if the run leaves nothing on disk.
-    base : PassedFrame or None
-        What the rows are appended to, if not to the database on disk.
-    lock : BaseFileLock or None
-        The driver's lock, held: other processes see by it that the driver lives.
-    info : dict
-        What ``run.json`` says.
-    resumed : bool
-        Whether an earlier driver began the run: the plan on disk has the finished psets as well.
-    """
+    """A run of this process, as `begin_run` or `reopen_run` makes it."""
 
     layout: Layout
     plan: Plan
-    journal: Journal | MemoryJournal
-    base: PassedFrame | None
-    lock: BaseFileLock | None = None
-    info: dict[str, Any] = field(default_factory=dict)
-    resumed: bool = False
+    journal: Journal | MemoryJournal  # MemoryJournal: the run leaves nothing on disk
+    base: PassedFrame | None  # what rows are appended to, if not to the database on disk
+    lock: BaseFileLock | None = None  # held: other processes see by it that the driver lives
+    info: dict[str, Any] = field(default_factory=dict)  # what run.json says
+    resumed: bool = False  # an earlier driver began the run: its plan is on disk, with all psets
 
     @property
     def folder(self) -> RunFolder:
@@ -101,17 +87,8 @@ class Run:
     def finish(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
         """Merge the rows into the database, and remove the journal once they are safely there.
 
-        Parameters
-        ----------
-        ended : str
-            How the run ended, for ``run.json``; "done" if all psets have a row.
-        counts : Mapping
-            Number of psets by ``_status``, for ``run.json``.
-
-        Returns
-        -------
-        DataFrame
-            The whole database.
+        `ended` is how the run ended, "done" if all psets have a row; `counts` is the number of
+        psets by ``_status``. Both are for ``run.json``. The whole database is returned.
         """
         try:
             self.journal.close()
@@ -183,16 +160,8 @@ def begin_run(
     """Reserve numbers for a new run, and write its ``run.json`` and an empty journal.
 
     This holds the lock of the database, so that no two runs get the same numbers. Rows of dead
-    runs are merged before. If `skip_dups` leaves no pset, nothing of the run is on disk.
-
-    Parameters
-    ----------
-    digests : bytes
-        Of the psets, as from `psweep_dask.params.pset.check_params`.
-    info : Mapping
-        Further entries of ``run.json``.
-    attempts : sequence of int, optional
-        How many attempts earlier runs have made at each pset.
+    runs are merged before. If `skip_dups` leaves no pset, nothing of the run is on disk. `info`
+    goes to ``run.json`` too; `attempts` counts those that earlier runs have made at each pset.
     """
 
     def number_psets(df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:

@@ -108,13 +108,7 @@ def with_info(run: StoredRun, changes: Mapping[str, Any]) -> StoredRun:
 
 
 def resume_call(layout: Layout, info: Mapping[str, Any]) -> str:
-    """Return the call that finishes a run, on the cluster where it began.
-
-    Examples
-    --------
-    >>> resume_call(Layout("calc"), {"cluster": {"machine": "big"}})
-    "ps.resume('calc', cluster='big')"
-    """
+    """Return the call that finishes a run, on the cluster where it began."""
     if "offline" in info:
         return f"ps.prep_rest({layout.calc_dir!r})"
     machine = (info.get("cluster") or {}).get("machine")
@@ -129,7 +123,7 @@ def open_study(
 ) -> Layout:
     """Return the handle of an existing study, for functions that change it.
 
-    It is a `NoStudyError` if there is no study, or its runs write to other databases only.
+    A `NoStudyError` says that there is no study, or that its runs write to other databases only.
     """
     layout = Layout(calc_dir, database_dir, database_basename)
     if layout.database_path.exists():
@@ -204,9 +198,9 @@ def all_runs(layout: Layout) -> list[StoredRun]:
 
 
 def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
-    """Return the run with `name` as ``_run_seq``, or else at the beginning of its ``_run_id``.
+    """Return the run whose ``_run_seq`` is `name`, or else whose ``_run_id`` begins with it.
 
-    It is a `RunNotFoundError` if there is no such run, or more than one.
+    A `RunNotFoundError` says that there is no such run, or more than one.
     """
     matches = [run for run in runs if str(run.info["run_seq"]) == name]
     matches = matches or [run for run in runs if run.run_id.startswith(name)]
@@ -237,7 +231,7 @@ def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
 
 
 def info_of_plan(layout: Layout, planned: Plan) -> dict[str, Any]:
-    """Return what ``run.json`` has from the plan, and what a run whose file is damaged goes by."""
+    """Return the part of ``run.json`` that is in the plan too, in case the file is damaged."""
     return {
         "run_id": planned.run_id,
         "run_seq": planned.run_seq,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE
 from psweep_dask.storage.atomic import replace_file
@@ -73,7 +72,9 @@ class Stopper:
         replaced = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if not _is_kept(signal.getsignal(number)):
+                old = signal.getsignal(number)
+                kept = old in (signal.SIG_IGN, None)  # None: of C code, Python cannot put it back
+                if not kept and not isinstance(getattr(old, "__self__", None), Stopper):
                     replaced[number] = signal.signal(number, self._on_signal)
         try:
             yield
@@ -90,12 +91,6 @@ class Stopper:
         self.request(Stop.NOW if drop else Stop.SOON)
         if drop and self.in_func:
             raise Interrupt
-
-
-def _is_kept(handler: Any) -> bool:
-    if handler in (signal.SIG_IGN, None):  # None: set by C code, Python cannot put it back
-        return True
-    return isinstance(getattr(handler, "__self__", None), Stopper)
 
 
 def was_terminated() -> bool:

@@ -136,6 +136,12 @@ def test_merge_gives_no_number_and_no_row_twice(first, second, third, reserved):
     assert (new._run_seq > reserved).all()
 
 
+def test_merge_add_rows_returns_how_the_numbers_of_each_new_run_have_moved():
+    old = rows_of("r", 0, 1, 0)
+    df, moved = add_rows(old, rows_of("s", 0, 1, 0), [])
+    assert (df._pset_seq.tolist(), moved) == ([0, 1], {"s": (1, 1)})
+
+
 def test_merge_that_was_cut_off_and_done_again_keeps_psets_and_rows_together(study_folder):
     def func(pset):
         if pset["a"] % 2:

@@ -116,3 +116,12 @@ def test_find_run_by_number_or_beginning_of_its_id(run):
         runs.find_run(known, "")
     with pytest.raises(RunNotFoundError, match="there are no runs"):
         runs.find_run([], "0")
+
+
+def test_resume_call_names_the_cluster_where_the_run_began():
+    layout = Layout("calc")
+    assert runs.resume_call(layout, {"cluster": {"machine": "big"}}) == (
+        "ps.resume('calc', cluster='big')"
+    )
+    assert runs.resume_call(layout, {"cluster": None}) == "ps.resume('calc')"
+    assert runs.resume_call(layout, {"offline": {"func": True}}) == "ps.prep_rest('calc')"
