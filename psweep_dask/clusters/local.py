@@ -66,9 +66,9 @@ class KeptCluster:
 
     @property
     def nannies(self) -> int:
-        """How many nannies live: each starts its worker again when that dies.
+        """How many nannies live: each starts its worker again when that has ended.
 
-        A nanny gives up when its worker dies during its start.
+        A nanny gives up when its worker ends during its start.
         """
         gone = {"closed", "closing", "failed"}
         nannies = tuple(self.cluster.workers.values())
@@ -205,7 +205,7 @@ def _start(size: int) -> KeptCluster:
     with tempfile.TemporaryDirectory() as folder, _start_settings(Path(folder, "marker")) as marker:
         try:
             cluster = _start_workers(size)
-        except Exception as err:  # dask raises whatever the starting worker died of
+        except Exception as err:  # dask raises the error of the worker
             if marker.exists():
                 message = _GUARD_MESSAGE.format(script=sys.argv[0])
                 raise LocalClusterError(message) from None

@@ -205,7 +205,7 @@ def _check_threads(request: ExecutorRequest, threads: int, remedy: str) -> None:
 def _check_workers(client: Client, request: ExecutorRequest) -> None:
     threads: dict[str, int] = client.nthreads()
     _check_threads(request, max(threads.values(), default=1), "threads_per_worker=1")
-    answers = client.run(_import_task, on_error="return")  # if a worker dies now: an exception
+    answers = client.run(_import_task, on_error="return")  # if a worker ends now: an exception
     errors = {worker: text for worker, text in answers.items() if isinstance(text, str)}
     if errors:
         worker, text = next(iter(errors.items()))

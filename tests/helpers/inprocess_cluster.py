@@ -43,7 +43,7 @@ class InProcessWorkers:
         self.cluster.sync(self.workers.pop(address).close)
 
     def lose(self, address):
-        """Have the scheduler believe that a worker has died."""
+        """Have the scheduler believe that a worker is lost."""
 
         async def lose():
             await self.scheduler.remove_worker(address, stimulus_id="test")
