@@ -17,7 +17,7 @@ from psweep_dask._convert import to_python
 from psweep_dask._imports import needed_for
 from psweep_dask.analysis.dataset import check_columns
 from psweep_dask.errors import PsweepError
-from psweep_dask.monitoring.scatter import NO_COLUMN, Axes, axis_labels, points, scatter
+from psweep_dask.monitoring.scatter import NO_COLUMN, axis_labels, has_text, points, scatter
 from psweep_dask.monitoring.style import PAGE_TEMPLATE, PALETTE
 from psweep_dask.storage.atomic import replace_file
 
@@ -77,12 +77,11 @@ def _rows(df: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _draw_html(path: Path, data: dict[str, list[Any]], names: Any, logs: list[bool]) -> None:
     x, y, by = names
     labels = axis_labels(data)
-    by_text = any(isinstance(value, str) for value in data["by"])
     mapper = LinearColorMapper(Cividis256)
-    if by is not None and not by_text:
+    if by is not None and not has_text(data["by"]):
         mapper.update(low=min(data["by"]), high=max(data["by"]))
-    axes = Axes(x, y, NO_COLUMN if by is None else by, logs, labels)
-    figure = scatter(ColumnDataSource(data), mapper, axes, by_text)
+    columns = (x, y, NO_COLUMN if by is None else by)
+    figure = scatter(ColumnDataSource(data), mapper, columns, logs, labels)
     text = file_html(figure, INLINE, title=f"{y} against {x}", template=PAGE_TEMPLATE)
     replace_file(path, lambda stream: stream.write(text.encode()))
 
@@ -99,7 +98,7 @@ def _draw_picture(path: Path, data: dict[str, list[Any]], names: Any, logs: list
     style: dict[str, Any] = {"s": 22, "alpha": 0.8, "linewidths": 0}
     if by is None:
         axes.scatter(data["x"], data["y"], color=PALETTE[0], **style)
-    elif any(isinstance(value, str) for value in data["by"]):
+    elif has_text(data["by"]):
         for name, group in pd.DataFrame(data).groupby("by", sort=False):
             axes.scatter(group["x"], group["y"], color=group["colour"], label=name, **style)
         axes.legend(title=by)

@@ -10,7 +10,7 @@ from bokeh.layouts import column, row
 from bokeh.models import CheckboxButtonGroup, ColumnDataSource, LinearColorMapper, Select
 from bokeh.palettes import Cividis256
 
-from psweep_dask.monitoring.scatter import NO_COLUMN, Axes, axis_labels, points, scatter
+from psweep_dask.monitoring.scatter import NO_COLUMN, axis_labels, has_text, points, scatter
 from psweep_dask.monitoring.style import WIDGET_CSS
 from psweep_dask.storage.columns import ColumnOrder
 from psweep_dask.storage.record import Record
@@ -61,7 +61,7 @@ class ResultsPlot:
             return
         logs = [index in self._log.active for index in (0, 1)]
         data = points(self._rows, x, y, by, logs)
-        by_text = any(isinstance(value, str) for value in data["by"])
+        by_text = has_text(data["by"])
         labels = axis_labels(data)
         if by != NO_COLUMN and not by_text and data["by"]:
             self._mapper.update(low=min(data["by"]), high=max(data["by"]))
@@ -72,14 +72,13 @@ class ResultsPlot:
         drawn = (x, y, by, by_text, groups, *logs, *map(tuple, labels))
         if drawn != self._drawn:
             self._drawn = drawn
-            axes = Axes(x, y, by, logs, labels)
-            self._figure.children = [scatter(self._source, self._mapper, axes, by_text)]
+            self._figure.children = [scatter(self._source, self._mapper, (x, y, by), logs, labels)]
 
 
 def compact(data: dict[str, list[Any]]) -> dict[str, Any]:
     """Turn columns of numbers into arrays: bokeh sends these in a hundredth of the time."""
     return {
-        name: values if any(isinstance(value, str) for value in values) else np.array(values, float)
+        name: values if has_text(values) else np.array(values, float)
         for name, values in data.items()
     }
 

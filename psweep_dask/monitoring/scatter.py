@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
@@ -17,30 +16,13 @@ NO_COLUMN = "(none)"
 """Stands for a column in the menu of the colours: all points have the same colour."""
 
 
-@dataclass(frozen=True)
-class Axes:
-    """What the axes and the colours of a plot stand for.
-
-    Parameters
-    ----------
-    x, y : str
-        The columns along the axes.
-    by : str
-        The column that decides on colours; `NO_COLUMN` if none does.
-    logs : sequence of bool
-        Whether x and y are logarithmic.
-    labels : sequence of list of str
-        The labels along x and y, as `axis_labels` returns them.
-    """
-
-    x: str
-    y: str
-    by: str
-    logs: Sequence[bool]
-    labels: Sequence[list[str]]
-
-
-def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, by_text: bool) -> Any:
+def scatter(
+    source: ColumnDataSource,
+    mapper: LinearColorMapper,
+    names: tuple[str, str, str],
+    logs: Sequence[bool],
+    labels: Sequence[list[str]],
+) -> Any:
     """Make the figure of bokeh.
 
     Parameters
@@ -48,47 +30,45 @@ def scatter(source: ColumnDataSource, mapper: LinearColorMapper, axes: Axes, by_
     source : ColumnDataSource
         With the columns that `points` returns.
     mapper : LinearColorMapper
-        Colours of numbers.
-    axes : Axes
-        Columns, scales and labels.
-    by_text : bool
-        Whether colours stand for text: then there is a legend instead of a colour bar.
+        Colours of numbers. Colours that stand for text have a legend instead of a colour bar.
+    names : tuple of str
+        The columns along x, along y, and that of the colours or `NO_COLUMN`.
+    logs : sequence of bool
+        Whether x and y are logarithmic.
+    labels : sequence of list of str
+        The labels along x and y, as `axis_labels` returns them.
     """
-    has_colours = axes.by != NO_COLUMN
+    x, y, by = names
+    has_colours = by != NO_COLUMN
+    has_legend = has_colours and has_text(source.data["by"])
     axis_options: dict[str, Any] = {}
-    for axis, log, labels in zip("xy", axes.logs, axes.labels, strict=True):
-        if labels:
-            axis_options[f"{axis}_range"] = labels
+    for axis, log, axis_range in zip("xy", logs, labels, strict=True):
+        if axis_range:
+            axis_options[f"{axis}_range"] = axis_range
         elif log:
             axis_options[f"{axis}_axis_type"] = "log"
     plot = figure(
         height=380,
         sizing_mode="stretch_width",
-        x_axis_label=axes.x,
-        y_axis_label=axes.y,
+        x_axis_label=x,
+        y_axis_label=y,
         tools="pan,wheel_zoom,box_zoom,reset,save",
         **axis_options,
     )
     plot.toolbar.logo = None
-    colour: Any = BLUE
-    if has_colours:
-        colour = "colour" if by_text else {"field": "by", "transform": mapper}
-    renderer = plot.scatter(
-        "x",
-        "y",
-        source=source,
-        size=7,
-        alpha=0.8,
-        color=colour,
-        **({"legend_field": "by"} if by_text and has_colours else {}),
-    )
-    tips = [("pset", "@pset"), (axes.x, "@x"), (axes.y, "@y")]
-    tips += [(axes.by, "@by")] if has_colours else []
-    plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips))
-    if has_colours and by_text:
-        _place_legend(plot, axes.by)
+    style: dict[str, Any] = {"color": BLUE}
+    if has_legend:
+        style = {"color": "colour", "legend_field": "by"}
     elif has_colours:
-        _add_colour_bar(plot, axes.by, mapper)
+        style = {"color": {"field": "by", "transform": mapper}}
+    renderer = plot.scatter("x", "y", source=source, size=7, alpha=0.8, **style)
+    tips = [("pset", "@pset"), (x, "@x"), (y, "@y")]
+    tips += [(by, "@by")] if has_colours else []
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips))
+    if has_legend:
+        _place_legend(plot, by)
+    elif has_colours:
+        _add_colour_bar(plot, by, mapper)
     return style_figure(plot)
 
 
@@ -121,17 +101,10 @@ def points(
 
     Parameters
     ----------
-    rows : iterable of Record
-        With their ``_pset_seq``.
-    x, y, by : str
-        Names of columns; `by` may be `NO_COLUMN`.
+    by : str
+        May be `NO_COLUMN`.
     logs : sequence of bool
         Whether x and y are logarithmic, where only numbers above zero have a place.
-
-    Returns
-    -------
-    dict
-        Of lists: x, y, the group, its colour, and the ``_pset_seq``.
 
     Examples
     --------
@@ -139,11 +112,11 @@ def points(
     >>> points(rows, "a", "y", NO_COLUMN, [True, False])
     {'x': [1], 'y': [2.0], 'by': [''], 'colour': ['#0072b2'], 'pset': [7]}
     """
-    complete = [
+    complete = (
         (row[x], row[y], row.get(by, ""), row["_pset_seq"])
         for row in rows
         if x in row and y in row and (by == NO_COLUMN or by in row)
-    ]
+    )
     drawable = [
         point
         for point in complete
@@ -166,10 +139,10 @@ def _grouped(points: list[Any]) -> tuple[list[Any], list[Any]]:
     Few different numbers are groups too: on a colour scale, 1 and 10 look the same beside 1000.
     """
     values = {by for _, _, by, _ in points}
-    has_text = any(isinstance(value, str) for value in values)
-    if not has_text and len(values) > len(PALETTE):
+    with_text = has_text(values)
+    if not with_text and len(values) > len(PALETTE):
         return points, sorted(values)
-    ordered = sorted(values, key=str if has_text else None)
+    ordered = sorted(values, key=str if with_text else None)
     names = {value: value if isinstance(value, str) else f"{value:.6g}" for value in ordered}
     ranks = {value: rank for rank, value in enumerate(ordered)}
     points = sorted(points, key=lambda point: ranks[point[2]])  # a legend has the order of points
@@ -186,16 +159,15 @@ def axis_labels(data: dict[str, list[Any]]) -> list[list[str]]:
     """Return the labels along x and along y: none on an axis of numbers.
 
     Where text and numbers share an axis, the numbers become text, in `data` itself.
-
-    Examples
-    --------
-    >>> data = {"x": [1, "b"], "y": [2, 3]}
-    >>> axis_labels(data), data["x"]
-    ([['1', 'b'], []], ['1', 'b'])
     """
     labels: list[list[str]] = []
     for axis in "xy":
-        has_text = any(isinstance(value, str) for value in data[axis])
-        data[axis] = [str(value) for value in data[axis]] if has_text else data[axis]
-        labels.append(sorted(set(data[axis])) if has_text else [])
+        with_text = has_text(data[axis])
+        data[axis] = list(map(str, data[axis])) if with_text else data[axis]
+        labels.append(sorted(set(data[axis])) if with_text else [])
     return labels
+
+
+def has_text(values: Iterable[Any]) -> bool:
+    """Return whether one of the values is text."""
+    return any(isinstance(value, str) for value in values)

@@ -8,7 +8,7 @@ import pytest
 from bokeh.models import ColorBar, ColumnDataSource, LinearColorMapper
 from bokeh.palettes import Cividis256
 
-from psweep_dask.monitoring.scatter import NO_COLUMN, Axes, axis_labels, points, scatter
+from psweep_dask.monitoring.scatter import NO_COLUMN, axis_labels, points, scatter
 from psweep_dask.monitoring.style import BLUE, PALETTE
 
 ROWS = [
@@ -59,9 +59,8 @@ def test_axis_labels_numbers_among_texts_become_text():
 
 def figure_of(x="a", y="y", by=NO_COLUMN, logs=(False, False), rows=ROWS):
     data = points(rows, x, y, by, logs)
-    by_text = any(isinstance(value, str) for value in data["by"])
-    axes = Axes(x, y, by, logs, axis_labels(data))
-    return scatter(ColumnDataSource(data), LinearColorMapper(Cividis256), axes, by_text)
+    labels, mapper = axis_labels(data), LinearColorMapper(Cividis256)
+    return scatter(ColumnDataSource(data), mapper, (x, y, by), logs, labels)
 
 
 def test_scatter_without_colours_has_no_legend_and_no_colour_bar():
