@@ -16,7 +16,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -204,8 +203,6 @@ def _worker_process(nanny: Nanny) -> _WorkerProcess | None:
 def _report_exit(nanny: Nanny, worker: _WorkerProcess) -> None:
     event = {
         "worker": nanny.worker_address or "",
-        "pid": worker.monitor.pid,
-        "host": socket.gethostname(),
         "exitcode": worker.process.exitcode,
         "memory_limit": nanny.memory_manager.memory_limit,
     }

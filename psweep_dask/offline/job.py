@@ -11,7 +11,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import tempfile
 from pathlib import Path, PurePath
@@ -142,7 +141,7 @@ def _attempt(work: Work, payload: SlicePayload) -> SliceResult | WorkerExit:
             raise
         finally:
             signal.signal(signal.SIGTERM, old_handler)
-        report = {"worker": "", "host": socket.gethostname()} | process_monitor.report()
+        report = {"worker": ""} | process_monitor.report()
         if result_path.exists():
             return SliceResult.unpack(result_path.read_bytes())
         return monitor.worker_exit(report | {"exitcode": process.exitcode})

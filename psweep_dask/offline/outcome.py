@@ -18,6 +18,7 @@ from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.layout import PsetFolder
 from psweep_dask.storage.record import Record
+from psweep_dask.worker.work import WorkerProcess
 
 JOB_OUTPUT_LINES = 15  # of a job's output, which _exc_txt quotes
 
@@ -182,7 +183,7 @@ def _ended_job_script(
         **(result if isinstance(result, dict) else {}),
         "_status": status,
         "_exc_txt": _end_text(folder, end) if end.exit_code else text,
-        "_exec_host": end.host,
+        **WorkerProcess(end.host).fields(),
         "_pset_runtime": float(end.ended - end.begun),
         "_time_utc": end.begun * 10**9,
     }

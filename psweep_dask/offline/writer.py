@@ -21,7 +21,7 @@ from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.record import Record
 from psweep_dask.study.run import Run
 from psweep_dask.study.stop import Stop, Stopper
-from psweep_dask.worker.work import SliceResult, Work, fields_at_end
+from psweep_dask.worker.work import SliceResult, Work, WorkerProcess, fields_at_end
 
 log = logging.getLogger("psweep_dask")
 
@@ -81,7 +81,7 @@ class JobWriter:
 
     def _write_folders(self, run_scripts: Mapping[str, RunScriptBuilder]) -> None:
         plan, layout = self._run.plan, self._run.layout
-        at_end = fields_at_end(self._status, None, None, math.nan, 1)
+        at_end = fields_at_end(self._status, None, WorkerProcess(), math.nan, 1)
         records: list[Record] = []
         flushed = time.monotonic()
         for place, (seq, pset) in enumerate(zip(plan.seqs, plan.psets, strict=True)):

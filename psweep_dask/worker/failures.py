@@ -29,11 +29,11 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psweep_dask._format import short_repr
 from psweep_dask.params.pset import Pset
-from psweep_dask.worker.work import Failure, SliceResult, Work, fields_at_end
+from psweep_dask.worker.work import Failure, SliceResult, Work, WorkerProcess, fields_at_end
 
 MAX_SHARED_EXITS = 3
 """A pset fails when so many processes have ended in which it ran together with other psets."""
@@ -72,6 +72,12 @@ class WorkerExit:
     over_timeout: RunningPset | None = None  # why the nanny has killed the process
     stack: str = ""  # which line of func was running, as in a traceback, if that is known
     memory: tuple[int, int] | None = None  # bytes held and their limit, if it was ended for that
+    pid: int | None = None
+
+    @property
+    def process(self) -> WorkerProcess:
+        """The process, for the row of a pset."""
+        return WorkerProcess(self.host, self.pid)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class FailedAttempt:
     pset_seq: int
     status: str  # "killed" or "timeout"
     text: str  # for ``_exc_txt``
-    host: str = ""
+    process: WorkerProcess = field(default_factory=lambda: WorkerProcess(""))
     seconds: float = 0.0  # how long the pset ran
     final: bool = False  # whether further attempts would be in vain
 
@@ -98,7 +104,7 @@ class FailedAttempt:
         """Return the result of the pset, which its worker process could not make."""
         fields = work.fields_at_start(self.pset_seq, sha1)
         fields["_time_utc"] -= int(self.seconds * 1e9)
-        ending = fields_at_end(self.status, self.text, self.host, self.seconds, attempt)
+        ending = fields_at_end(self.status, self.text, self.process, self.seconds, attempt)
         headline = self.text.strip().splitlines()[0]
         failure = Failure(self.status, self.pset_seq, short_repr(pset), self.text, headline)
         return SliceResult.of_failure({**pset, **fields, **ending}, failure)
@@ -200,7 +206,7 @@ class FailurePolicy:
 def _failed(pset: RunningPset, status: str, text: str, worker_exit: WorkerExit) -> Decision:
     if worker_exit.stack:
         text += f"\nIt was here (most recent call last):\n{worker_exit.stack.rstrip()}"
-    return Decision(FailedAttempt(pset.pset_seq, status, text, worker_exit.host, pset.seconds))
+    return Decision(FailedAttempt(pset.pset_seq, status, text, worker_exit.process, pset.seconds))
 
 
 def _was_asked_to_leave(worker_exit: WorkerExit) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -50,15 +51,17 @@ class ProcessMonitor:
 
         These are fields of `WorkerExit`; ``worker`` is missing if there is no activity file.
         """
+        report = {"host": socket.gethostname(), "pid": self.pid, "closing": False}
+        report |= {"running": [], "over_timeout": None, "stack": ""}
         activity_file = self._activity or activity.take_over(self._path)
         if activity_file is None:
-            return {"closing": False, "running": [], "over_timeout": None, "stack": ""}
+            return report
         now = time.monotonic()
         entries = activity_file.entries()
         killed = self._over_timeout if self._ended else None
         # The pset may have come to its end just before it was killed.
         done_at_last = killed is not None and killed not in entries
-        report = {
+        report |= {
             "worker": activity_file.address,
             "closing": activity_file.closing or done_at_last,
             "running": [_as_list(entry, now) for entry in entries],
@@ -72,7 +75,7 @@ class ProcessMonitor:
 def worker_exit(report: Mapping[str, Any], held: int | None = None) -> WorkerExit:
     """Return the exit of a worker process, from the report of `ProcessMonitor`.
 
-    ``worker``, ``host`` and ``exitcode`` have been added to it; and ``memory_limit``, if the
+    ``worker`` and ``exitcode`` have been added to it; and ``memory_limit``, if the
     process was ended because it held so many bytes.
     """
     over_timeout = report["over_timeout"]
@@ -85,6 +88,7 @@ def worker_exit(report: Mapping[str, Any], held: int | None = None) -> WorkerExi
         over_timeout=RunningPset(*over_timeout) if over_timeout else None,
         stack=report["stack"],
         memory=None if held is None else (held, report["memory_limit"]),
+        pid=report["pid"],
     )
 
 

@@ -28,7 +28,7 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
 from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
-from psweep_dask.worker.work import Failure, Func, Work, fields_at_end
+from psweep_dask.worker.work import Failure, Func, Work, WorkerProcess, fields_at_end
 
 activity_file: ActivityFile | None = None
 """In it this process notes which pset it runs. Set where a process has a monitor."""
@@ -65,9 +65,8 @@ class Runner:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self._host = socket.gethostname()
+        self._process = WorkerProcess(socket.gethostname(), os.getpid())
         self._run = uuid.UUID(work.run_id).bytes
-        self._pid = os.getpid()
         self._func: Func | None = None
         self._load_error: Exception | None = None
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
@@ -119,14 +118,14 @@ class Runner:
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
             error = err
         runtime = time.perf_counter() - started
-        if os.getpid() != self._pid:  # func has forked, and returned in the child too
+        if os.getpid() != self._process.pid:  # func has forked, and returned in the child too
             os._exit(0)
         if error is not None:
             result.record = {**pset, **fields}
             result.failure = _failure(error, seq, pset)
         exc_txt = result.failure.exc_txt if result.failure else None
         status = "error" if result.failure else "simulated" if self.work.simulate else "ok"
-        result.record |= fields_at_end(status, exc_txt, self._host, runtime, attempt)
+        result.record |= fields_at_end(status, exc_txt, self._process, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
             result.record["_logs"] = "".join(logs)
             result.size += len(result.record["_logs"])
@@ -137,7 +136,9 @@ class Runner:
         if self.work.simulate:
             return 0
         if self._func is None:
-            raise BadResultError(f"func cannot be loaded on {self._host}: {self._load_error!r}")
+            raise BadResultError(
+                f"func cannot be loaded on {self._process.host}: {self._load_error!r}"
+            )
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(

@@ -117,8 +117,20 @@ class WorkError(PsweepError):
     """Work that this version of Python, or of this package, cannot do."""
 
 
+@dataclass(frozen=True)
+class WorkerProcess:
+    """The process that has run a pset, as far as it is known: what a row says about it."""
+
+    host: str | None = None
+    pid: int | None = None
+
+    def fields(self) -> Record:
+        """Return the book-keeping columns that describe the process."""
+        return {"_exec_host": self.host}
+
+
 def fields_at_end(
-    status: str, exc_txt: str | None, host: str | None, runtime: float, attempt: int
+    status: str, exc_txt: str | None, process: WorkerProcess, runtime: float, attempt: int
 ) -> Record:
     """Return the book-keeping of a pset that has ended, in the order of the database.
 
@@ -127,7 +139,7 @@ def fields_at_end(
     return {
         "_status": status,
         "_exc_txt": exc_txt,
-        "_exec_host": host,
+        **process.fields(),
         "_pset_runtime": runtime,
         "_attempt": attempt,
     }

@@ -19,7 +19,7 @@ from psweep_dask.worker.failures import (
     WalltimeLoss,
     WorkerExit,
 )
-from psweep_dask.worker.work import Work
+from psweep_dask.worker.work import Work, WorkerProcess
 
 
 def worker_exit(exitcode=-11, running=(5,), run="r", **more):
@@ -45,7 +45,7 @@ def worker_exit(exitcode=-11, running=(5,), run="r", **more):
 def test_killed_is_the_pset_that_was_running_and_no_other(exitcode, text):
     decision = FailurePolicy("r").decide([4, 5, 6], worker_exit(exitcode))
     assert (decision.failed.pset_seq, decision.failed.status) == (5, "killed")
-    assert (decision.failed.host, decision.failed.seconds) == ("node1", 1.5)
+    assert (decision.failed.process.host, decision.failed.seconds) == ("node1", 1.5)
     assert not decision.failed.final
     assert re.search(text, decision.failed.text)
 
@@ -161,7 +161,9 @@ def test_walltime_is_no_failure_though_it_kills_the_process(report):
 
 def test_killed_pset_has_a_row_with_the_time_when_it_began():
     work = Work(RUN_ID, 3, "calc", b"")
-    failed = FailedAttempt(5, "killed", "the worker process was killed\nIt was here", "n1", 2.0)
+    failed = FailedAttempt(
+        5, "killed", "the worker process was killed\nIt was here", WorkerProcess("n1"), 2.0
+    )
     result = failed.result(work, {"a": 1}, "ab", attempt=2)
     (row,) = records(result)
     (failure,) = result.examples

@@ -44,7 +44,7 @@ def test_timeout_ends_the_process_and_names_the_pset():
             time.sleep(0.05)
         assert 0.1 < time.monotonic() - begun < 30
     report = process_monitor.report()
-    worker_exit = monitor.worker_exit({**report, "host": "n1", "exitcode": process.returncode})
+    worker_exit = monitor.worker_exit({**report, "exitcode": process.returncode})
     assert (worker_exit.worker, worker_exit.over_timeout.pset_seq, worker_exit.exitcode) == (
         "tcp://here",
         3,
@@ -58,7 +58,7 @@ def test_monitor_reports_an_exit_before_its_first_check():
     report = ProcessMonitor(process.pid, "test").report()
     assert [seq for _, seq, _ in report["running"]] == [4]
     assert report["over_timeout"] is None
-    report |= {"host": "n1", "exitcode": -9, "memory_limit": 100}
+    report |= {"exitcode": -9, "memory_limit": 100}
     assert monitor.worker_exit(report, held=95).memory == (95, 100)
 
 

@@ -17,6 +17,7 @@ from psweep_dask.worker.work import (
     Failure,
     SliceResult,
     Work,
+    WorkerProcess,
     WorkError,
     fields_at_end,
 )
@@ -55,7 +56,7 @@ def test_work_with_func_of_another_python_is_not_loaded():
 def test_fields_at_start_and_at_end_are_all_book_keeping_but_the_logs():
     before = time.time_ns()
     start = WORK.fields_at_start(7, "ab")
-    end = fields_at_end("ok", None, "node1", 0.5, 2)
+    end = fields_at_end("ok", None, WorkerProcess("node1"), 0.5, 2)
     assert tuple(start) == SEED_FIELDS
     assert {*end, "_logs"} == set(OUR_FIELDS)
     assert before <= start["_time_utc"] <= time.time_ns()
