@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distributed.deploy import Cluster
 
 PAGE_PATH = "/psweep"
-JUPYTERLAB_PATH = "/individual-psweep"  # the page again: JupyterLab offers individual-...
+JUPYTERLAB_PATH = "/individual-psweep"  # JupyterLab offers paths that begin with individual-
 STATUS_PATH = "/psweep/status.json"
 
 # Settings of dask: how the address of a dashboard is written, and modules with `routes` to serve.

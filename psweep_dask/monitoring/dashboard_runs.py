@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it takes half a second to import
     from distributed import Client, Scheduler
 
 RUNS_SHOWN = 20
-REPORT_INTERVAL_SECONDS = 2.0  # of a run to a scheduler in another process
+REPORT_INTERVAL_SECONDS = 2.0  # between reports of a run to a scheduler in another process
 
 
 @dataclass(frozen=True)

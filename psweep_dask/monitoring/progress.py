@@ -19,8 +19,7 @@ from psweep_dask.worker.work import SliceResult
 
 log = logging.getLogger("psweep_dask")
 
-# Without a bar, times between log lines: how far a run is, and what it waits for; and until a
-# line says that it waits for something else.
+# Without a bar: time between log lines, the shorter one if the run waits for something else now.
 LOG_INTERVAL_SECONDS = 60.0
 CHANGE_LOG_INTERVAL_SECONDS = 3.0
 

@@ -18,8 +18,11 @@ from psweep_dask.worker.work import Failure, SliceResult
 FAILURE_KINDS_KEPT = 50
 FAILURES_KEPT_PER_KIND = 10
 ROWS_KEPT = 2000  # a random sample of all of them
-RATE_MARKS_KEPT = 16  # a mark is a time, and how many psets were done by then
-RATE_MARKS_PER_RUN = 64  # so far apart are marks: those that are kept span the last quarter
+
+# A mark is a time, and how many psets were done by then. Marks are a 64th of the run's time apart,
+# so that the 16 that are kept span its last quarter.
+RATE_MARKS_KEPT = 16
+RATE_MARKS_PER_RUN = 64
 
 
 class RunStats:
