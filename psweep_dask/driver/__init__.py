@@ -2,8 +2,7 @@
 
 import os
 
-CHAIN_VARIABLE = "PSWEEP_DASK_CHAIN"
-"""Environment variable by which a driver job tells its script the id of the chain."""
+CHAIN_VARIABLE = "PSWEEP_DASK_CHAIN"  # by which a driver job tells its script the id of the chain
 
 _chain_id = os.environ.pop(CHAIN_VARIABLE, None)  # not for the workers, which inherit the others
 if _chain_id is not None:

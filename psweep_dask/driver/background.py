@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-import time
 import weakref
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -66,25 +65,17 @@ def submit(func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[Ru
 
 
 class Sweep:
-    """A run in the background, as `submit` returns it.
-
-    Examples
-    --------
-    >>> import psweep_dask as ps
-    >>> sweep = ps.submit(lambda pset: {"b": 1}, ps.plist("a", [1, 2]), cluster="sync", save=False)
-    >>> len(sweep.result()), sweep.done, sweep.df.b.tolist()
-    (2, True, [1, 1])
-    """
+    """A run in the background, as `submit` returns it."""
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
         self._rows = pd.DataFrame()
         self._seen = 0
         self._reading = threading.Lock()
-        self._result: pd.DataFrame | None = None
+        self._result = pd.DataFrame()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._go, name="psweep_dask", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()  # Thread.is_alive is wrong after a Ctrl-C in Thread.join
+        threading.Thread(target=self._go, name="psweep_dask", daemon=True).start()
         _sweeps.add(self)
         _stop_all_at_exit()
 
@@ -96,7 +87,7 @@ class Sweep:
     @property
     def done(self) -> bool:
         """Whether the run has ended."""
-        return not self._thread.is_alive()
+        return self._ended.is_set()
 
     @property
     def progress(self) -> dict[str, int]:
@@ -123,10 +114,7 @@ class Sweep:
     def stop(self, now: bool = False) -> None:
         """Stop the run: no pset starts any more, and `result` returns the rows there are.
 
-        Parameters
-        ----------
-        now : bool, optional
-            Drop the psets that run, instead of letting them finish.
+        The psets that run may finish; with `now`, they are dropped.
         """
         self._prepared.execution.stopper.request(Stop.NOW if now else Stop.SOON)
 
@@ -147,28 +135,19 @@ class Sweep:
         ------
         TimeoutError
             If the run has not ended by then. It goes on.
-        PsetFailedError
-            If as many psets have failed as `on_error` allows.
-        PsweepError
-            If the cluster, the journal or the database fail; what has finished is on disk.
+        PsetFailedError, PsweepError
+            As in `run`.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._thread.is_alive():  # in steps, so that Ctrl-C ends the wait
-            left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
-            if left <= 0:
-                raise TimeoutError(f"the run goes on after {timeout} s: {self!r}")
-            self._thread.join(left)
+        if not self._ended.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
+            raise TimeoutError(f"the run goes on after {timeout} s: {self!r}")
         if self._error is not None:
             raise self._error
-        if self._result is None:
-            raise RuntimeError(f"the thread of {self!r} has ended without a result")
         return self._result
 
     def _repr_html_(self) -> str:
-        stats = self._prepared.execution.progress.stats
-        return notebook.run_html(
-            repr(self).partition(":")[0][1:], stats.as_dict(), self.dashboard_link
-        )
+        title = repr(self).partition(":")[0][1:]
+        stats = self._prepared.execution.progress.stats.as_dict()
+        return notebook.run_html(title, stats, self.dashboard_link)
 
     def _ipython_display_(self) -> None:
         notebook.show(self)
@@ -183,15 +162,14 @@ class Sweep:
             self._result = self._prepared.go()
         except BaseException as err:  # `result` raises it where somebody waits for it
             self._error = err
+        finally:
+            self._ended.set()
 
 
 @cache
 def _stop_all_at_exit() -> None:
-    """Have the runs that go on stopped at the end of Python, while dask can still work.
-
-    `atexit` is too late: dask's thread pools take no work any more. Before that, the standard
-    library has only the private hook that its own thread pools use.
-    """
+    """Have the runs that go on stopped at the end of Python, while dask can still work."""
+    # `atexit` is too late: dask's thread pools take no work then. They use this private hook.
     getattr(threading, "_register_atexit", atexit.register)(_stop_all)
 
 
@@ -203,4 +181,4 @@ def _stop_all() -> None:
     for sweep in running:
         sweep.stop(now=True)
     for sweep in running:
-        sweep._thread.join()
+        sweep._ended.wait()

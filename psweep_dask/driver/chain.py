@@ -29,18 +29,11 @@ from psweep_dask.worker.work import Func
 
 log = logging.getLogger("psweep_dask")
 
-STOPPED = os.EX_TEMPFAIL
-"""Exit code of a script that was stopped before its end: come back later."""
+STOPPED = os.EX_TEMPFAIL  # exit code of a script that was stopped before its end
 
 
 class Chain:
-    """The calls of `run` in one job of a chain.
-
-    Parameters
-    ----------
-    chain_id : str
-        Common to all jobs of the chain.
-    """
+    """The calls of `run` in one job of a chain. All its jobs have the same id."""
 
     def __init__(self, chain_id: str) -> None:
         self._id = chain_id
@@ -51,16 +44,11 @@ class Chain:
     ) -> pd.DataFrame:
         """Take the place of `psweep_dask.driver.run.start`.
 
-        Raises
-        ------
-        SystemExit
-            If the batch system has asked this job to stop: what follows is for the next job.
+        If the batch system has asked this job to stop, SystemExit leaves the rest to the next job.
         """
         psets, digests = check_params(params)
-        call = {
-            "chain": self._id,
-            "params": hashlib.sha1(digests, usedforsecurity=False).hexdigest(),
-        }
+        params_sha1 = hashlib.sha1(digests, usedforsecurity=False).hexdigest()
+        call = {"chain": self._id, "params": params_sha1}
         stored = self._stored_run(call, options)
         if stored is None:
             df = PreparedRun(func, psets, options, info=call).go()
@@ -77,10 +65,7 @@ class Chain:
         return df
 
     def _stored_run(self, call: dict[str, str], options: Options) -> StoredRun | None:
-        """Return the run that this call has begun in an earlier job.
-
-        Calls are told apart by their psets, and those with equal psets by their order.
-        """
+        """Return the run that this call began in an earlier job. Equal calls have their order."""
         if not options.save or options.simulate:
             return None
         runs = [run for run in stored_runs(layout_of(options)) if call.items() <= run.info.items()]

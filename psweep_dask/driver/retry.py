@@ -25,8 +25,7 @@ from psweep_dask.worker.work import Func
 
 log = logging.getLogger("psweep_dask")
 
-RETRIED = tuple(sorted(FAILED))
-"""The ``_status`` of rows whose psets `retry` runs again by default."""
+RETRIED = tuple(sorted(FAILED))  # the _status of rows whose psets run again by default
 
 
 @takes_options(RetryOptions)
@@ -61,10 +60,8 @@ def retry(
         If there is no study.
     RevisitError
         If `kind` is unknown, or func cannot be loaded any more: then pass it.
-    OptionError, FuncError, ClusterError, PsetFailedError
-        As in `run`. All of them are kinds of PsweepError.
-    TypeError
-        If there is no such option.
+    OptionError, FuncError, ClusterError, PsetFailedError, TypeError
+        As in `run`.
 
     See Also
     --------
@@ -98,20 +95,18 @@ def retry(
         return df
     psets, plans = read_psets(layout, failed)
     latest, work = max(plans.values(), key=lambda plan_and_work: plan_and_work[0].run_seq)
-    info = {}
+    source = None
     if func is None:
         func = load_func(work, latest.run_id)
         source = None if _is_imported(func) else source_of(layout, latest.run_id)
-        info = {} if source is None else {"source": source}
         log.info("with the func of run %s; to run another one, pass it as func=", latest.run_id)
     else:
         psets = as_in_this_script(psets)
-    as_before = {
-        name: getattr(work, name)
-        for name in ("capture_logs", "timeout", "resources")
-        if getattr(checked, name) is None
-    }
-    checked = dataclasses.replace(checked, **as_before)
+    inherited = [
+        name for name in ("capture_logs", "timeout", "resources") if getattr(checked, name) is None
+    ]
+    checked = dataclasses.replace(checked, **{name: getattr(work, name) for name in inherited})
+    info = {} if source is None else {"source": source}
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
     return PreparedRun(func, psets, checked, attempts=attempts, info=info).go()
 
@@ -172,8 +167,7 @@ def reproduce(
     """
     layout = find_study(calc_dir, database_dir, database_basename)
     df = load_from(layout)
-    place = _query.find_position(df, pset_id)
-    rows = df.iloc[place : place + 1]
+    rows = df.iloc[[_query.find_position(df, pset_id)]]
     (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()
     if func is None:

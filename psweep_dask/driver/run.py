@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import pandas as pd
 
 from psweep_dask.driver.prepared_run import PreparedRun
-from psweep_dask.options import (
-    Options,
-    RunLocalOptions,
-    RunOptions,
-    check_names,
-    takes_options,
-)
+from psweep_dask.options import Options, RunLocalOptions, RunOptions, check_names, takes_options
 from psweep_dask.worker.work import Func
 
 
-def _start(func: Func, params: Iterable[Mapping[str, Any]], options: Options) -> pd.DataFrame:
+def start(func: Func, params: Iterable[Mapping[str, Any]], options: Options) -> pd.DataFrame:
+    """Do what `run` and `run_local` have in common. A job of a chain puts its own function here."""
     return PreparedRun(func, params, options).go()
-
-
-start: Callable[[Func, Iterable[Mapping[str, Any]], Options], pd.DataFrame] = _start
-"""What `run` and `run_local` call. A process that needs more around a run puts its own here."""
 
 
 @takes_options(RunOptions)
@@ -139,18 +130,5 @@ def run_local(
     [2, 4]
     """
     check_names(run_local, options)
-    chosen = Options(
-        cluster="local",
-        df=df,
-        poolsize=poolsize,
-        save=save,
-        tmpsave=tmpsave,
-        verbose=verbose,
-        calc_dir=calc_dir,
-        simulate=simulate,
-        database_dir=database_dir,
-        database_basename=database_basename,
-        backup=backup,
-        **options,
-    )
-    return start(func, params, chosen)
+    chosen = {**locals(), **options, "cluster": "local"}
+    return start(func, params, Options.of(chosen))

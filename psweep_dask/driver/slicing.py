@@ -31,72 +31,34 @@ TARGET_BUDGET = 0.5
 """Seconds that a slice takes where nothing else limits it. A worker that is lost loses at most so
 much finished work, and the progress bar moves as often."""
 
-MIN_BUDGET = 0.05
-"""Shortest budget in seconds, for the first and the last slices: ten times `DISPATCH_SECONDS`."""
-
-DISPATCH_SECONDS = 0.006
-"""CPU seconds that scheduler and client spend on each slice (measured on two cores)."""
-
-MAX_DISPATCH_SHARE = 0.25
-"""Largest part of the driver's core that dispatching takes: with many slots slices get longer."""
-
-MAX_DISPATCH_SHARE_AT_ENDS = 0.8
-"""The same for the first and the last slices, which are short."""
-
-FIRST_SLICE_PSETS = 64
-"""Largest number of psets in a first slice: enough to learn the rate of the cheapest func."""
-
-FIRST_SLICE_DIVISOR = 4
-"""A first slice has at most this fraction, 1/4, of a slot's share of all psets."""
-
-MAX_GROWTH = 64
-"""A slice has at most this many times the psets that the longest slice so far has done."""
-
-MIN_WORK_SECONDS = 2 * DISPATCH_SECONDS
-"""A slice has at least so much work, if there is so much left: in a shorter one, dispatching costs
-more than balancing can gain."""
-
-LENGTH_FACTOR = 2.0
-"""A slice has as many psets as take this many times its budget: so the budget ends it."""
-
-TAIL_DIVISOR = 1.3
-"""Near the end a slice gets 1/1.3 of the work left per slot, so that all slots finish together.
-Values from 1.3 to 2 differ by 1 % at most; the smallest makes the fewest slices."""
-
-RATE_SMOOTHING = 0.5
-"""Weight of the newest slice in the moving average of log(psets per second)."""
-
 SLICES_PER_SLOT = 2
 """Slices in flight for each slot while psets are short: the next one is there when a slice ends.
 A single slot has one, so that its psets finish in their order."""
 
-MAX_SLICE_BYTES = 4 * 2**20
-"""Largest size of the pickled psets in a slice, so that messages to workers stay small."""
+DISPATCH_SECONDS = 0.006  # CPU of scheduler and client for each slice, measured on two cores
+MAX_DISPATCH_SHARE = 0.25  # of the driver's core: with many slots, slices get longer
+MAX_DISPATCH_SHARE_AT_ENDS = 0.8  # for the first and the last slices, which are short
+MIN_BUDGET = 0.05  # seconds, of these
+
+FIRST_SLICE_PSETS = 64  # at most: enough to learn the rate of the cheapest func
+FIRST_SLICE_DIVISOR = 4  # a first slice has at most 1/4 of a slot's share of all psets
+
+RATE_SMOOTHING = 0.5  # weight of the newest slice in the moving average of log(psets per second)
+LENGTH_FACTOR = 2.0  # a slice has as many psets as take this many times its budget, which ends it
+MAX_GROWTH = 64  # a slice has at most this many times the psets that the longest so far has done
+MAX_SLICE_BYTES = 4 * 2**20  # of the pickled psets, so that messages to workers stay small
+MIN_WORK_SECONDS = 2 * DISPATCH_SECONDS  # in less, dispatching costs more than balancing gains
+
+# Near the end a slice gets 1/1.3 of the work left per slot, so that all slots finish together.
+# Values from 1.3 to 2 differ by 1 % at most; the smallest makes the fewest slices.
+TAIL_DIVISOR = 1.3
 
 
 class Slicer:
     """Cuts the psets of a plan into slices, and learns from the slices that come back.
 
     Memory does not grow with the number of psets: those that no slice has had yet are a range.
-
-    Parameters
-    ----------
-    total : int
-        Number of psets.
-    slots : int
-        Number of worker threads that are expected.
-    pset_bytes : float, optional
-        Mean pickled size of a pset.
-
-    Examples
-    --------
-    >>> slicer = Slicer(total=3, slots=1)
-    >>> slice_ = slicer.next(slots=1)
-    >>> slice_.places, slice_.budget
-    ([0], 0.05)
-    >>> slicer.finished(slice_, done=1, seconds=2.0)
-    >>> slicer.next(slots=1).places
-    [1]
+    `slots` is the number of worker threads that are expected, `pset_bytes` the mean pickled size.
     """
 
     def __init__(self, total: int, slots: int, pset_bytes: float = 0.0) -> None:
@@ -135,47 +97,29 @@ class Slicer:
             return Slice([place], smallest, life)
         share = self.left / slots
         budget = min(_target(slots), max(smallest, share * self._mean / TAIL_DIVISOR))
-        enough = math.ceil(MIN_WORK_SECONDS / self._mean)
         length = min(
             int(LENGTH_FACTOR * budget / self._mean) + 1,
             MAX_GROWTH * self._longest,
-            max(enough, math.ceil(share)),
+            math.ceil(max(MIN_WORK_SECONDS / self._mean, share)),
             self._max_length,
         )
         return Slice(self._take(length), budget)
 
     def finished(self, slice_: Slice, done: int, seconds: float) -> None:
-        """Take a slice back.
-
-        Parameters
-        ----------
-        slice_ : Slice
-        done : int
-            Number of its psets that were run, from the first one on.
-        seconds : float
-            The time that they took together.
-        """
+        """Take a slice back, of which the first `done` psets have run and took `seconds`."""
         self._handed_back.extendleft(reversed(slice_.places[done:]))
         if not done:
             return
         self._longest = max(self._longest, done)
         newest = math.log(done / max(seconds, 1e-9))
-        if self._log_rate is None:
-            self._log_rate = newest
-        else:
-            self._log_rate += RATE_SMOOTHING * (newest - self._log_rate)
+        before = newest if self._log_rate is None else self._log_rate
+        self._log_rate = before + RATE_SMOOTHING * (newest - before)
 
     def hand_back(self, places: Iterable[int], alone: bool = False, life: float = 0.0) -> None:
         """Take back psets that were not run to their end; they are handed out again soon.
 
-        Parameters
-        ----------
-        places : iterable of int
-            Positions of the psets in the plan.
-        alone : bool, optional
-            Put each into a slice of its own, so that it shows which of them ends its worker.
-        life : float, optional
-            Seconds before its walltime that a worker must have for each of them, when `alone`.
+        With `alone`, each gets a slice of its own, so that it shows which of them ends its worker;
+        that worker needs `life` seconds before its walltime.
         """
         if alone:
             self._alone.extend((place, life) for place in places)
@@ -212,9 +156,8 @@ def _target(slots: int) -> float:
 def _first_slices(total: int, slots: int, max_length: int) -> deque[list[int]]:
     """Deal evenly spaced psets out to the slots, from both ends to the middle.
 
-    Params are often sorted by cost. A sample from all of them has a better mean than their
-    beginning, and the psets with the highest cost, at one end, start early. A single slot goes in
-    order.
+    Params are often sorted by cost. So the sample has a good mean, and the psets with the highest
+    cost, at one end, start early. A single slot goes in order.
     """
     length = max(1, min(FIRST_SLICE_PSETS, max_length, total // (FIRST_SLICE_DIVISOR * slots)))
     count = min(total, slots * length)
