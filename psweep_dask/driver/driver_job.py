@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import signal
@@ -20,27 +19,15 @@ from psweep_dask.hpc import slurm
 from psweep_dask.hpc.jobscript import sbatch_quote
 from psweep_dask.hpc.machine import Machine, read_machine
 
-log = logging.getLogger("psweep_dask")
-
-MEMORY = "2G"
-"""Memory of the driver's job: it holds the plan and the database, the psets run elsewhere."""
-
-LEAD = 120
-"""Seconds before the walltime at which a driver begins to stop: psets that run may finish."""
-
-FOLLOWERS = 20
-"""Largest number of jobs that follow the first one."""
+LEAD = 120  # seconds before the walltime at which a driver begins to stop
+FOLLOWERS = 20  # largest number of jobs that follow the first one
+MERGE_SECONDS = 15  # that a driver needs to merge its rows and to end
+EARLY_WARNING_SECONDS = 75  # how much too early SLURM may signal: it looks about once a minute
 
 SHARED_DIRECTIVES = (
     "--qos", "-q", "--constraint", "-C", "--reservation", "--clusters", "-M", "--account",
 )  # fmt: skip
 """Directives that a site may want in every job. All others, such as GPUs, are for workers."""
-
-MERGE_SECONDS = 15
-"""Seconds that a driver needs to merge its rows and to end."""
-
-EARLY_WARNING_SECONDS = 75
-"""Seconds by which the signal of SLURM may come too early: it looks about once a minute."""
 
 
 class DriverJobError(PsweepError):
@@ -49,42 +36,18 @@ class DriverJobError(PsweepError):
 
 @dataclass(frozen=True)
 class DriverJob:
-    """A batch job that runs a script as the driver of a study, and is followed by others like it.
+    """A batch job that runs a script as the driver of a study, and that others like it follow."""
 
-    Parameters
-    ----------
-    machine : Machine
-        Where the driver and its workers run.
-    script : str
-        Path of the script.
-    arguments : sequence of str
-        Arguments of the script.
-    walltime : str, optional
-        Walltime of each driver job; by default that of the jobs of the machine.
-    lead : int, optional
-        Seconds before the walltime at which the driver begins to stop.
-    followers : int, optional
-        Number of jobs that may follow this one.
-    chain : str, optional
-        Id that all jobs of the chain share.
-    """
-
-    machine: Machine
+    machine: Machine  # where the driver and its workers run
     script: str
-    arguments: Sequence[str] = ()
-    walltime: str | None = None
-    lead: int = LEAD
-    followers: int = FOLLOWERS
-    chain: str = ""
+    arguments: Sequence[str]
+    walltime: str | None  # None: that of the jobs of the machine
+    lead: int  # seconds before the walltime at which the driver begins to stop
+    followers: int  # number of jobs that may follow this one
+    chain: str  # id that all jobs of the chain share
 
     def job_script(self) -> str:
-        """Return the job script.
-
-        Raises
-        ------
-        DriverJobError
-            If the machine has another batch system than SLURM.
-        """
+        """Return the job script; a `DriverJobError` says that the batch system is not SLURM."""
         if self.machine.batch_system != "slurm":
             raise DriverJobError(
                 f"{self.machine.info_path}: cluster: {self.machine.cluster}; only on SLURM can "
@@ -98,14 +61,16 @@ class DriverJob:
             "--time": self.walltime or setting("walltime"),
             "--ntasks": 1,
             "--cpus-per-task": 1,
-            "--mem": MEMORY,
+            "--mem": "2G",  # for the plan and the database; the psets run elsewhere
             "--signal": f"B:TERM@{self.lead}",
             "--output": self.log_path("%j"),
         }
         extra = [str(line).lstrip() for line in setting("job_extra_directives") or []]
         lines = [sbatch_quote(f"{name}={value}") for name, value in directives.items() if value]
         lines += [line for line in extra if line.startswith(SHARED_DIRECTIVES)]
-        command = [sys.executable, "-m", "psweep_dask.driver.driver_job", *self._as_arguments()]
+        own = [self.machine.name, self.walltime or "", self.lead, self.followers, self.chain]
+        command = [sys.executable, "-m", "psweep_dask.driver.driver_job", *map(str, own)]
+        command += [self.script, *self.arguments]
         return "\n".join(
             [
                 "#!/usr/bin/env bash",
@@ -122,43 +87,25 @@ class DriverJob:
         return f"driver-{Path(self.script).stem}-{job_id}.log"
 
     def submit(self, after: str | None = None) -> str:
-        """Submit the job and return its id.
+        """Submit the job and return its id; a `DriverJobError` says that SLURM refuses it.
 
-        Parameters
-        ----------
-        after : str, optional
-            Id of the job that it follows: it starts if that job ends before the script does.
-
-        Raises
-        ------
-        DriverJobError
-            If SLURM refuses it.
+        `after` is the id of a job: this one starts if that job ends before the script does.
         """
         command = ["sbatch", "--parsable"]
         if after is not None:
             command += [f"--dependency=afternotok:{after}", "--kill-on-invalid-dep=yes"]
-        job_variables = slurm.allocation_variables(os.environ)
-        environment = {
-            name: value for name, value in os.environ.items() if name not in job_variables
-        }
+        inherited = os.environ.keys() - slurm.allocation_variables(os.environ)
+        environ = {name: os.environ[name] for name in inherited}
+        script = self.job_script()
         try:
             done = subprocess.run(
-                command,
-                input=self.job_script(),
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
+                command, input=script, env=environ, capture_output=True, text=True, check=False
             )
         except OSError as err:
             raise DriverJobError(f"sbatch cannot be started here: {err}") from err
         if done.returncode:
             raise DriverJobError(f"SLURM refuses the driver: {done.stderr.strip()}")
         return done.stdout.strip().partition(";")[0]
-
-    def _as_arguments(self) -> list[str]:
-        own = [self.machine.name, self.walltime or "", self.lead, self.followers, self.chain]
-        return [*map(str, own), self.script, *self.arguments]
 
 
 def driver_job(
@@ -170,21 +117,9 @@ def driver_job(
     lead: int = LEAD,
     followers: int = FOLLOWERS,
 ) -> DriverJob:
-    """Return the first job of a chain, to be submitted.
+    """Return the first job of a chain, to be submitted; `cluster` is the name of a machine.
 
-    Parameters
-    ----------
-    cluster : str
-        Name of the machine.
-    script, arguments, walltime, lead, followers
-        As in `DriverJob`.
-
-    Raises
-    ------
-    DriverJobError
-        If there is no such script, or `lead` is not shorter than the walltime.
-    psweep_dask.hpc.machine_schema.MachineError
-        If there is no such machine.
+    A `DriverJobError` says that there is no such script, or that `lead` is too long.
     """
     if not Path(script).is_file():
         raise DriverJobError(f"there is no script {script!r}, seen from {str(Path.cwd())!r}")

@@ -1,7 +1,6 @@
 """The loop of a run: slices of its plan go to an executor, and their results come back.
 
-The caller of `Engine.results` puts each result into the journal before it asks for the next. Here
-a slice has four psets of 0.2 s each, and pset 1 ends its worker by a segmentation fault:
+Here a slice has four psets of 0.2 s each, and pset 1 ends its worker by a segmentation fault:
 
 =====  ===========================================================================================
 0.0 s  The slice with psets 0, 1, 2, 3 is sent.
@@ -26,14 +25,8 @@ from psweep_dask.clusters.executor import Executor, ExecutorError, LostSlice, Sl
 from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stop import Stop, Stopper
-from psweep_dask.worker.early_rows import (
-    early_dir,
-    early_path,
-    early_paths,
-    read_early_file,
-    remove_early_file,
-)
-from psweep_dask.worker.failures import FailedAttempt, FailurePolicy
+from psweep_dask.worker import early_rows
+from psweep_dask.worker.failures import FailurePolicy
 from psweep_dask.worker.runner import Interrupt
 from psweep_dask.worker.task import SlicePayload
 from psweep_dask.worker.work import SliceResult, Work
@@ -44,30 +37,14 @@ GIVE_UP_SECONDS = 4 * TARGET_BUDGET
 """Longest time to wait for slices in flight when a run gives up. Each comes back within its budget,
 unless a long pset is at work, which has not finished and so loses nothing finished."""
 
-POLL_SECONDS = 1.0
-"""Longest time between two checks for new workers and for requests to stop."""
+POLL_SECONDS = 1.0  # between two checks for new workers and for requests to stop
 
 
 class Engine:
-    """Runs the psets of a plan on an executor, and those again that have attempts left.
-
-    Parameters
-    ----------
-    plan : Plan
-    work : Work
-    executor : Executor
-    stopper : Stopper
-    pset_bytes : float, optional
-        Mean pickled size of a pset.
-    """
+    """Runs the psets of a plan (mean pickled size `pset_bytes`), some of them more than once."""
 
     def __init__(
-        self,
-        plan: Plan,
-        work: Work,
-        executor: Executor,
-        stopper: Stopper,
-        pset_bytes: float = 0.0,
+        self, plan: Plan, work: Work, executor: Executor, stopper: Stopper, pset_bytes: float = 0.0
     ) -> None:
         self._plan = plan
         self._work = work
@@ -77,6 +54,7 @@ class Engine:
         self._slicer = Slicer(len(plan), executor.expected_slots, pset_bytes)
         self._failure_policy = FailurePolicy(plan.run_id, work.timeout)
         self._repeated: Counter[int] = Counter()
+        self.attempts_repeated = 0  # attempts that failed and were followed by another
         self._deadline = math.inf
         self._lost_workers: set[str] = set()
 
@@ -85,21 +63,11 @@ class Engine:
         """Number of workers that were lost with a slice of this run."""
         return len(self._lost_workers)
 
-    @property
-    def attempts_repeated(self) -> int:
-        """Number of attempts that failed and were followed by another."""
-        return self._repeated.total()
-
     def results(self) -> Iterator[SliceResult]:
-        """Yield results, each as soon as it is there.
+        """Yield results, each as soon as it is there. An `ExecutorError` ends them.
 
         The caller has put a result on disk when it asks for the next: only then are its psets
         counted as done.
-
-        Raises
-        ------
-        psweep_dask.clusters.executor.ExecutorError
-            If nothing more can be run.
         """
         self._stopper.wake = self._executor.wake
         try:
@@ -120,12 +88,11 @@ class Engine:
 
     def early_rows(self) -> Iterator[SliceResult]:
         """Yield the rows that workers have kept of slices that were dropped."""
-        folder = early_dir(self._work)
-        for path in [] if folder is None else early_paths(folder):
-            result = read_early_file(path)
-            if result is not None:
+        folder = early_rows.early_dir(self._work)
+        for path in early_rows.early_paths(folder) if folder else []:
+            if result := early_rows.read_early_file(path):
                 yield result
-                remove_early_file(path)
+                early_rows.remove_early_file(path)
 
     def give_up(self) -> None:
         """Send no new slice; `results` ends when those in flight are back, or after a while."""
@@ -143,10 +110,8 @@ class Engine:
             self._stop = requested
             if requested == Stop.SOON:
                 self._executor.cancel_waiting()
-                log.warning(
-                    "stopping: nothing new is started, what runs may finish; "
-                    "ask again (Ctrl-C) to drop it"
-                )
+                text = "stopping: nothing new is started, what runs may finish"
+                log.warning("%s; ask again (Ctrl-C) to drop it", text)
             else:
                 log.warning("dropping what runs")
                 self._deadline = time.monotonic()
@@ -164,21 +129,15 @@ class Engine:
             self._executor.start(slices)
 
     def _load(self, slice_: Slice) -> SlicePayload:
-        plan = self._plan
-        attempts: dict[int, int] = {}
-        if self._repeated or plan.attempts:
-            attempts = {at: self._attempt(place) for at, place in enumerate(slice_.places)}
-        spare: frozenset[int] = frozenset()
-        if self._work.retries:
-            spare = frozenset(
-                at for at, place in enumerate(slice_.places) if self._may_repeat(place)
-            )
+        plan, places = self._plan, slice_.places
+        attempted = enumerate(places) if self._repeated or plan.attempts else ()
+        repeatable = enumerate(places) if self._work.retries else ()
         return SlicePayload(
-            [plan.seqs[place] for place in slice_.places],
-            [plan.psets[place] for place in slice_.places],
-            b"".join(plan.digest(place) for place in slice_.places),
-            attempts,
-            spare,
+            [plan.seqs[place] for place in places],
+            [plan.psets[place] for place in places],
+            b"".join(plan.digest(place) for place in places),
+            {at: self._attempt(place) for at, place in attempted},
+            frozenset(at for at, place in repeatable if self._may_repeat(place)),
         )
 
     def _attempt(self, place: int) -> int:
@@ -189,11 +148,12 @@ class Engine:
 
     def _repeat(self, place: int) -> None:
         self._repeated[place] += 1
+        self.attempts_repeated += 1
         self._slicer.postpone(place)
 
     def _handle_result(self, slice_: Slice, result: SliceResult) -> None:
-        if result.has_early_file:
-            self._remove_early_file(slice_)
+        if result.has_early_file and (path := self._early_path(slice_)):
+            early_rows.remove_early_file(path)
         self._slicer.finished(slice_, result.done, result.seconds)
         for at in result.again:
             self._repeat(slice_.places[at])
@@ -210,10 +170,11 @@ class Engine:
         self._lost_workers.add(lost.worker)
         places = {self._plan.seqs[place]: place for place in slice_.places}
         decision = self._failure_policy.decide(list(places), lost.worker_exit, lost.walltime_loss)
-        early = self._read_early_file(slice_)
-        if early is not None and early.seqs() <= places.keys():
+        path = self._early_path(slice_)
+        early = path and early_rows.read_early_file(path)
+        if path and early and early.seqs() <= places.keys():
             yield early
-            self._remove_early_file(slice_)
+            early_rows.remove_early_file(path)
             for seq in early.seqs():
                 del places[seq]
         failed = decision.failed
@@ -224,20 +185,8 @@ class Engine:
             if self._may_repeat(failed_place) and not failed.final:
                 self._repeat(failed_place)
             else:
-                yield self._failure_row(failed_place, failed)
-
-    def _read_early_file(self, slice_: Slice) -> SliceResult | None:
-        path = self._early_path(slice_)
-        return None if path is None else read_early_file(path)
-
-    def _remove_early_file(self, slice_: Slice) -> None:
-        path = self._early_path(slice_)
-        if path is not None:
-            remove_early_file(path)
+                pset, sha1 = self._plan.psets[failed_place], self._plan.digest(failed_place).hex()
+                yield failed.result(self._work, pset, sha1, self._attempt(failed_place))
 
     def _early_path(self, slice_: Slice) -> Path | None:
-        return early_path(self._work, self._plan.seqs[slice_.places[0]])
-
-    def _failure_row(self, place: int, failed: FailedAttempt) -> SliceResult:
-        sha1 = self._plan.digest(place).hex()
-        return failed.result(self._work, self._plan.psets[place], sha1, self._attempt(place))
+        return early_rows.early_path(self._work, self._plan.seqs[slice_.places[0]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stop import Stopper
-from psweep_dask.worker.work import Failure, Work
+from psweep_dask.worker.work import Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters.resolve import Where
@@ -36,16 +36,13 @@ log = logging.getLogger("psweep_dask")
 class PsetFailedError(PsweepError):
     """So many psets failed that the run gave up, as `on_error` asked.
 
-    The message has the traceback of func; ``__cause__`` is the exception itself, if it could be
-    pickled.
+    The message has the traceback of func; ``__cause__`` is the exception, if it could be pickled.
 
     Examples
     --------
     >>> import psweep_dask as ps
-    >>> def func(pset):
-    ...     return {"y": 1 / pset["a"]}
     >>> try:
-    ...     ps.run(func, [{"a": 0}], cluster="sync", save=False, on_error="raise")
+    ...     ps.run(lambda pset: 1 / 0, [{"a": 0}], cluster="sync", save=False, on_error="raise")
     ... except ps.PsetFailedError as err:
     ...     print(repr(err.__cause__))
     ZeroDivisionError('division by zero')
@@ -53,49 +50,20 @@ class PsetFailedError(PsweepError):
 
 
 class Execution:
-    """Runs the psets of one run.
-
-    Parameters
-    ----------
-    run : Run
-    work : Work
-    where : Where
-        As `psweep_dask.clusters.resolve.resolve` returns it.
-    options : Options
-
-    Attributes
-    ----------
-    stopper : Stopper
-    progress : Progress
-    dashboard_link : str or None
-        None before there is a cluster.
-    """
+    """Runs the psets of one run. `where` is what `psweep_dask.clusters.resolve.resolve` returns."""
 
     def __init__(self, run: Run, work: Work, where: Where, options: Options) -> None:
         self.run = run
         self.stopper = Stopper(run.folder.stop_path if run.saved else None)
         good = "simulated" if work.simulate else "ok"
         self.progress = Progress(len(run.plan), options.progress, options.verbose, good)
-        self.dashboard_link: str | None = None
+        self.dashboard_link: str | None = None  # before there is a cluster
         self._work = work
         self._where = where
         self._options = options
 
     def go(self) -> pd.DataFrame:
-        """Run the psets of the plan and merge their rows.
-
-        Returns
-        -------
-        DataFrame
-            The whole database.
-
-        Raises
-        ------
-        PsetFailedError
-            If as many psets have failed as `on_error` allows.
-        PsweepError
-            If the cluster, the journal or the database fail; what has finished is on disk.
-        """
+        """Run the psets of the plan, merge their rows, and return the whole database."""
         from psweep_dask.clusters import resolve
         from psweep_dask.driver.engine import Engine
 
@@ -103,9 +71,8 @@ class Execution:
         with self.stopper.catch_signals(), ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)
-                executor = stack.enter_context(
-                    resolve.open_executor(self._where, self._request(packed))
-                )
+                opened = resolve.open_executor(self._where, self._request(packed))
+                executor = stack.enter_context(opened)
             except BaseException:
                 self.run.discard()
                 raise
@@ -116,14 +83,9 @@ class Execution:
             return self._run_psets(engine)
 
     def _dashboard_run(self) -> DashboardRun:
-        run = self.run
-        return DashboardRun(
-            run.plan.run_id,
-            run.layout.calc_dir,
-            run.info.get("func", "func"),
-            run.info.get("start", now()),
-            self.progress.stats,
-        )
+        run, info = self.run, self.run.info
+        func, start = info.get("func", "func"), info.get("start", now())
+        return DashboardRun(run.plan.run_id, run.layout.calc_dir, func, start, self.progress.stats)
 
     def _request(self, packed_work: bytes) -> ExecutorRequest:
         folder = self.run.folder if self.run.saved else None
@@ -143,38 +105,32 @@ class Execution:
         )
 
     def _run_psets(self, engine: Engine) -> pd.DataFrame:
+        limit = self._options.failure_limit
         self.progress.begin()
         try:
-            self._collect(engine)
+            for result in engine.results():
+                if result.frame:
+                    self.run.journal.append(result.frame)
+                self.progress.update(result)
+                if self.progress.too_many_failed(limit):
+                    engine.give_up()
         except (KeyboardInterrupt, SystemExit):  # the third Ctrl-C: no time to merge
             self.progress.close(with_example=False, remarks=["left at once, without a merge"])
             self.run.release()
             raise
         except JournalError:
-            self._finish_after_error(engine)
+            try:
+                self._finish("broken off", engine)
+            except StudyError as err:  # the error of the journal is the one to raise
+                log.warning("%s", err)
             raise
         except BaseException:
             self._finish("broken off", engine)
             raise
-        ended = self._how_it_ended()
-        df = self._finish(ended, engine)
-        if ended == "given up":
+        if self.progress.too_many_failed(limit):
+            self._finish("given up", engine)
             raise _failed_error(self.progress.stats)
-        return df
-
-    def _collect(self, engine: Engine) -> None:
-        limit = self._options.failure_limit
-        for result in engine.results():
-            if result.frame:
-                self.run.journal.append(result.frame)
-            self.progress.update(result)
-            if self.progress.too_many_failed(limit):
-                engine.give_up()
-
-    def _how_it_ended(self) -> str:
-        if self.progress.too_many_failed(self._options.failure_limit):
-            return "given up"
-        return "stopped" if self.progress.stats.left else "done"
+        return self._finish("stopped" if self.progress.stats.left else "done", engine)
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         if ended in ("stopped", "given up"):
@@ -190,13 +146,6 @@ class Execution:
             if known.isdisjoint(result.seqs()):  # else that slice was run again since
                 self.run.journal.append(result.frame)
                 self.progress.update(result)
-
-    def _finish_after_error(self, engine: Engine) -> None:
-        """Merge what the journal has, if that still works; its own error is the one to raise."""
-        try:
-            self._finish("broken off", engine)
-        except StudyError as err:
-            log.warning("%s", err)
 
     def _remarks(self, ended: str, engine: Engine) -> list[str]:
         remarks = []
@@ -221,15 +170,7 @@ def _failed_error(stats: RunStats) -> PsetFailedError:
         f"pset {failure.pset_seq}, {failure.pset}:\n{failure.exc_txt.rstrip()}\n"
         f"{stats.done} of {stats.total} psets have finished; save=True keeps their rows"
     )
-    error.__cause__ = _exception_of(failure)
+    if failure.exception:
+        with suppress(Exception):  # only the worker has its class; the message has the traceback
+            error.__cause__ = pickling.loads(failure.exception)
     return error
-
-
-def _exception_of(failure: Failure) -> BaseException | None:
-    if not failure.exception:
-        return None
-    try:
-        exception: BaseException = pickling.loads(failure.exception)
-    except Exception:  # only the worker has its class; the message has the traceback
-        return None
-    return exception

@@ -14,7 +14,7 @@ from psweep_dask.driver.execute import Execution
 from psweep_dask.options import Options
 from psweep_dask.params.pset import check_params
 from psweep_dask.study import provenance
-from psweep_dask.study.run import Run, begin_run
+from psweep_dask.study.run import begin_run
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
@@ -24,27 +24,8 @@ log = logging.getLogger("psweep_dask")
 class PreparedRun:
     """A run whose input is checked and whose numbers are reserved; `go` runs it.
 
-    Parameters
-    ----------
-    func : callable
-        Takes a pset and returns a dict.
-    params : iterable of dict
-        The psets.
-    options : Options
-    attempts : list of int, optional
-        Number of attempts that earlier runs have made at each pset.
-    info : dict, optional
-        What else ``run.json`` is to hold.
-
-    Attributes
-    ----------
-    run : Run
-    execution : Execution
-
-    Raises
-    ------
-    PsweepError
-        If the input is bad: nothing has run then, and nothing of the run is left on disk.
+    `attempts` has the number of attempts that earlier runs have made at each pset, `info` what else
+    ``run.json`` is to hold. After a `PsweepError` nothing of the run is left on disk.
     """
 
     def __init__(
@@ -66,17 +47,28 @@ class PreparedRun:
         self._git = options.git
         if options.git:
             provenance.commit_local_changes(self._folder)
-        run_info = {
-            "func": func_name(func),
-            "source": func_source(func),
-            "cluster": resolve.describe(where),
-            **(info or {}),
-        }
+        run_info: dict[str, Any] = {"func": func_name(func), "source": func_source(func)}
+        run_info |= {"cluster": resolve.describe(where), **(info or {})}
         self.run = begin_run(options, psets, digests, run_info, attempts or [])
         if len(self.run.plan) < len(psets):
             known = len(psets) - len(self.run.plan)
             log.info("%d of %d psets left out: the database has them", known, len(psets))
-        work = _work(self.run, packed_func, options, resolve.shares_files(where))
+        shared_files = resolve.shares_files(where)
+        work = Work(
+            run_id=self.run.plan.run_id,
+            run_seq=self.run.plan.run_seq,
+            calc_dir=self.run.layout.calc_dir,
+            func=packed_func,
+            cwd=str(self._folder) if shared_files else None,
+            import_paths=import_paths(shared_files),
+            simulate=options.simulate,
+            tmpsave=options.tmpsave,
+            capture_logs=options.capture_logs,
+            stop_after=options.failure_limit,
+            retries=options.retries,
+            timeout=options.timeout,
+            resources=dict(options.resources or {}),
+        )
         self.execution = Execution(self.run, work, where, options)
 
     def go(self) -> pd.DataFrame:
@@ -89,21 +81,3 @@ class PreparedRun:
         finally:
             if self._git:
                 provenance.commit_results(self._folder, self.run.plan.run_id)
-
-
-def _work(run: Run, func: bytes, options: Options, shared_files: bool) -> Work:
-    return Work(
-        run_id=run.plan.run_id,
-        run_seq=run.plan.run_seq,
-        calc_dir=run.layout.calc_dir,
-        func=func,
-        cwd=str(Path.cwd()) if shared_files else None,
-        import_paths=import_paths(shared_files),
-        simulate=options.simulate,
-        tmpsave=options.tmpsave,
-        capture_logs=options.capture_logs,
-        stop_after=options.failure_limit,
-        retries=options.retries,
-        timeout=options.timeout,
-        resources=dict(options.resources or {}),
-    )

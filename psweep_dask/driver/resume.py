@@ -18,7 +18,6 @@ from psweep_dask.options import Options, ResumeOptions, check_names, takes_optio
 from psweep_dask.storage import plan
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.pickling import as_in_this_script
-from psweep_dask.storage.plan import Plan
 from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, choose_runs, load_func, recover_run
 from psweep_dask.study.run import reopen_run
@@ -67,10 +66,8 @@ def resume(
         If no run, or more than one, has the id `run_id`.
     RevisitError
         If the driver of that run lives, or func cannot be loaded any more: then pass it.
-    OptionError, FuncError, ClusterError, PsetFailedError
-        As in `run`. All of them are kinds of PsweepError.
-    TypeError
-        If there is no such option.
+    OptionError, FuncError, ClusterError, PsetFailedError, TypeError
+        As in `run`.
 
     See Also
     --------
@@ -108,22 +105,20 @@ def resume(
         )
     for run in runs:
         busy = len(collected.busy_seqs(run.run_id))
-        if busy and run_id is not None:
-            raise RevisitError(_left_to_jobs(run, busy))
         if busy:
-            log.warning("%s", _left_to_jobs(run, busy))
+            text = (
+                f"run {run.run_id} is left to its batch jobs, of which {busy} wait, run, or may do "
+                "so: ps.collect brings their results, and says which are lost; or cancel them "
+                "before"
+            )
+            if run_id is not None:
+                raise RevisitError(text)
+            log.warning("%s", text)
         elif _resume_run(run, changes, checked) > Stop.NO:
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
     return load_from(layout)
-
-
-def _left_to_jobs(run: StoredRun, number: int) -> str:
-    return (
-        f"run {run.run_id} is left to its batch jobs, of which {number} wait, run, or may do so: "
-        "ps.collect brings their results, and says which are lost; or cancel them before"
-    )
 
 
 def _resume_run(stored: StoredRun, changes: Mapping[str, Any], options: Options) -> Stop:
@@ -144,17 +139,14 @@ def _resume_run(stored: StoredRun, changes: Mapping[str, Any], options: Options)
         if "func" in changes:
             planned = dataclasses.replace(planned, psets=as_in_this_script(planned.psets))
             left = dataclasses.replace(left, psets=as_in_this_script(left.psets))
-            _replace_plan(stored, planned, work)
+            data = work.pack()  # written with the plan again: a later call finds the new func
+            replace_file(stored.folder.plan_path, lambda stream: plan.dump(planned, data, stream))
         elif len(left):
             load_func(work, stored.run_id)  # an error now, instead of one for each pset
-        log.info(
-            "run %s: %d of %d psets are done, %d to run, with %s",
-            stored.run_id,
-            len(planned) - len(left),
-            len(planned),
-            len(left),
-            "the func that was passed" if "func" in changes else "the func of its plan",
-        )
+        counts = len(planned) - len(left), len(planned), len(left)
+        which = "the func that was passed" if "func" in changes else "the func of its plan"
+        text = "run %s: %d of %d psets are done, %d to run, with %s"
+        log.info(text, stored.run_id, *counts, which)
         run = reopen_run(stored, left, lock)
         if not len(left):
             run.finish("done", {"left": 0})
@@ -174,10 +166,3 @@ def _work_here(work: Work, changes: Mapping[str, Any], shared_files: bool) -> Wo
     paths = dict.fromkeys((*work.import_paths, *import_paths(shared_files)))
     cwd = work.cwd if work.cwd and Path(work.cwd).is_dir() else str(Path.cwd())
     return dataclasses.replace(work, cwd=cwd, import_paths=tuple(paths))
-
-
-def _replace_plan(stored: StoredRun, planned: Plan, work: Work) -> None:
-    """Write the plan again, with the func that was passed: a later call finds it there."""
-    data = work.pack()
-    path = stored.layout.run_folder(planned.run_id).plan_path
-    replace_file(path, lambda stream: plan.dump(planned, data, stream))
