@@ -19,6 +19,8 @@ hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("default")
 
+pytest_plugins = ["helpers.fake_commands"]
+
 ON_THE_SECOND = ("/test_allocations.py", "/test_faults.py")
 """Where there are two SLURMs, these tests have one for themselves."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -27,14 +26,6 @@ def func(pset):
 @pytest.fixture
 def df(study_folder):
     return ps.run(func, ps.plist("a", range(10)), cluster="sync")
-
-
-@pytest.fixture
-def fake_bin(study_folder, monkeypatch):
-    folder = study_folder / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
 
 
 def test_resume_finishes_a_run_whose_driver_was_killed(study_folder):
@@ -146,14 +137,14 @@ def test_machines_lists_them_or_shows_a_job_script(study_folder):
     assert "other" in psweep_dask("machines", "other", code=1)
 
 
-def test_submit_hands_the_script_and_its_arguments_to_sbatch(study_folder, fake_bin):
+def test_submit_hands_the_script_and_its_arguments_to_sbatch(study_folder, bin_dir):
     machine(MINIMAL)
     Path("study.py").touch()
     words = ["submit", "--cluster", "big", "--walltime", "1:00:00", "study.py", "--fast", "x"]
     script = psweep_dask(*words, "--dry-run")
     assert "#SBATCH --time=1:00:00" in script
     assert script.rstrip().endswith("study.py --fast x")
-    command(fake_bin, "sbatch", "cat >script; echo 43")
+    command(bin_dir, "sbatch", "cat >script; echo 43")
     assert psweep_dask(*words).splitlines() == [
         "the driver prints to driver-study-43.log; a follower waits until it is needed",
         "driver submitted as job 43",
@@ -161,10 +152,10 @@ def test_submit_hands_the_script_and_its_arguments_to_sbatch(study_folder, fake_
     assert "study.py --fast x" in Path("script").read_text()
 
 
-def test_submit_says_why_slurm_refuses(study_folder, fake_bin):
+def test_submit_says_why_slurm_refuses(study_folder, bin_dir):
     machine(MINIMAL)
     Path("study.py").touch()
-    command(fake_bin, "sbatch", "echo 'no such partition' >&2; exit 1")
+    command(bin_dir, "sbatch", "echo 'no such partition' >&2; exit 1")
     output = psweep_dask("submit", "--cluster", "big", "study.py", code=1)
     assert output == "Error: SLURM refuses the driver: no such partition\n"
 
@@ -176,11 +167,11 @@ def test_submit_help_has_the_defaults_that_hold():
 
 
 def test_doctor_shows_its_checks_and_exits_with_1_if_something_has_to_be_changed(
-    study_folder, fake_bin
+    study_folder, bin_dir
 ):
     machine(MINIMAL)
     for name in ("sbatch", "squeue", "sacct", "scancel"):
-        command(fake_bin, name, "echo 'no such partition' >&2; exit 1")
+        command(bin_dir, name, "echo 'no such partition' >&2; exit 1")
     output = psweep_dask("doctor", "big", code=1)
     assert "!! a worker comes no" in " ".join(output.split())
     assert "a worker comes: the batch system takes no job: no such partition" in output

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from distributed import Client, LocalCluster
 from helpers.fake_slurm import FakeSlurm
@@ -17,15 +15,6 @@ def client():
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
-
-
-@pytest.fixture
-def bin_dir(tmp_path, monkeypatch):
-    """A folder for commands, which is the first in the PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
 
 
 @pytest.fixture

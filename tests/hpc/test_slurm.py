@@ -21,15 +21,6 @@ ANSWER = """\
 """
 
 
-@pytest.fixture
-def bin_dir(tmp_path, monkeypatch):
-    """The only folder in which commands are found."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
 def test_states_are_read_from_squeue():
     assert parse_states(ANSWER) == {
         "17": JobState("PENDING", "Resources", 3600.0, 3600.0),
@@ -73,47 +64,49 @@ def test_state_of_a_job_that_the_queue_does_not_list_is_ended():
     assert not slurm.ENDED.runs
 
 
-def test_slurm_that_is_not_installed_says_nothing_of_jobs(bin_dir):
+def test_slurm_that_is_not_installed_says_nothing_of_jobs(only_bin_dir):
     assert not slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
     assert slurm.job_state("7") is None
 
 
-def test_slurm_that_does_not_answer_says_nothing_of_jobs(bin_dir):
-    command(bin_dir, "squeue", "echo 17\\|RUNNING\\|None\\|1:00\\|1:00; exit 1")
+def test_slurm_that_does_not_answer_says_nothing_of_jobs(only_bin_dir):
+    command(only_bin_dir, "squeue", "echo 17\\|RUNNING\\|None\\|1:00\\|1:00; exit 1")
     assert slurm.is_installed()
     assert slurm.job_states("psweep-12345678") is None
     assert slurm.job_state("17") is None
 
 
-def test_slurm_that_is_too_slow_says_nothing_of_jobs(bin_dir, monkeypatch):
+def test_slurm_that_is_too_slow_says_nothing_of_jobs(only_bin_dir, monkeypatch):
     monkeypatch.setattr(slurm, "COMMAND_TIMEOUT_SECONDS", 0.1)
-    command(bin_dir, "squeue", "exec /bin/sleep 60")
-    command(bin_dir, "scancel", "exec /bin/sleep 60")
+    command(only_bin_dir, "squeue", "exec /bin/sleep 60")
+    command(only_bin_dir, "scancel", "exec /bin/sleep 60")
     assert slurm.job_states("psweep-12345678") is None
     assert "timed out" in slurm.cancel(["17"])
 
 
-def test_slurm_with_an_empty_queue_says_that_there_are_no_jobs(bin_dir):
-    command(bin_dir, "squeue", "exit 0")
+def test_slurm_with_an_empty_queue_says_that_there_are_no_jobs(only_bin_dir):
+    command(only_bin_dir, "squeue", "exit 0")
     assert slurm.job_states("psweep-12345678") == {}
     assert slurm.job_state("17") is None
 
 
-def test_jobs_of_user_have_elements_of_arrays_and_no_banner(bin_dir):
+def test_jobs_of_user_have_elements_of_arrays_and_no_banner(only_bin_dir):
     lines = "Welcome to the cluster\\n17|N/A|RUNNING|None\\n18|3|PENDING|Resources|of x"
-    command(bin_dir, "squeue", f"printf '{lines}\\n'")
+    command(only_bin_dir, "squeue", f"printf '{lines}\\n'")
     states = {"17": JobState("RUNNING", "None"), "18_3": JobState("PENDING", "Resources|of x")}
     assert slurm.jobs_of_user() == states
     shell = ["/bin/sh", "-c"]  # in the place of ssh
     assert slurm.jobs_of_user(shell) == states
-    command(bin_dir, "squeue", "exit 1")
+    command(only_bin_dir, "squeue", "exit 1")
     assert slurm.jobs_of_user() is None
 
 
-def test_cluster_name_is_in_the_configuration(bin_dir):
+def test_cluster_name_is_in_the_configuration(only_bin_dir):
     assert slurm.cluster_name() is None
-    command(bin_dir, "scontrol", "echo 'CacheGroups = 0'; echo 'ClusterName             = lab'")
+    command(
+        only_bin_dir, "scontrol", "echo 'CacheGroups = 0'; echo 'ClusterName             = lab'"
+    )
     assert slurm.cluster_name() == "lab"
     assert slurm.cluster_name(["/bin/sh", "-c"]) == "lab"
 
@@ -128,12 +121,12 @@ def test_remedy_names_the_keys_to_correct():
     assert slurm.remedy_for("something else") == "correct info.yaml"
 
 
-def test_cancel_returns_the_error_of_scancel(bin_dir):
+def test_cancel_returns_the_error_of_scancel(only_bin_dir):
     assert "scancel" in slurm.cancel(["17"])
-    command(bin_dir, "scancel", "echo 'Access denied' >&2; exit 1")
+    command(only_bin_dir, "scancel", "echo 'Access denied' >&2; exit 1")
     assert slurm.cancel(["17"]) == "Access denied"
     assert slurm.cancel_by_name("psweep-12345678") == "Access denied"
-    command(bin_dir, "scancel", "exit 0")
+    command(only_bin_dir, "scancel", "exit 0")
     assert slurm.cancel(["17"]) is None
 
 

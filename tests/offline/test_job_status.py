@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 from helpers.fake_commands import command
 
@@ -62,15 +60,6 @@ def test_over_ends_only_what_was_submitted():
     assert status.detail == "the user says that no job is pending or running"
     assert status_of_jobs([], None, over=True).state == "not known to be submitted"
     assert status_of_jobs([OTHER], None).state == "submitted"
-
-
-@pytest.fixture
-def bin_dir(study_folder, monkeypatch):
-    """A folder whose commands come before those of the system."""
-    folder = study_folder / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
 
 
 SCONTROL = "echo 'ClusterName             = lab'"

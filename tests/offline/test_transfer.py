@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ from helpers.offline_study import machine, write
 import psweep_dask as ps
 from psweep_dask.hpc.ssh import RemoteError
 from psweep_dask.offline.transfer import MissingError, TransferError
-
-
-@pytest.fixture
-def bin_dir(study_folder, monkeypatch):
-    """A folder whose commands come before those of the system."""
-    folder = study_folder / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
 
 
 @pytest.fixture

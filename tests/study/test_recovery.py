@@ -208,22 +208,13 @@ def run():
     return run
 
 
-@pytest.fixture
-def bin_dir(tmp_path, monkeypatch):
-    """The only folder in which commands are found."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-@pytest.mark.usefixtures("bin_dir")
+@pytest.mark.usefixtures("only_bin_dir")
 def test_clean_up_of_a_run_that_has_left_nothing_logs_nothing(run, caplog):
     recovery.clean_up_run(run)
     assert caplog.messages == []
 
 
-@pytest.mark.usefixtures("bin_dir")
+@pytest.mark.usefixtures("only_bin_dir")
 def test_clean_up_removes_credentials_and_nothing_else(run):
     run_dir = run.folder.path
     private = run_dir / f"{PRIVATE_PREFIX}x1y2"
@@ -235,7 +226,7 @@ def test_clean_up_removes_credentials_and_nothing_else(run):
     assert sorted(path.name for path in run_dir.iterdir()) == ["logs", "plan.pk"]
 
 
-@pytest.mark.usefixtures("bin_dir")
+@pytest.mark.usefixtures("only_bin_dir")
 def test_clean_up_without_slurm_warns_and_keeps_the_list_of_jobs(run, caplog):
     run.folder.jobs_path.write_text("17 psweep-bb32aade\n")
     recovery.clean_up_run(run)
@@ -245,9 +236,9 @@ def test_clean_up_without_slurm_warns_and_keeps_the_list_of_jobs(run, caplog):
     assert run.folder.jobs_path.read_text() == "17 psweep-bb32aade\n"
 
 
-def test_clean_up_keeps_the_list_of_jobs_if_scancel_fails(run, bin_dir, caplog):
-    command(bin_dir, "squeue", "exit 0")
-    command(bin_dir, "scancel", "echo 'Unable to contact slurm controller' >&2; exit 1")
+def test_clean_up_keeps_the_list_of_jobs_if_scancel_fails(run, only_bin_dir, caplog):
+    command(only_bin_dir, "squeue", "exit 0")
+    command(only_bin_dir, "scancel", "echo 'Unable to contact slurm controller' >&2; exit 1")
     run.folder.jobs_path.write_text("17 psweep-bb32aade\n18 psweep-bb32aade\n")
     recovery.clean_up_run(run)
     assert caplog.messages == [
@@ -257,9 +248,9 @@ def test_clean_up_keeps_the_list_of_jobs_if_scancel_fails(run, bin_dir, caplog):
     assert run.folder.jobs_path.exists()
 
 
-def test_clean_up_ignores_a_line_that_was_not_written_to_its_end(run, bin_dir):
-    command(bin_dir, "squeue", "exit 0")
-    command(bin_dir, "scancel", 'echo "$@" >> cancelled')
+def test_clean_up_ignores_a_line_that_was_not_written_to_its_end(run, only_bin_dir):
+    command(only_bin_dir, "squeue", "exit 0")
+    command(only_bin_dir, "scancel", 'echo "$@" >> cancelled')
     run.folder.jobs_path.write_text("17 psweep-bb32aade\n18")
     recovery.clean_up_run(run)
     (line,) = Path("cancelled").read_text().splitlines()
