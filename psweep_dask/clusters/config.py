@@ -26,7 +26,6 @@ CLUSTER_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,
     # An adaptive cluster starts all workers at once, also if the first psets may be short.
     "distributed.scheduler.unknown-task-duration": "60s",
-    "distributed.deploy.lost-worker-timeout": "60s",
     # Only func fills the memory of a worker, so spilling would not help, and a paused worker would
     # pause for ever. At 95 % of its memory a worker is ended and replaced.
     "distributed.worker.memory.target": False,

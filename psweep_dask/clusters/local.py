@@ -16,10 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
+from distributed.deploy import Cluster
 
 from psweep_dask._format import format_count
 from psweep_dask._logging import hide_worker_exit_lines, silenced
@@ -204,14 +206,14 @@ def _start(size: int) -> KeptCluster:
     _forget_script_without_file()
     with tempfile.TemporaryDirectory() as folder, _start_settings(Path(folder, "marker")) as marker:
         try:
-            cluster = _start_workers(size)
+            cluster = _LocalCluster(size)
         except Exception as err:  # dask raises the error of the worker
             if marker.exists():
                 message = _GUARD_MESSAGE.format(script=sys.argv[0])
                 raise LocalClusterError(message) from None
             log.warning("the LocalCluster did not start (%s), trying once more", err)
             try:
-                cluster = _start_workers(size)
+                cluster = _LocalCluster(size)
             except Exception as again:  # as above
                 message = f"the LocalCluster of {size} workers cannot start: {again}"
                 raise LocalClusterError(message) from again
@@ -223,15 +225,25 @@ def _start(size: int) -> KeptCluster:
     return KeptCluster(cluster, client, size, os.getpid())
 
 
-def _start_workers(size: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=size,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        security=Security.temporary(),
-    )
+class _LocalCluster(LocalCluster):
+    """Keeps the nannies of lost workers: they start their workers again, however long that takes.
+
+    dask looks at a lost worker ``lost-worker-timeout`` seconds later, and closes its nanny for good
+    if it is not there. But it may be starting again, since another pset has just ended it.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]  # (distributed is typed in part only)
+            n_workers=size,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            security=Security.temporary(),
+        )
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        Cluster._update_worker_status(self, op, msg)
 
 
 def _forget_script_without_file() -> None:

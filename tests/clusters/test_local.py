@@ -12,6 +12,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import dask.config
 import psutil
 import pytest
 from distributed import Client, Security
@@ -174,7 +175,7 @@ def test_local_cluster_that_cannot_start_is_tried_once_more_and_is_an_error(capl
         raise OSError(f"no memory for {size} workers")
 
     local_module.close_local()
-    monkeypatch.setattr(local_module, "_start_workers", fail)
+    monkeypatch.setattr(local_module, "_LocalCluster", fail)
     with (
         pytest.raises(LocalClusterError, match="of 3 workers cannot start: no memory for 3"),
         open_local_cluster(3),
@@ -197,6 +198,19 @@ def test_workers_are_renewed_with_all_that_their_func_has_started(local):
 def start_sleep():
     """Start a program on a worker; return its process id and that of the worker."""
     return subprocess.Popen(["sleep", "600"]).pid, os.getpid()
+
+
+def test_nannies_are_kept_however_long_their_workers_take_to_restart(local):
+    def func(pset):
+        if pset["a"] == 3:
+            os._exit(1)
+        return {}
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
+        df = ps.run(func, ps.plist("a", range(6)), cluster="local")
+    assert df._status.tolist() == ["ok"] * 3 + ["killed"] + ["ok"] * 2
+    wait_until(lambda: len(local.client.nthreads()) == local_module.CPU_COUNT)
+    assert local.nannies == local_module.CPU_COUNT
 
 
 def test_local_pool_without_a_nanny_is_an_error():

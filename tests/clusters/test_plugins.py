@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import dask.config
 import psutil
 import pytest
 from distributed import Client, LocalCluster, Nanny, Scheduler
@@ -129,7 +130,9 @@ def test_on_error_counts_killed_psets_too():
 
 
 @pytest.fixture
-def users_client(request):
+def users_client(request, monkeypatch):
+    # dask would close the nanny of a worker that is restarting so long after an earlier loss
+    monkeypatch.setitem(dask.config.config["distributed"]["deploy"], "lost-worker-timeout", "1h")
     options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         LocalCluster(**options | request.param) as cluster,
