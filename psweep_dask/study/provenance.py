@@ -19,6 +19,9 @@ from psweep_dask.errors import PsweepError
 log = logging.getLogger("psweep_dask")
 
 
+GIT_TIMEOUT_SECONDS = 60.0  # a huge tree on a slow file system must not hang a run
+
+
 class GitError(PsweepError):
     """git=True where git cannot do its part."""
 
@@ -88,7 +91,7 @@ def read_tree_state(folder: Path) -> tuple[str, str] | None:
         if commit.returncode != 0:
             return None
         patch = _git(folder, "diff", "HEAD")
-    except (OSError, subprocess.TimeoutExpired):  # without git or in time: a run needs neither
+    except (OSError, GitError):  # without git or in time: a run needs neither
         return None
     return commit.stdout.strip(), patch.stdout
 
@@ -105,7 +108,7 @@ def _commit_all(folder: Path, message: str) -> bool:
 def _checked(folder: Path, *arguments: str) -> None:
     try:
         done = _git(folder, *arguments)
-    except (OSError, subprocess.TimeoutExpired) as err:
+    except OSError as err:
         raise GitError(f"'git {' '.join(arguments)}' failed in {str(folder)!r}: {err}") from err
     if done.returncode:
         raise GitError(
@@ -115,12 +118,18 @@ def _checked(folder: Path, *arguments: str) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=60.0,  # seconds: a huge tree on a slow file system must not hang a run
-    )
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=GIT_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise GitError(
+            f"'git {' '.join(arguments)}' in {str(folder)!r} has not ended within "
+            f"{GIT_TIMEOUT_SECONDS:.0f} s; have it ignore what is large"
+        ) from err

@@ -8,6 +8,7 @@ import subprocess
 
 import dask
 import pytest
+from helpers.fake_commands import command
 
 import psweep_dask as ps
 from psweep_dask.study import provenance
@@ -111,3 +112,12 @@ def test_git_that_is_not_installed_is_an_error(study_folder, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ps.PsweepError, match="git=True, but git cannot be started"):
         ps.run(lambda pset: {}, [{}], cluster="sync", git=True)
+
+
+def test_git_that_hangs_is_an_error_before_the_run(repository, bin_dir, monkeypatch):
+    command(bin_dir, "git", "exec sleep 60")
+    monkeypatch.setattr(provenance, "GIT_TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(GitError, match=r"'git rev-parse .*' in .* has not ended within 0 s"):
+        ps.run(lambda pset: {}, [{"a": 1}], cluster="sync", git=True)
+    assert not (repository / "calc").exists()
+    assert provenance.read_tree_state(repository) is None
