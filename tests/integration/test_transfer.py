@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.driver_process import wait_until
 from helpers.offline_study import HOSTILE, machine, write, write_study
 
 import psweep_dask as ps
@@ -121,14 +122,13 @@ def test_push_that_was_interrupted_goes_on(there):
     write({"calc/large": large})
     slow = [BIN / "psweep-push", "cluster", "--bwlimit=4m"]
     process = subprocess.Popen(slow, stderr=subprocess.PIPE, start_new_session=True)
-    time.sleep(3)
+    folder = there / "calc"
+    wait_until(lambda: any(path.stat().st_size > 2_000_000 for path in folder.glob(".large.*")))
     os.killpg(process.pid, 15)
     process.communicate(timeout=30)
     assert not (there / "calc/large").exists()
-    deadline = time.monotonic() + 20
     partial = there / "calc/.rsync-partial/large"
-    while not partial.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(partial.exists, seconds=20)
     assert 1_000_000 < partial.stat().st_size < 30_000_000
     printed = command("psweep-push", "cluster", "--stats")
     sent = next(line for line in printed.splitlines() if line.startswith("Total bytes sent"))
