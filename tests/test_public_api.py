@@ -79,12 +79,14 @@ def test_public_names_have_an_example():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_help_describes_each_parameter(name):
-    function = getattr(ps, name)
-    section = inspect.getdoc(function).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+def test_help_describes_parameters_and_returns(name):
+    signature, text = inspect.signature(getattr(ps, name)), inspect.getdoc(getattr(ps, name))
+    section = text.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
     described = re.findall(r"^(\S.*?)(?: : .*)?\n +\S", section, re.M)
     names = [word.lstrip("*") for entry in described for word in entry.split(", ")]
-    assert sorted(names) == sorted(inspect.signature(function).parameters)
+    assert sorted(names) == sorted(signature.parameters)
+    returns_none = signature.return_annotation in (None, "None")
+    assert ("\nReturns\n-------\n" in text) is not returns_none
 
 
 def test_import_loads_no_heavy_package():

@@ -100,6 +100,10 @@ def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
     ParamsError, NoDataFrameError
         As in `to_params`.
 
+    See Also
+    --------
+    df_extract_row : One row, or one pset.
+
     Examples
     --------
     >>> import psweep_dask as ps

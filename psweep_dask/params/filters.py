@@ -24,7 +24,12 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     df : DataFrame
         The database, with its column ``_pset_sha1``.
     params : iterable of dict
-        The psets to look for. Copies of them are returned, in this order.
+        The psets to look for.
+
+    Returns
+    -------
+    list of dict
+        Copies, in the order of `params`.
 
     Raises
     ------
@@ -82,6 +87,11 @@ def where(
         In an expression, a key that a pset does not have is NaN, which pandas finds different from
         all values: ``a > 1`` is False then.
 
+    Returns
+    -------
+    list of dict or DataFrame
+        Copies of psets, or rows with their index, in the order of `params`.
+
     Raises
     ------
     QueryError
@@ -124,13 +134,22 @@ def conditional(
     condition : str or callable
         As in `where`.
     *plists : lists of dict
-        The parameters to add, as for `pgrid`: a pset that meets the condition is repeated for each
-        combination of their values.
+        The parameters to add, as for `pgrid`.
+
+    Returns
+    -------
+    list of dict
+        In the order of `params`. A pset that meets the condition is repeated for each combination
+        of the values of `plists`.
 
     Raises
     ------
     QueryError, PsetError, ParamsError
         As in `where` and in `pgrid`.
+
+    See Also
+    --------
+    where : Returns only the psets that meet a condition.
 
     Examples
     --------

@@ -26,6 +26,11 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
     seq : iterable
         Its values.
 
+    Returns
+    -------
+    list of dict
+        In the order of `seq`.
+
     Raises
     ------
     ParamsError
@@ -53,13 +58,18 @@ def plist(name: str, seq: Iterable[Any]) -> list[Pset]:
 
 
 def pgrid(*plists: Iterable[Any]) -> list[Pset]:
-    """Return all combinations of parameters, as of a nested loop: the last one varies fastest.
+    """Return all combinations of parameters.
 
     Parameters
     ----------
     *plists : iterables of dict
         Results of `plist`, or of ``zip`` over some of them for parameters that vary together.
         One list of all of them works, too.
+
+    Returns
+    -------
+    list of dict
+        As from nested loops: the last parameter varies fastest.
 
     Raises
     ------
@@ -89,7 +99,7 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
 
 
 def itr2params(loops: Iterable[Any]) -> list[Pset]:
-    """Merge each element of a loop over parameters into one pset. `pgrid` does the loop, too.
+    """Merge each element of a loop over parameters into one pset.
 
     Parameters
     ----------
@@ -97,10 +107,19 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
         For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)``, where ``a``, ``b``
         and ``c`` are results of `plist`. The tuples may be nested.
 
+    Returns
+    -------
+    list of dict
+        In the order of `loops`.
+
     Raises
     ------
     ParamsError
         If a pset would get the same key twice.
+
+    See Also
+    --------
+    pgrid : Does the loop, too.
 
     Examples
     --------
@@ -112,17 +131,26 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
 
 
 def merge_dicts(*dicts: Any) -> Pset:
-    """Merge dicts into a new one. Of a key that comes twice, the last value counts.
+    """Merge dicts.
 
     Parameters
     ----------
     *dicts : dict
         The dicts, or one list of them.
 
+    Returns
+    -------
+    dict
+        A new one. A key that comes twice has its last value.
+
     Raises
     ------
     ParamsError
         If one of them is not a dict.
+
+    See Also
+    --------
+    itr2params : Merges dicts that must not have a key in common.
 
     Examples
     --------
@@ -155,6 +183,11 @@ def stargrid(
         not enter the hash.
     skip_dups : bool, optional
         Leave out psets that came before, such as `const`, which each element of `vary` may repeat.
+
+    Returns
+    -------
+    list of dict
+        In the order of `vary`. Each pset has all keys of `const`.
 
     Raises
     ------
@@ -195,17 +228,26 @@ def stargrid(
 
 
 def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
-    """Return copies of the psets without those whose hash came before.
+    """Leave out psets whose hash came before.
 
     Parameters
     ----------
     params : iterable of dict
         The psets. Keys that do not enter the hash are not compared.
 
+    Returns
+    -------
+    list of dict
+        Copies of the other psets, in the order of `params`.
+
     Raises
     ------
     PsetError
         If `params` are not psets, or a value has no reproducible hash.
+
+    See Also
+    --------
+    filter_params_dup_hash : Leaves out psets whose hash is in a list.
 
     Examples
     --------
@@ -221,7 +263,7 @@ def filter_params_unique(params: Iterable[Mapping[str, Any]]) -> list[Pset]:
 def filter_params_dup_hash(
     params: Iterable[Mapping[str, Any]], hashes: Iterable[str]
 ) -> list[Pset]:
-    """Return copies of the psets whose hash is not in a list.
+    """Leave out psets whose hash is in a list.
 
     Parameters
     ----------
@@ -229,6 +271,11 @@ def filter_params_dup_hash(
         The psets.
     hashes : iterable of str
         For instance the column ``_pset_sha1`` of a database.
+
+    Returns
+    -------
+    list of dict
+        Copies of the other psets, in the order of `params`.
 
     Raises
     ------

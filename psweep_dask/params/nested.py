@@ -11,7 +11,7 @@ from psweep_dask.params.pset import Pset
 
 
 def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
-    """Return a nested dict as a flat one with dotted keys. The inverse is `unflatten_dict`.
+    """Return a nested dict as a flat one with dotted keys.
 
     Parameters
     ----------
@@ -21,10 +21,19 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     sep : str, optional
         Separates the parts of a key.
 
+    Returns
+    -------
+    dict
+        One key for each value, in the order of `nested`.
+
     Raises
     ------
     ParamsError
         If two values would get the same key, or a key is not a str.
+
+    See Also
+    --------
+    unflatten_dict : The inverse.
 
     Examples
     --------
@@ -43,7 +52,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
 
 
 def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
-    """Return a flat dict with dotted keys as a nested one: the inverse of `flatten_dict`.
+    """Return a flat dict with dotted keys as a nested one.
 
     Parameters
     ----------
@@ -52,10 +61,19 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     sep : str, optional
         Separates the parts of a key.
 
+    Returns
+    -------
+    dict
+        Each `sep` in a key makes one level of dicts.
+
     Raises
     ------
     ParamsError
         If `flat` is not a dict, or a key would stand for both a value and a dict.
+
+    See Also
+    --------
+    flatten_dict : The inverse.
 
     Examples
     --------

@@ -36,13 +36,18 @@ class PsetError(PsweepError):
 
 
 def pset_sha1(pset: Mapping[str, Any]) -> str:
-    """Return the hash of a pset: 40 digits, the same on all machines and in all sessions.
+    """Return the hash of a pset.
 
     Parameters
     ----------
     pset : Mapping
         Keys that begin or end with an underscore do not enter the hash: they are book-keeping
         and results.
+
+    Returns
+    -------
+    str
+        40 hexadecimal digits, the same on all machines and in all sessions.
 
     Raises
     ------
@@ -124,13 +129,16 @@ def pset_id(run_id: str, pset_seq: int) -> str:
 def rng(pset: Mapping[str, Any]) -> np.random.Generator:
     """Return a generator of random numbers for the evaluation of a pset, for use in func.
 
-    Its seed is the ``_pset_id``: each repetition of a pset gets other numbers, and a row that is
-    run again under its id gets the same ones.
-
     Parameters
     ----------
     pset : Mapping
         The pset as func gets it, with its ``_pset_id``.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Its seed is the ``_pset_id``: each repetition of a pset gets other numbers, and a row that
+        is run again under its id gets the same ones.
 
     Raises
     ------

@@ -20,15 +20,18 @@ from psweep_dask.params.pset import Pset, check_params
 def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     r"""Read psets from a table: a CSV, JSON or YAML file, or a DataFrame.
 
-    An empty cell of a CSV file, and a gap (None, NaN) of a DataFrame, makes no key. A number
-    without a decimal point is an int.
-
     Parameters
     ----------
     source : str, PathLike or DataFrame
         JSON and YAML hold a list of mappings. In CSV, the first line has the names; a cell is a
         number, ``true`` or ``false``, a list or mapping in JSON, or else text. YAML is read as its
         version 1.2 says: ``12:30`` and ``no`` are text, ``1e-3`` is a number.
+
+    Returns
+    -------
+    list of dict
+        One pset for each row. An empty cell of a CSV file, and a gap (None, NaN) of a DataFrame,
+        makes no key. A number of a file is an int if it has no decimal point and no exponent.
 
     Raises
     ------

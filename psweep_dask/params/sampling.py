@@ -41,6 +41,12 @@ def sample(
     seed : int, optional
         The same seed gives the same psets. By default, they are different each time.
 
+    Returns
+    -------
+    list of dict
+        Each pset has all parameters; numbers are int or float of Python. In a grid, the last
+        parameter varies fastest.
+
     Raises
     ------
     ParamsError

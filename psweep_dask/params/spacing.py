@@ -39,11 +39,21 @@ def logspace(
     **options
         Passed to `numpy.logspace`.
 
+    Returns
+    -------
+    numpy.ndarray
+        Floats, of shape ``(num,)``. The bounds in it are exact, not rounded.
+
     Raises
     ------
     ParamsError
         If a bound is not a number, or with `offset` not above zero; if `num` is not a whole number
         from 0; or if `log_func` has another base than ``base=``.
+
+    See Also
+    --------
+    intspace : Whole numbers.
+    plist : Makes psets of the numbers.
 
     Examples
     --------
@@ -82,15 +92,25 @@ def intspace(*args: Any, dtype: Any = np.int64, **options: Any) -> np.ndarray:
     Parameters
     ----------
     *args, **options
-        As for `numpy.linspace`: ``start, stop, num``. If there are fewer than ``num`` whole numbers
-        between the bounds, all of them are returned.
+        As for `numpy.linspace`: ``start, stop, num``.
     dtype : data-type, optional
         An integer type of NumPy.
+
+    Returns
+    -------
+    numpy.ndarray
+        One-dimensional, from ``start`` to ``stop``. It is shorter than ``num`` if there are not so
+        many whole numbers between them.
 
     Raises
     ------
     ParamsError
         If `args` are not numbers, or if `dtype` or a float cannot hold a number exactly.
+
+    See Also
+    --------
+    logspace : Numbers on a logarithmic scale.
+    plist : Makes psets of the numbers.
 
     Examples
     --------
