@@ -65,7 +65,15 @@ def submit(func: Func, params: Iterable[Mapping[str, Any]], **options: Unpack[Ru
 
 
 class Sweep:
-    """A run in the background, as `submit` returns it."""
+    """A run in the background, as `submit` returns it.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> sweep = ps.submit(lambda pset: {"b": 1}, ps.plist("a", [1, 2]), cluster="sync", save=False)
+    >>> len(sweep.result()), sweep.done, sweep.df.b.tolist()
+    (2, True, [1, 1])
+    """
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
@@ -114,7 +122,10 @@ class Sweep:
     def stop(self, now: bool = False) -> None:
         """Stop the run: no pset starts any more, and `result` returns the rows there are.
 
-        The psets that run may finish; with `now`, they are dropped.
+        Parameters
+        ----------
+        now : bool, optional
+            Drop the psets that run, instead of letting them finish.
         """
         self._prepared.execution.stopper.request(Stop.NOW if now else Stop.SOON)
 
