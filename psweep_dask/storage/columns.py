@@ -162,6 +162,8 @@ def _is_in_pyarrow(dtype: Any) -> bool:
 
 
 def _python_str(dtype: Any) -> Any:
+    if dtype.na_value is pd.NA:  # the only one that pandas 2.2 knows
+        return pd.StringDtype("python")
     return pd.StringDtype("python", na_value=dtype.na_value)
 
 
