@@ -80,7 +80,7 @@ def test_check_finds_files_that_were_moved_aside(df):
     assert finding.fix is None
 
 
-def test_check_finds_what_dead_runs_have_left_and_fixes_it(study_folder):
+def test_check_finds_what_dead_runs_have_left_and_fixes_it(study_folder, only_bin_dir):
     with start(study_folder) as driver:
         wait_for_journal(study_folder)
         driver.kill()
