@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing.process
+import multiprocessing.spawn
 import multiprocessing.util
 import os
 import signal
-import sys
-import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
 import dask.config
@@ -34,17 +33,6 @@ from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
-
-_MARKER_VARIABLE = "PSWEEP_DASK_MAIN_WITHOUT_GUARD"
-"""Names the file by which a worker tells that it has imported a script without guard."""
-
-_GUARD_MESSAGE = """{script} starts worker processes, and each of them imports it again; \
-put what it does under a guard:
-
-    if __name__ == "__main__":
-        df = ps.run(func, params)
-"""
-
 
 class LocalClusterError(PsweepError):
     """A LocalCluster that cannot be started."""
@@ -129,7 +117,7 @@ def open_local_cluster(poolsize: int | None) -> Iterator[KeptCluster]:
     Raises
     ------
     LocalClusterError
-        If it cannot be started, for instance by a script without a ``__main__`` guard.
+        If it cannot be started.
     """
     with _lock:
         local = _get_or_start(poolsize or CPU_COUNT)
@@ -168,26 +156,6 @@ if multiprocessing.process.parent_process() is not None:  # such a process skips
     multiprocessing.util.Finalize(None, close_local, exitpriority=10)
 
 
-def stop_if_imported_by_worker() -> None:
-    """End this process if it is a worker that imports the user's script on its start.
-
-    A script that starts workers without ``if __name__ == "__main__":`` would start more workers
-    from each of them. The process that the user started learns of this by a file, and says so.
-
-    Raises
-    ------
-    LocalClusterError
-        If the worker was started by something else than `open_local_cluster`.
-    """
-    if not getattr(multiprocessing.process.current_process(), "_inheriting", False):
-        return
-    marker = os.environ.get(_MARKER_VARIABLE)
-    if marker:
-        Path(marker).touch()
-        os._exit(1)
-    raise LocalClusterError(_GUARD_MESSAGE.format(script="the script"))
-
-
 def _get_or_start(size: int) -> KeptCluster:
     global _kept
     if _kept is not None and _kept.pid != os.getpid():
@@ -203,14 +171,11 @@ def _get_or_start(size: int) -> KeptCluster:
 
 
 def _start(size: int) -> KeptCluster:
-    _forget_script_without_file()
-    with tempfile.TemporaryDirectory() as folder, _start_settings(Path(folder, "marker")) as marker:
+    _keep_script_from_workers()
+    with _start_settings():
         try:
             cluster = _LocalCluster(size)
         except Exception as err:  # dask raises the error of the worker
-            if marker.exists():
-                message = _GUARD_MESSAGE.format(script=sys.argv[0])
-                raise LocalClusterError(message) from None
             log.warning("the LocalCluster did not start (%s), trying once more", err)
             try:
                 cluster = _LocalCluster(size)
@@ -246,23 +211,36 @@ class _LocalCluster(LocalCluster):
         Cluster._update_worker_status(self, op, msg)
 
 
-def _forget_script_without_file() -> None:
-    """Keep workers from importing a script that came through a pipe: it has no file to read."""
-    main = sys.modules["__main__"]
-    if not Path(getattr(main, "__file__", None) or ".").exists():
-        del main.__file__
+_NANNY_CHILD = "Dask Worker process"
+"""The names that nannies give to their worker processes begin so."""
+
+
+@functools.cache  # once in this process
+def _keep_script_from_workers() -> None:
+    """Have nannies start workers that do not import the script again, now and after a death.
+
+    func and what it uses travel by value, so that workers do not need the script. multiprocessing
+    names it in the data by which a child prepares itself, and imports it there as a module, which
+    runs again all that is not under ``if __name__ == "__main__":``.
+    """
+    prepare = multiprocessing.spawn.get_preparation_data
+
+    def prepare_without_script(name: str) -> dict[str, Any]:
+        data = prepare(name)
+        if name.startswith(_NANNY_CHILD):
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    multiprocessing.spawn.get_preparation_data = prepare_without_script
 
 
 @contextmanager
-def _start_settings(marker: Path) -> Iterator[Path]:
+def _start_settings() -> Iterator[None]:
     """Apply our settings; keep dask from logging at length what our error says in a line."""
-    os.environ[_MARKER_VARIABLE] = str(marker)
-    try:
-        settings = {**cluster_settings(), **scheduler_settings()}
-        with dask.config.set(settings), silenced("distributed.nanny"), _blocked_signals():
-            yield marker
-    finally:
-        del os.environ[_MARKER_VARIABLE]
+    settings = {**cluster_settings(), **scheduler_settings()}
+    with dask.config.set(settings), silenced("distributed.nanny"), _blocked_signals():
+        yield
 
 
 @contextmanager

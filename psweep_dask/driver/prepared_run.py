@@ -36,10 +36,9 @@ class PreparedRun:
         attempts: list[int] | None = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
-        from psweep_dask.clusters import local, resolve  # distributed takes half a second to import
+        from psweep_dask.clusters import resolve  # distributed takes half a second to import
 
         show_log_lines()
-        local.stop_if_imported_by_worker()
         packed_func = pack_func(func)
         psets, digests = check_params(params)
         where = resolve.resolve("sync" if options.simulate else options.cluster)

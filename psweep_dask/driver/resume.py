@@ -81,15 +81,12 @@ def resume(
     >>> len(ps.resume("calc"))  # there is nothing left to run
     2
     """
-    from psweep_dask.clusters import local  # distributed takes half a second to import
-
     check_names(resume, options)
     checked = Options(calc_dir=calc_dir, retries=0 if retries is None else retries, **options)
-    local.stop_if_imported_by_worker()
     show_log_lines()
     new = {
         "func": None if func is None else pack_func(func),
-        "retries": retries,
+        "retries": None if retries is None else checked.retries,
         "timeout": checked.timeout,
         "resources": checked.resources and dict(checked.resources),
     }

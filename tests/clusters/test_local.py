@@ -32,18 +32,17 @@ def script(study_folder, text, **options):
     )
 
 
-GUARDED = """
+SCRIPT = """
 import psweep_dask as ps
 def func(pset):
     return {"y": 1}
-if __name__ == "__main__":
-    df = ps.run(func, [{"a": 1}] * 10, save=False)
-    print(df.y.sum())
+df = ps.run(func, [{"a": 1}] * 10, save=False)
+print(df.y.sum())
 """
 
 
 def test_script_ends_by_itself_quietly_with_no_process_left(study_folder):
-    done = script(study_folder, GUARDED)
+    done = script(study_folder, SCRIPT)
     assert (done.returncode, done.stdout) == (0, "10\n")
     lines = done.stderr.splitlines()
     assert lines[0].startswith("psweep_dask: ")
@@ -55,16 +54,35 @@ def test_script_ends_by_itself_quietly_with_no_process_left(study_folder):
     assert here <= {os.getpid()}
 
 
-def test_main_guard_that_is_missing_is_asked_for_once(study_folder):
-    text = "\n".join(GUARDED.replace('if __name__ == "__main__":', "if True:").splitlines())
-    done = script(study_folder, text)
-    assert done.returncode == 1
-    assert done.stderr.count('if __name__ == "__main__":') == 1
-    assert "script.py starts worker processes" in done.stderr
-    assert "multiprocessing" not in done.stderr
-    assert "bootstrapping" not in done.stderr
-    assert "Nanny" not in done.stderr
-    assert done.stderr.count("Traceback") == 1
+@pytest.mark.parametrize("start", [["script.py"], ["-m", "script"]])
+@pytest.mark.parametrize("guard", [True, False])
+def test_script_is_never_imported_by_workers(study_folder, start, guard):
+    (study_folder / "script.py").write_text(f"""
+import os, random
+import psweep_dask as ps
+with open("top_level", "a") as file:
+    file.write("once ")
+design = [{{"a": random.random()}} for _ in range(8)]
+class Result:
+    def __init__(self, y): self.y = y
+def double(a):
+    return 2 * a
+def func(pset):
+    if pset["a"] == design[3]["a"]:
+        os._exit(3)  # its nanny starts another worker
+    return {{"y": double(pset["a"]), "r": Result(pset["a"])}}
+if {"__name__ == '__main__'" if guard else "True"}:
+    df = ps.run(func, design)
+    assert df.a.tolist() == [pset["a"] for pset in design]
+    ok = df[df._status == "ok"]
+    assert (ok.y == 2 * ok.a).all() and all(isinstance(r, Result) for r in ok.r)
+    print(df._status.tolist())
+""")
+    done = subprocess.run(
+        [sys.executable, *start], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.split("'")[1::2] == ["ok"] * 3 + ["killed"] + ["ok"] * 4, done.stderr
+    assert (study_folder / "top_level").read_text() == "once "
 
 
 def test_script_from_stdin_and_a_class_of_main_work(study_folder):
@@ -86,8 +104,7 @@ def test_modules_beside_the_script_are_found_by_workers(study_folder):
     (study_folder / "code" / "lab_model.py").write_text("def f(pset): return {'y': pset['a']}")
     (study_folder / "code" / "run.py").write_text(
         "import lab_model, psweep_dask as ps\n"
-        "if __name__ == '__main__':\n"
-        "    print(ps.run(lab_model.f, ps.plist('a', [1, 2]), save=False).y.sum())\n"
+        "print(ps.run(lab_model.f, ps.plist('a', [1, 2]), save=False).y.sum())\n"
     )
     done = subprocess.run(
         [sys.executable, "code/run.py"], capture_output=True, text=True, check=True
@@ -96,7 +113,7 @@ def test_modules_beside_the_script_are_found_by_workers(study_folder):
 
 
 def test_multiprocessing_may_be_used_by_func(study_folder):
-    text = GUARDED.replace(
+    text = SCRIPT.replace(
         'return {"y": 1}',
         'import multiprocessing\n    with multiprocessing.get_context("fork").Pool(2) as pool:\n'
         '        return {"y": sum(pool.map(abs, [-1, 0]))}',
@@ -107,7 +124,7 @@ def test_multiprocessing_may_be_used_by_func(study_folder):
 
 def test_workers_end_when_the_driver_is_killed(study_folder):
     path = study_folder / "script.py"
-    path.write_text(GUARDED.replace('return {"y": 1}', "import time; time.sleep(600)"))
+    path.write_text(SCRIPT.replace('return {"y": 1}', "import time; time.sleep(600)"))
     with subprocess.Popen([sys.executable, str(path)], stderr=subprocess.PIPE) as driver:
         driver.stderr.readline()  # the workers are there
         children = psutil.Process(driver.pid).children(recursive=True)
