@@ -40,6 +40,8 @@ def select_rows(df: pd.DataFrame, expression: str) -> pd.DataFrame:
     except Exception as err:  # parsing and comparing raise errors of all kinds
         names = ", ".join(map(str, df.columns))
         raise QueryError(f"{expression!r}: {err}; there are the columns {names}") from err
+    if isinstance(mask, pd.Series) and mask.dtype == "boolean":  # of columns with pandas' own types
+        mask = mask.fillna(False).astype(bool)
     if not isinstance(mask, pd.Series) or mask.dtype != bool:
         raise QueryError(
             f"{expression!r} is not true or false for each row; compare a column with a value"

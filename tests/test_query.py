@@ -50,6 +50,12 @@ def test_select_rows_by_a_wrong_expression_is_an_error(expression, message):
         select_rows(DF, expression)
 
 
+@pytest.mark.parametrize("dtype", [object, "Int64"])
+def test_select_rows_leaves_out_na(dtype):
+    df = pd.DataFrame({"a": pd.Series([1, pd.NA, 3], dtype=dtype)})
+    assert select_rows(df, "a > 1").a.tolist() == [3]
+
+
 def test_find_row_by_the_beginning_of_one_id():
     df = pd.DataFrame({"_pset_id": ["12ab", "12cd", None], "a": [1, 2, 3]})
     assert find_row(df, "12c")["a"] == 2

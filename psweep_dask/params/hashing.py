@@ -7,13 +7,18 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import hashlib
 import json
 import pathlib
+import sys
+import types
 import uuid
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from psweep_dask._format import kind_of
 
@@ -53,7 +58,61 @@ def _canonical_builtin(value: Any) -> Any:
         return list(value)
     if isinstance(value, decimal.Decimal | fractions.Fraction | uuid.UUID):
         return {f"__{type(value).__name__.lower()}__": str(value)}
+    if value is pd.NA:
+        return {"__na__": None}
+    if callable(value):
+        return _canonical_callable(value)
     raise TypeError(f"{kind_of(value)} has no canonical form")
+
+
+def _canonical_callable(value: Any) -> Any:
+    """Return a form of a function or a class that is made of its name, and of its code if need be.
+
+    A name that others can import says which function it is. In a script, a notebook or another
+    function, functions with the same name can have other code, as all lambdas have.
+    """
+    if isinstance(value, functools.partial):
+        return {"__partial__": [value.func, value.args, value.keywords]}
+    module, name = _module_and_name(value)
+    if isinstance(value, types.FunctionType) and (module == "__main__" or "<" in name):
+        inputs = [value.__defaults__, value.__kwdefaults__, _closure(value)]
+        return {"__function__": [module, name, _canonical_code(value.__code__), inputs]}
+    is_named = isinstance(value, types.FunctionType | type) and "<" not in name
+    if not is_named and not _is_found(value, module, name):
+        raise TypeError(f"{kind_of(value)} that cannot be imported by its name")
+    return {"__class__" if isinstance(value, type) else "__function__": [module, name]}
+
+
+def _module_and_name(value: Any) -> tuple[str, str]:
+    module = "numpy" if isinstance(value, np.ufunc) else getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise TypeError(f"{kind_of(value)} has no canonical form")
+    return module, name
+
+
+def _is_found(value: Any, module: str, name: str) -> bool:
+    try:
+        return attrgetter(name)(sys.modules[module]) is value
+    except (KeyError, AttributeError):
+        return False
+
+
+def _closure(function: types.FunctionType) -> list[Any]:
+    return [cell.cell_contents for cell in function.__closure__ or ()]
+
+
+def _canonical_code(code: types.CodeType) -> Any:
+    consts = [
+        _canonical_code(const)
+        if isinstance(const, types.CodeType)
+        else repr(const)
+        if const is ...
+        else const
+        for const in code.co_consts
+    ]
+    counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+    return [code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, counts]
 
 
 def _canonical_scalar(value: np.generic) -> Any:

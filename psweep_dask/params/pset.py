@@ -52,7 +52,7 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     Raises
     ------
     PsetError
-        If a value has no reproducible hash, such as a function or an object of an unknown class.
+        If a value has no reproducible hash, such as an object of an unknown class.
 
     See Also
     --------
@@ -66,6 +66,10 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     by their POSIX form, enums by class and member name, dataclasses by class name and fields.
     Enums that are also str or int count as that str or int. Keys of dicts inside of a pset count
     as str: to JSON, ``{1: "x"}`` is ``{"1": "x"}``.
+
+    Functions and classes count by module and name. Lambdas, functions inside of functions, and
+    those of a script or a notebook count by their code as well, but not by what they call: they
+    have another hash under another minor version of Python.
 
     Examples
     --------
@@ -208,7 +212,7 @@ def _unhashable(part: Mapping[str, Any], number: int | str) -> PsetError:
         except (TypeError, ValueError, RecursionError) as err:
             return PsetError(
                 f"{where}: the value of key {key!r}, {typed_repr(value)}, has no reproducible hash "
-                f"({err}); use numbers, strings, lists, dicts, arrays, dates, paths, enums or "
-                f"dataclasses, or call the key '_{key}' to leave it out of the hash"
+                f"({err}); use numbers, strings, lists, dicts, arrays, dates, paths, enums, "
+                f"dataclasses or functions, or call the key '_{key}' to leave it out of the hash"
             )
     return PsetError(f"{where}: the keys {list(part)} cannot be sorted for the hash")

@@ -31,7 +31,7 @@ def test_run_json_and_journal_are_there_before_anything_runs(study_folder):
 
 
 @pytest.mark.parametrize(
-    ("func", "params", "error"), [(5, PARAMS, FuncError), (double, [{"a": print}], PsetError)]
+    ("func", "params", "error"), [(5, PARAMS, FuncError), (double, [{"a": object()}], PsetError)]
 )
 def test_bad_input_leaves_nothing_on_disk(func, params, error, study_folder):
     with pytest.raises(error):

@@ -23,7 +23,7 @@ import psweep_dask as ps
         (double, [{"a": 1}, 5], {}, r"params\[1\]"),
         (double, [{1: 2}], {}, "keys must be str"),
         (double, [{"_run_id": 2}], {}, "reserved"),
-        (double, [{"a": print}], {}, "key 'a'.*no reproducible hash"),
+        (double, [{"a": object()}], {}, "key 'a'.*no reproducible hash"),
         (double, [{"a_": threading.Lock()}], {}, r"params\[0\].*'a_'.*cannot be pickled"),
         (double, [{"a": 1}], {"on_error": "stop"}, "on_error='stop'; allowed are"),
         (double, [{"a": 1}], {"capture_logs": "x"}, "capture_logs='x'; allowed are"),
