@@ -20,6 +20,6 @@ if __name__ == "__main__":
     for pset in params:
         print(pset)
 
-    df = ps.run_local(func, params)
+    df = ps.run(func, params)
     ps.df_print(df[["a", "b", "result", "_run_seq", "_pset_seq", "_pset_id"]])
     print("\nall columns:", ", ".join(df.columns))

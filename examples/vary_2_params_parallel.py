@@ -3,7 +3,7 @@
 You will see which process has computed which pset. The sum of the run times of all psets
 (_pset_runtime) is several times the time on the clock. Starting the workers takes a second or two,
 once, so parallel workers are useful when the psets take longer than that. Without poolsize, there
-is one worker for each core.
+is one worker, which runs one pset after the other. ps.run uses all cores.
 """
 
 import os

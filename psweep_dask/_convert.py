@@ -9,6 +9,7 @@ import enum
 import fractions
 import json
 import math
+import operator
 import pathlib
 import uuid
 from collections.abc import Callable, Mapping
@@ -63,6 +64,24 @@ def to_python(value: Any) -> Any:
     if isinstance(value, pd.Timedelta) and not value.nanoseconds:
         return value.to_pytimedelta()
     return value
+
+
+def to_int(value: Any) -> int | None:
+    """Return a whole number of any type as an int, and None for all other values.
+
+    True and False are no numbers here.
+
+    Examples
+    --------
+    >>> to_int(np.int64(2)), to_int(2.0), to_int(True)
+    (2, None, None)
+    """
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def is_nan(value: Any) -> bool:

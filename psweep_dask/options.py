@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import math
 import os
@@ -10,10 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, cast
 
 import pandas as pd
 
+from psweep_dask._convert import to_int, to_python
 from psweep_dask._format import short_repr
 from psweep_dask.errors import PsweepError
 
@@ -46,7 +48,8 @@ class Options:
         Append the rows to this DataFrame instead of to the database on disk. When the run is
         saved, the result replaces that database; if `df` lacks rows of it, a copy is kept.
     poolsize : int, optional
-        Number of worker processes; by default one for each core that this process may use.
+        Number of worker processes. By default there is one, which runs one pset after the other
+        in their order, as the loop of psweep does; `run` uses all cores.
     save : bool, optional
         Write the plan and the rows to disk. False leaves nothing there; a database that exists is
         still read, and the rows are appended to it in what is returned.
@@ -120,20 +123,21 @@ class Options:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
+        self._convert_numbers()
         for name in ("save", "tmpsave", "simulate", "backup", "git", "skip_dups"):
             self._allow(name, isinstance(getattr(self, name), bool), "True, False")
         self._allow("progress", self.progress in (None, True, False), "None, True, False")
         self._allow("df", self.df is None or isinstance(self.df, pd.DataFrame), "None, a DataFrame")
-        poolsize = self.poolsize is None or _is_int_from(1, self.poolsize)
+        poolsize = self.poolsize is None or _is_from(1, self.poolsize)
         self._allow("poolsize", poolsize, "None, an int from 1")
         columns = not isinstance(self.verbose, str) and isinstance(self.verbose, bool | Sequence)
         self._allow("verbose", columns, "True, False, a list of column names")
         capture_logs = self.capture_logs in (None, "db", "file", "db+file")
         self._allow("capture_logs", capture_logs, "None, 'db', 'file', 'db+file'")
-        on_error = self.on_error in ("record", "raise") or _is_int_from(1, self.on_error)
+        on_error = self.on_error in ("record", "raise") or _is_from(1, self.on_error)
         self._allow("on_error", on_error, "'record', 'raise', an int from 1")
         self._allow("calc_dir", isinstance(self.calc_dir, str | os.PathLike), "a path")
-        self._allow("retries", _is_int_from(0, self.retries), "an int from 0")
+        self._allow("retries", _is_from(0, self.retries), "an int from 0")
         timeout = self.timeout is None or _is_positive(self.timeout)
         self._allow("timeout", timeout, "None, a positive number of seconds")
         amounts = "None, a dict of names and positive numbers such as {'GPU': 1}"
@@ -164,6 +168,18 @@ class Options:
         """Whether anything is written below `calc_dir`."""
         return self.save or self.tmpsave or "file" in (self.capture_logs or "")
 
+    def _convert_numbers(self) -> None:
+        """Put numbers of Python in the place of equal ones of other kinds, such as of NumPy."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "resources" and isinstance(value, Mapping):
+                plain: Any = {key: _plain(amount) for key, amount in value.items()}
+            else:
+                plain = _plain(value)
+            if field.name == "verbose":
+                plain = _verbose(plain)
+            object.__setattr__(self, field.name, plain)
+
     def _resources_ok(self) -> bool:
         value: Any = self.resources
         return value is None or (
@@ -178,8 +194,21 @@ class Options:
             raise OptionError(f"{name}={shown}; allowed are {choices}")
 
 
-def _is_int_from(least: int, value: Any) -> bool:
-    return type(value) is int and value >= least  # not True, which is an int too
+def _plain(value: Any) -> Any:
+    number = to_int(value)
+    return to_python(value) if number is None else number
+
+
+def _verbose(value: Any) -> Any:
+    if isinstance(value, int):
+        return bool(value) if value in (0, 1) else value
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    return list(value) if is_list else value
+
+
+def _is_from(least: int, value: Any) -> bool:
+    number = to_int(value)
+    return number is not None and number >= least
 
 
 def _is_positive(value: Any) -> bool:
@@ -270,16 +299,57 @@ def takes_options(keywords: type | None = None) -> Callable[[F], F]:
     return complete
 
 
+_OF_PSWEEP = {
+    "poolsize": "only ps.run_local has it, as in ps.run_local(func, params, poolsize=2); ps.run "
+    "uses all cores, or what cluster= names",
+    "dask_client": "pass the client as cluster=, to ps.run",
+    "fill_value": "missing values are always NaN; leave it out",
+    "write_pset": "with func=, each folder has a pset.pk; leave it out",
+}
+"""Arguments of psweep that some functions here do not have, and what to write instead."""
+
+
 def check_names(function: Callable[..., Any], names: Iterable[str]) -> None:
-    """Raise Python's TypeError if a function has no parameter of a name, with the nearest name."""
+    """Raise Python's TypeError if a function has no parameter of a name, and say what to write."""
     known = inspect.signature(function).parameters
     for name in names:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
+            remedy = "".join(f"did you mean {other!r}?" for other in nearest)
+            remedy = _OF_PSWEEP.get(name, remedy)
             raise TypeError(
                 f"{function.__name__}() got an unexpected keyword argument {name!r}"
-                + "".join(f"; did you mean {other!r}?" for other in nearest)
+                + (remedy and f"; {remedy}")
             )
+
+
+def takes_old_names(**names: str) -> Callable[[F], F]:
+    """Let a function take arguments by the names that they have in psweep, too.
+
+    Examples
+    --------
+    >>> @takes_old_names(fn="path")
+    ... def read(path):
+    ...     return path
+    >>> read(fn="database.pk")
+    'database.pk'
+    """
+
+    def complete(function: F) -> F:
+        positions = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def renamed(*args: Any, **options: Any) -> Any:
+            for old, new in names.items():
+                if old in options:
+                    if new in options or positions.index(new) < len(args):
+                        raise TypeError(f"{function.__name__}() got both {new!r} and {old!r}")
+                    options[new] = options.pop(old)
+            return function(*args, **options)
+
+        return cast("F", renamed)
+
+    return complete
 
 
 _TITLE = "Parameters\n----------\n"

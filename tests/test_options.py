@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import psweep_dask as ps
@@ -70,6 +71,28 @@ FIELDS = {field.name: field for field in fields(Options)}
 def test_option_value_that_is_not_allowed_is_named_with_those_that_are(option, value):
     with pytest.raises(OptionError, match=rf"^{option}=.*; allowed are "):
         Options(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "meant"),
+    [
+        ("poolsize", np.int64(2), 2),
+        ("poolsize", np.array(2), 2),
+        ("retries", np.uint8(1), 1),
+        ("on_error", np.int32(3), 3),
+        ("timeout", np.float32(0.5), 0.5),
+        ("timeout", np.int64(60), 60),
+        ("resources", {"GPU": np.int64(1)}, {"GPU": 1}),
+        ("save", np.bool_(False), False),
+        ("verbose", 1, True),
+        ("verbose", 0, False),
+        ("verbose", np.array(["a", "b"]), ["a", "b"]),
+    ],
+)
+def test_numbers_of_numpy_are_those_of_python(option, value, meant):
+    chosen = getattr(Options(**{option: value}), option)
+    assert chosen == meant
+    assert type(chosen) is type(meant)
 
 
 @pytest.mark.parametrize("resources", [None, {}, {"GPU": 1}, {"GPU": 0.5, "MEM": 8e9}])
@@ -151,6 +174,14 @@ CALLS = [
     (lambda: ps.run(len, [{}], colour="red"), r"run\(\) got .* 'colour'"),
     (lambda: ps.run(len, [{}], timout=3), r"run\(\) got .* 'timout'; did you mean 'timeout'\?"),
     (lambda: ps.submit(len, [{}], skip_dup=1), "'skip_dup'; did you mean 'skip_dups'"),
+    (
+        lambda: ps.run(len, [{}], poolsize=2),
+        r"'poolsize'; .*ps.run_local\(func, params, poolsize=2",
+    ),
+    (lambda: ps.submit(len, [{}], poolsize=2), "'poolsize'; only ps.run_local has it"),
+    (lambda: ps.run(len, [{}], dask_client=1), "'dask_client'; pass the client as cluster="),
+    (lambda: ps.run(len, [{}], fill_value=0), "'fill_value'; missing values are always NaN"),
+    (lambda: ps.run_local(len, [{}], worker=len), r"run_local\(\) got both 'func' and 'worker'"),
     (lambda: ps.run_local(len, [{}], retry=1), "'retry'; did you mean 'retries'"),
     (lambda: ps.resume("calc", on_eror="raise"), "'on_eror'; did you mean 'on_error'"),
     (lambda: ps.resume("calc", save=False), r"resume\(\) got .* 'save'"),

@@ -8,12 +8,12 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from psweep_dask._convert import to_int
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import check_columns, only_value, params_and_results
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
-from psweep_dask.params.spacing import is_whole
 
 log = logging.getLogger("psweep_dask")
 
@@ -70,15 +70,16 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     with needed_for("refine"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # adaptive looks for notebooks when it is imported
         import adaptive
-    if not is_whole(n) or n < 1:
+    number = to_int(n)
+    if number is None or number < 1:
         raise ParamsError(f"n must be a whole number above zero, not {n!r}")
     learner = adaptive.Learner1D(None, bounds=(float(xs[0]), float(xs[-1])))
     learner.tell_many(xs.astype(float).tolist(), ys.tolist())
     integers = xs.dtype.kind in "iu"
     # Several points can round to the same integer: ask for more than are needed.
-    proposed = learner.ask(4 * n if integers else n)[0]
+    proposed = learner.ask(4 * number if integers else number)[0]
     values = dict.fromkeys(round(point) if integers else float(point) for point in proposed)
-    new = [value for value in values if value not in xs][:n]
+    new = [value for value in values if value not in xs][:number]
     if not new:
         log.warning("nothing to refine: %r are whole numbers, and none lies between them", x)
     return [{**others, x: value} for value in sorted(new)]

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 import pandas as pd
 
+from psweep_dask._logging import show_log_lines
 from psweep_dask.driver.prepared_run import PreparedRun
-from psweep_dask.options import Options, RunLocalOptions, RunOptions, check_names, takes_options
+from psweep_dask.options import (
+    Options,
+    RunLocalOptions,
+    RunOptions,
+    check_names,
+    takes_old_names,
+    takes_options,
+)
 from psweep_dask.worker.work import Func
+
+log = logging.getLogger("psweep_dask")
 
 
 def start(func: Func, params: Iterable[Mapping[str, Any]], options: Options) -> pd.DataFrame:
@@ -80,6 +92,7 @@ def run(
     return start(func, params, Options(**options))
 
 
+@takes_old_names(worker="func")
 @takes_options(RunLocalOptions)
 def run_local(
     func: Func,
@@ -98,11 +111,14 @@ def run_local(
 ) -> pd.DataFrame:
     """Run on a LocalCluster, with the arguments in the order that psweep has them.
 
+    Without `poolsize`, psets run one after the other in one worker process, like the loop of
+    psweep: func may rewrite a file that all psets use. With ``poolsize=n``, n run at a time.
+
     Parameters
     ----------
     func : callable
         Takes one pset, a dict to which the book-keeping fields were added, and returns a dict,
-        which is merged over the pset.
+        which is merged over the pset. psweep 0.5 calls it `worker`, which works, too.
     params : iterable of dict
         The psets.
     df, poolsize, ..., **options
@@ -120,7 +136,7 @@ def run_local(
 
     See Also
     --------
-    run : The same on any cluster.
+    run : On all cores, or on any cluster.
 
     Examples
     --------
@@ -130,5 +146,13 @@ def run_local(
     [2, 4]
     """
     check_names(run_local, options)
-    chosen = {**locals(), **options, "cluster": "local"}
-    return start(func, params, Options.of(chosen))
+    chosen = Options.of({**locals(), **options, "cluster": "local"})
+    if chosen.poolsize is None:
+        chosen = replace(chosen, poolsize=1)
+        if not chosen.simulate:
+            show_log_lines()
+            log.info(
+                "one worker, psets one after the other as in psweep; poolsize=n runs n at a time, "
+                "ps.run uses all cores"
+            )
+    return start(func, params, chosen)

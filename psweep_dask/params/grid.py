@@ -98,7 +98,7 @@ def pgrid(*plists: Iterable[Any]) -> list[Pset]:
     return itr2params(product(*lists)) if lists else []
 
 
-def itr2params(loops: Iterable[Any]) -> list[Pset]:
+def itr2params(loops: Iterable[Any], *more: Any) -> list[Pset]:
     """Merge each element of a loop over parameters into one pset.
 
     Parameters
@@ -106,6 +106,8 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
     loops : iterable of tuples of dict
         For instance ``itertools.product(a, b)`` or ``product(zip(a, b), c)``, where ``a``, ``b``
         and ``c`` are results of `plist`. The tuples may be nested.
+    *more : tuples of dict
+        If there are any, each argument is one element, as in ``itr2params(*zip(a, b))``.
 
     Returns
     -------
@@ -127,16 +129,19 @@ def itr2params(loops: Iterable[Any]) -> list[Pset]:
     >>> itr2params(product(plist("a", [1, 2]), plist("b", ["xx"])))
     [{'a': 1, 'b': 'xx'}, {'a': 2, 'b': 'xx'}]
     """
-    return [_merge_distinct(_flatten(item)) for item in _as_list(loops)]
+    elements = [loops, *more] if more else _as_list(loops)
+    return [_merge_distinct(_flatten(item)) for item in elements]
 
 
-def merge_dicts(*dicts: Any) -> Pset:
+def merge_dicts(*dicts: Any, allow_dup_keys: bool = True) -> Pset:
     """Merge dicts.
 
     Parameters
     ----------
     *dicts : dict
         The dicts, or one list of them.
+    allow_dup_keys : bool, optional
+        False makes it an error if a key comes twice.
 
     Returns
     -------
@@ -146,17 +151,19 @@ def merge_dicts(*dicts: Any) -> Pset:
     Raises
     ------
     ParamsError
-        If one of them is not a dict.
+        If one of them is not a dict, or a key comes twice and `allow_dup_keys` is False.
 
     See Also
     --------
-    itr2params : Merges dicts that must not have a key in common.
+    itr2params : Merges the dicts of each element of a loop.
 
     Examples
     --------
     >>> merge_dicts({"a": 1, "b": 2}, {"b": 3})
     {'a': 1, 'b': 3}
     """
+    if not allow_dup_keys:
+        return _merge_distinct(_flatten(dicts))
     return {key: value for part in _flatten(dicts) for key, value in part.items()}
 
 

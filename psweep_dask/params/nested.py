@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from psweep_dask._format import short_repr
+from psweep_dask.options import takes_old_names
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 
 
+@takes_old_names(join_str="sep")
 def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     """Return a nested dict as a flat one with dotted keys.
 
@@ -17,7 +19,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     ----------
     nested : Mapping
         Its values are dicts, which may hold further dicts, or other values, which stay as they
-        are. So do empty dicts.
+        are. So do empty dicts. Keys such as 1 become text.
     sep : str, optional
         Separates the parts of a key.
 
@@ -29,7 +31,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     Raises
     ------
     ParamsError
-        If two values would get the same key, or a key is not a str.
+        If two values would get the same key.
 
     See Also
     --------
@@ -42,9 +44,7 @@ def flatten_dict(nested: Mapping[str, Any], sep: str = ".") -> Pset:
     """
     flat: Pset = {}
     for keys, value in _leaves(nested):
-        if bad := [key for key in keys if not isinstance(key, str)]:
-            raise ParamsError(f"the key {bad[0]!r} is not a str; keys of parameters must be str")
-        name = sep.join(keys)
+        name = sep.join(map(str, keys))
         if name in flat:
             raise ParamsError(f"the key {name!r} comes twice; rename one, or choose another sep=")
         flat[name] = value
@@ -96,7 +96,7 @@ def unflatten_dict(flat: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     return nested
 
 
-def _leaves(nested: Mapping[str, Any], *keys: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(nested: Mapping[Any, Any], *keys: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, *keys, key)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from psweep_dask._convert import to_python
+from psweep_dask._convert import to_int, to_python
 from psweep_dask._format import short_repr, typed_repr
 from psweep_dask._imports import needed_for
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
-from psweep_dask.params.spacing import EXACT_INT_LIMIT, intspace, is_whole, logspace
+from psweep_dask.params.spacing import EXACT_INT_LIMIT, intspace, logspace
 
 METHODS = ("lhs", "sobol", "halton", "random", "grid")
 
@@ -67,18 +67,19 @@ def sample(
     """
     if method not in METHODS:
         raise ParamsError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if not is_whole(n) or not 1 <= n < EXACT_INT_LIMIT:
+    number, seed_number = to_int(n), to_int(seed)
+    if number is None or not 1 <= number < EXACT_INT_LIMIT:
         raise ParamsError(f"n must be a whole number above zero, not {typed_repr(n)}")
     if not isinstance(space, Mapping) or not space:
         raise ParamsError(
             f"space must be a dict of parameters and their ranges, not {short_repr(space)}"
         )
-    if seed is not None and (not is_whole(seed) or seed < 0):
+    if seed is not None and (seed_number is None or seed_number < 0):
         raise ParamsError(f"seed must be None or a whole number from 0, not {short_repr(seed)}")
     ranges = {name: _range(name, spec) for name, spec in space.items()}
     if method == "grid":
-        return _grid(ranges, int(n))
-    parts = _unit_cube(len(ranges), int(n), method, np.random.default_rng(seed))
+        return _grid(ranges, number)
+    parts = _unit_cube(len(ranges), number, method, np.random.default_rng(seed_number))
     columns = map(_at, ranges.values(), parts.T)
     return [dict(zip(ranges, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from psweep_dask._convert import to_int
 from psweep_dask._format import short_repr
 from psweep_dask.params.grid import ParamsError
 
@@ -69,7 +70,8 @@ def logspace(
                 f"a logarithmic scale needs bounds above zero, not {bound!r}"
                 + (f" + {offset!r}" if offset else "; offset= shifts them, such as offset=1")
             )
-    if not is_whole(num) or num < 0:
+    number = to_int(num)
+    if number is None or number < 0:
         raise ParamsError(f"num must be a whole number from 0, not {short_repr(num)}")
     logs = [log_func(bound + offset) for bound in (start, stop)]
     base = options.get("base", 10)
@@ -78,7 +80,7 @@ def logspace(
             f"log_func={getattr(log_func, '__name__', log_func)} is not the logarithm to the base "
             f"{base}; pass both, such as log_func=np.log2, base=2"
         )
-    numbers = np.logspace(logs[0], logs[1], num, **options) - offset
+    numbers = np.logspace(logs[0], logs[1], number, **options) - offset
     if len(numbers):
         numbers[0] = start  # exactly, without the error of rounding
     if len(numbers) > 1 and options.get("endpoint", True):
@@ -141,8 +143,3 @@ def _number(bound: Any) -> float:
         with suppress(TypeError, ValueError, OverflowError):
             return float(bound)
     raise ParamsError(f"a bound of a logarithmic scale must be a number, not {short_repr(bound)}")
-
-
-def is_whole(value: object) -> bool:
-    """Return whether a value is a whole number, of Python or of NumPy; a bool is not."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster, default_client
 from helpers.funcs import double
@@ -73,6 +74,27 @@ def test_poolsize_is_the_number_of_workers():
 
     assert ps.run_local(func, ps.plist("a", range(30)), poolsize=3, save=False).pid.nunique() == 3
     assert ps.run_local(func, ps.plist("a", range(10)), poolsize=1, save=False).pid.nunique() == 1
+
+
+@pytest.mark.parametrize("poolsize", [None, np.int64(1)])
+def test_run_local_is_a_loop_that_may_rewrite_one_file(study_folder, poolsize, caplog):
+    def func(pset):
+        (study_folder / "model.txt").write_text(str(pset["a"]))
+        time.sleep(0.02)
+        return {"read": int((study_folder / "model.txt").read_text()), "pid": os.getpid()}
+
+    caplog.set_level("INFO", "psweep_dask")
+    df = ps.run_local(func, ps.plist("a", range(50)), poolsize=poolsize)
+    assert df.read.tolist() == df.a.tolist()
+    assert df.pid.nunique() == 1
+    assert df._time_utc.is_monotonic_increasing
+    line = "one worker, psets one after the other as in psweep; poolsize=n runs n at a time"
+    assert (line in caplog.text) is (poolsize is None)
+
+
+def test_run_local_takes_the_name_that_psweep_had_for_func():
+    df = ps.run_local(worker=double, params=ps.plist("a", [1, 2]), save=False)
+    assert df.y.tolist() == [2, 4]
 
 
 def test_default_client_is_never_one_of_ours():

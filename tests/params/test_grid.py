@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from psweep_dask.params.grid import (
     ParamsError,
     filter_params_dup_hash,
+    filter_params_unique,
     itr2params,
     merge_dicts,
     pgrid,
@@ -70,6 +72,24 @@ def test_pgrid_with_a_key_twice_is_an_error(lists):
 def test_itr2params_with_a_key_twice_is_an_error():
     with pytest.raises(ParamsError, match="key 'b' is set twice"):
         itr2params([({"b": 1}, {"a": 1}, {"b": 2})])
+
+
+def test_itr2params_takes_elements_one_by_one():
+    pairs = [{"a": 1, "b": "xx"}, {"a": 2, "b": "yy"}]
+    assert itr2params(*zip(A, B, strict=False)) == itr2params(zip(A, B, strict=False)) == pairs
+
+
+def test_merge_dicts_can_refuse_a_key_that_comes_twice():
+    assert merge_dicts({"a": 1}, {"b": 2}, allow_dup_keys=False) == {"a": 1, "b": 2}
+    with pytest.raises(ParamsError, match="key 'a' is set twice"):
+        merge_dicts([{"a": 1}, {"b": 2}, {"a": 3}], allow_dup_keys=False)
+
+
+def test_stargrid_varies_functions_classes_and_na():
+    values = [len, sum, int, pd.NA, None, lambda x: x, lambda x: 2 * x]
+    params = stargrid({"a": 1, "b": len}, [A, plist("b", values)])
+    assert [pset["b"] for pset in params] == [len, len, len, *values[1:]]
+    assert filter_params_unique([*params, *params]) == params
 
 
 def test_merge_dicts_lets_the_later_win_and_leaves_its_arguments_alone():
