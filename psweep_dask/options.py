@@ -305,6 +305,10 @@ _OF_PSWEEP = {
     "dask_client": "pass the client as cluster=, to ps.run",
     "fill_value": "missing values are always NaN; leave it out",
     "write_pset": "with func=, each folder has a pset.pk; leave it out",
+    "cols": "choose columns before: ps.df_print(df[cols])",
+    "skip_cols": "leave out columns before: ps.df_print(df.drop(columns=skip_cols))",
+    "prefix_cols": "all columns are printed; choose some before: ps.df_print(df[cols])",
+    "special_cols": "all columns are printed; choose some before: ps.df_print(df[cols])",
 }
 """Arguments of psweep that some functions here do not have, and what to write instead."""
 
@@ -326,6 +330,8 @@ def check_names(function: Callable[..., Any], names: Iterable[str]) -> None:
 def takes_old_names(**names: str) -> Callable[[F], F]:
     """Let a function take arguments by the names that they have in psweep, too.
 
+    For a name that it does not know, the error is that of `check_names`.
+
     Examples
     --------
     >>> @takes_old_names(fn="path")
@@ -336,7 +342,11 @@ def takes_old_names(**names: str) -> Callable[[F], F]:
     """
 
     def complete(function: F) -> F:
-        positions = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        positions = list(parameters)
+        takes_all = any(
+            parameter.kind == Parameter.VAR_KEYWORD for parameter in parameters.values()
+        )
 
         @functools.wraps(function)
         def renamed(*args: Any, **options: Any) -> Any:
@@ -345,6 +355,8 @@ def takes_old_names(**names: str) -> Callable[[F], F]:
                     if new in options or positions.index(new) < len(args):
                         raise TypeError(f"{function.__name__}() got both {new!r} and {old!r}")
                     options[new] = options.pop(old)
+            if not takes_all:
+                check_names(function, options)
             return function(*args, **options)
 
         return cast("F", renamed)

@@ -145,7 +145,6 @@ def run_local(
     >>> df.b.tolist()
     [2, 4]
     """
-    check_names(run_local, options)
     chosen = Options.of({**locals(), **options, "cluster": "local"})
     if chosen.poolsize is None:
         chosen = replace(chosen, poolsize=1)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
+from psweep_dask.options import takes_old_names
 from psweep_dask.storage import pickling
 from psweep_dask.storage.atomic import replace_file
 
@@ -20,6 +21,7 @@ class FrameError(PsweepError):
     """An argument that does not fit the DataFrame, or a format that is not known."""
 
 
+@takes_old_names(fn="path")
 def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any) -> pd.DataFrame:
     """Read a DataFrame that `df_write` has written.
 
@@ -28,7 +30,7 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any) ->
     Parameters
     ----------
     path : str or PathLike
-        The file.
+        The file; psweep calls it `fn`, which works, too.
     fmt : {'pickle', 'json'}, optional
         Its format.
     **kwargs
@@ -69,6 +71,7 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any) ->
     raise FrameError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
 
 
+@takes_old_names(fn="path")
 def df_write(
     df: pd.DataFrame, path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any
 ) -> None:
@@ -82,7 +85,7 @@ def df_write(
     df : DataFrame
         What to write.
     path : str or PathLike
-        The file.
+        The file; psweep calls it `fn`, which works, too. As in psweep 0.16, it may come first.
     fmt : {'pickle', 'json'}, optional
         Its format.
     **kwargs
@@ -105,8 +108,10 @@ def df_write(
     ...     Path(folder, "eval.json").read_text()
     '[{"a":1}]'
     """
+    if isinstance(path, pd.DataFrame):
+        df, path = path, df
     if not isinstance(df, pd.DataFrame):
-        raise FrameError(f"df_write(df, path) takes the DataFrame first, not {type(df).__name__}")
+        raise FrameError(f"df_write(df, path) needs a DataFrame, not {type(df).__name__}")
     if fmt == "pickle":
         # Classes of the user's script are pickled by value, so that any process can read them.
         replace_file(Path(path), lambda stream: pickling.dump(df, stream, **kwargs))
@@ -117,6 +122,7 @@ def df_write(
         raise FrameError(f"fmt must be 'pickle' or 'json', not {fmt!r}")
 
 
+@takes_old_names()
 def df_print(df: pd.DataFrame, index: bool = False) -> None:
     """Print all rows and columns of a DataFrame.
 

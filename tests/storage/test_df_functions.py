@@ -47,14 +47,37 @@ def test_df_read_restores_objects_of_another_script(study_folder):
     assert repr(df_read("database.pk")["a"][0]) == "mine"
 
 
-def test_df_write_names_unknown_formats_and_swapped_arguments(study_folder):
+def test_df_write_names_unknown_formats_and_what_is_no_dataframe(study_folder):
     with pytest.raises(FrameError, match="not 'csv'"):
         df_write(DF, "x", fmt="csv")
     with pytest.raises(FrameError, match="not 'csv'"):
         df_read("x", fmt="csv")
-    with pytest.raises(FrameError, match="takes the DataFrame first, not str"):
-        df_write("database.pk", DF)
+    with pytest.raises(FrameError, match="needs a DataFrame, not dict"):
+        df_write({}, "database.pk")
     assert list(study_folder.iterdir()) == []
+
+
+def test_df_functions_take_the_names_and_orders_of_psweep(study_folder):
+    df_write(DF, fn="database.pk")
+    pd.testing.assert_frame_equal(df_read(fn="database.pk"), DF)
+    df_write("other.json", DF, fmt="json")
+    pd.testing.assert_frame_equal(df_read(fn="other.json", fmt="json"), DF)
+    df_write(fn="third.pk", df=DF)
+    pd.testing.assert_frame_equal(df_read("third.pk"), DF)
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"cols": ["a"]}, r"'cols'; choose columns before: ps.df_print\(df\[cols\]\)"),
+        ({"skip_cols": ["a"]}, r"'skip_cols'; leave out columns before: ps.df_print\(df.drop"),
+        ({"prefix_cols": True}, "'prefix_cols'; all columns are printed"),
+        ({"indx": True}, "'indx'; did you mean 'index'"),
+    ],
+)
+def test_df_print_says_what_to_write_in_the_place_of_options_of_psweep(options, remedy):
+    with pytest.raises(TypeError, match=remedy):
+        df_print(DF, **options)
 
 
 def test_df_filter_conds_combines_masks():
