@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.jobqueue_options import cluster_class, job_options
+from psweep_dask.clusters.lasting import KeepsNannies
 from psweep_dask.clusters.scaling_policy import WorkerJob
 from psweep_dask.clusters.tls import Credentials
 from psweep_dask.hpc import slurm
@@ -64,7 +65,8 @@ class JobQueue:
             **as_environment({**cluster_settings(), **credentials.worker_settings()}),
             slurm.WORKER_VARIABLE: "1",
         }
-        start_cluster = cluster_class(machine)
+        class_ = cluster_class(machine)
+        start_cluster = type(class_.__name__, (KeepsNannies, class_), {})
         options = job_options(machine, self.job_name, environment, log_dir)
         options["scheduler_options"] = {
             "dashboard_address": "127.0.0.1:0",

@@ -20,13 +20,13 @@ from typing import Any
 import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
-from distributed.deploy import Cluster
 
 from psweep_dask._format import format_count
 from psweep_dask._logging import hide_worker_exit_lines, silenced
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.clusters.lasting import LastingLocalCluster
 from psweep_dask.clusters.workers import ExternalPool, Resources
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
@@ -174,15 +174,15 @@ def _start(size: int) -> KeptCluster:
     _keep_script_from_workers()
     with _start_settings():
         try:
-            cluster = _LocalCluster(size)
+            cluster = _local_cluster(size)
         except Exception as err:  # dask raises the error of the worker
             log.warning("the LocalCluster did not start (%s), trying once more", err)
             try:
-                cluster = _LocalCluster(size)
+                cluster = _local_cluster(size)
             except Exception as again:  # as above
                 message = f"the LocalCluster of {size} workers cannot start: {again}"
                 raise LocalClusterError(message) from again
-    client = Client(cluster, set_as_default=False, direct_to_workers=True)
+        client = Client(cluster, set_as_default=False, direct_to_workers=True)
     plugins.install(client, ours=True)
     hide_worker_exit_lines()
     link = dashboard_link(cluster, with_page=True)
@@ -190,25 +190,14 @@ def _start(size: int) -> KeptCluster:
     return KeptCluster(cluster, client, size, os.getpid())
 
 
-class _LocalCluster(LocalCluster):
-    """Keeps the nannies of lost workers: they start their workers again, however long that takes.
-
-    dask looks at a lost worker ``lost-worker-timeout`` seconds later, and closes its nanny for good
-    if it is not there. But it may be starting again, since another pset has just ended it.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]  # (distributed is typed in part only)
-            n_workers=size,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            security=Security.temporary(),
-        )
-
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        Cluster._update_worker_status(self, op, msg)
+def _local_cluster(size: int) -> LastingLocalCluster:
+    return LastingLocalCluster(
+        n_workers=size,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        security=Security.temporary(),
+    )
 
 
 _NANNY_CHILD = "Dask Worker process"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dask.config
-from distributed import Client, LocalCluster
+from distributed import Client
 from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
@@ -18,6 +18,7 @@ from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError, ExecutorRequest
 from psweep_dask.clusters.jobqueue import JobQueue
+from psweep_dask.clusters.lasting import LastingLocalCluster
 from psweep_dask.clusters.scaling import JobPool
 from psweep_dask.clusters.scaling_policy import ScalingPolicy
 from psweep_dask.clusters.tls import temporary_credentials
@@ -91,7 +92,7 @@ def open_allocation_cluster(
     with temporary_credentials(request.shared_dir) as credentials:
         settings = cluster_settings()
         with dask.config.set({**settings, **scheduler_settings()}):
-            cluster = LocalCluster(
+            cluster = LastingLocalCluster(
                 n_workers=0,
                 host=allocation.scheduler_host() or get_ip(),
                 dashboard_address="127.0.0.1:0",
@@ -204,7 +205,9 @@ def _closing(cluster: SpecCluster) -> Iterator[None]:
 
 @contextmanager
 def _connected(cluster: SpecCluster) -> Iterator[Client]:
-    with Client(cluster, set_as_default=False, direct_to_workers=True) as client:
+    with dask.config.set(cluster_settings()):
+        client = Client(cluster, set_as_default=False, direct_to_workers=True)
+    with client:
         plugins.install(client, ours=False, ends_with_driver=True)
         hide_worker_exit_lines()
         yield client

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ from psweep_dask.monitoring.dashboard_runs import cluster_counts, report_to, sho
 if TYPE_CHECKING:
     from distributed import Scheduler
     from distributed.deploy import Cluster
+
+log = logging.getLogger("psweep_dask")
 
 PAGE_PATH = "/psweep"
 JUPYTERLAB_PATH = "/individual-psweep"  # JupyterLab offers paths that begin with individual-
@@ -55,8 +59,11 @@ def scheduler_settings() -> dict[str, Any]:
     from distributed.dashboard.scheduler import applications
 
     applications.update(_bokeh_pages())
-    modules = dask.config.get(ROUTES_SETTING)
-    return {ROUTES_SETTING: [*(name for name in modules if name != __name__), __name__]}
+    modules = dask.config.get(ROUTES_SETTING) or []
+    return {
+        ROUTES_SETTING: [*(name for name in modules if name != __name__), __name__],
+        LINK_SETTING: _form_of_link(),
+    }
 
 
 def _bokeh_pages() -> dict[str, Any]:
@@ -133,7 +140,8 @@ def dashboard_link(
     """Return the address of the dashboard of a cluster; None if it has no dashboard.
 
     Users behind a proxy set the form of the address in dask's configuration. Where that form
-    names an environment variable that is not set here, the default form holds.
+    names an environment variable that is not set here, the default form holds. It also holds for a
+    form that cannot be filled in; then a warning says so.
 
     Parameters
     ----------
@@ -142,18 +150,41 @@ def dashboard_link(
     with_page : bool, optional
         Whether to return the address of our page.
     """
-    link: str | None
-    has_default_form = dask.config.get(LINK_SETTING) == DASK_LINK
+    form = _form_of_link()
     try:
-        link = cluster.dashboard_link
+        with dask.config.set({LINK_SETTING: form}):
+            link: str | None = cluster.dashboard_link
     except KeyError:
-        has_default_form = True
-        with dask.config.set({LINK_SETTING: DASK_LINK}):
+        form = DASK_LINK
+        with dask.config.set({LINK_SETTING: form}):
             link = cluster.dashboard_link
     if not link:
         return None
-    if on_loopback and has_default_form:
+    if on_loopback and form == DASK_LINK:
         link = urlsplit(link)._replace(netloc=f"127.0.0.1:{urlsplit(link).port}").geturl()
     if with_page and link.endswith("/status"):
         link = link.removesuffix("/status") + PAGE_PATH
     return link
+
+
+def _form_of_link() -> str:
+    """Return the form of the address that the user has set, if it can be filled in at all."""
+    form = dask.config.get(LINK_SETTING)
+    try:
+        form.format(**{**os.environ, "scheme": "http", "host": "node", "port": 8787})
+    except KeyError:  # it names an environment variable that is not set
+        pass
+    except (ValueError, LookupError, AttributeError, TypeError) as err:
+        _warn_of_form(repr(form), str(err))
+        return DASK_LINK
+    return str(form)
+
+
+@cache  # once for each form
+def _warn_of_form(form: str, error: str) -> None:
+    log.warning(
+        "dask's configuration has %s: %s, which cannot be filled in (%s); the default is used",
+        LINK_SETTING,
+        form,
+        error,
+    )

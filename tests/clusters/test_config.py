@@ -15,7 +15,8 @@ import psweep_dask as ps
 from psweep_dask.clusters.config import CLUSTER_SETTINGS, as_environment, cluster_settings
 
 
-@pytest.mark.parametrize("name", CLUSTER_SETTINGS)
+# dask reads this one, too, but has no default for it.
+@pytest.mark.parametrize("name", CLUSTER_SETTINGS.keys() - {"distributed.nanny.blocked-handlers"})
 def test_cluster_settings_are_known_to_dask(name):
     assert dask.config.get(name, default="unknown") != "unknown"
 
@@ -24,6 +25,25 @@ def test_cluster_settings_are_replaced_by_the_psweep_section():
     with dask.config.set({"psweep.dask": {"distributed.scheduler.allowed-failures": 7}}):
         assert cluster_settings()["distributed.scheduler.allowed-failures"] == 7
     assert cluster_settings()["distributed.scheduler.allowed-failures"] == 0
+
+
+def test_psweep_section_may_have_sections_as_those_of_dask_or_of_environment_variables():
+    environ = {"OMP_NUM_THREADS": 4}
+    section = {
+        "distributed": {
+            "worker": {"daemon": True, "memory.spill": 0.5},
+            "nanny": {"pre_spawn_environ": environ},
+        },
+        "distributed.scheduler.validate": True,
+    }
+    with dask.config.set({"psweep.dask": section}):
+        settings = cluster_settings()
+    assert settings["distributed.worker.daemon"] is True
+    assert settings["distributed.worker.memory.spill"] == 0.5
+    assert settings["distributed.nanny.pre_spawn_environ"] == environ
+    assert settings["distributed.scheduler.validate"] is True
+    assert settings["distributed.worker.profile.enabled"] is False
+    assert "distributed" not in settings
 
 
 PRINT_SETTINGS = """
@@ -59,4 +79,16 @@ def test_unknown_key_of_the_psweep_section_is_an_error(study_folder):
             ps.PsweepError, match=r"psweep.clustr; known below psweep: are cluster, dask"
         ),
     ):
+        ps.run(lambda pset: {}, [{"a": 1}])
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("local", "psweep: 'local', which is no section"),
+        ({"dask": ["daemon"]}, r"psweep.dask: \['daemon'\]; settings of dask are expected"),
+    ],
+)
+def test_psweep_section_that_is_none_is_an_error_before_anything_runs(section, message):
+    with dask.config.set({"psweep": section}), pytest.raises(ps.PsweepError, match=message):
         ps.run(lambda pset: {}, [{"a": 1}])

@@ -192,7 +192,7 @@ def test_local_cluster_that_cannot_start_is_tried_once_more_and_is_an_error(capl
         raise OSError(f"no memory for {size} workers")
 
     local_module.close_local()
-    monkeypatch.setattr(local_module, "_LocalCluster", fail)
+    monkeypatch.setattr(local_module, "_local_cluster", fail)
     with (
         pytest.raises(LocalClusterError, match="of 3 workers cannot start: no memory for 3"),
         open_local_cluster(3),

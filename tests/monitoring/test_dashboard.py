@@ -104,6 +104,8 @@ def test_scheduler_settings_add_our_routes_once_behind_those_of_the_user():
     with dask.config.set({ROUTES_SETTING: ["mine", dashboard.__name__, "distributed.http.json"]}):
         modules = scheduler_settings()[ROUTES_SETTING]
     assert modules == ["mine", "distributed.http.json", dashboard.__name__]
+    with dask.config.set({ROUTES_SETTING: None}):
+        assert scheduler_settings()[ROUTES_SETTING] == [dashboard.__name__]
 
 
 def test_register_reports_runs_to_a_scheduler_in_another_process(remote_client):
@@ -183,6 +185,18 @@ class Linked:
 def test_dashboard_link_keeps_the_form_of_the_user_and_else_names_the_page(form, options, link):
     with dask.config.set({LINK_SETTING: form} if form else {}):
         assert dashboard_link(Linked(), **options) == link
+
+
+@pytest.mark.parametrize("form", ["{port", "{}/status", "{host.name}", "{port:q}", 8787, None])
+def test_dashboard_link_whose_form_cannot_be_filled_in_is_that_of_dask(form, caplog):
+    dashboard._warn_of_form.cache_clear()
+    with dask.config.set({LINK_SETTING: form}):
+        assert dashboard_link(Linked()) == "http://node1:8787/status"
+        assert dashboard_link(Linked(), with_page=True) == "http://node1:8787/psweep"
+        assert scheduler_settings()[LINK_SETTING] == dashboard.DASK_LINK
+        assert dask.config.get(LINK_SETTING) == form
+    (entry,) = caplog.records
+    assert f"has distributed.dashboard.link: {form!r}, which cannot be" in entry.getMessage()
 
 
 @pytest.mark.parametrize("link", ["", None])
