@@ -7,6 +7,7 @@ others are passed on unchecked, since the import of dask_jobqueue has side effec
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,8 @@ from dask.utils import parse_bytes, parse_timedelta
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.slurm import UNLIMITED, walltime_seconds
+
+log = logging.getLogger("psweep_dask")
 
 CLUSTERS: Mapping[str, str] = {
     "slurm": "SLURMCluster",
@@ -55,10 +58,12 @@ def without_none(values: Mapping[Any, Any]) -> dict[Any, Any]:
 def check_info(info: Mapping[Any, Any], where: str) -> None:
     """Check the keys of an ``info.yaml`` and their values. Messages begin with `where`.
 
+    A machine for offline use may have further keys, as in psweep: a warning names each.
+
     Raises
     ------
     MachineError
-        If a key is unknown, or a value is not allowed.
+        If a value is not allowed, or a key is unknown and the machine is for live runs.
     """
     for key in info:
         if key not in _INFO_KINDS:
@@ -66,7 +71,10 @@ def check_info(info: Mapping[Any, Any], where: str) -> None:
             if key in _JOBQUEUE_KINDS:
                 remedy = f" ({key} belongs below jobqueue:, indented)"
             allowed = ", ".join(_INFO_KINDS)
-            raise MachineError(f"{where}unknown key {key!r}; allowed are {allowed}{remedy}")
+            text = f"{where}unknown key {key!r}; allowed are {allowed}{remedy}"
+            if not info.get("subcmd") or info.get("cluster"):
+                raise MachineError(text)
+            log.warning("%s; it has no effect", text)
     _check_kinds(info, _INFO_KINDS, where)
     _check_jobqueue(info.get("jobqueue") or {}, info.get("cluster") or "", f"{where}jobqueue: ")
 

@@ -17,16 +17,20 @@ class RemoteError(PsweepError):
 
 
 def host_of(machine: str) -> str:
-    """Return the host of a machine; in a study without machines, the name itself.
+    """Return the host of a machine; without such a machine, the name itself if it is a host.
+
+    A host is what has an ``@`` or a dot. In a study without machines, each name is one.
 
     Raises
     ------
     psweep_dask.hpc.machine_schema.MachineError
-        If the study has machines, but not this one.
+        If the study has machines, but not this one, and it is no host.
     RemoteError
-        If it has none, and this cannot be the name of a host.
+        If this cannot be the name of a host.
     """
-    if not Path(MACHINES_DIR).is_dir():
+    machines_dir = Path(MACHINES_DIR)
+    is_host = re.search("[@.]", machine) and not (machines_dir / machine).is_dir()
+    if is_host or not machines_dir.is_dir():
         if not machine or machine.startswith("-") or any(map(str.isspace, machine)):
             raise RemoteError(
                 f"{machine!r} cannot be a host; allowed is what ssh takes, such as me@example.org"

@@ -50,7 +50,8 @@ def calls_func(template: FileTemplate) -> bool:
 def read_batch_machines(folder: Path, template_mode: str, with_func: bool) -> list[BatchMachine]:
     """Read the machines in a folder, with their job scripts; those for live runs are left out.
 
-    Where jobs call a func, a machine needs no job script of its own.
+    Where jobs call a func, a machine needs no job script of its own. Without a func, the folder
+    may be empty: then files are written that no script submits.
     """
     if not folder.is_dir():
         raise MachineError(
@@ -67,7 +68,7 @@ def read_batch_machines(folder: Path, template_mode: str, with_func: bool) -> li
         for machine in machines
         if machine.subcmd is not None or machine.jobscript_path.is_file()
     ]
-    if not batch_machines:
+    if not batch_machines and (machines or with_func):
         raise MachineError(
             f"no machine in {str(folder)!r} can take jobs: one of its folders must have a file "
             "info.yaml with a line such as 'subcmd: sbatch', and a file jobscript"

@@ -55,18 +55,20 @@ class TemplateOptions:
     def read(self, with_func: bool) -> JobTemplates:
         """Read all templates, and check what can be checked without a pset.
 
-        Where jobs call a func, a warning names each job script that does not call it.
+        As in psweep, there may be only job scripts, or only files without a machine. Where jobs
+        call a func, a warning names each job script that does not call it.
         """
         mode = self.template_mode or "dollar"
         folder = Path(self.calc_templ_dir or "templates/calc")
         needs_none = with_func and self.calc_templ_dir is None and not folder.exists()
         files = [] if needs_none else read_templates(folder, mode)
-        if not files and not with_func:
+        machines = read_batch_machines(Path(self.machine_templ_dir), mode, with_func)
+        if not files and not machines:
             raise TemplateError(
-                f"there is no file in {str(folder)!r}: put there what each job shall find in its "
+                f"there is no file in {str(folder)!r}, and no machine in "
+                f"{str(self.machine_templ_dir)!r}; put there what each job shall find in its "
                 "folder, or pass func="
             )
-        machines = read_batch_machines(Path(self.machine_templ_dir), mode, with_func)
         _check_names(files, machines)
         if with_func and not any(map(calls_func, files)):
             for machine in machines:

@@ -17,7 +17,7 @@ from psweep_dask.hpc.machine import MACHINES_DIR
 from psweep_dask.offline import collect
 from psweep_dask.offline.job_files import TemplateOptions
 from psweep_dask.offline.writer import JobWriter
-from psweep_dask.options import OptionError, Options, takes_options
+from psweep_dask.options import OptionError, Options, takes_old_names, takes_options
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
@@ -34,6 +34,7 @@ from psweep_dask.worker.work import Func, Work
 log = logging.getLogger("psweep_dask")
 
 
+@takes_old_names()
 @takes_options()
 def prep_batch(
     params: Iterable[Mapping[str, Any]],
@@ -69,11 +70,12 @@ def prep_batch(
         The psets.
     calc_templ_dir : str or PathLike, optional
         Folder with the templates of the files that each job finds in its folder; by default
-        ``templates/calc``. With `func` it may be missing. Files that are not text are copied as
-        they are.
+        ``templates/calc``. With `func` it may be missing. It may be empty if job scripts are all
+        that is needed. Files that are not text are copied as they are.
     machine_templ_dir : str or PathLike, optional
         Folder with a subfolder for each machine. Its ``info.yaml`` says how jobs are submitted
-        (``subcmd:``), and its ``jobscript`` is the template of the job script.
+        (``subcmd:``), and its ``jobscript`` is the template of the job script. Without `func`, it
+        may be empty: then files are written, and no script submits them.
     git : bool, optional
         Commit everything in the working directory before and after, in a new repository if there
         is none. Write a ``.gitignore`` first, or all of `calc_dir` is committed.

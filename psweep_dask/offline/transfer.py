@@ -48,8 +48,8 @@ def push(
     ----------
     machine : str
         Name of a machine. Files are copied to the ``host:`` of its ``info.yaml``, by default to a
-        host with the name of the machine. If the study has no machines, it is the name of the
-        host.
+        host with the name of the machine. It may also be a host, such as ``me@login.example.org``:
+        with ``@`` or a dot if the study has machines.
     options : sequence of str, optional
         Further options of rsync, such as ``["--bwlimit=1m", "-v"]``. ``-e`` and the environment
         variable ``RSYNC_RSH`` choose the remote shell.
@@ -77,7 +77,7 @@ def push(
     Notes
     -----
     The files ``rsync.exclude`` and ``excl_push`` in the working directory hold patterns of files
-    that are not copied.
+    that are not copied, ``rsync.filter`` and ``rsync.rules`` filter rules of rsync.
 
     Examples
     --------
@@ -95,13 +95,19 @@ def push(
             "to push"
         )
     remote = _RemoteFolder(folder, machine, options)
-    excluded = _excluded("excl_push", folder.name)
+    script = Layout(folder).run_script_path(machine)
+    if submit and not script.is_file():
+        raise TransferError(
+            f"there is no {script.name!r} in {os.fspath(calc_dir)!r} to start; to submit, name a "
+            "machine of templates/machines for which jobs were prepared"
+        )
+    rules = _rules("excl_push", folder.name)
     if dry_run:
-        remote.send(folder, "--dry-run", "--itemize-changes", *excluded)
+        remote.send(folder, "--dry-run", "--itemize-changes", *rules)
         return
     _add_remote_rows(folder, remote)
     make_folder = f"--rsync-path=mkdir -p {shlex.quote(remote.path)} && rsync"
-    remote.send(folder, make_folder, *excluded)
+    remote.send(folder, make_folder, *rules)
     if submit:
         try:
             _submit(machine, remote)
@@ -148,7 +154,7 @@ def pull(
     Notes
     -----
     The files ``rsync.exclude`` and ``excl_pull`` in the working directory hold patterns of files
-    that are not copied.
+    that are not copied, ``rsync.filter`` and ``rsync.rules`` filter rules of rsync.
 
     Examples
     --------
@@ -162,13 +168,13 @@ def pull(
     folder = _absolute(calc_dir)
     remote = _RemoteFolder(folder, machine, options)
     databases = [layout.database_basename for layout in find_databases(Layout(folder))]
-    excluded = [*(f"--exclude=/{name}" for name in databases), *_excluded("excl_pull", folder.name)]
+    rules = [*(f"--exclude=/{name}" for name in databases), *_rules("excl_pull", folder.name)]
     if dry_run:
-        remote.fetch(folder, "--dry-run", "--itemize-changes", *excluded)
+        remote.fetch(folder, "--dry-run", "--itemize-changes", *rules)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     _add_remote_rows(folder, remote)  # before any run.json: these say which rows are new
-    remote.fetch(folder, *excluded)
+    remote.fetch(folder, *rules)
 
 
 class _RemoteFolder:
@@ -246,17 +252,33 @@ def _absolute(calc_dir: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(calc_dir))  # noqa: PTH100  (links stay as they are)
 
 
-def _excluded(own: str, name: str) -> list[str]:
-    """Return the options of rsync for what is left out, as seen from inside the copied folder."""
-    paths = [Path(path) for path in ("rsync.exclude", own) if Path(path).is_file()]
-    lines = [line.strip() for path in paths for line in path.read_text().split("\n")]
-    patterns = [line for line in lines if line and not line.startswith(("#", ";"))]
+# The beginning of a filter rule of rsync: its short or long name, modifiers, and a separator.
+_RULE = r"(?:[-+HSPR]|exclude|include|hide|show|protect|risk)(?:,?[/!Csrpx]*)[ _]"
+
+
+def _rules(own: str, name: str) -> list[str]:
+    """Return the options of rsync for what is left out, as seen from inside the copied folder.
+
+    Of several rules that fit a file, the first counts for rsync.
+    """
     # As in psweep, patterns may begin with the name of the folder: /calc/*/scratch.bin
-    prefix = re.compile(rf"^([-+] )?/?{re.escape(name)}/(?=.)")
-    inside = (prefix.sub(r"\1/", pattern) for pattern in patterns)
+    prefix = re.compile(rf"^({_RULE})?/?{re.escape(name)}/(?=.)")
+    rules: list[str] = []
+    for file, option in (
+        ("rsync.exclude", "--exclude"),
+        (own, "--exclude"),
+        ("rsync.rules", "--filter"),
+        ("rsync.filter", "--filter"),
+    ):
+        lines = Path(file).read_text().split("\n") if Path(file).is_file() else []
+        for line in map(str.strip, lines):
+            if line in ("!", "clear"):  # would clear ours, too
+                rules.clear()
+            elif line and not line.startswith(("#", ";")):
+                rules.append(f"{option}=" + prefix.sub(r"\1/", line))
     # Locks, and files that are being written:
     always = ("*.lock", ".*.tmp", ".rsync-partial", f"{PRIVATE_PREFIX}*")
-    return [f"--exclude={pattern}" for pattern in (*always, *inside)]
+    return [*(f"--exclude={pattern}" for pattern in always), *rules]
 
 
 def _submit(machine: str, remote: _RemoteFolder) -> None:

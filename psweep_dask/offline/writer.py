@@ -76,7 +76,10 @@ class JobWriter:
             rest = f"{ended}, ps.prep_rest({run.layout.calc_dir!r}) prepares the {stats.left} left"
             self._progress.close(remarks=[rest] if stats.left else [])
             df = run.finish(ended, stats.counts())
-        log.info("to submit the jobs: %s", format_commands(paths))
+        if paths:
+            log.info("to submit the jobs: %s", format_commands(paths))
+        else:
+            log.info("there is no machine, so no script that submits the jobs")
         return df
 
     def _write_folders(self, run_scripts: Mapping[str, RunScriptBuilder]) -> None:

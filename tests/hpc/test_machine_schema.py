@@ -29,6 +29,14 @@ def test_info_key_that_is_unknown_is_an_error_with_the_allowed_keys(text, messag
     assert message in error_of(text)
 
 
+def test_info_key_that_is_unknown_is_a_warning_where_a_machine_is_for_offline_use(caplog):
+    info_path = write_info("subcmd: sbatch\nqueue: long\nhots: x\n")
+    assert read_machine("big").subcmd == "sbatch"
+    assert f"{info_path}: unknown key 'queue'; allowed are subcmd, host" in caplog.text
+    assert "(did you mean 'host'?); it has no effect" in caplog.text
+    assert "unknown key 'queue'" in error_of("subcmd: sbatch\ncluster: slurm\nqueue: long\n")
+
+
 def test_info_key_without_a_similar_one_gets_no_proposal():
     assert "did you mean" not in error_of("color: red")
 

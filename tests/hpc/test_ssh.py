@@ -21,6 +21,15 @@ def test_host_is_the_name_itself_without_machines():
             host_of(bad)
 
 
+def test_host_with_an_at_sign_or_a_dot_may_stand_beside_machines():
+    write({**machine("one"), **machine("big.org", host="login.example.org")})
+    assert host_of("me@far") == "me@far"
+    assert host_of("far.example.org") == "far.example.org"
+    assert host_of("big.org") == "login.example.org"
+    with pytest.raises(ps.PsweepError, match="cannot be a host"):
+        host_of("-oProxyCommand=x@y")
+
+
 def test_remote_shell_is_that_of_rsync(monkeypatch):
     monkeypatch.delenv("RSYNC_RSH", raising=False)
     assert remote_shell() == ["ssh"]

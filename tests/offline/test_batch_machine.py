@@ -29,7 +29,6 @@ def test_machine_for_live_runs_only_is_left_out():
     ("files", "message"),
     [
         ({}, "there is no folder 'templates/machines', seen from .*create it with a folder for"),
-        ({"templates/machines/x": ""}, "no machine in 'templates/machines' can take jobs"),
         ({INFO: "cluster: slurm"}, "no machine in 'templates/machines' can take jobs"),
         ({INFO: "host: x", SCRIPT: ""}, "c/info.yaml: there is a job script, but no subcmd; add"),
         ({INFO: "subcmd: sh"}, "templates/machines/c/jobscript is missing"),
@@ -48,6 +47,13 @@ def test_machine_that_is_missing_or_wrong_is_an_error(files, message):
     write(files)
     with pytest.raises(MachineError, match=message):
         read()
+
+
+def test_folder_without_a_machine_is_an_error_only_with_func():
+    write({"templates/machines/x": ""})
+    assert read() == []
+    with pytest.raises(MachineError, match="no machine in 'templates/machines' can take jobs"):
+        read(with_func=True)
 
 
 def test_machine_name_with_a_line_break_is_an_error():

@@ -66,6 +66,47 @@ def test_prep_batch_and_collect_of_a_study_that_grows():
     assert [(folder / "out.txt").read_text() for folder in folders(df)] == ["1\n", "2\n", "3\n"]
 
 
+def test_job_script_alone_is_enough():
+    write(machine(jobscript="#!/bin/sh\necho $a >out.txt\n"))
+    Path("templates/calc").mkdir()
+    df = ps.prep_batch(ps.plist("a", [1, 2]))
+    submit()
+    assert [(folder / "out.txt").read_text() for folder in folders(df)] == ["1\n", "2\n"]
+    assert ps.collect()._status.tolist() == ["ok", "ok"]
+
+
+def test_templates_alone_are_filled_and_no_script_submits_them(caplog):
+    caplog.set_level("INFO", "psweep_dask")
+    write({"templates/calc/run.sh": "echo $a"})
+    Path("templates/machines").mkdir()
+    df = ps.prep_batch(ps.plist("a", [1, 2]))
+    assert [(folder / "run.sh").read_text() for folder in folders(df)] == ["echo 1", "echo 2"]
+    assert not list(Path("calc").glob("run_*"))
+    assert "there is no machine, so no script that submits the jobs" in caplog.text
+    assert ps.collect()._status.tolist() == ["prepared", "prepared"]
+
+
+def test_neither_templates_nor_a_machine_is_an_error_and_nothing_is_written():
+    Path("templates/calc").mkdir(parents=True)
+    Path("templates/machines").mkdir()
+    with pytest.raises(ps.PsweepError, match="no file in 'templates/calc', and no machine in"):
+        ps.prep_batch(ps.plist("a", [1]))
+    assert files() == []
+
+
+def test_info_may_have_further_keys_as_in_psweep(caplog):
+    write_study(scratch="/scratch/me")
+    ps.prep_batch(ps.plist("a", [1]))
+    submit()
+    assert ps.collect()._status.tolist() == ["ok"]
+    assert caplog.text.count("info.yaml: unknown key 'scratch'") == 1
+
+
+def test_write_pset_of_psweep_is_an_error_that_says_what_to_write():
+    with pytest.raises(TypeError, match=r"'write_pset'; with func=, each folder has a pset\.pk"):
+        ps.prep_batch([], write_pset=True)
+
+
 def test_machines_of_one_study_do_not_run_a_pset_twice():
     write_study()
     write(machine("other", jobscript="#!/bin/bash\necho other >out.txt\n"))

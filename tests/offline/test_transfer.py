@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,56 @@ def test_rsync_takes_the_excluded_patterns_and_further_options(rsync):
     assert excluded[-3:] == ["--exclude=*.tmp", "--exclude=/*/big", "--exclude=/y"]
     assert "--exclude=*.lock" in excluded
     assert arguments()[-3] == "--bwlimit=1m"
+
+
+@pytest.fixture
+def near(study_folder, bin_dir, monkeypatch):
+    """The place of the study on a machine that is this one, with another home folder."""
+    if shutil.which("rsync") is None:
+        pytest.skip("needs rsync")
+    there = study_folder / "far home"
+    there.mkdir()
+    skip = '[ "$1" = -l ] && shift 2; shift'  # rsync writes "-l me far" for me@far
+    command(bin_dir, "near-shell", f'{skip}; cd {shlex.quote(str(there))} && exec sh -c "$*"')
+    monkeypatch.setenv("RSYNC_RSH", "near-shell")
+    monkeypatch.setenv("HOME", str(study_folder))
+    return there
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_filter_rules_of_rsync_are_followed(near):
+    write({f"calc/{name}": "" for name in ("a.log", "b.log", "keep.log", "x/c.bin", "x/d.txt")})
+    write(
+        {"rsync.rules": "# logs\n+ keep.log\n- *.log\n", "rsync.filter": "exclude /calc/x/*.bin\n"}
+    )
+    ps.push("me@far.example.org")
+    assert names(near / "calc") == ["d.txt", "keep.log"]
+    write({"e.log": "", "x/f.bin": "", "x/g.txt": ""}, near / "calc")
+    ps.pull("me@far.example.org")
+    assert not {"e.log", "f.bin"} & set(names(Path("calc")))
+    assert "g.txt" in names(Path("calc"))
+
+
+def test_rule_that_clears_the_list_keeps_locks_at_home(near):
+    write({"calc/a.log": "", "calc/b.txt": "", "calc/database.pk.lock": ""})
+    write({"rsync.exclude": "*.txt\n", "rsync.filter": "!\n- *.log\n"})
+    ps.push("far")
+    assert names(near / "calc") == ["b.txt"]
+
+
+def test_host_beside_machines_gets_files_but_no_submission(near):
+    write({**machine("cluster"), "calc/a": "", "calc/run_cluster.sh": ""})
+    ps.push("me@far")
+    assert names(near / "calc") == ["a", "run_cluster.sh"]
+    write({"calc/b": ""})
+    with pytest.raises(
+        TransferError, match=r"there is no 'run_me@far.sh' in 'calc' to start; .* name a"
+    ):
+        ps.push("me@far", submit=True)
+    assert "b" not in names(near / "calc")
 
 
 @pytest.mark.parametrize("below_home", [True, False])
