@@ -30,20 +30,19 @@ def func(pset):
     return {"seconds": time.perf_counter() - start, "ratio": len(done.stdout) / len(data)}
 
 
-if __name__ == "__main__":
-    cmd = ps.plist("cmd", ["gzip -1", "gzip -4", "gzip -6", "gzip -9", "sort"])
-    size = ps.plist("size_mb", [1, 2])
-    repeat = ps.plist("repeat", range(3))
-    # Repeats are the outermost loop, so that other load on the machine affects all commands alike.
-    df = ps.run_local(func, ps.pgrid(repeat, cmd, size), poolsize=1)
+cmd = ps.plist("cmd", ["gzip -1", "gzip -4", "gzip -6", "gzip -9", "sort"])
+size = ps.plist("size_mb", [1, 2])
+repeat = ps.plist("repeat", range(3))
+# Repeats are the outermost loop, so that other load on the machine affects all commands alike.
+df = ps.run_local(func, ps.pgrid(repeat, cmd, size), poolsize=1)
 
-    good = df[df._status == "ok"]
-    table = good.groupby(["cmd", "size_mb"], as_index=False).agg(
-        runs=("seconds", "size"),
-        mean=("seconds", "mean"),
-        std=("seconds", "std"),
-        best=("seconds", "min"),
-        ratio=("ratio", "mean"),
-    )
-    table["mb_per_s"] = table.size_mb / table["mean"]
-    ps.df_print(table.round(3))
+good = df[df._status == "ok"]
+table = good.groupby(["cmd", "size_mb"], as_index=False).agg(
+    runs=("seconds", "size"),
+    mean=("seconds", "mean"),
+    std=("seconds", "std"),
+    best=("seconds", "min"),
+    ratio=("ratio", "mean"),
+)
+table["mb_per_s"] = table.size_mb / table["mean"]
+ps.df_print(table.round(3))

@@ -30,10 +30,9 @@ def draw(df, path):
     figure.savefig(path, dpi=150)
 
 
-if __name__ == "__main__":
-    df = ps.run(func, ps.plist("r", np.linspace(2.8, 4.0, 600).tolist()), skip_dups=True)
-    df = ps.run(func, ps.plist("r", np.linspace(3.5, 3.7, 400).tolist()), skip_dups=True)
-    for period in (2, 4, 8):
-        first = df.r[df["values"] == period].min()
-        print(f"{period} values first at r={first:.3f}")
-    draw(df, "bifurcation.png")
+df = ps.run(func, ps.plist("r", np.linspace(2.8, 4.0, 600).tolist()), skip_dups=True)
+df = ps.run(func, ps.plist("r", np.linspace(3.5, 3.7, 400).tolist()), skip_dups=True)
+for period in (2, 4, 8):
+    first = df.r[df["values"] == period].min()
+    print(f"{period} values first at r={first:.3f}")
+draw(df, "bifurcation.png")

@@ -24,13 +24,12 @@ def fixed(pset):
     return {"y": -1.0}
 
 
-if __name__ == "__main__":
-    params = ps.pgrid(ps.plist("case", ["raises", "hangs", "crashes"]), ps.plist("a", [0, 1, 2]))
-    df = ps.run(func, params, timeout=1)
-    failed = df[df._status != "ok"]
-    for row in failed.itertuples():
-        df_row = ps.df_extract_row(df, df.loc[row.Index, "_pset_id"])
-        why = df_row["_exc_txt"].strip().splitlines()[-1]
-        print(f"{row.case}, a={row.a}: {df_row['_status']}: {why}")
-    df = ps.retry("calc", func=fixed)
-    ps.df_print(df[["_run_seq", "case", "a", "y", "_status"]])
+params = ps.pgrid(ps.plist("case", ["raises", "hangs", "crashes"]), ps.plist("a", [0, 1, 2]))
+df = ps.run(func, params, timeout=1)
+failed = df[df._status != "ok"]
+for row in failed.itertuples():
+    df_row = ps.df_extract_row(df, df.loc[row.Index, "_pset_id"])
+    why = df_row["_exc_txt"].strip().splitlines()[-1]
+    print(f"{row.case}, a={row.a}: {df_row['_status']}: {why}")
+df = ps.retry("calc", func=fixed)
+ps.df_print(df[["_run_seq", "case", "a", "y", "_status"]])

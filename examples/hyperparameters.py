@@ -35,9 +35,8 @@ def draw(errors, best, path):
     figure.savefig(path, dpi=150)
 
 
-if __name__ == "__main__":
-    space = {"width": (0.03, 30.0, "log"), "ridge": (1e-6, 10.0, "log")}
-    df = ps.run(func, ps.sample(space, 900, method="grid"), skip_dups=True)
-    best = df.loc[df.error.idxmin()]
-    print(f"best of {len(df)}: error {best.error:.3f} at {best.width=:.2g}, {best.ridge=:.2g}")
-    draw(ps.to_xarray(df, ["width", "ridge"]).error, best, "hyperparameters.png")
+space = {"width": (0.03, 30.0, "log"), "ridge": (1e-6, 10.0, "log")}
+df = ps.run(func, ps.sample(space, 900, method="grid"), skip_dups=True)
+best = df.loc[df.error.idxmin()]
+print(f"best of {len(df)}: error {best.error:.3f} at {best.width=:.2g}, {best.ridge=:.2g}")
+draw(ps.to_xarray(df, ["width", "ridge"]).error, best, "hyperparameters.png")

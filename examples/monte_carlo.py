@@ -28,11 +28,10 @@ def draw(table, path):
     figure.savefig(path, dpi=150)
 
 
-if __name__ == "__main__":
-    sizes = ps.plist("size", ps.intspace(2, 32, 6).tolist())
-    df = ps.run(func, ps.pgrid(ps.plist("_repeat", range(40)), sizes))
-    table = df.groupby("size").steps.agg(["mean", "sem", "count"])
-    print(table.round(1))
-    off = np.abs(table["mean"] - table.index**2.0) / table["sem"]
-    print(f"theory is off by at most {off.max():.1f} standard errors")
-    draw(table, "monte_carlo.png")
+sizes = ps.plist("size", ps.intspace(2, 32, 6).tolist())
+df = ps.run(func, ps.pgrid(ps.plist("_repeat", range(40)), sizes))
+table = df.groupby("size").steps.agg(["mean", "sem", "count"])
+print(table.round(1))
+off = np.abs(table["mean"] - table.index**2.0) / table["sem"]
+print(f"theory is off by at most {off.max():.1f} standard errors")
+draw(table, "monte_carlo.png")

@@ -29,9 +29,8 @@ def draw(df, path):
     figure.savefig(path, dpi=150)
 
 
-if __name__ == "__main__":
-    df = ps.run(func, ps.plist("frequency", np.linspace(0.2, 2.0, 10).tolist()))
-    for _ in range(3):
-        df = ps.run(func, ps.refine(df, "frequency", "amplitude", n=15))
-        print(f"{len(df)} points, highest amplitude {df.amplitude.max():.2f}")
-    draw(df, "refined.png")
+df = ps.run(func, ps.plist("frequency", np.linspace(0.2, 2.0, 10).tolist()))
+for _ in range(3):
+    df = ps.run(func, ps.refine(df, "frequency", "amplitude", n=15))
+    print(f"{len(df)} points, highest amplitude {df.amplitude.max():.2f}")
+draw(df, "refined.png")

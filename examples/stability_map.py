@@ -39,8 +39,7 @@ def draw(stable, path):
     figure.savefig(path, dpi=150)
 
 
-if __name__ == "__main__":
-    space = {"a": [0.1 * n - 1 for n in range(60)], "q": [0.1 * n for n in range(40)]}
-    df = ps.run(func, ps.sample(space, 2400, method="grid"), skip_dups=True)
-    print(f"{df.stable.sum()} of {len(df)} psets are stable")
-    draw(ps.to_xarray(df, ["a", "q"]).stable, "stability_map.png")
+space = {"a": [0.1 * n - 1 for n in range(60)], "q": [0.1 * n for n in range(40)]}
+df = ps.run(func, ps.sample(space, 2400, method="grid"), skip_dups=True)
+print(f"{df.stable.sum()} of {len(df)} psets are stable")
+draw(ps.to_xarray(df, ["a", "q"]).stable, "stability_map.png")

@@ -13,7 +13,6 @@ def func(pset):
     return {"result": random.random() * pset["a"]}
 
 
-if __name__ == "__main__":
-    params = ps.plist("a", [1, 2, 3])
-    df = ps.run_local(func, params)
-    ps.df_print(df[["_run_seq", "_pset_seq", "a", "result", "_status"]])
+params = ps.plist("a", [1, 2, 3])
+df = ps.run_local(func, params)
+ps.df_print(df[["_run_seq", "_pset_seq", "a", "result", "_status"]])

@@ -16,12 +16,11 @@ def values(start, stop, step):
     return ps.plist("a", [start + step * place for place in range(number + 1)])
 
 
-if __name__ == "__main__":
-    df = ps.run_local(func, values(0, 4, 1.0), skip_dups=True)
-    coarse = df[df._run_seq == 0]
-    best = coarse.loc[coarse.result.idxmin(), "a"]
-    print(f"coarse scan: minimum near a={best}")
+df = ps.run_local(func, values(0, 4, 1.0), skip_dups=True)
+coarse = df[df._run_seq == 0]
+best = coarse.loc[coarse.result.idxmin(), "a"]
+print(f"coarse scan: minimum near a={best}")
 
-    df = ps.run_local(func, values(best - 1, best + 1, 0.25), skip_dups=True)
-    ps.df_print(df.sort_values("a")[["a", "result", "_run_seq", "_pset_seq"]])
-    print(f"dense scan: minimum near a={df.loc[df.result.idxmin(), 'a']}")
+df = ps.run_local(func, values(best - 1, best + 1, 0.25), skip_dups=True)
+ps.df_print(df.sort_values("a")[["a", "result", "_run_seq", "_pset_seq"]])
+print(f"dense scan: minimum near a={df.loc[df.result.idxmin(), 'a']}")

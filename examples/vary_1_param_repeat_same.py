@@ -11,20 +11,17 @@ def func(pset):
     return {"result": pset["a"] + ps.rng(pset).normal(scale=0.1)}
 
 
-if __name__ == "__main__":
-    params = ps.plist("a", [1, 2, 3])
-    ps.run_local(func, params)
-    df = ps.run_local(func, params)
+params = ps.plist("a", [1, 2, 3])
+ps.run_local(func, params)
+df = ps.run_local(func, params)
 
-    short = df.copy()
-    for name in ["_run_id", "_pset_id", "_pset_sha1"]:
-        short[name] = df[name].str[:8]
-    ps.df_print(
-        short[["_run_seq", "_run_id", "_pset_seq", "_pset_id", "_pset_sha1", "a", "result"]]
-    )
+short = df.copy()
+for name in ["_run_id", "_pset_id", "_pset_sha1"]:
+    short[name] = df[name].str[:8]
+ps.df_print(short[["_run_seq", "_run_id", "_pset_seq", "_pset_id", "_pset_sha1", "a", "result"]])
 
-    print("\nmean and standard error over the repetitions of each pset:")
-    means = df.groupby("_pset_sha1", sort=False).agg(
-        a=("a", "first"), repetitions=("a", "size"), mean=("result", "mean"), sem=("result", "sem")
-    )
-    ps.df_print(means)
+print("\nmean and standard error over the repetitions of each pset:")
+means = df.groupby("_pset_sha1", sort=False).agg(
+    a=("a", "first"), repetitions=("a", "size"), mean=("result", "mean"), sem=("result", "sem")
+)
+ps.df_print(means)

@@ -15,13 +15,12 @@ def func(pset):
     return {"result": 10 * pset["a"]}
 
 
-if __name__ == "__main__":
-    cols = ["_run_seq", "_pset_seq", "_calc_dir", "a", "result", "_status"]
-    ps.run_local(func, ps.plist("a", [1, 2]))
+cols = ["_run_seq", "_pset_seq", "_calc_dir", "a", "result", "_status"]
+ps.run_local(func, ps.plist("a", [1, 2]))
 
-    df = ps.run_local(func, ps.plist("a", [3, 4, 5]), simulate=True)
-    print("calc.simulate/database.pk, which run_local returned:")
-    ps.df_print(df[cols])
+df = ps.run_local(func, ps.plist("a", [3, 4, 5]), simulate=True)
+print("calc.simulate/database.pk, which run_local returned:")
+ps.df_print(df[cols])
 
-    print("\ncalc/database.pk:")
-    ps.df_print(ps.df_read("calc/database.pk")[cols])
+print("\ncalc/database.pk:")
+ps.df_print(ps.df_read("calc/database.pk")[cols])

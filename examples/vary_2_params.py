@@ -13,13 +13,12 @@ def func(pset):
     return {"result": random.random() * pset["a"] * pset["b"]}
 
 
-if __name__ == "__main__":
-    a = ps.plist("a", [1, 2, 3])
-    b = ps.plist("b", [77, 88])
-    params = ps.pgrid(a, b)
-    for pset in params:
-        print(pset)
+a = ps.plist("a", [1, 2, 3])
+b = ps.plist("b", [77, 88])
+params = ps.pgrid(a, b)
+for pset in params:
+    print(pset)
 
-    df = ps.run(func, params)
-    ps.df_print(df[["a", "b", "result", "_run_seq", "_pset_seq", "_pset_id"]])
-    print("\nall columns:", ", ".join(df.columns))
+df = ps.run(func, params)
+ps.df_print(df[["a", "b", "result", "_run_seq", "_pset_seq", "_pset_id"]])
+print("\nall columns:", ", ".join(df.columns))

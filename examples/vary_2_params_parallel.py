@@ -19,17 +19,16 @@ def func(pset):
     return {"result": pset["a"] * pset["b"], "worker": os.getpid()}
 
 
-if __name__ == "__main__":
-    a = ps.plist("a", [1, 2, 3])
-    b = ps.plist("b", [10, 20, 30, 40])
-    df = ps.run_local(func, ps.pgrid(a, b), poolsize=4)
-    df = df[df._run_seq == df._run_seq.max()]  # only this run, if there are older ones
-    ps.df_print(df[["a", "b", "result", "worker", "_pset_runtime"]])
+a = ps.plist("a", [1, 2, 3])
+b = ps.plist("b", [10, 20, 30, 40])
+df = ps.run_local(func, ps.pgrid(a, b), poolsize=4)
+df = df[df._run_seq == df._run_seq.max()]  # only this run, if there are older ones
+ps.df_print(df[["a", "b", "result", "worker", "_pset_runtime"]])
 
-    start = df._time_utc
-    end = start + pd.to_timedelta(df._pset_runtime, unit="s")
-    on_the_clock = (end.max() - start.min()).total_seconds()
-    in_sum = df._pset_runtime.sum()
-    print(f"\n{len(df)} psets on {df.worker.nunique()} workers")
-    print(f"in sum       {in_sum:.1f} s")
-    print(f"on the clock {on_the_clock:.1f} s, {in_sum / on_the_clock:.1f} times less")
+start = df._time_utc
+end = start + pd.to_timedelta(df._pset_runtime, unit="s")
+on_the_clock = (end.max() - start.min()).total_seconds()
+in_sum = df._pset_runtime.sum()
+print(f"\n{len(df)} psets on {df.worker.nunique()} workers")
+print(f"in sum       {in_sum:.1f} s")
+print(f"on the clock {on_the_clock:.1f} s, {in_sum / on_the_clock:.1f} times less")

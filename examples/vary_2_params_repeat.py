@@ -14,18 +14,17 @@ def func(pset):
     return {"result": pset["a"] * pset["b"] + pset.get("c", 0)}
 
 
-if __name__ == "__main__":
-    a = ps.plist("a", [1, 2])
-    b = ps.plist("b", [77, 88])
-    ps.run_local(func, ps.pgrid(a, b))
+a = ps.plist("a", [1, 2])
+b = ps.plist("b", [77, 88])
+ps.run_local(func, ps.pgrid(a, b))
 
-    # More values of a, a single b, and a new parameter.
-    a = ps.plist("a", [3, 4, 5])
-    b = ps.plist("b", [77])
-    c = ps.plist("c", [0.1])
-    df = ps.run_local(func, ps.pgrid(a, b, c), backup=True)
-    ps.df_print(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
+# More values of a, a single b, and a new parameter.
+a = ps.plist("a", [3, 4, 5])
+b = ps.plist("b", [77])
+c = ps.plist("c", [0.1])
+df = ps.run_local(func, ps.pgrid(a, b, c), backup=True)
+ps.df_print(df[["_run_seq", "_pset_seq", "a", "b", "c", "result"]])
 
-    print("\nBackups, each made before a run:")
-    for folder in sorted(Path().glob("calc.bak_*")):
-        print(folder, "with", len(ps.df_read(folder / "database.pk")), "rows")
+print("\nBackups, each made before a run:")
+for folder in sorted(Path().glob("calc.bak_*")):
+    print(folder, "with", len(ps.df_read(folder / "database.pk")), "rows")

@@ -2,10 +2,9 @@
 
 import psweep_dask as ps
 
-if __name__ == "__main__":
-    df = ps.collect("calc")
-    df = df[df._status == "ok"]
-    if df.empty:
-        raise SystemExit("no results yet")
-    ps.df_print(df.groupby("a").result.mean().reset_index())
-    ps.df_write(df, "calc/database_eval.pk")
+df = ps.collect("calc")
+df = df[df._status == "ok"]
+if df.empty:
+    raise SystemExit("no results yet")
+ps.df_print(df.groupby("a").result.mean().reset_index())
+ps.df_write(df, "calc/database_eval.pk")

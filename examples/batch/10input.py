@@ -6,10 +6,9 @@ script for each machine. The pset's parameters are filled in.
 
 import psweep_dask as ps
 
-if __name__ == "__main__":
-    param_a = ps.plist("param_a", [1, 2, 3])
-    param_b = ps.plist("param_b", [88, 99])
-    params = ps.pgrid(param_a, param_b)
+param_a = ps.plist("param_a", [1, 2, 3])
+param_b = ps.plist("param_b", [88, 99])
+params = ps.pgrid(param_a, param_b)
 
-    df = ps.prep_batch(params, git=True)
-    ps.df_print(df[["param_a", "param_b", "_run_seq", "_pset_seq", "_status"]])
+df = ps.prep_batch(params, git=True)
+ps.df_print(df[["param_a", "param_b", "_run_seq", "_pset_seq", "_status"]])

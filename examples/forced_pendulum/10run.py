@@ -43,16 +43,15 @@ def func(pset):
     return {"lyapunov": growth / duration, "velocities": states[SKIPPED + 1 :, 1]}
 
 
-if __name__ == "__main__":
-    # A map, and a line with more points at one frequency of the map.
-    frequency = ps.plist("frequency", np.linspace(0.4, 0.95, 20))
-    amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 35))
-    params = ps.pgrid(ps.plist("study", ["map"]), frequency, amplitude)
-    amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 300))
-    params += ps.pgrid(ps.plist("study", ["line"]), ps.plist("frequency", [2 / 3]), amplitude)
-    df = ps.run(func, params, skip_dups=True)
+# A map, and a line with more points at one frequency of the map.
+frequency = ps.plist("frequency", np.linspace(0.4, 0.95, 20))
+amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 35))
+params = ps.pgrid(ps.plist("study", ["map"]), frequency, amplitude)
+amplitude = ps.plist("amplitude", np.linspace(0.9, 1.6, 300))
+params += ps.pgrid(ps.plist("study", ["line"]), ps.plist("frequency", [2 / 3]), amplitude)
+df = ps.run(func, params, skip_dups=True)
 
-    chaotic = df[df.lyapunov > CHAOTIC]
-    print(f"{len(chaotic)} of {len(df)} psets are chaotic, most of all these:")
-    cols = ["study", "amplitude", "frequency", "lyapunov", "_pset_runtime"]
-    ps.df_print(chaotic.nlargest(5, "lyapunov")[cols])
+chaotic = df[df.lyapunov > CHAOTIC]
+print(f"{len(chaotic)} of {len(df)} psets are chaotic, most of all these:")
+cols = ["study", "amplitude", "frequency", "lyapunov", "_pset_runtime"]
+ps.df_print(chaotic.nlargest(5, "lyapunov")[cols])

@@ -32,9 +32,8 @@ def func(pset, dt=1e-3, gravity=9.81):
     return {"distance": old_x + (x - old_x) * old_y / (old_y - y)}
 
 
-if __name__ == "__main__":
-    for name, values in SCANS.items():
-        scan = ps.plist(name, values)
-        params = [ps.merge_dicts(REFERENCE, pset, {"study": name}) for pset in scan]
-        df = ps.run_local(func, params)
-    ps.df_print(df[["_run_seq", "_pset_seq", "study", *REFERENCE, "distance"]])
+for name, values in SCANS.items():
+    scan = ps.plist(name, values)
+    params = [ps.merge_dicts(REFERENCE, pset, {"study": name}) for pset in scan]
+    df = ps.run_local(func, params)
+ps.df_print(df[["_run_seq", "_pset_seq", "study", *REFERENCE, "distance"]])

@@ -19,7 +19,6 @@ def func(pset):
     return {"cmd": cmd}
 
 
-if __name__ == "__main__":
-    params = ps.plist("a", [1, 2, 3, 4])
-    df = ps.run_local(func, params)
-    ps.df_print(df[["a", "_status", "cmd"]])
+params = ps.plist("a", [1, 2, 3, 4])
+df = ps.run_local(func, params)
+ps.df_print(df[["a", "_status", "cmd"]])

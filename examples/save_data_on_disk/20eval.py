@@ -8,12 +8,11 @@ import numpy as np
 
 import psweep_dask as ps
 
-if __name__ == "__main__":
-    df = ps.df_read("calc/database.pk")
-    df = df[(df.a > 0) & (df._status == "ok")].copy()
+df = ps.df_read("calc/database.pk")
+df = df[(df.a > 0) & (df._status == "ok")].copy()
 
-    arr = np.array([np.loadtxt(f"calc/{pset_id}/output.txt") for pset_id in df._pset_id])
-    df["mean"] = arr.mean(axis=1)
+arr = np.array([np.loadtxt(f"calc/{pset_id}/output.txt") for pset_id in df._pset_id])
+df["mean"] = arr.mean(axis=1)
 
-    ps.df_print(df[["a", "mean", "_pset_id"]])
-    ps.df_write(df, "calc/database_eval.pk")
+ps.df_print(df[["a", "mean", "_pset_id"]])
+ps.df_write(df, "calc/database_eval.pk")

@@ -11,9 +11,8 @@ from model import darts, throw_darts
 
 import psweep_dask as ps
 
-if __name__ == "__main__":
-    df = ps.run(throw_darts, darts([1_000_000], 40), calc_dir="calc/allocation")
+df = ps.run(throw_darts, darts([1_000_000], 40), calc_dir="calc/allocation")
 
-    error = df.pi.std() / len(df) ** 0.5
-    print(f"pi = {df.pi.mean():.5f} +- {error:.5f} from {df.darts.sum():,} darts")
-    print(f"nodes: {', '.join(sorted(df.node.unique()))}")
+error = df.pi.std() / len(df) ** 0.5
+print(f"pi = {df.pi.mean():.5f} +- {error:.5f} from {df.darts.sum():,} darts")
+print(f"nodes: {', '.join(sorted(df.node.unique()))}")

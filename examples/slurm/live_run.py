@@ -8,12 +8,11 @@ from model import darts, throw_darts
 
 import psweep_dask as ps
 
-if __name__ == "__main__":
-    df = ps.run(
-        throw_darts, darts([10_000, 100_000, 1_000_000], 40), cluster="lab", calc_dir="calc/live"
-    )
+df = ps.run(
+    throw_darts, darts([10_000, 100_000, 1_000_000], 40), cluster="lab", calc_dir="calc/live"
+)
 
-    means = df.groupby("darts", as_index=False).pi.agg(["mean", "std"])
-    means["std * sqrt(darts)"] = means["std"] * means.darts**0.5
-    ps.df_print(means)
-    print("\nnodes:", ", ".join(sorted(df.node.unique())))
+means = df.groupby("darts", as_index=False).pi.agg(["mean", "std"])
+means["std * sqrt(darts)"] = means["std"] * means.darts**0.5
+ps.df_print(means)
+print("\nnodes:", ", ".join(sorted(df.node.unique())))
