@@ -6,6 +6,7 @@ import itertools
 import logging
 import queue
 import time
+from collections.abc import Callable
 from typing import Any
 
 import dask
@@ -48,6 +49,8 @@ class DaskExecutor:
         Has the workers come.
     dashboard_link : str, optional
         The address of dask's dashboard.
+    reconnected : callable, optional
+        Called when the connection to the scheduler is there again.
 
     Attributes
     ----------
@@ -61,12 +64,13 @@ class DaskExecutor:
         request: ExecutorRequest,
         pool: WorkerPool,
         dashboard_link: str | None = None,
+        reconnected: Callable[[], object] = lambda: None,
     ) -> None:
         self.client = client
         self.dashboard_link = dashboard_link
         self.left_running: list[str] = []
         self._pool = pool
-        self._connection = _Connection(client)
+        self._connection = _Connection(client, reconnected)
         self._tasks = _TaskSubmitter(client, request)
         self._futures: dict[Any, tuple[Future[Any], Slice]] = {}
         self._done: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
@@ -272,9 +276,10 @@ class _TaskSubmitter:
 class _Connection:
     """The connection of a client to its scheduler: logs when it is lost, and when it is back."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, reconnected: Callable[[], object]) -> None:
         self._client = client
         self._connected = True
+        self._reconnected = reconnected
 
     def check(self) -> bool:
         """Return whether the client is connected; `ExecutorError` if it has given up trying."""
@@ -285,6 +290,11 @@ class _Connection:
             )
         connected = bool(status == "running")
         if connected != self._connected:
+            if connected:
+                try:
+                    self._reconnected()
+                except OSError:  # it is broken again
+                    return False
             self._connected = connected
             if connected:
                 log.warning("connected to dask's scheduler again, the run goes on")

@@ -8,6 +8,8 @@ There is one for each kind of process:
   over its timeout, and it reports each exit of its worker.
 - `NoRetryPlugin`, in the scheduler of a cluster that is not ours, makes dask give up a task at once
   when its worker is lost, instead of running it again. Our own clusters have a setting for that.
+
+`psweep_dask.clusters.guests` brings them to a cluster that is not ours, and takes them away.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Worker, WorkerPlugin
+from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Status, Worker, WorkerPlugin
 from distributed.comm import get_address_host_port
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
@@ -57,7 +59,7 @@ SILENT_SECONDS = 600.0
 
 
 def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
-    """Install the plugins on a cluster. Workers that come later get them, too.
+    """Install the plugins on a cluster of ours. Workers that come later get them, too.
 
     Parameters
     ----------
@@ -69,8 +71,11 @@ def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
     """
     client.register_plugin(ActivityPlugin(ours))
     client.register_plugin(MonitorPlugin(ends_with_driver))
-    if not ours:
-        client.register_plugin(NoRetryPlugin())
+
+
+def guest_plugins() -> tuple[ActivityPlugin, MonitorPlugin]:
+    """Return the plugins for workers and nannies of a cluster that is not ours."""
+    return ActivityPlugin(ours=False), MonitorPlugin(False)
 
 
 def worker_exits(client: Client) -> dict[str, WorkerExit]:
@@ -114,7 +119,7 @@ class ActivityPlugin(WorkerPlugin):
             _unblock_signals()
         if threading.current_thread() is threading.main_thread():
             # func may send SIGINT to its own process: that would end dask's event loop.
-            signal.signal(signal.SIGINT, lambda *_: None)
+            self._handler = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             path = activity.activity_path(str(worker.nanny), os.getpid())
             self._activity = activity.create(path, worker.address)
@@ -125,9 +130,18 @@ class ActivityPlugin(WorkerPlugin):
         runner.activity_file = self._activity
 
     def teardown(self, worker: Worker) -> None:
-        """Note that the process ends because dask has told it to."""
+        """Note that the process ends because dask has told it to; else leave it as it was."""
+        if worker.status not in (Status.running, Status.paused):
+            if hasattr(self, "_activity"):
+                self._activity.note_closing()
+            return
+        if hasattr(self, "_handler"):
+            signal.signal(signal.SIGINT, self._handler)
         if hasattr(self, "_activity"):
-            self._activity.note_closing()
+            runner.activity_file = None
+            self._activity.leave_traces()
+            self._activity.close()
+            activity.activity_path(str(worker.nanny), os.getpid()).unlink(missing_ok=True)
 
 
 def _unblock_signals() -> None:
@@ -160,6 +174,8 @@ class MonitorPlugin(NannyPlugin):
     def setup(self, nanny: Nanny) -> None:
         """Start to look at the worker process again and again."""
         self._worker: _WorkerProcess | None = None
+        if self.name in nanny.periodic_callbacks:  # it has been sent here twice
+            return
         self._look(nanny)
         callback = PeriodicCallback(
             partial(self._look, nanny), monitor.CHECK_INTERVAL_SECONDS * 1000

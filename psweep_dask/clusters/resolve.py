@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dask.config
 from distributed import Client, default_client
 from distributed.deploy import Cluster
 
-from psweep_dask.clusters import config, jobqueue_options, plugins
+from psweep_dask.clusters import config, jobqueue_options
 from psweep_dask.clusters.dask_executor import DaskExecutor
 from psweep_dask.clusters.executor import Executor, ExecutorRequest, InlineExecutor
+from psweep_dask.clusters.guests import installed_plugins
 from psweep_dask.clusters.local import LocalPool, open_local_cluster
 from psweep_dask.clusters.remote import open_allocation_cluster, open_job_cluster
 from psweep_dask.clusters.workers import ExternalPool, WorkerPool
@@ -46,7 +47,7 @@ def resolve(cluster: object) -> Where:
     Raises
     ------
     ClusterError
-        If the name is unknown, or the object is neither a dask Client nor a Cluster.
+        If the name is unknown, or the object is neither a dask Client nor a Cluster, or closed.
     psweep_dask.clusters.config.ConfigError
         If the psweep section of dask's configuration has an unknown key.
     psweep_dask.hpc.machine_schema.MachineError
@@ -71,6 +72,7 @@ def resolve(cluster: object) -> Where:
             raise ClusterError(
                 f"{cluster!r} is asynchronous; make it with asynchronous=False, its default"
             )
+        _check_open(cluster)
         return cluster
     if cluster == "allocation":
         allocation = current_allocation()
@@ -87,6 +89,16 @@ def resolve(cluster: object) -> Where:
             f"cluster={cluster!r}; allowed are None, a str, a dask Client and a dask Cluster"
         )
     return str(cluster)
+
+
+def _check_open(cluster: Client | Cluster) -> None:
+    status = getattr(cluster.status, "name", cluster.status)  # of a Client it is a str
+    if status in ("closing", "closed", "closing-report", "failed"):
+        kind = type(cluster).__name__
+        raise ClusterError(
+            f"the {kind} that cluster= has is {status}; make a new one, and call ps.run before it "
+            f"closes: inside its `with {kind}(...)` block, if it has one"
+        )
 
 
 def _default_client() -> Client | None:
@@ -165,10 +177,14 @@ def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
         with open_allocation_cluster(where, request) as (client, workers):
             yield _remote_executor(client, request, workers)
     elif isinstance(where, Client):
-        yield _users_executor(where, request)
+        with _users_executor(where, request) as executor:
+            yield executor
     else:
-        with Client(where, set_as_default=False) as client:
-            yield _users_executor(client, request)
+        with (
+            Client(where, set_as_default=False) as client,
+            _users_executor(client, request) as executor,
+        ):
+            yield executor
 
 
 def _remote_executor(client: Client, request: ExecutorRequest, pool: WorkerPool) -> DaskExecutor:
@@ -176,22 +192,24 @@ def _remote_executor(client: Client, request: ExecutorRequest, pool: WorkerPool)
     return DaskExecutor(client, request, pool, link)
 
 
-def _users_executor(client: Client, request: ExecutorRequest) -> DaskExecutor:
+@contextmanager
+def _users_executor(client: Client, request: ExecutorRequest) -> Iterator[DaskExecutor]:
     _check_workers(client, request)
-    try:
-        plugins.install(client, ours=False)
-    except ImportError as err:
-        raise ClusterError(
-            f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
-        ) from err
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if request.timeout is not None and not all(worker["nanny"] for worker in workers):
-        raise ClusterError(
-            "timeout= needs workers with a nanny, which ends them: start this cluster with "
-            "processes=True, or its workers without --no-nanny"
-        )
-    pool = ExternalPool(client, request.resources)
-    return DaskExecutor(client, request, pool, dashboard_link(client))
+    with ExitStack() as stack:
+        try:
+            install = stack.enter_context(installed_plugins(client, request.run_id))
+        except ImportError as err:
+            raise ClusterError(
+                f"the scheduler cannot import psweep_dask ({err}); install it in its environment"
+            ) from err
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if request.timeout is not None and not all(worker["nanny"] for worker in workers):
+            raise ClusterError(
+                "timeout= needs workers with a nanny, which ends them: start this cluster with "
+                "processes=True, or its workers without --no-nanny"
+            )
+        pool = ExternalPool(client, request.resources)
+        yield DaskExecutor(client, request, pool, dashboard_link(client), install)
 
 
 def _check_threads(request: ExecutorRequest, threads: int, remedy: str) -> None:

@@ -53,6 +53,7 @@ class ActivityFile:
         self._descriptor = descriptor
         self.close = weakref.finalize(self, os.close, descriptor)
         self._map = mmap.mmap(descriptor, ENTRIES_BYTES)
+        self._traced_before = False
         self._offsets: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -99,8 +100,16 @@ class ActivityFile:
     def catch_traces(self) -> None:
         """Have tracebacks of this process written into the file: on a crash or `TRACE_SIGNAL`."""
         os.lseek(self._descriptor, ENTRIES_BYTES, os.SEEK_SET)
+        self._traced_before = faulthandler.is_enabled()
         faulthandler.enable(self._descriptor)
         faulthandler.register(TRACE_SIGNAL, self._descriptor, all_threads=True)
+
+    def leave_traces(self) -> None:
+        """Have no more tracebacks written into the file."""
+        faulthandler.unregister(TRACE_SIGNAL)
+        faulthandler.disable()
+        if self._traced_before:
+            faulthandler.enable()
 
     def _offset(self) -> int:
         thread = threading.get_ident()

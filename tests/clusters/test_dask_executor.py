@@ -18,9 +18,10 @@ from helpers.driver_process import wait_until
 from helpers.executor_request import drain, executor_request, packed_psets
 
 import psweep_dask as ps
-from psweep_dask.clusters import plugins
+from psweep_dask.clusters import guests, plugins
 from psweep_dask.clusters.dask_executor import MAX_INLINE_BYTES, DaskExecutor
 from psweep_dask.clusters.executor import ExecutorError, LostSlice, Slice
+from psweep_dask.clusters.guests import installed_plugins
 from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.worker.failures import RunningPset, WalltimeLoss
 
@@ -140,8 +141,8 @@ def test_lost_slice_tells_what_the_nanny_has_seen_of_the_worker(monkeypatch):
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
+        installed_plugins(client, "a run"),  # without, dask would try three times more
     ):
-        plugins.install(client, ours=False)  # dask would try three times more
         executor = dask_executor(client, deadly)
         executor.start([(Slice([0, 1], 9.0), packed_psets(1, 2))])
         with monkeypatch.context() as patches:
@@ -199,8 +200,8 @@ def test_lost_slice_tells_the_walltime_that_has_ended_its_worker():
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
+        installed_plugins(client, "a run"),
     ):
-        plugins.install(client, ours=False)
         request = executor_request(lambda pset: os._exit(1))
         executor = DaskExecutor(client, request, ChosenPool(client))
         executor.start([(Slice([0], 9.0), packed_psets(1))])
@@ -409,11 +410,13 @@ class Proxy:
 
 
 @pytest.mark.parametrize("ballast", [0, 100_000], ids=["small func", "large func"])
-def test_connection_that_breaks_and_comes_back_costs_nothing(caplog, ballast):
+def test_connection_that_breaks_and_comes_back_costs_nothing(caplog, ballast, monkeypatch):
+    # As after a longer break: our plugins are gone from the cluster.
+    monkeypatch.setattr(guests, "GONE_SECONDS", 0.0)
     weight = os.urandom(ballast)
 
     def func(pset):
-        time.sleep(0.05)
+        time.sleep(60 if pset["a"] == 119 else 0.05)
         return {"y": pset["a"], "weight": len(weight)}
 
     with LocalCluster(
@@ -421,13 +424,14 @@ def test_connection_that_breaks_and_comes_back_costs_nothing(caplog, ballast):
     ) as cluster:
         proxy = Proxy(cluster.scheduler_address)
         with Client(proxy.address, set_as_default=False) as client:
-            sweep = ps.submit(func, ps.plist("a", range(120)), cluster=client)
+            sweep = ps.submit(func, ps.plist("a", range(120)), cluster=client, timeout=5.0)
             wait_until(lambda: len(sweep.df) > 10)
             proxy.cut()
             df = sweep.result(timeout=60)
         proxy.server.close()
-    assert df.y.tolist() == list(range(120))
-    assert (df.weight == ballast).all()
+    assert df._status.tolist() == ["ok"] * 119 + ["timeout"]
+    assert df.y.tolist()[:119] == list(range(119))
+    assert (df.weight[:119] == ballast).all()
     assert (df._attempt == 1).all()
     assert "is lost, trying to connect again" in caplog.text
     assert "connected to dask's scheduler again" in caplog.text

@@ -17,6 +17,7 @@ from distributed import Client, LocalCluster, Nanny, Scheduler
 
 import psweep_dask as ps
 from psweep_dask.clusters import plugins
+from psweep_dask.clusters.guests import installed_plugins
 
 
 def by_a(df):
@@ -181,14 +182,14 @@ def test_timeout_is_refused_where_nobody_can_enforce_it(users_client, caplog):
 
 @pytest.mark.parametrize("users_client", [{}], indirect=True)
 def test_nanny_reports_how_its_worker_has_ended(users_client):
-    plugins.install(users_client, ours=False)
-    (address,) = users_client.nthreads()
-    (pid,) = users_client.run(os.getpid).values()
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while not (exits := plugins.worker_exits(users_client)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with installed_plugins(users_client, "a run"):
+        (address,) = users_client.nthreads()
+        (pid,) = users_client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while not (exits := plugins.worker_exits(users_client)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     assert exits[address].exitcode == -9
     assert exits[address].running == ()
     assert not exits[address].closing
@@ -208,7 +209,7 @@ async def leaves(gone):
     A real nanny; with a func that holds the GIL it was tried by hand.
     """
     ended = []
-    async with Scheduler(dashboard=False, port=0, host="127.0.0.1") as scheduler:
+    async with Scheduler(dashboard_address=":0", port=0, host="127.0.0.1") as scheduler:
         nanny = await Nanny(scheduler.address, nthreads=1, memory_limit=0)
         try:
             leaving = asyncio.create_task(

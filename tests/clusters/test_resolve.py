@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster
 from helpers.executor_request import drain, executor_request, packed_psets
 from helpers.machine_files import MINIMAL, machine
 
+import psweep_dask as ps
 from psweep_dask.clusters import resolve as resolve_module
 from psweep_dask.clusters.config import ConfigError
 from psweep_dask.clusters.executor import InlineExecutor, Slice
@@ -90,6 +91,23 @@ def test_resolve_refuses_an_allocation_outside_of_one():
 def test_resolve_refuses_an_unknown_key_of_the_configuration():
     with dask.config.set({"psweep": {"clustr": "sync"}}), pytest.raises(ConfigError):
         resolve(None)
+
+
+def test_resolve_refuses_a_client_or_cluster_that_is_closed_or_whose_cluster_is(study_folder):
+    options = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
+    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+        assert resolve(client) is client
+    for closed, kind in ((client, "Client"), (cluster, "LocalCluster")):
+        with pytest.raises(ClusterError, match=f"{kind} that cluster= has is closed; make a new"):
+            ps.run(lambda pset: {}, [{"a": 1}], cluster=closed)
+    assert not list(study_folder.iterdir())
+    with LocalCluster(**options) as cluster:
+        client = Client(cluster, set_as_default=False)
+    try:
+        with pytest.raises(ps.PsweepError, match="closed|gone|no scheduler"):
+            ps.run(lambda pset: {}, [{"a": 1}], cluster=client)
+    finally:
+        client.close(timeout=1)
 
 
 def test_describe_names_what_a_run_was_on(users_cluster, study_folder):

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import SimpleNamespace
 
 import dask.config
@@ -134,7 +134,9 @@ def test_register_broken_connection_costs_the_display_and_nothing_else(remote_cl
         raise OSError("no")
 
     monkeypatch.setattr(remote_client, "run_on_scheduler", broken)
-    monkeypatch.setattr("psweep_dask.clusters.plugins.install", lambda *args, **options: None)
+    monkeypatch.setattr(
+        "psweep_dask.clusters.resolve.installed_plugins", lambda *_: nullcontext(lambda: None)
+    )
     df = ps.run(lambda pset: {"y": 1}, ps.plist("a", range(10)), cluster=remote_client)
     assert len(df) == 10
     assert "add" in tries
