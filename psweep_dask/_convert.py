@@ -127,7 +127,7 @@ _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (np.datetime64, lambda value: to_json_value(pd.Timestamp(value))),
     (np.timedelta64, lambda value: to_json_value(pd.Timedelta(value))),
     (np.generic, _scalar),
-    (type(pd.NaT), lambda value: None),
+    ((type(pd.NaT), type(pd.NA)), lambda value: None),
     (dt.timedelta, lambda value: value.total_seconds()),
     ((dt.date, dt.time), lambda value: value.isoformat()),
     ((set, frozenset), lambda value: _in_order([to_json_value(element) for element in value])),

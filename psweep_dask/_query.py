@@ -93,6 +93,29 @@ class NoDataFrameError(PsweepError):
     """An argument that must be a DataFrame is not one."""
 
 
+class DatabaseError(PsweepError):
+    """A database that cannot be read, or that no row can be appended to."""
+
+
+def check_database(df: object, call: str) -> None:
+    """Check an argument that must be a database of ours, as `check_df` and `check_origin` do."""
+    check_df(df, call)
+    if isinstance(df, pd.DataFrame):
+        check_origin(df, "the DataFrame")
+
+
+def check_origin(df: pd.DataFrame, name: str) -> None:
+    """Raise a `DatabaseError` if a database is one of psweep, in which other hashes are used.
+
+    Its columns are in another order, too, so that results could be taken for parameters.
+    """
+    if "_pset_hash" in df.columns and "_pset_sha1" not in df.columns:
+        raise DatabaseError(
+            f"{name} was written by the package psweep: "
+            "ps.import_psweep('its folder', 'new folder') makes a study of it for this package"
+        )
+
+
 def check_df(df: object, call: str) -> None:
     """Raise a `NoDataFrameError` if an argument is not a DataFrame. Its message names the call."""
     if not isinstance(df, pd.DataFrame):

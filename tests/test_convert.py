@@ -37,6 +37,7 @@ class Inner:
         (np.timedelta64(90, "s"), 90.0),
         (np.datetime64("NaT"), None),
         (pd.NaT, None),
+        (pd.NA, None),
         (np.float32(np.inf), None),
         (np.array(["a", None], dtype=object), ["a", None]),
         (np.array(["2026-01-02"], dtype="datetime64[D]"), ["2026-01-02T00:00:00"]),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from psweep_dask._convert import to_python
 from psweep_dask._imports import needed_for
-from psweep_dask._query import check_df
+from psweep_dask._query import check_database
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import RESERVED_FIELDS, PsetError, pset_sha1
 from psweep_dask.storage.columns import column_roles
@@ -64,8 +64,9 @@ def to_xarray(
     LabelError
         If a column is missing or cannot be a dimension, another parameter varies, a column to be
         averaged does not hold numbers, or a dimension would have the name of a column.
-    NoDataFrameError, MissingPackageError
-        If `df` is no DataFrame, or xarray is not installed.
+    NoDataFrameError, DatabaseError, MissingPackageError
+        If `df` is no DataFrame, or a database of psweep, which `import_psweep` reads, or xarray is
+        not installed.
 
     See Also
     --------
@@ -84,7 +85,7 @@ def to_xarray(
     with needed_for("to_xarray"):
         import xarray as xr
 
-    check_df(df, "ps.to_xarray(df, dims)")
+    check_database(df, "ps.to_xarray(df, dims)")
     _check_dims(df, dims, repeats)
     params, results = params_and_results(df)
     others = [name for name in params if name not in dims]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from psweep_dask._convert import to_int
 from psweep_dask._imports import needed_for
-from psweep_dask._query import check_df
+from psweep_dask._query import check_database
 from psweep_dask.analysis.dataset import check_columns, only_value, params_and_results
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
@@ -46,8 +46,9 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         If there are less than two points, or a column is missing or does not hold numbers.
     LabelError
         If another parameter varies.
-    NoDataFrameError, MissingPackageError
-        If `df` is no DataFrame, or the package adaptive is not installed.
+    NoDataFrameError, DatabaseError, MissingPackageError
+        If `df` is no DataFrame, or a database of psweep, which `import_psweep` reads, or the
+        package adaptive is not installed.
 
     See Also
     --------
@@ -62,7 +63,7 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
     >>> [pset["a"] for pset in refine(df, "a", "y", n=3)]
     [6.5, 7.0, 7.5]
     """
-    check_df(df, "ps.refine(df, x, y)")
+    check_database(df, "ps.refine(df, x, y)")
     if not isinstance(x, str) or not isinstance(y, str):
         raise ParamsError(f"x and y name one column each, not {x!r} and {y!r}")
     xs, ys = _points(df, x, y)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import suppress
-from itertools import accumulate, chain, product
-from operator import contains
 from typing import Any
 
 import pandas as pd
@@ -13,13 +9,11 @@ import pandas as pd
 from psweep_dask import _query
 from psweep_dask._convert import to_python
 from psweep_dask._format import short_repr
-from psweep_dask._query import check_df
+from psweep_dask._query import check_database
 from psweep_dask.params.grid import ParamsError
-from psweep_dask.params.pset import Pset, PsetError, pset_sha1
+from psweep_dask.params.pset import Pset
 from psweep_dask.storage.columns import GAP, cells_of, column_roles
-
-MAX_AMBIGUOUS_CELLS = 12
-"""Of how many cells of a row all possible values are tried; of the others, only the likeliest."""
+from psweep_dask.storage.psets_of_rows import PsetRestorer
 
 
 def to_params(df: pd.DataFrame) -> list[Pset]:
@@ -41,8 +35,8 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     ------
     ParamsError
         If there are no parameters, or the values of a row do not give its hash.
-    NoDataFrameError
-        If `df` is no DataFrame.
+    NoDataFrameError, DatabaseError
+        If `df` is no DataFrame, or a database of psweep, which `import_psweep` reads.
 
     See Also
     --------
@@ -59,7 +53,7 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     >>> to_params(df)
     [{'a': 1}, {'a': 2, 'b': 0.5}, {'a': 3.0}]
     """
-    check_df(df, "ps.to_params(df)")
+    check_database(df, "ps.to_params(df)")
     columns = list(df.columns)
     roles = column_roles(columns)
     if not roles.params or not roles.seed_fields:
@@ -73,11 +67,22 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
         for column in (df[name] for name in roles.params)
     ]
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
-    successes: Counter[tuple[int, ...]] = Counter()
-    return [
-        _restore_pset(names, row, sha1, successes)
-        for *row, sha1 in zip(*cells, hashes, strict=True)
-    ]
+    restorer = PsetRestorer()
+    psets = []
+    for *row, sha1 in zip(*cells, hashes, strict=True):
+        pset = restorer.restore(names, row, sha1)
+        if pset is None:
+            values = {
+                name: value for name, value in zip(names, row, strict=True) if value is not GAP
+            }
+            raise ParamsError(
+                f"the row with the values {short_repr(values)} does not give its "
+                f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the "
+                "order of columns changed? Without the column _pset_sha1, values are taken as they "
+                "are"
+            )
+        psets.append(pset)
+    return psets
 
 
 def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
@@ -97,7 +102,7 @@ def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:
 
     Raises
     ------
-    ParamsError, NoDataFrameError
+    ParamsError, NoDataFrameError, DatabaseError
         As in `to_params`.
 
     See Also
@@ -141,6 +146,8 @@ def df_extract_row(
         If there is no such row, or more than one.
     ParamsError
         If `kind` is not known, or the values of the row do not give its hash.
+    NoDataFrameError, DatabaseError
+        As in `to_params`.
 
     See Also
     --------
@@ -157,56 +164,10 @@ def df_extract_row(
     """
     if kind not in (None, "pset"):
         raise ParamsError(f"kind must be None or 'pset', not {kind!r}")
+    check_database(df, "ps.df_extract_row(df, pset_id)")
     place = _query.find_position(df, pset_id)
     row = df.iloc[place : place + 1]
     if kind == "pset":
         return to_params(row)[0]
     cells = {name: row[name].iloc[0] for name in df.columns}
     return {name: to_python(cell) for name, cell in cells.items()} if py_types else cells
-
-
-def _restore_pset(
-    names: list[str], row: list[Any], sha1: str | None, successes: Counter[tuple[int, ...]]
-) -> Pset:
-    """Return the pset of a row: of all that it may have been, the one that has this hash.
-
-    `successes` counts the choices that were right for earlier rows, to try these first.
-    """
-    candidates = [_candidates(value) for value in row]
-    places = [range(len(values))[::-1] for values in candidates]  # the likeliest first
-    if not isinstance(sha1, str):
-        return _choose(names, candidates, tuple(options[0] for options in places))
-    known = [choice for choice, _ in successes.most_common(8) if all(map(contains, places, choice))]
-    ambiguous = accumulate(len(values) > 1 for values in candidates)
-    tried = [
-        options if number <= MAX_AMBIGUOUS_CELLS else options[:1]
-        for options, number in zip(places, ambiguous, strict=True)
-    ]
-    for choice in chain(known, product(*tried)):
-        pset = _choose(names, candidates, choice)
-        with suppress(PsetError):
-            if pset_sha1(pset) == sha1:
-                successes[choice] += 1
-                return pset
-    values = {name: value for name, value in zip(names, row, strict=True) if value is not GAP}
-    raise ParamsError(
-        f"the row with the values {short_repr(values)} does not give its "
-        f"_pset_sha1 {sha1}: has func returned a key of its pset, or was a value or the order of "
-        "columns changed? Without the column _pset_sha1, values are taken as they are"
-    )
-
-
-def _candidates(value: Any) -> list[Any]:
-    """Return the values that a cell may have had in its pset, the likeliest last."""
-    if value is GAP:
-        return [pd.NaT, float("nan"), None, GAP]
-    if isinstance(value, complex) and not value.imag:
-        return [*_candidates(value.real), value]
-    if isinstance(value, float) and value.is_integer():
-        return [int(value), value]
-    return [value]
-
-
-def _choose(names: list[str], candidates: list[list[Any]], choice: tuple[int, ...]) -> Pset:
-    values = (values[place] for values, place in zip(candidates, choice, strict=True))
-    return {name: value for name, value in zip(names, values, strict=True) if value is not GAP}

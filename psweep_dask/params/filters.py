@@ -9,7 +9,7 @@ from typing import Any, overload
 import pandas as pd
 
 from psweep_dask._format import short_repr
-from psweep_dask._query import QueryError, check_df, select_rows
+from psweep_dask._query import QueryError, check_database, select_rows
 from psweep_dask.params.grid import ParamsError, filter_params_dup_hash, merge_dicts, pgrid
 from psweep_dask.params.pset import Pset, check_params
 
@@ -33,8 +33,8 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
 
     Raises
     ------
-    NoDataFrameError
-        If `df` is not a DataFrame.
+    NoDataFrameError, DatabaseError
+        If `df` is not a DataFrame, or a database of psweep, which `import_psweep` reads.
     ParamsError
         If `df` has no column ``_pset_sha1``.
     PsetError
@@ -52,7 +52,7 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
     >>> missing(df, ps.plist("a", [1, 2, 3]))
     [{'a': 3}]
     """
-    check_df(df, "ps.missing(df, params)")
+    check_database(df, "ps.missing(df, params)")
     if not len(df):
         return check_params(params)[0]
     if "_pset_sha1" not in df.columns:

@@ -287,7 +287,7 @@ def filter_params_dup_hash(
     Raises
     ------
     ParamsError
-        If `hashes` is not a list, or has a str that is not a hash.
+        If `hashes` is not a list, has a str that is not a hash, or has hashes of psweep.
     PsetError
         If `params` are not psets, or a value has no reproducible hash.
 
@@ -304,6 +304,11 @@ def filter_params_dup_hash(
     """
     if isinstance(hashes, str) or not isinstance(hashes, Iterable):
         raise ParamsError(f"hashes must be a list or a column of them, not {short_repr(hashes)}")
+    if getattr(hashes, "name", None) == "_pset_hash":
+        raise ParamsError(
+            "the column _pset_hash of psweep has other hashes, by which no pset would be found; "
+            "ps.import_psweep makes a study of its database, with the column _pset_sha1"
+        )
     known = {_digest_of(sha1) for sha1 in hashes if isinstance(sha1, str)}
     return [pset for digest, pset in _with_digests(params) if digest not in known]
 

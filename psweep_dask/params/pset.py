@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from psweep_dask._format import kind_of, typed_repr
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.hashing import canonical_json
+
+log = logging.getLogger("psweep_dask")
 
 Pset = dict[str, Any]
 
@@ -81,6 +84,11 @@ def pset_sha1(pset: Mapping[str, Any]) -> str:
     return _digest(_hashed_part(pset), "the pset").hex()
 
 
+def sha1_of_all_keys(pset: Mapping[str, Any]) -> str:
+    """Return the hash of a pset as psweep 0.5 makes it: of all keys, with underscores or not."""
+    return _digest(pset, "the pset").hex()
+
+
 def _hashed_part(pset: Mapping[str, Any]) -> Pset:
     return {key: value for key, value in pset.items() if enters_hash(key)}
 
@@ -90,6 +98,74 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
 
     A `PsetError` names the first pset, key or value that is not allowed.
     """
+    psets, digests, _ = _check_params(params)
+    return psets, digests
+
+
+def check_run_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes]:
+    """Do what `check_params` does for a run: warn of keys by which psets differ, but not hashes.
+
+    `skip_dups` would take such psets for equal. A key that begins with an underscore is a label, as
+    `stargrid` makes them: it is named only if there are psets that differ in nothing else.
+    """
+    psets, digests, all_enter = _check_params(params)
+    if all(all_enter.values()):
+        return psets, digests
+    keys = dict.fromkeys(key for keys in all_enter for key in keys if not enters_hash(key))
+    names = [key for key in keys if _differ(psets, key)]
+    if any(key.startswith("_") for key in names):
+        equal = _with_equal_hash(psets, digests)
+        names = [
+            key
+            for key in names
+            if not key.startswith("_") or any(_differ(group, key) for group in equal)
+        ]
+    if names:
+        log.warning(
+            "psets differ in %s, which does not enter the hash, since its name begins or ends with "
+            "an underscore: skip_dups takes psets that differ in nothing else for equal; rename it "
+            "if it is a parameter",
+            ", ".join(map(repr, names)),
+        )
+    return psets, digests
+
+
+def _with_equal_hash(psets: list[Pset], digests: bytes) -> list[list[Pset]]:
+    """Return the groups of psets that have the same hash."""
+    starts = range(0, len(digests), DIGEST_SIZE)
+    hashes = [digests[start : start + DIGEST_SIZE] for start in starts]
+    if len(set(hashes)) == len(hashes):
+        return []
+    groups: dict[bytes, list[Pset]] = {}
+    for digest, pset in zip(hashes, psets, strict=True):
+        groups.setdefault(digest, []).append(pset)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+_MISSING = object()  # in the place of the value of a key that a pset does not have
+
+
+def _differ(psets: list[Pset], key: str) -> bool:
+    first = psets[0].get(key, _MISSING)
+    values = (pset.get(key, _MISSING) for pset in psets)
+    return any(value is not first and not _are_equal(value, first) for value in values)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, int | float | str):
+        return bool(one == other)
+    try:
+        return canonical_json(one) == canonical_json(other)
+    except (TypeError, ValueError, RecursionError):  # objects that no hash can tell apart
+        return False
+
+
+def _check_params(
+    params: Iterable[Mapping[str, Any]],
+) -> tuple[list[Pset], bytes, dict[tuple[str, ...], bool]]:
+    """Do the work of `check_params`; also return, by the keys of psets, if all enter the hash."""
     if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
         raise PsetError(
             f"params must be a list of dicts, not {typed_repr(params)}; "
@@ -111,7 +187,7 @@ def check_params(params: Iterable[Mapping[str, Any]]) -> tuple[list[Pset], bytes
         part = pset if all_enter[keys] else _hashed_part(pset)
         digests += _digest(part, number)
         psets.append(dict(pset))
-    return psets, bytes(digests)
+    return psets, bytes(digests), all_enter
 
 
 def pset_id(run_id: str, pset_seq: int) -> str:

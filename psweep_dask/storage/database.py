@@ -12,16 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from psweep_dask.errors import PsweepError
+from psweep_dask._query import DatabaseError, check_origin
 from psweep_dask.storage import frame, pickling
 from psweep_dask.storage.columns import without_pyarrow
 from psweep_dask.storage.df_functions import df_read, df_write
 
 log = logging.getLogger("psweep_dask")
-
-
-class DatabaseError(PsweepError):
-    """A database that cannot be read, or that no row can be appended to."""
 
 
 class PassedFrame(NamedTuple):
@@ -38,7 +34,8 @@ def read_or_empty(path: Path) -> pd.DataFrame:
     ------
     DatabaseError
         If the file is damaged: then it has been renamed, so that nothing overwrites it. Or if a
-        module that it needs cannot be imported: then the file stays where it is.
+        module that it needs cannot be imported, or it is a database of psweep: then the file
+        stays where it is.
     """
     try:
         df = df_read(path)
@@ -55,6 +52,7 @@ def read_or_empty(path: Path) -> pd.DataFrame:
         raise _moved_aside(path, repr(err)) from err
     if not isinstance(df, pd.DataFrame):
         raise _moved_aside(path, f"it is a pickled {type(df).__name__}, no DataFrame")
+    check_origin(df, str(path))
     return df
 
 
@@ -116,16 +114,13 @@ def check(df: pd.DataFrame, name: str) -> None:
     Raises
     ------
     DatabaseError
-        If two columns have the same name, or ``_run_seq`` and ``_pset_seq`` are not numbers.
+        If two columns have the same name, ``_run_seq`` and ``_pset_seq`` are not numbers, or it is
+        a database of psweep.
     """
     if df.columns.nlevels > 1 or not df.columns.is_unique:
         doubled = list(df.columns[df.columns.duplicated()]) or list(df.columns)
         raise DatabaseError(f"{name}: no two columns may have the same name, rename {doubled}")
-    if "_pset_hash" in df.columns and "_pset_sha1" not in df.columns:
-        raise DatabaseError(
-            f"{name} was written by the package psweep: "
-            "ps.import_psweep('its folder', 'new folder') makes a study of it for this package"
-        )
+    check_origin(df, name)
     for column in ("_run_seq", "_pset_seq"):
         if column in df.columns:
             numbers = pd.to_numeric(df[column].astype(object), errors="coerce")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from psweep_dask.storage import pending_rows
@@ -52,10 +53,19 @@ def from_blocks(blocks: Iterable[Block]) -> pd.DataFrame:
 
 
 def in_order(df: pd.DataFrame) -> pd.DataFrame:
-    """Return rows sorted by ``_pset_seq``, those without one last; equal ones keep their order."""
+    """Return rows sorted by ``_pset_seq``; equal ones keep their order.
+
+    A row without a number, of the user or of psweep, stays behind the row before it.
+
+    Examples
+    --------
+    >>> in_order(pd.DataFrame({"_pset_seq": [1.0, float("nan"), 0.0]}))["_pset_seq"].tolist()
+    [0.0, 1.0, nan]
+    """
     if "_pset_seq" not in df.columns or df["_pset_seq"].is_monotonic_increasing:
         return df
-    return df.sort_values("_pset_seq", kind="stable", na_position="last")
+    seqs = pd.to_numeric(df["_pset_seq"], errors="coerce").ffill().fillna(-1).to_numpy()
+    return df.iloc[np.argsort(seqs, kind="stable")]
 
 
 def append(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

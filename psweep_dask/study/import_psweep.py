@@ -12,10 +12,11 @@ import pandas as pd
 
 from psweep_dask._logging import show_log_lines
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import SEED_FIELDS, PsetError, pset_sha1
+from psweep_dask.params.pset import SEED_FIELDS, PsetError, enters_hash, pset_sha1
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.df_functions import df_read
 from psweep_dask.storage.layout import Layout
+from psweep_dask.storage.psets_of_rows import PsetRestorer, params_by_hash
 from psweep_dask.study import recovery
 from psweep_dask.study.merge import add_rows, copy_folders
 
@@ -46,17 +47,20 @@ def import_psweep(
         Folder of the study that gets the rows. It is made if it does not exist.
     params : list of str, optional
         The columns that are parameters; all others are results. By default these are the columns
-        before the book-keeping. If names of results end with an underscore, as psweep 0.13 and
-        later ask for, all columns behind it without one are parameters, too. A log message names
-        the parameters.
+        before the book-keeping. Behind it stand parameters that came with a later run: up to
+        psweep 0.8 they are found by the hashes of the rows. If names of results end with an
+        underscore, as psweep 0.13 and later ask for, all columns without one are parameters. A log
+        message names the parameters.
     database_basename : str, optional
         File name of the old database.
 
     Returns
     -------
     DataFrame
-        The whole database of `calc_dir`. Columns that psweep 0.15 and later write as objects have
-        types such as int again. ``_status`` is "ok", since psweep keeps no rows of failed psets.
+        The whole database of `calc_dir`. Rows without a ``_pset_seq``, as psweep 0.5 leaves them
+        with `poolsize`, get numbers in the order in which they stand. Columns that psweep 0.15 and
+        later write as objects have types such as int again, and their NA is no value.
+        ``_status`` is "ok", since psweep keeps no rows of failed psets.
 
     Raises
     ------
@@ -122,15 +126,19 @@ def _params(old: pd.DataFrame, asked: Sequence[str] | None, path: Path) -> list[
     before, behind = names[:first], [name for name in names[first:] if not name.startswith("_")]
     if _PSWEEP_HASH in names and any(name.endswith("_") for name in behind):
         before += [name for name in behind if not name.endswith("_")]
+    if "_pset_sha1" in names:
+        cells = {name: columns.cells_of(old[name]) for name in (*before, *behind, "_pset_sha1")}
+        return params_by_hash(cells, before, behind)
     return before
 
 
 def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) -> pd.DataFrame:
     cells = {str(name): columns.cells_of(old[name]) for name in old.columns if name != _PSWEEP_HASH}
+    if _PSWEEP_HASH in old.columns:  # such versions write NA where a pset or a result has no value
+        for name, values in cells.items():
+            cells[name] = [columns.GAP if value is pd.NA else value for value in values]
     cells["_calc_dir"] = [calc_dir] * len(old)
-    if "_pset_sha1" not in cells:
-        rows = zip(*(cells[name] for name in params), strict=True) if params else [()] * len(old)
-        cells["_pset_sha1"] = [_hash(dict(zip(params, row, strict=True))) for row in rows]
+    cells["_pset_sha1"] = _hashes(cells, params, len(old))
     cells["_time_utc"] = [pd.Timestamp(time).value for time in cells["_time_utc"]]
     for name, value in (("_status", "ok"), ("_exc_txt", None), ("_attempt", 1)):
         cells.setdefault(name, [value] * len(old))
@@ -142,6 +150,25 @@ def _convert(old: pd.DataFrame, params: list[str], calc_dir: str, path: Path) ->
     if df["_pset_id"].duplicated().any():
         raise PsweepImportError(f"{os.fspath(path)!r} has rows with the same _pset_id")
     return df
+
+
+def _hashes(cells: dict[str, list[Any]], params: list[str], length: int) -> list[str | None]:
+    """Return our hash of each row. Those of psweep 0.5 are the same, but for keys with underscores.
+
+    psweep 0.5 has none for values that JSON does not know.
+    """
+    old = cells.get("_pset_sha1", [None] * length)
+    rows = zip(*(cells[name] for name in params), strict=True) if params else [()] * length
+    restorer = PsetRestorer(all_keys=True)
+    same = all(map(enters_hash, params))
+    hashes: list[str | None] = []
+    for row, sha1 in zip(rows, old, strict=True):
+        if same and isinstance(sha1, str):
+            hashes.append(sha1)
+        else:
+            pset = restorer.restore(params, row, sha1) or dict(zip(params, row, strict=True))
+            hashes.append(_hash(pset))
+    return hashes
 
 
 def _hash(pset: dict[str, Any]) -> str | None:

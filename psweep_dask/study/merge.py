@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from psweep_dask._logging import show_log_lines
@@ -94,13 +95,13 @@ def add_rows(
     """Append the rows of another study that `df` lacks, with numbers above those that are in use.
 
     In use are those of `df`, and of `reserved`: the highest ``_run_seq`` and ``_pset_seq`` of runs.
-    Also return, for the id of each new run, its ``_run_seq``, and how much was added to each
-    ``_pset_seq``.
+    Rows without a number, as psweep 0.5 leaves them, come after all others of `rows`. Also return,
+    for the id of each new run, its ``_run_seq``, and how much was added to each ``_pset_seq``.
     """
     known = set(df.get("_run_id", ()))
     moved: dict[str, tuple[int, int]] = {}
     rows = rows.copy(deep=False)
-    seqs, run_seqs = rows["_pset_seq"].to_numpy().copy(), rows["_run_seq"].to_numpy().copy()
+    seqs, run_seqs = _numbered(rows["_pset_seq"]), rows["_run_seq"].to_numpy().copy()
     taken = [*reserved, plan.last_seqs(df)]
     of_run = rows.groupby("_run_id", sort=False).indices
     for run_id, places in sorted(of_run.items(), key=lambda item: run_seqs[item[1]].min()):
@@ -115,6 +116,16 @@ def add_rows(
         taken.append((run_seq, int(seqs[places].max())))
     rows["_pset_seq"], rows["_run_seq"] = seqs, run_seqs
     return frame.append(df, rows), moved
+
+
+def _numbered(seqs: pd.Series) -> np.ndarray:
+    """Return the numbers of rows; those that have none get the next ones, in their order."""
+    numbers = seqs.astype(float).to_numpy(copy=True)
+    missing = np.isnan(numbers)
+    if missing.any():
+        highest = -1 if missing.all() else np.nanmax(numbers)
+        numbers[missing] = highest + 1 + np.arange(missing.sum())
+    return numbers.astype(int)
 
 
 def copy_folders(names: Iterable[str], source: Path, target: Path) -> None:

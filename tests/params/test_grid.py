@@ -127,6 +127,10 @@ def test_stargrid_varies_one_parameter_after_the_other():
         (lambda: stargrid({"a": 1}, [A], ["x"], vary_label_col="a"), "key 'a' is set twice"),
         (lambda: filter_params_dup_hash(A, "x"), "hashes must be a list or a column of them"),
         (lambda: filter_params_dup_hash(A, ["x"]), "'x' is not a hash of a pset"),
+        (
+            lambda: filter_params_dup_hash(A, pd.Series(["x"], name="_pset_hash")),
+            "_pset_hash of psweep has other hashes, .*; ps.import_psweep makes",
+        ),
         (lambda: plist("a", "xy"), r"a single str; write \['xy'\]"),
         (lambda: plist(1, [2]), "must be a str, not 1"),
         (lambda: plist("a", 7), "values of 'a' must be a sequence, not 7"),

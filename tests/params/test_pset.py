@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psweep_dask.params.pset import DIGEST_SIZE, PsetError, check_params, pset_id, pset_sha1, rng
+import psweep_dask as ps
+from psweep_dask.params.pset import (
+    DIGEST_SIZE,
+    PsetError,
+    check_params,
+    check_run_params,
+    pset_id,
+    pset_sha1,
+    rng,
+)
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
@@ -100,6 +109,31 @@ def test_check_params_names_the_key_without_a_reproducible_hash(value, reason):
         check_params([{"a": 1, "bad": 0}, {"a": 1, "bad": value}])
     assert "params[1]" in str(caught.value)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "names"),
+    [
+        ([{"a": 1, "b_": 1}, {"a": 1, "b_": 2}], "'b_'"),
+        ([{"a": 1, "b_": 1}, {"a": 2, "b_": 2}], "'b_'"),
+        ([{"a": 1, "b_": 1}, {"a": 1}], "'b_'"),
+        ([{"b_": np.arange(3), "c_": 0}, {"b_": np.arange(4), "c_": False}], "'b_', 'c_'"),
+        ([{"a": 1, "_b": 1}, {"a": 2, "_b": 1}, {"a": 2, "_b": 3}], "'_b'"),
+        ([{"a": 1, "_b": 1}, {"a": 2, "_b": 2}], None),
+        ([{"a": 1, "_b": 1, "c_": [1, {2}]}, {"a": 1, "_b": 1, "c_": [1, {2}]}], None),
+        ([{"a": 1, "_b": print}, {"a": 2, "_b": print}], None),
+        (ps.stargrid({"a": 1, "b": 1}, [[{"a": 2}], [{"b": 2}]], ["x", "y"]), None),
+        ([{"a": 1}, {"a": 2}], None),
+        ([], None),
+    ],
+)
+def test_run_warns_of_what_skip_dups_would_take_for_equal(params, names, caplog):
+    psets, digests = check_run_params(params)
+    assert (psets, digests) == check_params(params)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(", which does not enter the hash")[0] for line in lines] == (
+        [] if names is None else [f"psets differ in {names}"]
+    )
 
 
 def test_check_params_names_a_value_that_holds_itself():

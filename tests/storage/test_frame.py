@@ -172,9 +172,17 @@ def test_append_sorts_rows_by_pset_seq():
     assert append(late, early)["_pset_seq"].tolist() == [0, 5]
 
 
-def test_in_order_puts_rows_without_pset_seq_last():
-    df = pd.DataFrame({"_pset_seq": [np.nan, 1.0, 0.0], "a": ["mine", "one", "zero"]})
-    assert in_order(df)["a"].tolist() == ["zero", "one", "mine"]
+@pytest.mark.parametrize("dtype", [float, object, "Float64"])
+def test_in_order_leaves_rows_without_pset_seq_behind_those_before_them(dtype):
+    seqs = pd.Series([np.nan, 1, np.nan, 0, 2], dtype=dtype)
+    df = pd.DataFrame({"_pset_seq": seqs, "a": ["mine", "one", "too", "zero", "two"]})
+    assert in_order(df)["a"].tolist() == ["mine", "zero", "one", "too", "two"]
+
+
+def test_append_puts_new_rows_behind_old_ones_without_pset_seq():
+    old = pd.DataFrame({"_pset_id": ["x", "y"], "_pset_seq": [np.nan] * 2})
+    new = pd.DataFrame({"_pset_id": ["z"], "_pset_seq": [0]})
+    assert append(old, new)["_pset_id"].tolist() == ["x", "y", "z"]
 
 
 def test_append_replaces_rows_that_wait_and_keeps_their_other_columns():
