@@ -12,7 +12,7 @@ import pandas as pd
 from psweep_dask._logging import show_log_lines
 from psweep_dask.driver.execute import Execution
 from psweep_dask.options import Options
-from psweep_dask.params.pset import check_params
+from psweep_dask.params.pset import check_run_params
 from psweep_dask.study import provenance
 from psweep_dask.study.run import begin_run
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
@@ -40,7 +40,7 @@ class PreparedRun:
 
         show_log_lines()
         packed_func = pack_func(func)
-        psets, digests = check_params(params)
+        psets, digests = check_run_params(params)
         where = resolve.resolve("sync" if options.simulate else options.cluster)
         self._folder = Path.cwd()
         self._git = options.git

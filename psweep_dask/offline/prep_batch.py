@@ -18,7 +18,7 @@ from psweep_dask.offline import collect
 from psweep_dask.offline.job_files import TemplateOptions
 from psweep_dask.offline.writer import JobWriter
 from psweep_dask.options import OptionError, Options, takes_old_names, takes_options
-from psweep_dask.params.pset import check_params
+from psweep_dask.params.pset import check_run_params
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import provenance
 from psweep_dask.study.run import begin_run
@@ -156,7 +156,7 @@ def prep_batch(
     templates = template_options.read(with_func=func is not None)
     with own_modules_by_value():
         packed_func = b"" if func is None else pack_func(func)
-        psets, digests = check_params(params)
+        psets, digests = check_run_params(params)
         work = Work(
             run_id="0",
             run_seq=0,
