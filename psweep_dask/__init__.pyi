@@ -6,6 +6,7 @@ from .analysis.refine import refine as refine
 from .analysis.to_params import df_extract_params as df_extract_params
 from .analysis.to_params import df_extract_row as df_extract_row
 from .analysis.to_params import to_params as to_params
+from .clusters.local import close as close
 from .driver.background import Sweep as Sweep
 from .driver.background import submit as submit
 from .driver.execute import PsetFailedError as PsetFailedError

@@ -21,6 +21,7 @@ def test_public_names():
         "PsweepError",
         "Sweep",
         "check_calc_dir",
+        "close",
         "collect",
         "conditional",
         "delete",

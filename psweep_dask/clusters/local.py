@@ -131,8 +131,32 @@ def open_local_cluster(poolsize: int | None) -> Iterator[KeptCluster]:
                 local.close()
 
 
+def close() -> None:
+    """End the worker processes that are kept on this machine for the next run.
+
+    They end by themselves when Python ends. A run that goes on in the background keeps its workers
+    until it has ended. Where no workers are kept, nothing happens.
+
+    See Also
+    --------
+    run : Starts workers on this machine by ``cluster="local"``, and keeps them.
+
+    Examples
+    --------
+    >>> import psweep_dask as ps
+    >>> df = ps.run(lambda pset: {"b": 1}, ps.plist("a", [1, 2]), cluster="local")
+    >>> ps.close()  # before a long time without runs, or to give memory back
+    """
+    global _kept
+    with _lock:
+        if _kept is not None and _kept.users:
+            _kept = None  # the last run that uses it closes it
+        else:
+            close_local()
+
+
 def close_local() -> None:
-    """Close the LocalCluster that was kept for the next run, if there is one."""
+    """Close the LocalCluster that was kept for the next run, also if a run uses it."""
     global _kept
     with _lock:
         closing, _kept = _kept, None
@@ -171,6 +195,12 @@ def _get_or_start(size: int) -> KeptCluster:
 
 
 def _start(size: int) -> KeptCluster:
+    if multiprocessing.process.current_process().daemon:
+        raise LocalClusterError(
+            "this is a daemonic process, such as a worker of dask, which may start no workers. "
+            "In func, pass cluster='sync' to ps.run; or have the cluster on which func runs "
+            "started under dask.config.set({'distributed.worker.daemon': False})"
+        )
     _keep_script_from_workers()
     with _start_settings():
         try:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import dask.config
 import psutil
 import pytest
-from distributed import Client, Security
+from distributed import Client, LocalCluster, Security
 from helpers.driver_process import wait_until
 
 import psweep_dask as ps
@@ -228,6 +228,39 @@ def test_nannies_are_kept_however_long_their_workers_take_to_restart(local):
     assert df._status.tolist() == ["ok"] * 3 + ["killed"] + ["ok"] * 2
     wait_until(lambda: len(local.client.nthreads()) == local_module.CPU_COUNT)
     assert local.nannies == local_module.CPU_COUNT
+
+
+def test_close_ends_the_workers_that_are_kept_and_may_be_called_again(local):
+    pids = set(local.client.run(os.getpid).values())
+    ps.close()
+    wait_until(lambda: not any(map(psutil.pid_exists, pids)))
+    ps.close()
+    df = ps.run(lambda pset: {"pid": os.getpid()}, [{"a": 1}], cluster="local", save=False)
+    assert df.pid.iloc[0] not in pids
+
+
+def test_close_leaves_a_run_its_workers_until_it_has_ended(local):
+    sweep = ps.submit(lambda pset: time.sleep(0.2) or {"pid": os.getpid()}, [{"a": 1}] * 12)
+    wait_until(lambda: len(sweep.df) > 0)
+    ps.close()
+    df = sweep.result()
+    assert df._status.tolist() == ["ok"] * 12
+    wait_until(lambda: not any(map(psutil.pid_exists, set(df.pid))))
+
+
+def test_run_in_func_on_a_daemonic_worker_is_an_error_with_what_to_do(study_folder):
+    def func(pset):
+        return {"y": ps.run(lambda inner: {"z": 1}, [{"b": 1}], **pset["where"]).z.tolist()}
+
+    where = [{"cluster": "local", "save": False}, {"cluster": "sync", "save": False}]
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        df = ps.run(func, ps.plist("where", where), cluster=client)
+    assert df._status.tolist() == ["error", "ok"]
+    assert "LocalClusterError: this is a daemonic process" in df._exc_txt.iloc[0]
+    assert "pass cluster='sync' to ps.run" in df._exc_txt.iloc[0]
 
 
 def test_local_pool_without_a_nanny_is_an_error():
