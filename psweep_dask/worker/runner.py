@@ -43,6 +43,9 @@ _PLAIN_TYPES = frozenset(
 )
 
 
+_FUTURE = ("distributed.client", "Future")
+
+
 class BadResultError(PsweepError):
     """What func has returned cannot become a row."""
 
@@ -86,13 +89,14 @@ class Runner:
         Interrupt
             If the user drops the pset by Ctrl-C.
         """
-        if activity_file is None:
+        noted_in = activity_file  # the cluster may take it away before func has ended
+        if noted_in is None:
             return self._run_pset(pset, seq, sha1, attempt)
-        activity_file.begin(self._run, seq, self.work.timeout)
+        noted_in.begin(self._run, seq, self.work.timeout)
         try:
             return self._run_pset(pset, seq, sha1, attempt)
         finally:
-            activity_file.end()
+            noted_in.end()
 
     def save_row(self, row: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
@@ -199,7 +203,32 @@ def _checked(key: Any, value: Any) -> tuple[Any, int]:
             f"the value of key {key!r} of the result, {short_repr(value)} "
             f"({type(value).__name__}), cannot be pickled: {err!r}"
         ) from None
+    if (b"dask" in data or b"distributed" in data) and (kind := _kind_if_lazy(value)):
+        raise BadResultError(
+            f"the value of key {key!r} of the result is, or holds, a {kind}, which dask computes "
+            "later: have func return its value, by compute(), or by result() of a Future"
+        )
     return pickling.PackedValue(data), len(data)
+
+
+def _kind_if_lazy(value: Any) -> str | None:
+    """Return the class of what dask computes later: a value, or something inside of it."""
+    from dask.base import is_dask_collection  # not needed in a batch job whose func has no dask
+
+    found, seen = [value], set()
+    while found:
+        item = found.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        cls = type(item)
+        if isinstance(item, dict):
+            found += item.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            found += item
+        elif is_dask_collection(item) or (cls.__module__, cls.__name__) == _FUTURE:
+            return cls.__name__
+    return None
 
 
 def _are_plain(values: Iterable[Any]) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
+import dask.array
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client, get_client
 from helpers.run_slice import RUN_ID, only_record, records, run
 
 import psweep_dask as ps
@@ -317,3 +320,35 @@ def test_func_that_forks_and_returns_makes_no_second_worker(study_folder):
 
     df = ps.run(func, ps.plist("a", range(2)), cluster="sync")
     assert (df.child > 0).all()
+
+
+@pytest.mark.parametrize("hide", [lambda value: value, lambda value: [1, {"x": (value,)}]])
+def test_value_that_dask_computes_later_is_the_failure_of_its_pset(hide):
+    def func(pset):
+        lazy = {"Delayed": dask.delayed(abs)(-1), "Array": dask.array.ones(3)}
+        return {"y": hide(lazy[pset["kind"]])}
+
+    params = ps.plist("kind", ["Delayed", "Array"])
+    df = ps.run(func, params, cluster="sync", save=False)
+    assert df._status.tolist() == ["error"] * 2
+    for kind, text in zip(df.kind, df._exc_txt, strict=True):
+        assert f"'y' of the result is, or holds, a {kind}, which dask computes later" in text
+
+
+def test_future_is_the_failure_of_its_pset_and_its_result_is_a_value():
+    def func(pset):
+        future = get_client().submit(abs, -pset["a"])
+        return {"y": future if pset["a"] == 1 else future.result()}
+
+    with Client(n_workers=1, processes=False, dashboard_address=":0") as client:
+        df = ps.run(func, ps.plist("a", [1, 2]), cluster=client, save=False)
+    assert df._status.tolist() == ["error", "ok"]
+    assert "a Future, which dask computes later" in df._exc_txt.iloc[0]
+    assert df.y.iloc[1] == 2
+
+
+def test_values_that_only_mention_dask_are_results():
+    values = ["about dask", {"dask": ["distributed"]}, [dask.base.tokenize], Path("dask")]
+    df = ps.run(lambda pset: {"y": values[pset["a"]]}, ps.plist("a", range(4)), cluster="sync")
+    assert df._status.tolist() == ["ok"] * 4
+    assert df.y.tolist() == values
