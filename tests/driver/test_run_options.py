@@ -170,3 +170,16 @@ def test_git_changes_that_are_not_committed_are_kept_with_the_run(study_folder, 
     (run_dir,) = (study_folder / "calc" / "runs").iterdir()
     assert json.loads((run_dir / "run.json").read_text())["git"]["dirty"] is True
     assert "+params = 2" in (run_dir / "uncommitted.patch").read_text()
+
+
+def test_parameter_that_does_not_enter_the_hash_is_one_warning(caplog):
+    params = ps.plist("b_", [1, 2])
+    df = ps.run(lambda pset: {}, params, cluster="sync")
+    assert df.b_.tolist() == [1, 2]
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert lines == [
+        "psets differ in 'b_', which does not enter the hash, since its name begins or ends with "
+        "an underscore: skip_dups takes psets that differ in nothing else for equal; rename it if "
+        "it is a parameter"
+    ]
+    assert len(ps.run(lambda pset: {}, ps.plist("b_", [3]), cluster="sync", skip_dups=True)) == 2

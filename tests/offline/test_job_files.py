@@ -80,9 +80,11 @@ def test_template_may_call_func_for_all_job_scripts(module, caplog):
 
 
 def test_templates_that_are_missing_are_an_error():
-    write({"templates/calc/__pycache__/x": "", **machine()})
+    write({"templates/calc/__pycache__/x": "", "templates/machines/README": ""})
     with pytest.raises(TemplateError, match="there is no file in 'templates/calc'"):
         read()
+    write(machine())
+    assert read().files == []
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def test_skip_dups_leaves_out_what_is_prepared_and_what_is_done():
     assert len(ps.prep_batch(ps.plist("a", [1, 2]), skip_dups=True)) == 2
 
 
+def test_parameter_that_does_not_enter_the_hash_is_a_warning(caplog):
+    write_study()
+    ps.prep_batch([{"a": 1, "b_": 1}, {"a": 1, "b_": 2}])
+    assert "psets differ in 'b_', which does not enter the hash" in caplog.text
+
+
 def test_func_failures_are_those_of_live_runs():
     def func(pset):
         if pset["a"] == 2:
