@@ -13,7 +13,7 @@ from psweep_dask._query import check_database
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
 from psweep_dask.storage.columns import GAP, cells_of, column_roles
-from psweep_dask.storage.psets_of_rows import PsetRestorer
+from psweep_dask.storage.psets_of_rows import PsetRestorer, params_by_hash
 
 
 def to_params(df: pd.DataFrame) -> list[Pset]:
@@ -29,7 +29,8 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     list of dict
         One pset for each row. If pandas has changed a value, this is undone: integers that became
         floats, since their column has floats or gaps, are integers again, and gaps are no keys.
-        The hash in the column ``_pset_sha1`` decides which is right.
+        The hash in the column ``_pset_sha1`` decides which is right. Where rows are of psweep 0.5,
+        it also decides which columns behind the book-keeping are parameters.
 
     Raises
     ------
@@ -61,16 +62,23 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
             "a database is needed, with parameters before its book-keeping; there are the columns "
             f"{', '.join(map(str, columns))}. ps.read_params takes any DataFrame"
         )
-    names = [str(name) for name in roles.params]
-    cells = [
-        cells_of(column) if column.dtype == object else map(to_python, cells_of(column))
-        for column in (df[name] for name in roles.params)
-    ]
+    names = roles.params
     hashes = df["_pset_sha1"].tolist() if "_pset_sha1" in columns else [None] * len(df)
-    restorer = PsetRestorer()
+    of_psweep = [True] * len(df)
+    if "_status" in columns:
+        of_psweep = df["_status"].isna().tolist()
+    cells = {name: _python_cells(df[name]) for name in names}
+    if any(of_psweep) and "_pset_sha1" in columns:
+        others = {name: _python_cells(df[name]) for name in roles.results}
+        cells |= others | {"_pset_sha1": hashes}
+        names = params_by_hash(cells, names, list(others))
+    restorer, old_restorer = PsetRestorer(), PsetRestorer(all_keys=True)
+    rows = zip(*(cells[name] for name in names), strict=True)
     psets = []
-    for *row, sha1 in zip(*cells, hashes, strict=True):
+    for row, sha1, old in zip(rows, hashes, of_psweep, strict=True):
         pset = restorer.restore(names, row, sha1)
+        if pset is None and old:
+            pset = old_restorer.restore(names, row, sha1)
         if pset is None:
             values = {
                 name: value for name, value in zip(names, row, strict=True) if value is not GAP
@@ -83,6 +91,11 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
             )
         psets.append(pset)
     return psets
+
+
+def _python_cells(column: pd.Series) -> list[Any]:
+    cells = cells_of(column)
+    return cells if column.dtype == object else list(map(to_python, cells))
 
 
 def df_extract_params(df: pd.DataFrame, py_types: bool = False) -> list[Pset]:

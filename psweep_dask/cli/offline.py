@@ -85,6 +85,7 @@ def push(machine: str, options: tuple[str, ...]) -> None:
 
     \b
     psweep-push mycluster --submit
+    psweep-push me@login.example.org
     psweep-push mycluster -n
     psweep-push mycluster -v --bwlimit=1m
     """

@@ -62,7 +62,8 @@ def missing(df: pd.DataFrame, params: Iterable[Mapping[str, Any]]) -> list[Pset]
         )
     hashes = df["_pset_sha1"]
     if "_status" in df.columns:
-        hashes = hashes[df["_status"].isin(("ok", "simulated"))]
+        # Rows of psweep 0.5 have no status: it keeps none that failed.
+        hashes = hashes[df["_status"].isin(("ok", "simulated")) | df["_status"].isna()]
     return filter_params_dup_hash(params, hashes)
 
 

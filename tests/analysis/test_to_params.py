@@ -109,3 +109,10 @@ def test_df_extract_row_returns_a_row_or_its_pset():
         ps.df_extract_row(df, "zz")
     with pytest.raises(ParamsError, match="kind must be None or 'pset', not 'x'"):
         ps.df_extract_row(df, df._pset_id.iloc[0], kind="x")
+
+
+def test_to_params_of_a_database_without_status_and_with_keys_that_enter_no_hash():
+    params = [{"a": 1, "_label": "x", "b_": 2}, {"a": 2, "_label": "y"}]
+    df = ps.run(lambda pset: {"y": 1}, params, cluster="sync", save=False)
+    assert ps.to_params(df)[1] == params[1]
+    assert ps.to_params(df.drop(columns="_status")) == ps.to_params(df)

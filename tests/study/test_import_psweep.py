@@ -172,6 +172,15 @@ def test_study_that_was_extended_by_parameters_gives_its_psets_back(version, stu
     assert len(again) == len(df)
 
 
+def test_study_of_psweep_0_5_gives_its_psets_back_also_before_it_is_imported(study):
+    old = study("0.5.1-extended", "calc")
+    assert ps.to_params(old) == EXTENDED["0.5.1"]
+    assert ps.missing(old, EXTENDED["0.5.1"]) == []
+    df = ps.run(lambda pset: {}, [{"a": 3, "c": 9}], cluster="sync")
+    assert ps.to_params(df) == [*EXTENDED["0.5.1"], {"a": 3, "c": 9}]
+    assert ps.missing(df, [*EXTENDED["0.5.1"], {"a": 4}]) == [{"a": 4}]
+
+
 def test_hashes_of_psweep_cover_keys_with_underscores_and_ours_do_not(study_folder):
     psets = [{"a": 1, "_note": "x", "b_": 2}, {"a": 2, "_note": "y", "b_": 3}]
     book = {"_run_id": "r", "_time_utc": pd.Timestamp(0), "_run_seq": 0}
