@@ -10,6 +10,7 @@ from pathlib import Path
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.machine import MACHINES_DIR, read_machine
+from psweep_dask.hpc.machine_schema import MachineError
 
 
 class RemoteError(PsweepError):
@@ -23,7 +24,7 @@ def host_of(machine: str) -> str:
 
     Raises
     ------
-    psweep_dask.hpc.machine_schema.MachineError
+    MachineError
         If the study has machines, but not this one, and it is no host.
     RemoteError
         If this cannot be the name of a host.
@@ -36,7 +37,12 @@ def host_of(machine: str) -> str:
                 f"{machine!r} cannot be a host; allowed is what ssh takes, such as me@example.org"
             )
         return machine
-    return read_machine(machine).host
+    try:
+        return read_machine(machine).host
+    except MachineError as err:
+        if (machines_dir / machine).is_dir():
+            raise
+        raise MachineError(f"{err}; a host is written with its user, as in me@{machine}") from err
 
 
 def remote_shell(options: Sequence[str] = ()) -> list[str]:

@@ -10,8 +10,14 @@ from psweep_dask.hpc.ssh import host_of, remote_shell, shell_to
 def test_host_is_what_the_machine_says_or_else_its_name():
     write({**machine("one"), **machine("two", host="login.example.org")})
     assert (host_of("one"), host_of("two")) == ("one", "login.example.org")
-    with pytest.raises(ps.PsweepError, match=r"no machine 'tow'.*there are one, two.*did you mean"):
+    message = r"no machine 'tow'.*there are one, two.*did you mean.*a host is .* as in me@tow"
+    with pytest.raises(ps.PsweepError, match=message):
         host_of("tow")
+    write({"templates/machines/two/info.yaml": "host: 3"})
+    with pytest.raises(
+        ps.PsweepError, match="host=3; allowed is the name of a host, as ssh takes it$"
+    ):
+        host_of("two")
 
 
 def test_host_is_the_name_itself_without_machines():
