@@ -111,6 +111,13 @@ def _read(path: Path) -> pd.DataFrame:
             f"{os.fspath(path)!r} is no database of psweep 0.5 or later: it needs the columns "
             f"{', '.join(_REQUIRED)}"
         )
+    for name in _REQUIRED:
+        empty = [place for place, is_gap in enumerate(df[name].isna()) if is_gap]
+        if empty and name != "_pset_seq":  # psweep 0.5 leaves none with poolsize
+            raise PsweepImportError(
+                f"{os.fspath(path)!r}: row {empty[0]} has no {name}; complete it, or leave such "
+                f"rows out: ps.df_write(df[df.{name}.notna()], path)"
+            )
     return df
 
 

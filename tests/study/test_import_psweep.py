@@ -285,6 +285,14 @@ def test_import_psweep_params_that_came_with_a_later_run(study_folder, caplog):
         ps.import_psweep("old", "new", params=["b"])
 
 
+def test_import_psweep_of_rows_that_were_added_by_hand_is_an_error(study):
+    df = study("0.5.1-poolsize")
+    ps.df_write(pd.concat([df, pd.DataFrame([{"a": 9, "result": 1.0}])]), "old/database.pk")
+    with pytest.raises(PsweepImportError, match="row 6 has no _run_id; complete it, or leave"):
+        ps.import_psweep("old")
+    assert not Path("calc").exists()
+
+
 def test_import_psweep_into_itself_is_an_error(study_folder):
     write_old("calc", [(1, 2)])
     with pytest.raises(ps.PsweepError, match="name another folder"):
