@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, cast
 
 import pandas as pd
 
@@ -71,9 +71,11 @@ class Options:
         First copy the study to ``<calc_dir>.bak_<timestamp>_run_id_<run_id>``.
     git : bool, optional
         Commit everything in the working directory before and after the run.
-    skip_dups : bool, optional
+    skip_dups : bool or 'same func', optional
         Leave out psets for which the database has a row with the same ``_pset_sha1``, unless
-        that row is a failure.
+        that row is a failure. "same func" leaves out only psets whose row was made by the source
+        that `func` has now; comments and blank lines may differ, and what `func` calls is not
+        compared.
     capture_logs : {None, 'db', 'file', 'db+file'}, optional
         Redirect what each pset prints, subprocesses included, to the column ``_logs``, to
         ``<calc_dir>/<pset_id>/logs.txt``, or to both. In `retry`, None means as in the run from
@@ -114,7 +116,7 @@ class Options:
     database_basename: str = "database.pk"
     backup: bool = False
     git: bool = False
-    skip_dups: bool = False
+    skip_dups: bool | Literal["same func"] = False
     capture_logs: str | None = None
     on_error: str | int = "record"
     retries: int = 0
@@ -124,8 +126,10 @@ class Options:
 
     def __post_init__(self) -> None:
         self._convert_numbers()
-        for name in ("save", "tmpsave", "simulate", "backup", "git", "skip_dups"):
+        for name in ("save", "tmpsave", "simulate", "backup", "git"):
             self._allow(name, isinstance(getattr(self, name), bool), "True, False")
+        skip_dups = self.skip_dups in (True, False, "same func")
+        self._allow("skip_dups", skip_dups, "True, False, 'same func'")
         self._allow("progress", self.progress in (None, True, False), "None, True, False")
         self._allow("df", self.df is None or isinstance(self.df, pd.DataFrame), "None, a DataFrame")
         poolsize = self.poolsize is None or _is_from(1, self.poolsize)
@@ -250,14 +254,14 @@ class RunOptions(RetryOptions, total=False):
     save: bool
     calc_dir: str | os.PathLike[str]
     simulate: bool
-    skip_dups: bool
+    skip_dups: bool | Literal["same func"]
 
 
 class RunLocalOptions(TypedDict, total=False):
     """The options of `run_local` that psweep does not have: they have no position."""
 
     git: bool
-    skip_dups: bool
+    skip_dups: bool | Literal["same func"]
     capture_logs: str | None
     on_error: str | int
     retries: int

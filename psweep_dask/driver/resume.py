@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,8 +23,16 @@ from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, choose_runs, load_func, recover_run
 from psweep_dask.study.run import reopen_run
 from psweep_dask.study.runs import StoredRun, open_study
+from psweep_dask.study.sources import (
+    current_source,
+    differ,
+    digest,
+    resumed_message,
+    sources_of,
+    with_source,
+)
 from psweep_dask.study.stop import Stop
-from psweep_dask.worker.func import import_paths, pack_func
+from psweep_dask.worker.func import func_source, import_paths, pack_func
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -111,14 +120,16 @@ def resume(
             if run_id is not None:
                 raise RevisitError(text)
             log.warning("%s", text)
-        elif _resume_run(run, changes, checked) > Stop.NO:
+        elif _resume_run(run, changes, checked, func) > Stop.NO:
             break
     if not runs:
         log.info("nothing to resume in %r", layout.calc_dir)
     return load_from(layout)
 
 
-def _resume_run(stored: StoredRun, changes: Mapping[str, Any], options: Options) -> Stop:
+def _resume_run(
+    stored: StoredRun, changes: Mapping[str, Any], options: Options, func: Func | None
+) -> Stop:
     """Run the psets that a run has left; return whether the user has stopped it again."""
     from psweep_dask.clusters import resolve
 
@@ -133,17 +144,25 @@ def _resume_run(stored: StoredRun, changes: Mapping[str, Any], options: Options)
         planned, left, work = recovered
         work = _work_here(work, changes, resolve.shares_files(where))
         work = dataclasses.replace(work, stop_after=options.failure_limit)
+        source = sources_of(stored.info)[-1]
         if "func" in changes:
+            source = func_source(func)
             planned = dataclasses.replace(planned, psets=as_in_this_script(planned.psets))
             left = dataclasses.replace(left, psets=as_in_this_script(left.psets))
             data = work.pack()  # written with the plan again: a later call finds the new func
             replace_file(stored.folder.plan_path, lambda stream: plan.dump(planned, data, stream))
         elif len(left):
-            load_func(work, stored.run_id)  # an error now, instead of one for each pset
+            # an error now, instead of one for each pset
+            source = current_source(load_func(work, stored.run_id)) or source
         counts = len(planned) - len(left), len(planned), len(left)
         which = "the func that was passed" if "func" in changes else "the func of its plan"
         text = "run %s: %d of %d psets are done, %d to run, with %s"
         log.info(text, stored.run_id, *counts, which)
+        if counts[0] and differ(stored.info, digest(source)):
+            rows = Counter({int(stored.info["run_seq"]): counts[0]})
+            log.warning("%s", resumed_message(str(stored.info.get("func", "func")), rows))
+        if len(left):
+            stored = dataclasses.replace(stored, info=with_source(stored.info, source))
         run = reopen_run(stored, left, lock)
         if not len(left):
             run.finish("done", {"left": 0})

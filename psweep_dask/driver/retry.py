@@ -21,6 +21,7 @@ from psweep_dask.storage.status import FAILED
 from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, load_func, read_psets
 from psweep_dask.study.runs import find_study, open_study, source_of
+from psweep_dask.study.sources import current_source
 from psweep_dask.worker.work import Func
 
 log = logging.getLogger("psweep_dask")
@@ -98,7 +99,7 @@ def retry(
     source = None
     if func is None:
         func = load_func(work, latest.run_id)
-        source = None if _is_imported(func) else source_of(layout, latest.run_id)
+        source = current_source(func) or source_of(layout, latest.run_id)
         log.info("with the func of run %s; to run another one, pass it as func=", latest.run_id)
     else:
         psets = as_in_this_script(psets)
@@ -184,12 +185,6 @@ def reproduce(
         if pdb:
             debugger.post_mortem(sys.exc_info()[2])
         raise
-
-
-def _is_imported(func: Func) -> bool:
-    """Return whether func is what its module has now, not a copy that came with the plan."""
-    module = sys.modules.get(getattr(func, "__module__", None) or "")
-    return getattr(module, getattr(func, "__qualname__", ""), None) is func
 
 
 def _latest_failed(df: pd.DataFrame, kinds: Collection[str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -82,13 +82,16 @@ def without_dups(psets: list[Pset], digests: bytes, df: pd.DataFrame) -> tuple[l
     if "_status" in df.columns:
         df = df[~df["_status"].isin(TO_RUN_AGAIN)]
     done = set(df["_pset_sha1"])
-    starts = range(0, len(digests), DIGEST_SIZE)
     new = [
-        (pset, digest)
-        for pset, start in zip(psets, starts, strict=True)
-        if (digest := digests[start : start + DIGEST_SIZE]).hex() not in done
+        (pset, sha1) for pset, sha1 in zip(psets, hashes(digests), strict=True) if sha1 not in done
     ]
-    return [pset for pset, _ in new], b"".join(digest for _, digest in new)
+    return [pset for pset, _ in new], b"".join(bytes.fromhex(sha1) for _, sha1 in new)
+
+
+def hashes(digests: bytes) -> Iterator[str]:
+    """Yield the ``_pset_sha1`` of psets, from their digests one after the other."""
+    for start in range(0, len(digests), DIGEST_SIZE):
+        yield digests[start : start + DIGEST_SIZE].hex()
 
 
 def dump(plan: Plan, work: bytes, stream: BinaryIO) -> None:

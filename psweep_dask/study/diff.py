@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from psweep_dask.study.runs import StoredRun
+from psweep_dask.study.sources import digest, sources_of
 
 # Fields of run.json that are compared as they are.
 FIELDS = ("func", "psets", "user", "host", "argv", "cwd", "python", "git", "cluster", "offline")
@@ -22,8 +23,7 @@ def compare_runs(run: StoredRun, other: StoredRun) -> Iterator[str]:
             yield f"{name}: {_shown(old)} -> {_shown(new)}"
     yield from _compare_items(run.info.get("packages") or {}, other.info.get("packages") or {}, "")
     runs = (run, other)
-    sources = [str(stored.info.get("source") or "") for stored in runs]
-    yield from _compare_texts("func", runs, sources)
+    yield from _compare_sources(runs)
     paths = [stored.folder.patch_path for stored in runs]
     patches = [path.read_text() if path.exists() else "" for path in paths]
     yield from _compare_texts("what git had not committed", runs, patches)
@@ -33,6 +33,22 @@ def _compare_items(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) 
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield f"{prefix}{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
+
+
+def _compare_sources(runs: tuple[StoredRun, StoredRun]) -> Iterator[str]:
+    """Yield what differed in the source of func; of a resumed run, the latest source counts."""
+    for run in runs:
+        if run.info.get("resumed_sources"):
+            yield f"source of func: run {run.info['run_seq']} was resumed with another one"
+    texts = [sources_of(run.info)[-1] or "" for run in runs]
+    if texts[0] != texts[1]:
+        how = "changed"
+        if not all(texts):
+            how = "not known in one of the runs"
+        elif digest(texts[0]) is not None and digest(texts[0]) == digest(texts[1]):
+            how = "the same but for comments and layout"
+        yield f"source of func: {how}"
+        yield from _compare_texts("func", runs, texts)
 
 
 def _compare_texts(what: str, runs: tuple[StoredRun, StoredRun], texts: list[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,17 +29,20 @@ class RecoveryError(PsweepError):
     """Rows of a dead run that cannot be merged. They stay in its journal."""
 
 
-def recover(layout: Layout, df: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
+def recover(
+    layout: Layout, df: pd.DataFrame, runs: Sequence[StoredRun] | None = None
+) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
     """Merge the rows of all dead runs into the database, with a warning for each.
 
     The caller holds the lock of the database. A run stays as it is if its rows need modules that
     cannot be imported here. The database is returned as it is on disk now, and the highest
     ``_run_seq`` and ``_pset_seq`` of each run. These are never given again, even if the user has
-    deleted the rows: numbers name psets.
+    deleted the rows: numbers name psets. `runs` are the runs of the study, if they were read under
+    this lock already.
     """
     remove_partial_databases(layout)
     reserved = []
-    for run in stored_runs(layout):
+    for run in stored_runs(layout) if runs is None else runs:
         reserved.append(run.last_seqs)
         if run.folder.journal_path.exists() or run.folder.jobs_path.exists():
             with run.try_lock() as lock:

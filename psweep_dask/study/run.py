@@ -35,7 +35,7 @@ from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
 from psweep_dask.storage.layout import Layout, LayoutError, RunFolder
 from psweep_dask.storage.plan import Plan
-from psweep_dask.study import provenance, recovery, runs
+from psweep_dask.study import provenance, recovery, runs, sources
 from psweep_dask.study.backup import back_up_study, make_simulation_dir
 from psweep_dask.study.runs import StoredRun
 
@@ -161,12 +161,21 @@ def begin_run(
 
     This holds the lock of the database, so that no two runs get the same numbers. Rows of dead
     runs are merged before. If `skip_dups` leaves no pset, nothing of the run is on disk. `info`
-    goes to ``run.json`` too; `attempts` counts those that earlier runs have made at each pset.
+    goes to ``run.json`` too; `attempts` counts those that earlier runs have made at each pset. A
+    log line says if another source of func has made rows that are kept.
     """
 
-    def number_psets(df: pd.DataFrame, reserved: list[tuple[int, int]]) -> Plan:
-        kept = plan.without_dups(psets, digests, df) if options.skip_dups else (psets, digests)
+    def number_psets(
+        df: pd.DataFrame, reserved: list[tuple[int, int]], stored: Sequence[StoredRun]
+    ) -> Plan:
+        made_by = sources.RowSources(stored, info.get("func", "func"), info.get("source"))
         run_seq, first_seq = plan.next_seqs([*reserved, plan.last_seqs(df)])
+        if options.skip_dups:
+            kept = _without_dups(options, psets, digests, df, made_by)
+        else:
+            kept = psets, digests
+            if counts := made_by.results_of_others(df):
+                log.info("%s", sources.changed_message(made_by.name, counts, run_seq, layout))
         seqs = range(first_seq, first_seq + len(kept[0]))
         by_seq = dict(zip(seqs, attempts, strict=False))
         return Plan(str(uuid.uuid4()), run_seq, seqs, *kept, by_seq)
@@ -177,17 +186,19 @@ def begin_run(
     if not options.save:
         df = database.read_or_empty(layout.database_path) if options.df is None else options.df
         unsaved = PassedFrame(df, frozenset())
-        return Run(layout, number_psets(df, []), MemoryJournal(), unsaved, info=dict(info))
+        stored = runs.stored_runs(layout) if options.skip_dups and len(df) else []
+        return Run(layout, number_psets(df, [], stored), MemoryJournal(), unsaved, info=dict(info))
     # Before the lock is taken, since git may need some time:
     session, patch = provenance.describe_session(Path.cwd())
     with layout.lock():
         on_disk = database.read_or_empty(layout.database_path)
         database.check(on_disk, str(layout.database_path))
-        on_disk, reserved = recovery.recover(layout, on_disk)
+        stored = runs.stored_runs(layout)
+        on_disk, reserved = recovery.recover(layout, on_disk, stored)
         df = on_disk if options.df is None else options.df
         if options.backup and len(df):
             back_up_study(layout, df)
-        planned = number_psets(df, [*reserved, plan.last_seqs(on_disk)])
+        planned = number_psets(df, [*reserved, plan.last_seqs(on_disk)], stored)
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))
         base = PassedFrame(df, frozenset(on_disk.get("_run_id", ()))) if df is not on_disk else None
@@ -195,6 +206,23 @@ def begin_run(
         full_info = {**runs.info_of_plan(layout, planned), **times, **info, **session}
         journal, lock = _write_run(layout, full_info, patch)
         return Run(layout, planned, journal, base, lock, full_info)
+
+
+def _without_dups(
+    options: Options,
+    psets: list[Pset],
+    digests: bytes,
+    df: pd.DataFrame,
+    made_by: sources.RowSources,
+) -> tuple[list[Pset], bytes]:
+    """Return the psets that `skip_dups` leaves, and their digests."""
+    if options.skip_dups == sources.SAME_FUNC:
+        return plan.without_dups(psets, digests, made_by.rows_of_same(df))
+    kept = plan.without_dups(psets, digests, df)
+    left_out = set(plan.hashes(digests)).difference(plan.hashes(kept[1]))
+    if counts := made_by.results_of_others(df, left_out):
+        log.warning("%s", sources.skipped_message(made_by.name, counts))
+    return kept
 
 
 def _write_run(layout: Layout, info: dict[str, Any], patch: str) -> tuple[Journal, BaseFileLock]:
