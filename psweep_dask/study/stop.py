@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import signal
 import threading
 import time
@@ -44,6 +45,7 @@ class Stopper:
         """Called on each request, from any thread or signal handler."""
         self.in_func = False
         """Whether func runs in the main thread of this process, where it can be interrupted."""
+        self._pid = os.getpid()
 
     def request(self, level: Stop) -> None:
         """Ask for a stop."""
@@ -67,7 +69,8 @@ class Stopper:
         The first signal asks for `Stop.SOON`, the second for `Stop.NOW`, the third ends this
         process. Only the main thread can have signal handlers, so in other threads nothing is
         caught. If another `Stopper` catches a signal already, since func itself starts a run, it
-        keeps it.
+        keeps it. SIGTERM ends a process that func has forked, such as one of a
+        ``multiprocessing.Pool``, as it does without a run.
         """
         replaced = {}
         if threading.current_thread() is threading.main_thread():
@@ -83,6 +86,9 @@ class Stopper:
                 signal.signal(number, old)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and os.getpid() != self._pid:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if self.level == Stop.NOW:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED_EXIT_CODE)
         global _terminated

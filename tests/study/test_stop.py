@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -42,6 +44,28 @@ def test_signals_interrupt_func_at_the_second_one():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Interrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_process_that_func_has_forked_is_ended_by_sigterm():
+    script = """
+import multiprocessing, time
+import psweep_dask as ps
+
+
+def func(pset):
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    process.start()
+    process.terminate()  # as a pool ends its processes
+    process.join()
+    return {"code": process.exitcode}
+
+
+print(ps.run(func, [{"a": 1}], cluster="sync", save=False).code.item())
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{-signal.SIGTERM}\n"
+    assert "stopping" not in done.stderr
 
 
 def test_signals_that_are_ignored_stay_so():
