@@ -15,6 +15,7 @@ import sys
 import threading
 import warnings
 from collections import OrderedDict
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -150,6 +151,42 @@ def test_func_may_use_a_pool_of_its_own():
             return {"y": pool.map(abs, [-pset["a"], 0])}
 
     assert ps.run_local(func, PARAMS[:2], save=False).y.tolist() == [[1, 0], [2, 0]]
+
+
+def test_failures_that_func_catches_are_columns_of_its_own():
+    """Examples: func stores its own tracebacks, and the psets that failed run again."""
+
+    def func(pset, broken=True):
+        try:
+            if broken and pset["a"] % 2:
+                raise ValueError("odd")
+        except ValueError as err:
+            print("failed")
+            return {"_failed": True, "_exc_txt": repr(err)}
+        return {"_failed": False, "_exc_txt": None, "y": pset["a"]}
+
+    df = ps.run_local(func, PARAMS, capture_logs="db", save=False)
+    assert df._status.tolist() == ["ok", "ok", "ok"]
+    assert df._exc_txt.tolist() == ["ValueError('odd')", None, "ValueError('odd')"]
+    assert df._logs.tolist() == ["failed\n", "", "failed\n"]
+    params = ps.df_extract_params(df[df._failed])
+    df = ps.run_local(partial(func, broken=False), params, save=False, df=df)
+    again = df[df._run_seq == 1]
+    assert again.y.tolist() == [1, 3]
+    assert again._pset_sha1.tolist() == df._pset_sha1[df._failed].tolist()
+
+
+def test_results_of_a_study_are_parameters_of_the_next():
+    """Examples: psets and results of one DataFrame, zipped, vary together with a new parameter."""
+    first = ps.run_local(double, PARAMS, save=False)
+    params = ps.pgrid(
+        zip(ps.df_extract_params(first), ps.plist("y", first.y.to_numpy()), strict=True),
+        ps.plist("c", [10, 20]),
+    )
+    df = ps.run_local(lambda pset: {"z": pset["y"] + pset["c"]}, params, save=False)
+    assert df[["a", "y", "c", "z"]].values.tolist() == [
+        [a, 2 * a, c, 2 * a + c] for a in (1, 2, 3) for c in (10, 20)
+    ]
 
 
 def test_commands_read_the_database():
