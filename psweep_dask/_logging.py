@@ -30,6 +30,16 @@ def hide_worker_exit_lines() -> None:
         logging.getLogger(f"distributed.{name}").addFilter(_shown)
 
 
+def quiet_dask() -> None:
+    """Hide dask's lines below WARNING, which it shows as soon as a script logs from INFO on.
+
+    A level that the script has given to dask's loggers remains.
+    """
+    logger = logging.getLogger("distributed")
+    if logger.level in (logging.NOTSET, logging.INFO):  # INFO is dask's own default
+        logger.setLevel(logging.WARNING)
+
+
 @contextmanager
 def silenced(name: str) -> Iterator[None]:
     """Hide all but critical lines of a logger in the ``with`` block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import queue
@@ -19,7 +20,6 @@ from psweep_dask.clusters.executor import (
     LostSlice,
     Outcomes,
     Slice,
-    work_digest,
 )
 from psweep_dask.clusters.stalled import HeldSlices, LostTasks
 from psweep_dask.clusters.workers import WorkerPool
@@ -238,8 +238,8 @@ class _TaskSubmitter:
 
     def __init__(self, client: Client, request: ExecutorRequest) -> None:
         self._client = client
-        self._work = request.work
-        self._digest = work_digest(request.work)
+        self._work = request.work.pack()
+        self._digest = hashlib.blake2b(self._work, digest_size=16).hexdigest()
         self._scattered: Future[Any] | None = None
         self._options = {"resources": dict(request.resources)} if request.resources else {}
         self._run_slice = dask.delayed(run_slice, pure=False, traverse=False)

@@ -23,6 +23,7 @@ from psweep_dask.clusters.executor import ExecutorRequest
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.machine import Machine, read_machine
 from psweep_dask.study.stop import Stopper
+from psweep_dask.worker.work import Work
 
 PACKAGES = ("psweep_dask", "dask", "distributed", "cloudpickle", "pandas", "numpy", "tornado")
 """Packages that driver and workers should have in the same version."""
@@ -78,7 +79,7 @@ def _examine(machine: Machine, folder: Path, show_wait: Callable[[str], object])
 
     yield _check_open_files()
     request = ExecutorRequest(
-        work=b"",
+        work=Work(run_id="0", run_seq=0, calc_dir="", func=b""),
         func_name="doctor",
         run_id=str(uuid.uuid4()),
         stopper=Stopper(),

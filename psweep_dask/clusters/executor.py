@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from typing import Any, Protocol
 from psweep_dask.errors import PsweepError
 from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker.failures import WalltimeLoss, WorkerExit
-from psweep_dask.worker.task import run_slice
-from psweep_dask.worker.work import SliceResult
+from psweep_dask.worker.runner import Runner
+from psweep_dask.worker.task import run_psets
+from psweep_dask.worker.work import Func, SliceResult, Work
 
 
 class ExecutorError(PsweepError):
@@ -27,8 +27,7 @@ class ExecutorRequest:
 
     Parameters
     ----------
-    work : bytes
-        A pickled `psweep_dask.worker.work.Work`.
+    work : Work
     func_name : str
         dask's dashboard groups the tasks of the run under this name.
     run_id : str
@@ -49,9 +48,11 @@ class ExecutorRequest:
         Seconds that a pset may take.
     resources : Mapping, optional
         The dask resources that a pset needs, such as ``{"GPU": 1}``.
+    func : callable, optional
+        The func of the script itself, for this process. None if it comes from an earlier run.
     """
 
-    work: bytes
+    work: Work
     func_name: str
     run_id: str
     stopper: Stopper
@@ -63,6 +64,7 @@ class ExecutorRequest:
     single_threaded: bool = False
     timeout: float | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
+    func: Func | None = None
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,7 @@ class InlineExecutor:
 
     Parameters
     ----------
-    work : bytes
-        A pickled `psweep_dask.worker.work.Work`.
+    runner : Runner
     stopper : Stopper
     """
 
@@ -170,9 +171,8 @@ class InlineExecutor:
     dashboard_link: str | None = None
     client = None
 
-    def __init__(self, work: bytes, stopper: Stopper) -> None:
-        self._work = work
-        self._digest = work_digest(work)
+    def __init__(self, runner: Runner, stopper: Stopper) -> None:
+        self._runner = runner
         self._stopper = stopper
         self._waiting: deque[tuple[Slice, bytes]] = deque()
 
@@ -200,7 +200,7 @@ class InlineExecutor:
             return []
         slice_, packed = self._waiting.popleft()
         with self._interruptible():
-            result = run_slice(self._work, self._digest, packed, slice_.budget, self._stopped)
+            result = run_psets(self._runner, packed, slice_.budget, self._stopped)
         return [(slice_, result)]
 
     def wake(self) -> None:
@@ -222,8 +222,3 @@ class InlineExecutor:
             yield
         finally:
             self._stopper.in_func = False
-
-
-def work_digest(work: bytes) -> str:
-    """Return a short name for pickled work: workers keep what they have unpacked under it."""
-    return hashlib.blake2b(work, digest_size=16).hexdigest()

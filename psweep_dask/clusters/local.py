@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -22,17 +22,18 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 
 from psweep_dask._format import format_count
-from psweep_dask._logging import hide_worker_exit_lines, silenced
+from psweep_dask._logging import hide_worker_exit_lines, quiet_dask, silenced
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.clusters.lasting import LastingLocalCluster
-from psweep_dask.clusters.workers import ExternalPool, Resources
+from psweep_dask.clusters.workers import ExternalPool, Resources, outdated_on
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
 from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
+
 
 class LocalClusterError(PsweepError):
     """A LocalCluster that cannot be started."""
@@ -47,6 +48,7 @@ class KeptCluster:
     size: int  # number of workers
     pid: int  # of the process that has started it
     users: int = 0  # number of runs that use it now
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def fits(self, size: int) -> bool:
         """Return whether a run that wants so many workers can use it."""
@@ -63,6 +65,24 @@ class KeptCluster:
         gone = {"closed", "closing", "failed"}
         nannies = tuple(self.cluster.workers.values())
         return sum(nanny.status.name not in gone for nanny in nannies)
+
+    def changed_environment(self) -> dict[str, str | None]:
+        """Return the variables that the script has set since the start, or deleted: None."""
+        names = self.environment.keys() | os.environ.keys()
+        now = {name: os.environ.get(name) for name in names}
+        return {name: value for name, value in now.items() if value != self.environment.get(name)}
+
+    def renew_outdated(self) -> bool:
+        """Have workers start again if they have other code of the user's modules than this process.
+
+        Return False if that is needed, and impossible since another run uses them.
+        """
+        outdated = outdated_on(self.client, shared_files=True)
+        if outdated and not self.users:
+            names = ", ".join(outdated)
+            log.info("the workers of this machine start again, since %s has changed", names)
+            self.client.restart()
+        return not (outdated and self.users)
 
     def close(self) -> None:
         """Close it, unless it belongs to the process from which this one was forked."""
@@ -187,7 +207,7 @@ def _get_or_start(size: int) -> KeptCluster:
             "this process was forked from one that has a LocalCluster, which cannot work here; "
             "start it with multiprocessing's 'spawn' method, or use cluster='sync'"
         )
-    if _kept is None or not _kept.fits(size):
+    if _kept is None or not _kept.fits(size) or not _kept.renew_outdated():
         if _kept is not None and not _kept.users:
             close_local()
         _kept = _start(size)
@@ -202,6 +222,7 @@ def _start(size: int) -> KeptCluster:
             "started under dask.config.set({'distributed.worker.daemon': False})"
         )
     _keep_script_from_workers()
+    quiet_dask()
     with _start_settings():
         try:
             cluster = _local_cluster(size)

@@ -21,15 +21,27 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
-from distributed import Client, Nanny, NannyPlugin, SchedulerPlugin, Status, Worker, WorkerPlugin
+import dask.config
+from distributed import (
+    Client,
+    Nanny,
+    NannyPlugin,
+    SchedulerPlugin,
+    Status,
+    Worker,
+    WorkerPlugin,
+    rejoin,
+    secede,
+)
 from distributed.comm import get_address_host_port
 from distributed.process import AsyncProcess
 from tornado.ioloop import PeriodicCallback
 
-from psweep_dask.worker import activity, monitor, runner
+from psweep_dask.worker import activity, monitor, runner, task
 from psweep_dask.worker.failures import WorkerExit
 from psweep_dask.worker.monitor import ProcessMonitor, kill_with_children
 
@@ -69,13 +81,13 @@ def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
     ends_with_driver : bool, optional
         Whether the workers are to leave when their scheduler is gone.
     """
-    client.register_plugin(ActivityPlugin(ours))
+    client.register_plugin(ActivityPlugin(ours, our_cluster=ours or ends_with_driver))
     client.register_plugin(MonitorPlugin(ends_with_driver))
 
 
 def guest_plugins() -> tuple[ActivityPlugin, MonitorPlugin]:
     """Return the plugins for workers and nannies of a cluster that is not ours."""
-    return ActivityPlugin(ours=False), MonitorPlugin(False)
+    return ActivityPlugin(ours=False, our_cluster=False), MonitorPlugin(False)
 
 
 def worker_exits(client: Client) -> dict[str, WorkerExit]:
@@ -99,18 +111,25 @@ class ActivityPlugin(WorkerPlugin):
     ----------
     ours : bool
         Whether the worker is a child of the driver.
+    our_cluster : bool
+        Whether its cluster runs psets only.
     """
 
     name = "psweep_dask-activity"
     idempotent = True
 
-    def __init__(self, ours: bool) -> None:
+    def __init__(self, ours: bool, our_cluster: bool) -> None:
         self._ours = ours
+        self._our_cluster = our_cluster
 
     def setup(self, worker: Worker) -> None:
         """Open the activity file, and leave Ctrl-C to the driver."""
         if worker.nanny is None:  # no nanny would read the file; this may be the user's process
             return
+        task.turn = task.Turn(worker.state.nthreads, secede, rejoin)
+        if self._our_cluster:
+            # What func computes with dask runs in its process: others are at work on psets.
+            dask.config.set(scheduler="threads", num_workers=worker.state.nthreads)
         if self._ours:
             # A terminal sends Ctrl-C, and a batch system SIGTERM, to the process group of the
             # driver. In a group of its own, a worker and what func starts are spared. So the
@@ -135,6 +154,7 @@ class ActivityPlugin(WorkerPlugin):
             if hasattr(self, "_activity"):
                 self._activity.note_closing()
             return
+        task.turn = nullcontext()
         if hasattr(self, "_handler"):
             signal.signal(signal.SIGINT, self._handler)
         if hasattr(self, "_activity"):

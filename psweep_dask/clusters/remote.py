@@ -13,7 +13,7 @@ from distributed.deploy import SpecCluster
 from distributed.utils import get_ip
 
 from psweep_dask._format import format_count
-from psweep_dask._logging import hide_worker_exit_lines, silenced
+from psweep_dask._logging import hide_worker_exit_lines, quiet_dask, silenced
 from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError, ExecutorRequest
@@ -210,4 +210,5 @@ def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with client:
         plugins.install(client, ours=False, ends_with_driver=True)
         hide_worker_exit_lines()
+        quiet_dask()
         yield client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import dask.config
 from distributed import Client, default_client
@@ -16,11 +17,13 @@ from psweep_dask.clusters.executor import Executor, ExecutorRequest, InlineExecu
 from psweep_dask.clusters.guests import installed_plugins
 from psweep_dask.clusters.local import LocalPool, open_local_cluster
 from psweep_dask.clusters.remote import open_allocation_cluster, open_job_cluster
-from psweep_dask.clusters.workers import ExternalPool, WorkerPool
+from psweep_dask.clusters.workers import ExternalPool, WorkerPool, outdated_on
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.allocation import Allocation, current_allocation
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
 from psweep_dask.monitoring.dashboard import dashboard_link
+from psweep_dask.worker.own_modules import values_in_force
+from psweep_dask.worker.runner import Runner
 
 log = logging.getLogger("psweep_dask")
 
@@ -158,9 +161,13 @@ def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
     if where == "sync":
         if request.timeout is not None:
             log.warning("timeout= is not enforced in this process, since that would end it")
-        yield InlineExecutor(request.work, request.stopper)
+        with values_in_force({} if request.func else request.work.module_values):
+            func = request.func or request.work.load_func()
+            yield InlineExecutor(Runner(request.work, func), request.stopper)
     elif where == "local":
         with open_local_cluster(request.poolsize) as local:
+            work = replace(request.work, environment=local.changed_environment())
+            request = replace(request, work=work)
             link = dashboard_link(local.client, with_page=True)
             pool = LocalPool(local, request.resources)
             executor = DaskExecutor(local.client, request, pool, link)
@@ -230,6 +237,11 @@ def _check_workers(client: Client, request: ExecutorRequest) -> None:
         raise ClusterError(
             f"{len(errors)} of {len(threads)} workers cannot import psweep_dask "
             f"({worker}: {text}); install it in their environment"
+        )
+    if outdated := outdated_on(client, shared_files=False):
+        raise ClusterError(
+            f"workers of this cluster have imported {', '.join(outdated)} before it was edited; "
+            "start them again: client.restart()"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from psweep_dask.clusters.executor import ExecutorError
+from psweep_dask.worker import own_modules
 from psweep_dask.worker.failures import WalltimeLoss
 
 log = logging.getLogger("psweep_dask")
@@ -118,6 +119,18 @@ class ExternalPool:
         elif now - self._worker_seen_at > NO_WORKER_WARNING_SECONDS and not self._warned:
             self._warned = True
             log.warning("all workers are gone: the run waits until others come, Ctrl-C ends it")
+
+
+def outdated_on(client: Client, shared_files: bool) -> list[str]:
+    """Return the user's own modules that workers have imported before they were edited.
+
+    If the workers share the files of this process, also those that they have from another file.
+    """
+    files = own_modules.own_files() if shared_files else {}
+    answers = client.run(
+        own_modules.outdated_modules, own_modules.PROCESS_ID, files, on_error="ignore"
+    )
+    return sorted(set().union(*answers.values()))
 
 
 def total_slots(slots: Collection[int], needed: Resources) -> int:

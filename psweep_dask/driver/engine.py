@@ -27,6 +27,7 @@ from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker import early_rows
 from psweep_dask.worker.failures import FailurePolicy
+from psweep_dask.worker.func import FuncError
 from psweep_dask.worker.runner import Interrupt
 from psweep_dask.worker.task import SlicePayload
 from psweep_dask.worker.work import SliceResult, Work
@@ -65,6 +66,8 @@ class Engine:
 
     def results(self) -> Iterator[SliceResult]:
         """Yield results, each as soon as it is there. An `ExecutorError` ends them.
+
+        So does a `FuncError`: a worker cannot load func.
 
         The caller has put a result on disk when it asks for the next: only then are its psets
         counted as done.
@@ -157,6 +160,8 @@ class Engine:
         self._slicer.finished(slice_, result.done, result.seconds)
         for at in result.again:
             self._repeat(slice_.places[at])
+        if result.load_error:
+            raise FuncError(result.load_error)
         if result.trouble:
             raise ExecutorError(result.trouble)
         if result.interrupted and self._stopper.level < Stop.NOW:

@@ -24,7 +24,8 @@ from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stop import Stopper
-from psweep_dask.worker.work import Work
+from psweep_dask.worker.func import FuncError
+from psweep_dask.worker.work import Func, Work
 
 if TYPE_CHECKING:  # distributed takes half a second to import
     from psweep_dask.clusters.resolve import Where
@@ -50,9 +51,15 @@ class PsetFailedError(PsweepError):
 
 
 class Execution:
-    """Runs the psets of one run. `where` is what `psweep_dask.clusters.resolve.resolve` returns."""
+    """Runs the psets of one run.
 
-    def __init__(self, run: Run, work: Work, where: Where, options: Options) -> None:
+    `where` is what `psweep_dask.clusters.resolve.resolve` returns. `func` is the script's own
+    function, or None if it comes from an earlier run.
+    """
+
+    def __init__(
+        self, run: Run, work: Work, where: Where, options: Options, func: Func | None = None
+    ) -> None:
         self.run = run
         self.stopper = Stopper(run.folder.stop_path if run.saved else None)
         good = "simulated" if work.simulate else "ok"
@@ -61,6 +68,7 @@ class Execution:
         self._work = work
         self._where = where
         self._options = options
+        self._func = func
 
     def go(self) -> pd.DataFrame:
         """Run the psets of the plan, merge their rows, and return the whole database."""
@@ -71,7 +79,7 @@ class Execution:
         with self.stopper.catch_signals(), ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)
-                opened = resolve.open_executor(self._where, self._request(packed))
+                opened = resolve.open_executor(self._where, self._request())
                 executor = stack.enter_context(opened)
             except BaseException:
                 self.run.discard()
@@ -87,10 +95,10 @@ class Execution:
         func, start = info.get("func", "func"), info.get("start", now())
         return DashboardRun(run.plan.run_id, run.layout.calc_dir, func, start, self.progress.stats)
 
-    def _request(self, packed_work: bytes) -> ExecutorRequest:
+    def _request(self) -> ExecutorRequest:
         folder = self.run.folder if self.run.saved else None
         return ExecutorRequest(
-            work=packed_work,
+            work=self._work,
             func_name=self.run.info.get("func", "func"),
             run_id=self.run.plan.run_id,
             stopper=self.stopper,
@@ -102,6 +110,7 @@ class Execution:
             single_threaded=self._work.capture_logs is not None,
             timeout=self._work.timeout,
             resources=self._work.resources,
+            func=self._func,
         )
 
     def _run_psets(self, engine: Engine) -> pd.DataFrame:
@@ -118,6 +127,9 @@ class Execution:
             self.progress.close(with_example=False, remarks=["left at once, without a merge"])
             self.run.release()
             raise
+        except FuncError:  # a worker cannot load it
+            self._discard(engine)
+            raise
         except JournalError:
             try:
                 self._finish("broken off", engine)
@@ -131,6 +143,14 @@ class Execution:
             self._finish("given up", engine)
             raise _failed_error(self.progress.stats)
         return self._finish("stopped" if self.progress.stats.left else "done", engine)
+
+    def _discard(self, engine: Engine) -> None:
+        """Leave nothing of the run on disk, unless some psets have finished."""
+        if self.progress.stats.done:
+            self._finish("broken off", engine)
+        else:
+            self.progress.clear()
+            self.run.discard()
 
     def _finish(self, ended: str, engine: Engine) -> pd.DataFrame:
         if ended in ("stopped", "given up"):

@@ -16,6 +16,8 @@ from psweep_dask.params.pset import check_run_params
 from psweep_dask.study import provenance
 from psweep_dask.study.run import begin_run
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
+from psweep_dask.worker.own_modules import ModuleValues, values_for
+from psweep_dask.worker.process_settings import log_settings
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -25,7 +27,8 @@ class PreparedRun:
     """A run whose input is checked and whose numbers are reserved; `go` runs it.
 
     `attempts` has the number of attempts that earlier runs have made at each pset, `info` what else
-    ``run.json`` is to hold. After a `PsweepError` nothing of the run is left on disk.
+    ``run.json`` is to hold, `module_values` what an earlier script had set in own modules if `func`
+    comes from there. After a `PsweepError` nothing of the run is left on disk.
     """
 
     def __init__(
@@ -35,13 +38,14 @@ class PreparedRun:
         options: Options,
         attempts: list[int] | None = None,
         info: Mapping[str, Any] | None = None,
+        module_values: ModuleValues | None = None,
     ) -> None:
         from psweep_dask.clusters import resolve  # distributed takes half a second to import
 
         show_log_lines()
-        packed_func = pack_func(func)
-        psets, digests = check_run_params(params)
         where = resolve.resolve("sync" if options.simulate else options.cluster)
+        packed_func = pack_func(func, needed=where != "sync")
+        psets, digests = check_run_params(params)
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
@@ -58,6 +62,8 @@ class PreparedRun:
             run_seq=self.run.plan.run_seq,
             calc_dir=self.run.layout.calc_dir,
             func=packed_func,
+            module_values=values_for(func) if module_values is None else module_values,
+            log_settings=log_settings(),
             cwd=str(self._folder) if shared_files else None,
             import_paths=import_paths(shared_files),
             simulate=options.simulate,
@@ -68,7 +74,8 @@ class PreparedRun:
             timeout=options.timeout,
             resources=dict(options.resources or {}),
         )
-        self.execution = Execution(self.run, work, where, options)
+        own_func = func if module_values is None else None
+        self.execution = Execution(self.run, work, where, options, own_func)
 
     def go(self) -> pd.DataFrame:
         """Run it to its end and return the whole database."""

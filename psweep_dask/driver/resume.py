@@ -33,6 +33,8 @@ from psweep_dask.study.sources import (
 )
 from psweep_dask.study.stop import Stop
 from psweep_dask.worker.func import func_source, import_paths, pack_func
+from psweep_dask.worker.own_modules import values_for
+from psweep_dask.worker.process_settings import log_settings
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -95,6 +97,7 @@ def resume(
     show_log_lines()
     new = {
         "func": None if func is None else pack_func(func),
+        "module_values": None if func is None else values_for(func),
         "retries": None if retries is None else checked.retries,
         "timeout": checked.timeout,
         "resources": checked.resources and dict(checked.resources),
@@ -167,7 +170,7 @@ def _resume_run(
         if not len(left):
             run.finish("done", {"left": 0})
             return Stop.NO
-        execution = Execution(run, work, where, options)
+        execution = Execution(run, work, where, options, func)
         execution.go()
         return execution.stopper.level
 
@@ -176,7 +179,7 @@ def _work_here(work: Work, changes: Mapping[str, Any], shared_files: bool) -> Wo
     """Return the work with changes, and with the folders of this process."""
     if "func" in changes:
         work = work.with_func(changes["func"])
-    work = dataclasses.replace(work, **changes)
+    work = dataclasses.replace(work, log_settings=log_settings(), **changes)
     if not shared_files:
         return dataclasses.replace(work, cwd=None)
     paths = dict.fromkeys((*work.import_paths, *import_paths(shared_files)))

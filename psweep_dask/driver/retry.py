@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import pdb as debugger
+import socket
 import sys
 from collections.abc import Collection
 from typing import Any, Unpack
@@ -22,6 +23,7 @@ from psweep_dask.study.load import load_from
 from psweep_dask.study.revisit import RevisitError, load_func, read_psets
 from psweep_dask.study.runs import find_study, open_study, source_of
 from psweep_dask.study.sources import current_source
+from psweep_dask.worker.own_modules import values_in_force
 from psweep_dask.worker.work import Func
 
 log = logging.getLogger("psweep_dask")
@@ -96,9 +98,9 @@ def retry(
         return df
     psets, plans = read_psets(layout, failed)
     latest, work = max(plans.values(), key=lambda plan_and_work: plan_and_work[0].run_seq)
-    source = None
+    source = module_values = None
     if func is None:
-        func = load_func(work, latest.run_id)
+        func, module_values = load_func(work, latest.run_id), work.module_values
         source = current_source(func) or source_of(layout, latest.run_id)
         log.info("with the func of run %s; to run another one, pass it as func=", latest.run_id)
     else:
@@ -109,7 +111,7 @@ def retry(
     checked = dataclasses.replace(checked, **{name: getattr(work, name) for name in inherited})
     info = {} if source is None else {"source": source}
     attempts = failed["_attempt"].fillna(1).astype(int).tolist()
-    return PreparedRun(func, psets, checked, attempts=attempts, info=info).go()
+    return PreparedRun(func, psets, checked, attempts, info, module_values).go()
 
 
 @takes_options()
@@ -171,16 +173,19 @@ def reproduce(
     rows = df.iloc[[_query.find_position(df, pset_id)]]
     (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()
+    values = work.module_values
     if func is None:
         func = load_func(work, planned.run_id)
     else:
-        pset = as_in_this_script(pset)
+        values, pset = {}, as_in_this_script(pset)
     row = rows.iloc[0]
     fields = work.fields_at_start(int(row["_pset_seq"]), row["_pset_sha1"])
     given = {**pset, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
     given |= {"_pset_id": row["_pset_id"], "_run_seq": int(row["_run_seq"])}  # of a merged study
+    given["_exec_host"] = socket.gethostname()
     try:
-        return func(given)
+        with values_in_force(values):
+            return func(given)
     except Exception:
         if pdb:
             debugger.post_mortem(sys.exc_info()[2])

@@ -83,6 +83,10 @@ class Progress:
         if self._verbose is not False and result.rows:
             self._print_rows(result)
 
+    def clear(self) -> None:
+        """Remove the bar, and say nothing."""
+        self._bar.close()
+
     def close(self, with_example: bool = True, remarks: Sequence[str] = ()) -> None:
         """Remove the bar and log the summary."""
         self.stats.end()

@@ -111,6 +111,8 @@ def _run(work: Work, fields: Pset) -> SliceResult | None:
         payload = SlicePayload([seq], [pset], bytes.fromhex(sha1), {0: attempt}, spare)
         outcome = _attempt(work, payload)
         if isinstance(outcome, SliceResult):
+            if outcome.load_error:
+                raise JobError(outcome.load_error)
             if not outcome.again:
                 return outcome
         else:

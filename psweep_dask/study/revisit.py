@@ -64,8 +64,9 @@ def load_func(work: Work, run_id: str) -> Func:
     """Load the func that was kept with a run; a `RevisitError` says why that is not possible."""
     if not work.func:
         raise RevisitError(
-            f"run {run_id} was prepared from templates, without a func: pass one as func=; or "
-            "leave it to its jobs, of which ps.prep_rest writes those of lost psets anew, and "
+            f"there is no func in the plan of run {run_id}, since it was prepared from templates, "
+            "or its func could not be pickled: pass one as func=; or leave a prepared run to its "
+            "jobs, of which ps.prep_rest writes those of lost psets anew, and "
             "ps.prep_batch(params, skip_dups=True) those of failed ones"
         )
     sys.path.extend(path for path in work.import_paths if path not in sys.path)

@@ -23,11 +23,14 @@ MAX_SOURCE_CHARACTERS = 100_000
 
 
 class FuncError(PsweepError):
-    """A func that cannot be called with a pset, or that cannot be pickled."""
+    """A func that cannot be called with a pset, cannot be pickled, or not be loaded by workers."""
 
 
-def pack_func(func: Func) -> bytes:
+def pack_func(func: Func, needed: bool = True) -> bytes:
     """Return func in pickled form; before, check that it can be called with one pset.
+
+    If it is not `needed`, since func itself is called in this process, a func that cannot be
+    pickled is no error: the result is empty.
 
     Raises
     ------
@@ -52,6 +55,8 @@ def pack_func(func: Func) -> bytes:
         pickle.loads(packed)
         return packed
     except Exception as err:  # __reduce__ of whatever func refers to may raise anything
+        if not needed:
+            return b""
         raise FuncError(
             f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot be sent to a "
             "worker; open files, connections and locks inside func instead of outside"

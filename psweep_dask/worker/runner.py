@@ -26,6 +26,7 @@ from psweep_dask.storage import frame, pickling
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Record
+from psweep_dask.worker import own_modules, process_settings
 from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
 from psweep_dask.worker.work import Failure, Func, Work, WorkerProcess, fields_at_end
@@ -35,6 +36,9 @@ activity_file: ActivityFile | None = None
 
 MAX_RESULT_BYTES = 3 * 2**30
 """The most that one result may have: a frame of the journal can hold 4 GiB."""
+
+FUNC_FIELDS = frozenset({"_exc_txt", "_logs", "_exec_host"})
+"""Reserved columns in which func may put something of its own, if its pset does not fail."""
 
 # Types whose values cannot change and can surely be pickled.
 _PLAIN_TYPES = frozenset(
@@ -63,26 +67,51 @@ class PsetResult:
     failure: Failure | None = None
 
 
-class Runner:
-    """Runs the psets of one run on this worker."""
+class LoadError(PsweepError):
+    """func, or one of its modules, cannot be loaded in this process."""
 
-    def __init__(self, work: Work) -> None:
+
+class Runner:
+    """Runs the psets of one run in this process.
+
+    Parameters
+    ----------
+    work : Work
+    func : callable, optional
+        The func itself. By default it is restored from `work`, in a process that then takes over
+        the settings of the script.
+
+    Raises
+    ------
+    LoadError
+        If it cannot be restored here.
+    """
+
+    def __init__(self, work: Work, func: Func | None = None) -> None:
         self.work = work
         self._process = WorkerProcess(socket.gethostname(), os.getpid())
         self._run = uuid.UUID(work.run_id).bytes
-        self._func: Func | None = None
-        self._load_error: Exception | None = None
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
-        sys.path.extend(path for path in work.import_paths if path not in sys.path)
+        self._func = None if work.simulate else func or self._load_func()
+
+    def _load_func(self) -> Func:
+        work = self.work
+        sys.path[:] = dict.fromkeys((*work.import_paths, *sys.path))  # in the order of the script
+        process_settings.apply(work.log_settings, work.environment)
         try:
-            self._func = None if work.simulate else work.load_func()
-        except Exception as err:  # this machine may lack a module: each pset fails then
-            self._load_error = err
+            own_modules.set_values(work.module_values)
+            return work.load_func()
+        except Exception as err:  # whatever a module of the user raises when it is imported
+            raise LoadError(
+                f"func cannot be loaded on {self._process.host}: {err!r}. Its modules must be "
+                "importable there by their names, under the same version of Python: install them, "
+                "or put them beside the script"
+            ) from err
 
     def run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int = 1) -> PsetResult:
         """Call func with a pset, and return its record whatever func does.
 
-        The record holds the pset as it was before func got a copy of it.
+        The record of a pset that fails holds it as it was before func got a copy of it.
 
         Raises
         ------
@@ -115,8 +144,13 @@ class Runner:
         started = time.perf_counter()
         try:
             copy = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
-            given = {**copy, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
-            result.size = self._add_result(result.record, given, logs)
+            given = {
+                **fields,
+                "_time_utc": pd.Timestamp(fields["_time_utc"]),
+                **self._process.fields(),
+            }
+            before = {**pset, **given}
+            result.size = self._add_result(result.record, {**copy, **given}, before, logs)
         except Interrupt:
             raise
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
@@ -129,30 +163,34 @@ class Runner:
             result.failure = _failure(error, seq, pset)
         exc_txt = result.failure.exc_txt if result.failure else None
         status = "error" if result.failure else "simulated" if self.work.simulate else "ok"
+        of_func = {name: result.record[name] for name in FUNC_FIELDS if name in result.record}
         result.record |= fields_at_end(status, exc_txt, self._process, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
             result.record["_logs"] = "".join(logs)
             result.size += len(result.record["_logs"])
+        result.record |= of_func
         return result
 
-    def _add_result(self, record: Record, pset: Pset, logs: list[str]) -> int:
-        """Call func, add its result to the record, and return the size of the result in bytes."""
-        if self.work.simulate:
-            return 0
+    def _add_result(self, record: Record, pset: Pset, before: Pset, logs: list[str]) -> int:
+        """Call func, add what it returns to the record, and return the size of that in bytes.
+
+        What func has changed in its `pset`, which was equal to `before`, counts as returned.
+        """
         if self._func is None:
-            raise BadResultError(
-                f"func cannot be loaded on {self._process.host}: {self._load_error!r}"
-            )
+            return 0
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
                 f"func must return a dict, not {type(result).__name__}: {short_repr(result)}"
             )
         size = 0
-        for key, value in result.items():
-            if key not in RESERVED_FIELDS:
-                record[key], value_size = _checked(key, value)
-                size += value_size
+        for key, value in {**pset, **result}.items():
+            if key in before and _is_same(value, before[key]):
+                continue
+            if key in RESERVED_FIELDS and key not in FUNC_FIELDS:
+                raise BadResultError(f"the key {key!r} of the result is reserved; rename it")
+            record[key], value_size = _checked(key, value)
+            size += value_size
         if size > MAX_RESULT_BYTES:
             raise BadResultError(
                 f"the result has {size} bytes, more than {MAX_RESULT_BYTES}; "
@@ -180,6 +218,22 @@ class Runner:
         return logs_path.open("w+b")
 
 
+def _is_same(value: Any, before: Any) -> bool:
+    """Return whether func has left a value as it was; if in doubt, False."""
+    if value is before:
+        return True
+    if type(value) is not type(before):
+        return False
+    try:
+        return bool(np.array_equal(value, before) if _is_array(value) else value == before)
+    except Exception:  # whatever a foreign __eq__ raises
+        return False
+
+
+def _is_array(value: Any) -> bool:
+    return type(value) is np.ndarray
+
+
 def _checked(key: Any, value: Any) -> tuple[Any, int]:
     """Return a value of a result as a record keeps it, and its size in bytes (0 for numbers).
 
@@ -191,7 +245,7 @@ def _checked(key: Any, value: Any) -> tuple[Any, int]:
         raise BadResultError(f"the key {key!r} of the result cannot be written as UTF-8; rename it")
     if type(value) in (str, bytes):
         return value, len(value)
-    if type(value) is np.ndarray and not value.dtype.hasobject:
+    if _is_array(value) and not value.dtype.hasobject:
         return value.copy(), value.nbytes
     if _is_plain(value):
         return value, 0

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
 from psweep_dask.worker.early_rows import early_path, write_if_late
-from psweep_dask.worker.runner import Interrupt, Runner
+from psweep_dask.worker.runner import Interrupt, LoadError, Runner
 from psweep_dask.worker.summary import summarize
 from psweep_dask.worker.work import SliceResult, Work
+
+
+class Turn:
+    """Lets a process run so many slices at a time, also if dask sends it more.
+
+    dask does that while func waits for tasks of its own: its thread does not count then. The
+    slices that came before their turn must not keep the threads that those tasks need.
+
+    Parameters
+    ----------
+    slots : int
+        How many slices may run at the same time.
+    step_aside, step_back : callable
+        Called before and after a slice waits for its turn: in between its thread does not count.
+    """
+
+    def __init__(
+        self, slots: int, step_aside: Callable[[], object], step_back: Callable[[], object]
+    ) -> None:
+        self._free = threading.Semaphore(slots)
+        self._step_aside = step_aside
+        self._step_back = step_back
+
+    def __enter__(self) -> None:
+        if not self._free.acquire(blocking=False):
+            self._step_aside()
+            self._free.acquire()
+            self._step_back()
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
+turn: AbstractContextManager[object] = nullcontext()
+"""A `Turn` where dask may send several slices. Each slice runs within it."""
 
 MAX_SLICE_BYTES = 4 * 2**20
 """A slice ends when its results have more bytes: the driver holds a few slices in memory."""
@@ -39,13 +76,7 @@ class SlicePayload:
         return cls(*pickle.loads(packed))
 
 
-def run_slice(
-    work: bytes,
-    digest: str,
-    packed: bytes,
-    budget: float,
-    stopped: Callable[[], bool] = lambda: False,
-) -> SliceResult:
+def run_slice(work: bytes, digest: str, packed: bytes, budget: float) -> SliceResult:
     """Run psets one after the other until they are done or the time is up.
 
     Whatever func does becomes a record.
@@ -60,10 +91,25 @@ def run_slice(
         A packed `SlicePayload`.
     budget : float
         Seconds. The slice ends with the pset during which they run out.
-    stopped : callable, optional
-        Called after each pset; the slice ends if it returns True.
     """
-    runner = _runner(work, digest)
+    with turn:
+        try:
+            runner = _runner(work, digest)
+        except LoadError as err:
+            return SliceResult(load_error=str(err))
+        return run_psets(runner, packed, budget)
+
+
+def run_psets(
+    runner: Runner,
+    packed: bytes,
+    budget: float,
+    stopped: Callable[[], bool] = lambda: False,
+) -> SliceResult:
+    """Do what `run_slice` does, with a runner.
+
+    `stopped` is called after each pset: the slice ends if it returns True.
+    """
     payload = SlicePayload.unpack(packed)
     result = SliceResult()
     records: list[Record] = []

@@ -14,13 +14,15 @@ from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.pickling import OldObject, check_format
 from psweep_dask.storage.record import Block, Record, RecordError
+from psweep_dask.worker.own_modules import ModuleValues
+from psweep_dask.worker.process_settings import LogSettings
 from psweep_dask.worker.summary import SliceSummary, summarize
 
 Func = Callable[[Pset], dict[str, Any]]
 
-FORMAT = 2
+FORMAT = 3
 """Number of the format of what is packed here. In format 1 these were pickled objects of classes of
-this package."""
+this package; format 2 had no settings of the script's process."""
 
 EXAMPLES_PER_KIND = 5
 """How many failures of each kind come back with a slice."""
@@ -37,7 +39,8 @@ class Work:
     run_id: str
     run_seq: int
     calc_dir: str  # as the user passed it
-    func: bytes  # pickled
+    func: bytes  # pickled; empty if it cannot be, or if a job's template has other code
+    module_values: ModuleValues = field(default_factory=dict)  # that func finds in own modules
     cwd: str | None = None  # in which func is called; None leaves the worker where it is
     import_paths: tuple[str, ...] = ()  # folders in which the driver finds modules
     simulate: bool = False  # func is not called
@@ -48,6 +51,8 @@ class Work:
     timeout: float | None = None  # seconds that a pset may take
     resources: dict[str, float] = field(default_factory=dict)  # of dask, for `ps.resume`
     python: str = field(default_factory=_python)  # that has packed func, such as "3.11"
+    log_settings: LogSettings | None = None  # of the script
+    environment: dict[str, str | None] = field(default_factory=dict)  # what the script has changed
 
     def pack(self) -> bytes:
         """Return it as bytes, for workers and for the disk: a pickled dict."""
@@ -170,6 +175,7 @@ class SliceResult:
     summary: SliceSummary = field(default_factory=SliceSummary)
     again: list[int] = field(default_factory=list)  # places of psets that are to be tried again
     trouble: str = ""  # why nothing more can be run, for instance a full disk
+    load_error: str = ""  # why func cannot be loaded there: no pset was run
     interrupted: bool = False  # the user has dropped the pset after the last one done, by Ctrl-C
     has_early_file: bool = False  # a part of it is in a file: `psweep_dask.worker.early_rows`
 

@@ -16,7 +16,9 @@ from psweep_dask.clusters.config import CLUSTER_SETTINGS, as_environment, cluste
 
 
 # dask reads this one, too, but has no default for it.
-@pytest.mark.parametrize("name", CLUSTER_SETTINGS.keys() - {"distributed.nanny.blocked-handlers"})
+@pytest.mark.parametrize(
+    "name", sorted(CLUSTER_SETTINGS.keys() - {"distributed.nanny.blocked-handlers"})
+)
 def test_cluster_settings_are_known_to_dask(name):
     assert dask.config.get(name, default="unknown") != "unknown"
 

@@ -7,19 +7,20 @@ import pickle
 import time
 
 import pytest
-from helpers.executor_request import drain, executor_request, packed_psets, packed_work
+from helpers.executor_request import drain, executor_request, packed_psets, work_of
 
 from psweep_dask.clusters.dask_executor import DaskExecutor
-from psweep_dask.clusters.executor import Executor, InlineExecutor, Slice, work_digest
+from psweep_dask.clusters.executor import Executor, InlineExecutor, Slice
 from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.study.stop import Stop, Stopper
+from psweep_dask.worker.runner import Runner
 
 
 @pytest.fixture(params=["inline", "dask"])
 def make(request, client):
     def executor(func):
         if request.param == "inline":
-            return InlineExecutor(packed_work(func), Stopper())
+            return InlineExecutor(Runner(work_of(func), func), Stopper())
         return DaskExecutor(client, executor_request(func), ExternalPool(client, {}))
 
     return executor
@@ -55,7 +56,7 @@ def test_executor_makes_a_row_of_a_keyboard_interrupt_in_func(make):
 
 
 def test_inline_executor_forgets_slices_that_wait_when_it_is_cancelled():
-    executor = InlineExecutor(packed_work(dict), Stopper())
+    executor = InlineExecutor(Runner(work_of(dict), dict), Stopper())
     executor.start([(Slice([0], 9.0), packed_psets(1))])
     executor.cancel_waiting()
     assert executor.in_flight == executor.stalled == 0
@@ -69,7 +70,7 @@ def test_inline_executor_lets_the_pset_finish_on_ctrl_c_and_ends_the_slice():
         return {}
 
     stopper = Stopper()
-    executor = InlineExecutor(packed_work(func), stopper)
+    executor = InlineExecutor(Runner(work_of(func), func), stopper)
     executor.start([(Slice([0, 1, 2, 3], 9.0), packed_psets(0, 1, 2, 3))])
     with stopper.catch_signals():
         ((_, result),) = executor.finished(0.0)
@@ -85,13 +86,8 @@ def test_inline_executor_drops_the_pset_on_a_second_ctrl_c_and_keeps_what_finish
         return {}
 
     stopper = Stopper()
-    executor = InlineExecutor(packed_work(func), stopper)
+    executor = InlineExecutor(Runner(work_of(func), func), stopper)
     executor.start([(Slice([0, 1, 2], 9.0), packed_psets(0, 1, 2))])
     with stopper.catch_signals():
         ((_, result),) = executor.finished(0.0)
     assert (result.done, result.interrupted, stopper.level) == (2, True, Stop.NOW)
-
-
-def test_work_digest_differs_with_the_work_and_is_always_the_same():
-    assert work_digest(b"work") == work_digest(b"work")
-    assert work_digest(b"work") != work_digest(b"other work")

@@ -16,14 +16,14 @@ from psweep_dask.worker.work import Work
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
 
-def packed_work(func):
+def work_of(func):
     """Work of a run of its own, since workers keep the func of a run that they know."""
-    return Work(str(uuid.uuid4()), 0, "calc", dumps(func)).pack()
+    return Work(str(uuid.uuid4()), 0, "calc", dumps(func))
 
 
 def executor_request(func=dict, **options):
     defaults = {
-        "work": packed_work(func),
+        "work": work_of(func),
         "func_name": "func",
         "run_id": RUN_ID,
         "stopper": Stopper(),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from psweep_dask.params.pset import check_params
 from psweep_dask.storage.pickling import PackedValue, dumps
-from psweep_dask.worker.task import SlicePayload, run_slice
+from psweep_dask.worker.runner import Runner
+from psweep_dask.worker.task import SlicePayload, run_psets
 from psweep_dask.worker.work import Work
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
@@ -20,7 +19,7 @@ def payload_of(psets, first_seq=10, **options):
 def run(func, psets, budget=60.0, attempts=None, spare=(), stopped=lambda: False, **options):
     payload = payload_of(psets, attempts=attempts or {}, spare=frozenset(spare))
     work = Work(RUN_ID, 3, "calc", dumps(func), **options)
-    return run_slice(work.pack(), os.urandom(4).hex(), payload.pack(), budget, stopped)
+    return run_psets(Runner(Work.unpack(work.pack()), func), payload.pack(), budget, stopped)
 
 
 def records(result):

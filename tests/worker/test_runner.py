@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from psweep_dask.storage import pickling
 from psweep_dask.storage.frame import from_blocks
 from psweep_dask.storage.record import HEADER, unpack
 from psweep_dask.worker import runner
-from psweep_dask.worker.runner import Runner
+from psweep_dask.worker.runner import LoadError, Runner
 from psweep_dask.worker.work import Work
 
 
@@ -65,7 +66,9 @@ def test_func_gets_the_fields_that_are_known_by_then():
     seen = only_record(lambda pset: {"seen": dict(pset)})["seen"]
     assert set(seen) == {
         "a", "_run_id", "_pset_id", "_calc_dir", "_time_utc", "_pset_sha1", "_pset_seq", "_run_seq",
+        "_exec_host",
     }  # fmt: skip
+    assert seen["_exec_host"] == socket.gethostname()
     assert isinstance(seen["_time_utc"], pd.Timestamp)
 
 
@@ -79,21 +82,58 @@ def test_func_may_return_the_pset_it_got_changed_or_not():
     assert only_record(lambda pset: {})["a"] == 1
 
 
-def test_func_cannot_change_the_pset_of_its_record():
+def test_what_func_changes_in_its_pset_is_in_the_row_as_in_psweep():
     def func(pset):
         pset["list"].append(1)
-        pset["junk"] = print
-        return {}
+        pset["array"][1] = 7
+        pset["new"] = pset["a"] + 1
+        pset["a"] = -1
+        del pset["text"]
+        return {"y": 2}
+
+    pset = {"a": 1, "list": [], "array": np.arange(3), "text": "stays", "same": np.arange(2)}
+    record = only_record(func, pset)
+    assert {name: record[name] for name in ("a", "new", "y")} == {"a": -1, "new": 2, "y": 2}
+    assert (record["list"], record["array"].tolist()) == ([1], [0, 7, 2])
+    assert (record["text"], record["same"].tolist()) == ("stays", [0, 1])
+    assert record["_pset_sha1"] == ps.pset_sha1(pset)
+    assert pset["list"] == []
+
+
+def test_pset_of_a_func_that_fails_is_in_the_row_as_it_was():
+    def func(pset):
+        pset["list"].append(1)
+        pset["new"] = 1
+        raise ValueError
 
     record = only_record(func, {"list": []})
     assert record["list"] == []
-    assert "junk" not in record
+    assert "new" not in record
 
 
-def test_func_cannot_change_book_keeping():
-    record = only_record(lambda pset: {"_pset_id": "x", "_status": "fine", "_pset_seq": 7, "y": 1})
+@pytest.mark.parametrize("name", ["_status", "_pset_id", "_pset_seq", "_attempt", "_calc_dir"])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_book_keeping_of_func_is_refused_by_the_name_of_its_key(name, in_place):
+    def func(pset):
+        if in_place:
+            pset[name] = "mine"
+        return {} if in_place else {name: "mine", "y": 1}
+
+    record = only_record(func)
+    assert record["_status"] == "error"
+    assert f"the key {name!r} of the result is reserved; rename it" in record["_exc_txt"]
     assert record["_pset_id"] == pset_id(RUN_ID, 10)
-    assert (record["_status"], record["_pset_seq"], record["y"]) == ("ok", 10, 1)
+
+
+@pytest.mark.parametrize("capture_logs", [None, "db"])
+def test_texts_that_func_returns_in_reserved_columns_are_kept(capture_logs):
+    mine = {"_exc_txt": "Traceback ...", "_logs": "3 steps", "_exec_host": "gpu box"}
+    record = only_record(lambda pset: mine, capture_logs=capture_logs)
+    assert {name: record[name] for name in mine} == mine
+    assert record["_status"] == "ok"
+    (failed,) = records(run(lambda pset: pset.update(mine) or 1 / 0, [{"a": 1}]))
+    assert failed["_exc_txt"].endswith("ZeroDivisionError: division by zero\n")
+    assert failed["_exec_host"] == socket.gethostname()
 
 
 def raising(error):
@@ -171,17 +211,6 @@ def test_simulate_does_not_call_func():
     assert (record["_status"], record["_exc_txt"]) == ("simulated", None)
 
 
-def test_func_that_cannot_be_loaded_fails_each_pset():
-    class Missing:
-        def __reduce__(self):
-            return __import__, ("no_such_module",)
-
-    result = run(Missing(), [{"a": 1}, {"a": 2}])
-    assert [row["_status"] for row in records(result)] == ["error", "error"]
-    assert "func cannot be loaded" in records(result)[0]["_exc_txt"]
-    assert "no_such_module" in records(result)[0]["_exc_txt"]
-
-
 def test_func_runs_in_the_folder_of_the_driver(study_folder, monkeypatch):
     target = study_folder / "there"
     target.mkdir()
@@ -200,7 +229,8 @@ def test_import_paths_find_modules_beside_the_script(study_folder, monkeypatch):
 
         return {"y": lab_module.answer}
 
-    assert only_record(func, import_paths=(str(study_folder / "mine"),))["y"] == 42
+    work = Work(RUN_ID, 3, "calc", pickling.dumps(func), import_paths=(str(study_folder / "mine"),))
+    assert Runner(work).run_pset({"a": 1}, 0, "0" * 40).record["y"] == 42
 
 
 @pytest.mark.parametrize("how", ["db", "file", "db+file"])
@@ -304,11 +334,10 @@ def test_result_that_is_an_element_of_a_structured_array_is_kept_as_it_was(study
     assert [element["x"] for element in df.v] == [0, 1, 2, 3]
 
 
-def test_func_of_another_python_is_not_called(study_folder):
+def test_func_of_another_python_is_not_called():
     work = Work(RUN_ID, 0, "calc", pickling.dumps(lambda pset: {}), python="3.1")
-    record = Runner(work).run_pset({"a": 1}, 0, "0" * 40).record
-    assert record["_status"] == "error"
-    assert "func was packed by Python 3.1, and this is 3." in record["_exc_txt"]
+    with pytest.raises(LoadError, match="func was packed by Python 3.1, and this is 3."):
+        Runner(work)
 
 
 def test_func_that_forks_and_returns_makes_no_second_worker(study_folder):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 
 import numpy as np
 import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
 from helpers.run_slice import RUN_ID, only_record, payload_of, records, run
 
+import psweep_dask as ps
 from psweep_dask.storage.pickling import dumps
 from psweep_dask.worker import task
 from psweep_dask.worker.task import run_slice
@@ -103,3 +107,88 @@ def test_slice_ends_between_psets_when_it_is_stopped():
     answers = iter([False, True])
     result = run(lambda pset: {}, [{"a": 1}] * 5, stopped=lambda: next(answers))
     assert result.done == len(records(result)) == 2
+
+
+def _waiting_func(how):
+    def by_compute(pset):
+        import dask
+
+        return dask.compute(dask.delayed(time.sleep)(0.3), dask.delayed(os.getpid)())[1]
+
+    def by_secede(pset):
+        from distributed import get_client, rejoin, secede
+
+        future = get_client().submit(time.sleep, 0.3, pure=False)
+        secede()
+        result = future.result()
+        rejoin()
+        return result
+
+    def by_worker_client(pset):
+        from distributed import worker_client
+
+        with worker_client() as client:
+            return client.submit(time.sleep, 0.3, pure=False).result()
+
+    def by_joblib(pset):
+        import joblib
+
+        with joblib.parallel_config("dask"):
+            return sum(joblib.Parallel()(joblib.delayed(abs)(n) for n in range(3)))
+
+    waits = {"compute": by_compute, "secede": by_secede, "joblib": by_joblib}
+    wait = waits.get(how, by_worker_client)
+
+    def func(pset):
+        name = f"pset_{pset['a']}"
+        os.makedirs(name, exist_ok=True)
+        os.chdir(name)
+        os.environ["LAB_PSET"] = name
+        print("begin", name)
+        began = time.time()
+        inside = wait(pset)
+        print("end", name)
+        return {
+            "cwd": os.path.basename(os.getcwd()),
+            "env": os.environ["LAB_PSET"],
+            "inside": inside,
+            "pid": os.getpid(),
+            "began": began,
+            "ended": time.time(),
+        }
+
+    return func
+
+
+def _ran_alone(df):
+    assert (df._status == "ok").all(), df._exc_txt.dropna().tolist()
+    names = [f"pset_{a}" for a in df.a]
+    assert df.cwd.tolist() == names
+    assert df.env.tolist() == names
+    assert df._logs.tolist() == [f"begin {name}\nend {name}\n" for name in names]
+    for _, rows in df.sort_values("began").groupby("pid"):
+        assert (rows.began.iloc[1:].to_numpy() >= rows.ended.iloc[:-1].to_numpy()).all()
+    return True
+
+
+@pytest.mark.parametrize("how", ["compute", "secede", "worker_client", "joblib"])
+def test_process_runs_one_pset_at_a_time_also_while_func_waits_for_dask(study_folder, how):
+    pytest.importorskip("joblib")
+    psets = ps.plist("a", range(6))
+    df = ps.run(_waiting_func(how), psets, save=False, capture_logs="db")
+    assert _ran_alone(df)
+    if how == "compute":
+        assert df.inside.tolist() == df.pid.tolist()  # in the process of the pset
+
+
+@pytest.mark.parametrize("how", ["compute", "worker_client"])
+def test_workers_of_the_user_run_one_pset_for_each_thread(study_folder, how):
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        df = ps.run(
+            _waiting_func(how), ps.plist("a", range(6)), save=False, capture_logs="db",
+            cluster=client,
+        )  # fmt: skip
+    assert _ran_alone(df)

@@ -1,0 +1,284 @@
+"""The user's own modules, which workers import: what the script has set in them reaches workers.
+
+Own modules are those in the working directory, beside the script, and in editable installations:
+all that are neither installed nor a part of Python. They are imported by workers and not sent by
+value, so that their classes and functions are the same for all code of a process. What the script
+has set in them, such as ``config.n_steps = 100``, is sent with func, and set on the workers.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import random
+import sys
+import sysconfig
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import psutil
+
+from psweep_dask.storage import pickling
+
+log = logging.getLogger("psweep_dask")
+
+ModuleValues = dict[str, dict[str, bytes]]
+"""Pickled values by the name of a module and the name of a value in it."""
+
+PROCESS_ID = uuid.uuid4().hex
+
+_IMPORTED_NS = time.time_ns()  # a worker imports this module before those of the user
+
+_RANDOM = np.random.Generator, np.random.RandomState, random.Random
+"""Not sent: all workers would draw the same numbers."""
+
+_WRAPPERS = (
+    functools.partial,
+    MethodType,
+    classmethod,
+    staticmethod,
+    property,
+    type(functools.cache(len)),
+)
+_WRAPPED = ("func", "args", "keywords", "fget", "__func__", "__self__", "__wrapped__")
+
+_MAX_ITEMS = 1000
+"""In larger lists and dicts no functions are looked for."""
+
+_MISSING = object()
+
+
+def is_own(module: object) -> bool:
+    """Return whether a module is the user's own: neither installed nor a part of Python."""
+    file = getattr(module, "__file__", None)
+    name = getattr(module, "__name__", "__main__")
+    if not isinstance(file, str) or name.partition(".")[0] in _NOT_OWN:
+        return False
+    return not any(part in file for part in _INSTALLED_PARTS) and not file.startswith(_STDLIB)
+
+
+_NOT_OWN = {"__main__", "__mp_main__", "psweep_dask"}
+_INSTALLED_PARTS = ("site-packages", "dist-packages")
+_STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+
+
+def values_for(func: Callable[..., Any]) -> ModuleValues:
+    """Return the values in own modules that func may look up, as they are now.
+
+    These are found by the names in the code of func and of what it calls. What cannot be pickled
+    is told once; a worker has what its own import of the module makes.
+    """
+    search = _Search()
+    search.visit(func)
+    _report_edited(search.functions)
+    values: ModuleValues = {}
+    for (module, name), value in search.values.items():
+        if isinstance(value, _RANDOM):
+            continue
+        try:
+            values.setdefault(module, {})[name] = pickling.dumps(value)
+        except Exception as err:  # __reduce__ of any class may raise anything
+            _tell_once(
+                f"{module}.{name} cannot be sent to workers ({err}): each has what its own import "
+                f"of {module} makes"
+            )
+    return values
+
+
+def set_values(values: ModuleValues) -> dict[tuple[str, str], Any]:
+    """Set values in the modules of this process, where they differ from what is there.
+
+    Objects that are the same stay, so that ``value is module.MISSING`` remains true. Return the old
+    values by module and name.
+    """
+    old: dict[tuple[str, str], Any] = {}
+    for module_name, pickled in values.items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:  # func, which needs it, says so itself
+            continue
+        for name, data in pickled.items():
+            present = vars(module).get(name, _MISSING)
+            if present is _MISSING or not _has_pickle(present, data):
+                setattr(module, name, pickling.loads(data))
+                old[module_name, name] = present
+    return old
+
+
+@contextmanager
+def values_in_force(values: ModuleValues) -> Iterator[None]:
+    """Have the values of an earlier session in the modules of this process, within the block."""
+    old = set_values(values)
+    try:
+        yield
+    finally:
+        for (module, name), value in old.items():
+            if value is _MISSING:
+                delattr(sys.modules[module], name)
+            else:
+                setattr(sys.modules[module], name, value)
+
+
+def own_files() -> dict[str, str]:
+    """Return the files of the own modules that this process has imported, by their names."""
+    modules = list(sys.modules.items())
+    return {name: str(module.__file__) for name, module in modules if is_own(module)}
+
+
+def outdated_modules(driver: str, driver_files: Mapping[str, str]) -> list[str]:
+    """Return the own modules of this worker that were edited since the worker began.
+
+    Also those that the driver has from another file. There are none where the driver, which has
+    this `PROCESS_ID`, is the worker itself.
+    """
+    outdated: list[str] = []
+    files = {} if driver == PROCESS_ID else own_files()
+    for name, path in files.items():
+        try:
+            changed_ns = Path(path).stat().st_mtime_ns
+        except OSError:  # removed, or inside of an archive
+            changed_ns = 0
+        if changed_ns > _IMPORTED_NS or driver_files.get(name, path) != path:
+            outdated.append(name)
+    return outdated
+
+
+class _Search:
+    """Follows the names in the code of functions to the values in own modules."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], Any] = {}
+        self.functions: list[FunctionType] = []  # of own modules
+        self._seen: dict[int, object] = {}  # by id; holding an object keeps its id from others
+
+    def visit(self, start: object) -> None:
+        """Add what can be reached from an object."""
+        waiting = [start]
+        while waiting:
+            item = waiting.pop()
+            if id(item) not in self._seen:
+                self._seen[id(item)] = item
+                waiting.extend(self._next(item))
+
+    def _next(self, item: object) -> Iterator[object]:
+        if isinstance(item, FunctionType):
+            yield from self._in_function(item)
+        elif isinstance(item, _WRAPPERS):
+            yield from (getattr(item, name, None) for name in _WRAPPED)
+        elif isinstance(item, type):
+            if _is_users(item.__module__):
+                yield from (*vars(item).values(), *item.__bases__)
+        elif isinstance(item, list | tuple | set | frozenset | dict):
+            if len(item) <= _MAX_ITEMS:
+                yield from item.values() if isinstance(item, dict) else item
+        elif _is_users(type(item).__module__):
+            yield from (type(item), getattr(item, "__dict__", None))
+
+    def _in_function(self, function: FunctionType) -> Iterator[object]:
+        scope = function.__globals__
+        if not _is_users(scope.get("__name__")):
+            return
+        names = set(_names(function.__code__))
+        owner = sys.modules.get(scope["__name__"])
+        values = [scope[name] for name in names & scope.keys()]
+        values += [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        modules = [sys.modules[name] for name in names - scope.keys() if name in sys.modules]
+        if owner is not None and is_own(owner):
+            self.functions.append(function)
+            modules.append(owner)
+        modules += [value for value in values if isinstance(value, ModuleType)]
+        yield from (*values, *self._in_modules(modules, names))
+        yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        yield getattr(function, "__wrapped__", None)
+
+    def _in_modules(self, modules: list[ModuleType], names: set[str]) -> Iterator[object]:
+        """Yield what these names are in own modules, and in modules that they have by a name."""
+        searched: set[str] = set()
+        while modules:
+            module = modules.pop()
+            own = is_own(module)
+            namespace = getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+            if module.__name__ in searched or not (own or namespace):
+                continue
+            searched.add(module.__name__)
+            values = {name: vars(module)[name] for name in names & vars(module).keys()}
+            if own:
+                self.values |= {(module.__name__, name): value for name, value in values.items()}
+                yield from values.values()
+            modules += [value for value in values.values() if isinstance(value, ModuleType)]
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield all names that code looks up or imports, also in functions inside of it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _is_users(name: Any) -> bool:
+    """Return whether a module is the script or an own one."""
+    return name == "__main__" or is_own(sys.modules.get(name or ""))
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  (to see whether it has any)
+    except ValueError:
+        return False
+    return True
+
+
+def _has_pickle(value: object, data: bytes) -> bool:
+    try:
+        return pickling.dumps(value) == data
+    except Exception:  # __reduce__ of any class may raise anything
+        return False
+
+
+def _report_edited(functions: list[FunctionType]) -> None:
+    """Say of which modules the script has older code than their files, which workers import."""
+    for function in functions:
+        path = Path(function.__code__.co_filename)
+        try:
+            changed_ns = path.stat().st_mtime_ns
+        except OSError:
+            continue
+        if changed_ns > _process_start_ns() and function.__code__ not in _code_in(path, changed_ns):
+            name = function.__module__
+            _tell_once(
+                f"{path.name} has changed since the script imported it, and workers run what it "
+                f"has now; importlib.reload({name}) has the script run that, too"
+            )
+
+
+@functools.cache
+def _process_start_ns() -> int:
+    return int(psutil.Process().create_time() * 1e9)
+
+
+@functools.lru_cache(maxsize=100)
+def _code_in(path: Path, changed_ns: int) -> frozenset[CodeType]:
+    """Return all code of a file, as it is at a time; empty if it has a syntax error."""
+    try:
+        waiting = [compile(path.read_bytes(), str(path), "exec", dont_inherit=True)]
+    except (OSError, SyntaxError, ValueError):
+        return frozenset()
+    code: set[CodeType] = set()
+    while waiting:
+        part = waiting.pop()
+        code.add(part)
+        waiting += [constant for constant in part.co_consts if isinstance(constant, CodeType)]
+    return frozenset(code)
+
+
+@functools.cache  # so that it is logged once
+def _tell_once(text: str) -> None:
+    log.info("%s", text)
