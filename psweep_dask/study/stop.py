@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from psweep_dask.hpc.jobscript import TERMINATED_EXIT_CODE
 from psweep_dask.storage.atomic import replace_file
@@ -45,7 +46,8 @@ class Stopper:
         """Called on each request, from any thread or signal handler."""
         self.in_func = False
         """Whether func runs in the main thread of this process, where it can be interrupted."""
-        self._pid = os.getpid()
+        self.replaced: dict[int, Any] = {}
+        """The handlers of signals that this one catches."""
 
     def request(self, level: Stop) -> None:
         """Ask for a stop."""
@@ -69,26 +71,23 @@ class Stopper:
         The first signal asks for `Stop.SOON`, the second for `Stop.NOW`, the third ends this
         process. Only the main thread can have signal handlers, so in other threads nothing is
         caught. If another `Stopper` catches a signal already, since func itself starts a run, it
-        keeps it. SIGTERM ends a process that func has forked, such as one of a
-        ``multiprocessing.Pool``, as it does without a run.
+        keeps it. A process that func forks, such as one of a ``multiprocessing.Pool``, does with
+        SIGTERM what it does without a run.
         """
-        replaced = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 old = signal.getsignal(number)
                 kept = old in (signal.SIG_IGN, None)  # None: of C code, Python cannot put it back
                 if not kept and not isinstance(getattr(old, "__self__", None), Stopper):
-                    replaced[number] = signal.signal(number, self._on_signal)
+                    self.replaced[number] = old
+                    signal.signal(number, self._on_signal)
         try:
             yield
         finally:
-            for number, old in replaced.items():
-                signal.signal(number, old)
+            for caught, old in self.replaced.items():
+                signal.signal(caught, old)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM and os.getpid() != self._pid:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
         if self.level == Stop.NOW:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED_EXIT_CODE)
         global _terminated
@@ -97,6 +96,41 @@ class Stopper:
         self.request(Stop.NOW if drop else Stop.SOON)
         if drop and self.in_func:
             raise Interrupt
+
+
+class _Fork(threading.local):
+    """The mask of signals that a thread had before it began to fork, if SIGTERM is caught here."""
+
+    mask: set[Any] | None = None
+
+
+_fork = _Fork()
+
+
+def _before_fork() -> None:
+    # Python drops signals that reach the new process in its first instants. The kernel keeps them.
+    if isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), Stopper):
+        _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork() -> None:
+    if _fork.mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+        _fork.mask = None
+
+
+def _after_fork_in_child() -> None:
+    stopper = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(stopper, Stopper):
+        signal.signal(signal.SIGTERM, stopper.replaced[signal.SIGTERM])
+    _after_fork()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def was_terminated() -> bool:
