@@ -17,7 +17,7 @@ from psweep_dask.study import provenance
 from psweep_dask.study.run import begin_run
 from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
 from psweep_dask.worker.own_modules import ModuleValues, values_for
-from psweep_dask.worker.process_settings import log_settings
+from psweep_dask.worker.process_settings import log_settings, start_method
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -64,6 +64,7 @@ class PreparedRun:
             func=packed_func,
             module_values=values_for(func) if module_values is None else module_values,
             log_settings=log_settings(),
+            start_method=start_method(),
             cwd=str(self._folder) if shared_files else None,
             import_paths=import_paths(shared_files),
             simulate=options.simulate,

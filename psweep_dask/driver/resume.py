@@ -34,7 +34,7 @@ from psweep_dask.study.sources import (
 from psweep_dask.study.stop import Stop
 from psweep_dask.worker.func import func_source, import_paths, pack_func
 from psweep_dask.worker.own_modules import values_for
-from psweep_dask.worker.process_settings import log_settings
+from psweep_dask.worker.process_settings import log_settings, start_method
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -179,7 +179,8 @@ def _work_here(work: Work, changes: Mapping[str, Any], shared_files: bool) -> Wo
     """Return the work with changes, and with the folders of this process."""
     if "func" in changes:
         work = work.with_func(changes["func"])
-    work = dataclasses.replace(work, log_settings=log_settings(), **changes)
+    work = dataclasses.replace(work, log_settings=log_settings(), start_method=start_method())
+    work = dataclasses.replace(work, **changes)
     if not shared_files:
         return dataclasses.replace(work, cwd=None)
     paths = dict.fromkeys((*work.import_paths, *import_paths(shared_files)))

@@ -29,7 +29,7 @@ from psweep_dask.worker.func import (
     own_modules_by_value,
     pack_func,
 )
-from psweep_dask.worker.process_settings import log_settings
+from psweep_dask.worker.process_settings import log_settings, start_method
 from psweep_dask.worker.work import Func, Work
 
 log = logging.getLogger("psweep_dask")
@@ -166,6 +166,7 @@ def prep_batch(
             cwd=str(Path.cwd()),
             import_paths=import_paths(shared_files=False),
             log_settings=log_settings(),
+            start_method=start_method(),
             capture_logs=options.capture_logs,
             retries=options.retries,
             timeout=options.timeout,

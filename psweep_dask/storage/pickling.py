@@ -24,6 +24,7 @@ import cloudpickle
 from psweep_dask.errors import PsweepError
 
 _PACKAGE = "psweep_dask"
+_SPAWNED_MAIN = "__mp_main__"
 
 
 def dumps(value: Any) -> bytes:
@@ -39,6 +40,8 @@ def dumps(value: Any) -> bytes:
 
 def dump(value: Any, stream: BinaryIO, **kwargs: Any) -> None:
     """Pickle a value into a file, as `dumps` does, with further options of ``pickle.dump``."""
+    if _SPAWNED_MAIN in sys.modules:  # only children of multiprocessing have the script there
+        cloudpickle.register_pickle_by_value(sys.modules[_SPAWNED_MAIN])
     pickler: Any = _Pickler  # untyped, as its base is
     pickler(stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwargs}).dump(value)
 

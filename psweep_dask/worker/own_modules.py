@@ -112,6 +112,18 @@ def set_values(values: ModuleValues) -> dict[tuple[str, str], Any]:
     return old
 
 
+def set_in_main(func: Callable[..., Any]) -> None:
+    """Put the functions and classes of the script that came with func into this ``__main__``.
+
+    There multiprocessing looks for them if func has a pool of processes.
+    """
+    inner = func.func if isinstance(func, functools.partial) else func
+    names = getattr(getattr(inner, "__func__", inner), "__globals__", {})
+    for name, value in names.items():
+        if isinstance(value, FunctionType | type) and value.__module__ == "__main__":
+            setattr(sys.modules["__main__"], name, value)
+
+
 @contextmanager
 def values_in_force(values: ModuleValues) -> Iterator[None]:
     """Have the values of an earlier session in the modules of this process, within the block."""

@@ -1,8 +1,12 @@
-"""Settings of the script's process that hold for func on workers: environment, root logger."""
+"""Settings of the script's process that hold for func on workers.
+
+These are environment variables, the root logger, and how multiprocessing starts processes.
+"""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Mapping
@@ -28,12 +32,23 @@ def log_settings() -> LogSettings:
     return root.level, formatter._fmt, formatter.datefmt, style
 
 
-def apply(settings: LogSettings | None, environment: Mapping[str, str | None]) -> None:
+def start_method() -> str:
+    """Return how multiprocessing starts processes here: 'fork', 'forkserver' or 'spawn'."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen or multiprocessing.get_all_start_methods()[0]  # the first is the default
+
+
+def apply(
+    settings: LogSettings | None, environment: Mapping[str, str | None], start_method: str | None
+) -> None:
     """Have this worker process log as the script does, and give it the script's environment.
 
     What func of an earlier run has set in ``os.environ`` is undone. None in `environment` stands
-    for a variable that the script has deleted.
+    for a variable that the script has deleted. dask's worker, which was spawned, would also spawn
+    what func starts.
     """
+    if start_method is not None:
+        multiprocessing.set_start_method(start_method, force=True)
     wanted = {**_environment_at_start, **environment}
     for name in os.environ.keys() | wanted.keys():
         value = wanted.get(name)

@@ -97,10 +97,13 @@ class Runner:
     def _load_func(self) -> Func:
         work = self.work
         sys.path[:] = dict.fromkeys((*work.import_paths, *sys.path))  # in the order of the script
-        process_settings.apply(work.log_settings, work.environment)
+        process_settings.apply(work.log_settings, work.environment, work.start_method)
         try:
             own_modules.set_values(work.module_values)
-            return work.load_func()
+            func = work.load_func()
+            if work.start_method == "fork":  # else such a process does not have this __main__
+                own_modules.set_in_main(func)
+            return func
         except Exception as err:  # whatever a module of the user raises when it is imported
             raise LoadError(
                 f"func cannot be loaded on {self._process.host}: {err!r}. Its modules must be "

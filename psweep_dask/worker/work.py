@@ -52,6 +52,7 @@ class Work:
     resources: dict[str, float] = field(default_factory=dict)  # of dask, for `ps.resume`
     python: str = field(default_factory=_python)  # that has packed func, such as "3.11"
     log_settings: LogSettings | None = None  # of the script
+    start_method: str | None = None  # of multiprocessing in the script
     environment: dict[str, str | None] = field(default_factory=dict)  # what the script has changed
 
     def pack(self) -> bytes:

@@ -262,7 +262,7 @@ def test_resume_runs_live_what_jobs_did_not(caplog):
 def test_resume_of_templates_needs_func():
     write_study()
     ps.prep_batch(ps.plist("a", [1]))
-    with pytest.raises(ps.PsweepError, match="prepared from templates, without a func: pass one"):
+    with pytest.raises(ps.PsweepError, match="since it was prepared from templates.*: pass one"):
         ps.resume(cluster="sync")
     df = ps.resume(func=lambda pset: {"y": 7}, cluster="sync")
     assert (df.y.tolist(), df._status.tolist()) == ([7], ["ok"])

@@ -50,10 +50,10 @@ def func(pset):
 for kwargs in ({"poolsize": 1}, {"cluster": "sync"}):
     run = ps.run if "cluster" in kwargs else ps.run_local
     df = run(func, [{"a": 7}], save=False, capture_logs="db", **kwargs)
-    print([line for line in df._logs.iloc[0].splitlines() if "7" in line or "detail" in line])
+    print([line for line in df._logs.iloc[0].splitlines() if "|" in line and "|dist" not in line])
     print("dask's own" in df._logs.iloc[0], "dask warns" in df._logs.iloc[0])
 logging.getLogger().setLevel(logging.WARNING)
-print(repr(ps.run_local(func, [{"a": 7}], save=False, capture_logs="db")._logs.iloc[0].count("7")))
+print(repr(ps.run_local(func, [{"a": 7}], save=False, capture_logs="db")._logs.iloc[0].count("step")))
 """)
     done = subprocess.run(
         [sys.executable, "script.py"], capture_output=True, text=True, check=True, timeout=300
