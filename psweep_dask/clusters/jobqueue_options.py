@@ -20,6 +20,7 @@ from psweep_dask.hpc import slurm
 from psweep_dask.hpc.jobscript import sbatch_quote
 from psweep_dask.hpc.machine import Machine
 from psweep_dask.hpc.machine_schema import CLUSTERS, MachineError
+from psweep_dask.hpc.srun import SET_BY_USER, THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import Job as QueueJob
@@ -123,9 +124,13 @@ def job_options(
     prologue = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     options["job_name"] = job_name
     options["python"] = machine.setting("python") or shlex.quote(sys.executable)
-    options["job_script_prologue"] = [*(machine.setting("job_script_prologue") or []), *prologue]
+    threads = _thread_lines(cpus_per_worker(machine))
+    own = machine.setting("job_script_prologue") or []
+    options["job_script_prologue"] = [*threads, *own, *prologue]
     options["processes"] = workers_per_job(machine)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    if cpus_per_worker(machine) > 1:
+        extra = ["--nthreads", "1", *extra]  # the last one counts: one pset at a time
     memory = [machine.setting(name) for name in ("memory", "job_mem")]
     if memory[0] is not None:
         job_bytes = min(parse_bytes(text) for text in memory if text is not None)
@@ -147,9 +152,15 @@ def workers_per_job(machine: Machine) -> int:
     return int(machine.setting("processes") or machine.setting("cores") or 1)
 
 
-def threads_per_worker(machine: Machine) -> int:
-    """Return how many psets a worker runs at the same time."""
+def cpus_per_worker(machine: Machine) -> int:
+    """Return how many CPUs a worker has, which are for one pset."""
     return max(1, int(machine.setting("cores") or 1) // workers_per_job(machine))
+
+
+def _thread_lines(cpus: int) -> list[str]:
+    """Return lines by which libraries use all CPUs of a worker; those of the user come later."""
+    names = [name for name in THREAD_VARIABLES if cpus > 1 and name not in SET_BY_USER]
+    return [f"export {name}={cpus}" for name in names]
 
 
 def slots_per_job(machine: Machine, needed: Resources) -> int:
@@ -166,13 +177,12 @@ def slots_per_job(machine: Machine, needed: Resources) -> int:
     psweep_dask.hpc.machine_schema.MachineError
         If its workers do not have these resources.
     """
-    slots = slots_of(threads_per_worker(machine), _worker_resources(machine), needed)
-    if not slots:
+    if not slots_of(1, _worker_resources(machine), needed):
         raise MachineError(
             f"{machine.info_path}: its workers do not have the resources {dict(needed)}; say which "
             'they have by jobqueue: worker_extra_args: ["--resources", "GPU=1"]'
         )
-    return slots * workers_per_job(machine)
+    return workers_per_job(machine)
 
 
 def _worker_resources(machine: Machine) -> dict[str, float]:

@@ -56,14 +56,16 @@ def open_job_cluster(
         log_dir = request.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
         slots = jobqueue_options.slots_per_job(machine, request.resources)
+        cpus = jobqueue_options.cpus_per_worker(machine)
         with dask.config.set({**cluster_settings(), **scheduler_settings()}):
             queue = JobQueue(machine, credentials, request.run_id, log_dir)
         with _closing(queue.cluster), _connected(queue.cluster) as client:
             log.info(
-                "at most %s of %s on %s, scheduler: %s, dashboard: %s",
+                "at most %s of %s on %s%s, scheduler: %s, dashboard: %s",
                 format_count(machine.jobs, "job"),
                 format_count(jobqueue_options.workers_per_job(machine), "worker"),
                 machine.name,
+                f", {cpus} CPUs for each pset" if cpus > 1 else "",
                 queue.address,
                 dashboard_link(client, on_loopback=True, with_page=True),
             )

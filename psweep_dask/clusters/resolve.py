@@ -176,8 +176,6 @@ def open_executor(where: Where, request: ExecutorRequest) -> Iterator[Executor]:
             finally:  # a func that runs on after the run was stopped would block its worker
                 local.renew_workers(executor.left_running)
     elif isinstance(where, Machine):
-        threads = jobqueue_options.threads_per_worker(where)
-        _check_threads(request, threads, f"as many processes: as cores: in {where.info_path}")
         with open_job_cluster(where, request) as (client, jobs):
             yield _remote_executor(client, request, jobs)
     elif isinstance(where, Allocation):
@@ -219,17 +217,15 @@ def _users_executor(client: Client, request: ExecutorRequest) -> Iterator[DaskEx
         yield DaskExecutor(client, request, pool, dashboard_link(client), install)
 
 
-def _check_threads(request: ExecutorRequest, threads: int, remedy: str) -> None:
-    if request.single_threaded and threads > 1:
-        raise ClusterError(
-            "capture_logs redirects the output of a whole process, so it needs workers with one "
-            f"thread; these have {threads}: start them with {remedy}, or use cluster='local'"
-        )
-
-
 def _check_workers(client: Client, request: ExecutorRequest) -> None:
     threads: dict[str, int] = client.nthreads()
-    _check_threads(request, max(threads.values(), default=1), "threads_per_worker=1")
+    most = max(threads.values(), default=1)
+    if request.single_threaded and most > 1:
+        raise ClusterError(
+            "capture_logs redirects the output of a whole process, so it needs workers with one "
+            f"thread; these have {most}: start them with threads_per_worker=1, or use "
+            "cluster='local'"
+        )
     answers = client.run(_import_task, on_error="return")  # if a worker ends now: an exception
     errors = {worker: text for worker, text in answers.items() if isinstance(text, str)}
     if errors:

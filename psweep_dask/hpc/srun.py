@@ -14,8 +14,11 @@ from psweep_dask.hpc.slurm import WORKER_VARIABLE, worker_memory
 
 _TERMINATE_TIMEOUT_SECONDS = 10.0  # srun takes 0.1 to 3 s to kill its tasks
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_SET_BY_USER = frozenset(_THREAD_VARIABLES) & frozenset(os.environ)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Say how many threads OpenMP and others use."""
+
+SET_BY_USER = frozenset(THREAD_VARIABLES) & frozenset(os.environ)
+"""Those that were set before dask, whose nannies write 1 into the environment of the driver."""
 
 # Variables that srun would take for its own options. Seen in the lab: the CPU mask of a shell by
 # `srun --exact --pty` puts all workers on the CPU of that shell, a distribution without its plane
@@ -79,9 +82,8 @@ def step_environment(
     ('/home/me', '4', False)
     """
     kept = {name: value for name, value in environ.items() if not _SRUN_OPTIONS.fullmatch(name)}
-    for name in _THREAD_VARIABLES:
-        # A nanny of dask writes 1 into the environment of the driver; the user did not ask for it.
-        if name not in _SET_BY_USER and kept.get(name, "1") == "1":
+    for name in THREAD_VARIABLES:
+        if name not in SET_BY_USER and kept.get(name, "1") == "1":
             kept[name] = str(cpus_per_worker)
     return {**kept, WORKER_VARIABLE: "1", **settings}
 

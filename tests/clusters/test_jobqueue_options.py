@@ -6,6 +6,7 @@ promise to sites with their own rules: look at each difference before you replac
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_memory_limit_of_workers_is_less_than_their_job_has(memory, processes):
 
 
 @pytest.mark.parametrize(
-    ("below", "processes", "threads"),
+    ("below", "processes", "cpus"),
     [
         ("cores: 4", 4, 1),
         ("cores: 4, processes: 1", 1, 4),
@@ -121,12 +122,14 @@ def test_memory_limit_of_workers_is_less_than_their_job_has(memory, processes):
         ("cores: 1", 1, 1),
     ],
 )
-def test_workers_per_job_are_one_for_each_core_or_as_the_machine_says(below, processes, threads):
+def test_workers_run_one_pset_each_and_share_the_cores_of_their_job(below, processes, cpus):
     lab = machine(f"cluster: slurm\njobqueue: {{memory: 8GiB, {below}}}")
     assert jobqueue_options.workers_per_job(lab) == processes
-    assert jobqueue_options.threads_per_worker(lab) == threads
+    assert jobqueue_options.slots_per_job(lab, {}) == processes
+    assert jobqueue_options.cpus_per_worker(lab) == cpus
     script = job_script(lab)
-    assert int(argument(script, "--nthreads")) == threads
+    assert re.findall(r"--nthreads (\d+)", script)[-1] == "1"
+    assert (f"export OMP_NUM_THREADS={cpus}" in script) == (cpus > 1)
     assert ("--nworkers" in script) == (processes > 1)
 
 
@@ -179,7 +182,7 @@ def test_log_dir_of_jobs_may_have_any_name(tmp_path, name):
 def test_environment_reaches_workers_whatever_it_holds(value):
     options = job_options(machine(EVERYTHING), "psweep-bb32aade", {"DASK_X": value}, Path("logs"))
     *given, ours = options["job_script_prologue"]
-    assert given == ["module load cuda", "", "source 'my env/bin/activate'"]
+    assert given[-3:] == ["module load cuda", "", "source 'my env/bin/activate'"]
     shell = ["sh", "-c", f'{ours}\nprintf %s "$DASK_X"']
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == value
 
@@ -238,18 +241,31 @@ in_a_thread()
 
 
 @pytest.mark.parametrize(
-    ("args", "needed", "slots"),
+    ("args", "needed"),
     [
-        ([], {}, 4),
-        (["--resources", "GPU=1"], {"GPU": 1}, 2),
-        (["--resources=GPU=2,MEM=8"], {"GPU": 1, "MEM": 4}, 4),
-        (["--resources GPU=1", "--resources 'GPU=2 MEM=1'"], {"GPU": 1}, 4),
+        ([], {}),
+        (["--resources", "GPU=1"], {"GPU": 1}),
+        (["--resources=GPU=2,MEM=8"], {"GPU": 1, "MEM": 4}),
+        (["--resources GPU=1", "--resources 'GPU=2 MEM=1'"], {"GPU": 2}),
     ],
 )
-def test_slots_per_job_are_what_the_resources_of_its_workers_allow(args, needed, slots):
+def test_slots_per_job_are_its_workers_if_these_have_the_resources(args, needed):
     below = f"cores: 4, processes: 2, memory: 1GiB, worker_extra_args: {args}"
     lab = machine(f"cluster: slurm\njobqueue: {{{below}}}")
-    assert jobqueue_options.slots_per_job(lab, needed) == slots
+    assert jobqueue_options.slots_per_job(lab, needed) == 2
+
+
+def test_threads_that_the_user_has_chosen_win(monkeypatch):
+    below = "cores: 4, processes: 1, memory: 1GiB, job_script_prologue: [export OMP_NUM_THREADS=3]"
+    script = job_script(machine(f"cluster: slurm\njobqueue: {{{below}}}"))
+    assert re.findall(r"export OMP_NUM_THREADS=(\d)", script) == ["4", "3"]
+    monkeypatch.setattr(jobqueue_options, "SET_BY_USER", {"OMP_NUM_THREADS"})
+    script = job_script(machine(f"cluster: slurm\njobqueue: {{{below}}}"))
+    assert re.findall(r"export (\w+)_NUM_THREADS=(\d)", script) == [
+        ("MKL", "4"),
+        ("OPENBLAS", "4"),
+        ("OMP", "3"),
+    ]
 
 
 def test_slots_per_job_without_the_resources_is_an_error_with_the_remedy():

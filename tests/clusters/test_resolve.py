@@ -158,15 +158,6 @@ def test_capture_logs_needs_workers_with_one_thread(users_client):
         pass
 
 
-def test_capture_logs_needs_workers_with_one_thread_on_a_machine_too(study_folder):
-    threaded = machine("cluster: slurm\njobqueue: {cores: 2, processes: 1, memory: 1GiB}")
-    with (
-        pytest.raises(ClusterError, match="these have 2: start them with as many processes: as"),
-        open_executor(threaded, executor_request(single_threaded=True)),
-    ):
-        pass
-
-
 def test_workers_that_lack_the_package_are_an_error_before_anything_runs(study_folder):
     (study_folder / "psweep_dask").mkdir()
     (study_folder / "psweep_dask" / "__init__.py").write_text("raise ImportError('none here')")

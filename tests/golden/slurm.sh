@@ -10,6 +10,9 @@
 #SBATCH --output=LOG_DIR/%j.log
 #SBATCH --gres=gpu:4
 #SBATCH --constraint="a100&ib"
+export OMP_NUM_THREADS=2
+export MKL_NUM_THREADS=2
+export OPENBLAS_NUM_THREADS=2
 module load cuda
 source 'my env/bin/activate'
-PYTHON -m distributed.cli.dask_worker tls://DRIVER:PORT --name 12345678-0 --nthreads 2 --memory-limit 3.73GiB --nworkers 4 --nanny --death-timeout 5m --local-directory /scratch/$USER --no-dashboard --dashboard-address 127.0.0.1:0 --memory-limit 3800000000 --resources GPU=1 --interface ib0
+PYTHON -m distributed.cli.dask_worker tls://DRIVER:PORT --name 12345678-0 --nthreads 2 --memory-limit 3.73GiB --nworkers 4 --nanny --death-timeout 5m --local-directory /scratch/$USER --nthreads 1 --no-dashboard --dashboard-address 127.0.0.1:0 --memory-limit 3800000000 --resources GPU=1 --interface ib0

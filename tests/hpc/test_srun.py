@@ -52,7 +52,7 @@ def test_step_environment_is_without_options_of_the_drivers_own_step():
 
 
 def test_threads_are_the_cpus_of_a_worker_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.setattr(srun_module, "_SET_BY_USER", frozenset({"MKL_NUM_THREADS"}))
+    monkeypatch.setattr(srun_module, "SET_BY_USER", frozenset({"MKL_NUM_THREADS"}))
     environ = {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}
     variables = step_environment(4, {}, environ)
     assert variables["MKL_NUM_THREADS"] == "1"  # it was there when we were imported

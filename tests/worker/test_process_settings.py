@@ -53,7 +53,8 @@ for kwargs in ({"poolsize": 1}, {"cluster": "sync"}):
     print([line for line in df._logs.iloc[0].splitlines() if "|" in line and "|dist" not in line])
     print("dask's own" in df._logs.iloc[0], "dask warns" in df._logs.iloc[0])
 logging.getLogger().setLevel(logging.WARNING)
-print(repr(ps.run_local(func, [{"a": 7}], save=False, capture_logs="db")._logs.iloc[0].count("step")))
+df = ps.run_local(func, [{"a": 7}], save=False, capture_logs="db")
+print(df._logs.iloc[0].count("step"))
 """)
     done = subprocess.run(
         [sys.executable, "script.py"], capture_output=True, text=True, check=True, timeout=300
