@@ -11,7 +11,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -91,13 +91,20 @@ class KeptCluster:
         with (  # in a worker whose func has made runs of its own, dask would log each step
             silenced("distributed.scheduler"),
             silenced("distributed.core"),
+            silenced("tornado.application"),  # pages of the dashboard that are open in a browser
             _silenced_heartbeats(self.client),
         ):
             self.client.close(timeout=2)
             self.cluster.close(timeout=10)
 
     def renew_workers(self, addresses: Collection[str]) -> None:
-        """Kill workers and all that their func has started; their nannies start new ones."""
+        """Kill workers and all that their func has started; their nannies start new ones.
+
+        At the end of Python these do not, since Python 3.12 could start no thread for that.
+        """
+        if _python_ends:
+            for nanny in self.cluster.workers.values():
+                nanny.close_gracefully()
         for nanny in self.cluster.workers.values():
             if nanny.worker_address in addresses and nanny.pid:
                 kill_with_children(nanny.pid)
@@ -122,6 +129,7 @@ class LocalPool(ExternalPool):
 
 _lock = threading.RLock()
 _kept: KeptCluster | None = None
+_python_ends = False
 
 
 @contextmanager
@@ -184,18 +192,31 @@ def close_local() -> None:
             closing.close()
 
 
-def _close_at_exit() -> None:
+def note_end_of_python() -> None:
+    """Have no worker start any more."""
+    global _python_ends
+    _python_ends = True
+
+
+def _close_at_exit(close_cluster: Callable[[], None] = close) -> None:
+    note_end_of_python()
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would only print tracebacks
     try:
-        close_local()
+        close_cluster()
     except TimeoutError as err:
         log.warning(
             "the workers of this machine are slow to leave (%s); they will by themselves", err
         )
+    except RuntimeError as err:
+        # Python 3.12 starts no thread at its end: asyncio waits for those of the dashboard by one.
+        log.debug("the LocalCluster is closed, but its event loop is not: %r", err)
 
 
-atexit.register(_close_at_exit)
+# `atexit` is too late: a page of the dashboard would find no thread pool then. A run in another
+# thread goes on after this private hook, and closes the cluster when it has ended.
+getattr(threading, "_register_atexit", atexit.register)(_close_at_exit)
+atexit.register(_close_at_exit, close_local)
 if multiprocessing.process.parent_process() is not None:  # such a process skips atexit
     multiprocessing.util.Finalize(None, close_local, exitpriority=10)
 
@@ -227,6 +248,8 @@ def _start(size: int) -> KeptCluster:
         try:
             cluster = _local_cluster(size)
         except Exception as err:  # dask raises the error of the worker
+            if _python_ends:
+                raise LocalClusterError("Python ends before its workers have started") from err
             log.warning("the LocalCluster did not start (%s), trying once more", err)
             try:
                 cluster = _local_cluster(size)

@@ -201,7 +201,8 @@ def _closing(cluster: SpecCluster) -> Iterator[None]:
     try:
         yield
     finally:
-        with silenced("distributed.batched"):  # it would log each worker that is gone already
+        # They would log each worker that is gone already, and each page that is open in a browser.
+        with silenced("distributed.batched"), silenced("tornado.application"):
             cluster.close()
 
 

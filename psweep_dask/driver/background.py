@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from psweep_dask._logging import silenced
 from psweep_dask.driver.prepared_run import PreparedRun
 from psweep_dask.monitoring import notebook
 from psweep_dask.options import Options, RunOptions, check_names, takes_options
@@ -18,6 +20,8 @@ from psweep_dask.storage import frame
 from psweep_dask.study.load import load_from
 from psweep_dask.study.stop import Stop
 from psweep_dask.worker.work import Func
+
+log = logging.getLogger("psweep_dask")
 
 
 @takes_options(RunOptions)
@@ -188,8 +192,15 @@ _sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()
 
 
 def _stop_all() -> None:
+    from psweep_dask.clusters import local  # distributed takes half a second to import
+
+    local.note_end_of_python()
     running = [sweep for sweep in _sweeps if not sweep.done]
+    with silenced("tornado.application"):  # Python 3.12 starts no thread for dask's callbacks then
+        for sweep in running:
+            sweep.stop(now=True)
+        for sweep in running:
+            sweep._ended.wait()
     for sweep in running:
-        sweep.stop(now=True)
-    for sweep in running:
-        sweep._ended.wait()
+        if sweep._error is not None:
+            log.warning("run %s did not come to its end: %s", sweep.run_id, sweep._error)

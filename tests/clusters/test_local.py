@@ -54,6 +54,47 @@ def test_script_ends_by_itself_quietly_with_no_process_left(study_folder):
     assert here <= {os.getpid()}
 
 
+SCRIPT_WITH_OPEN_PAGE = """
+import subprocess, sys, time
+import psweep_dask as ps
+
+BROWSER = "import sys; from bokeh.client import pull_session; pull_session(url=sys.argv[1]); " \
+    "print('open', flush=True); sys.stdin.read()"
+
+sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, [{"a": 1}] * 20, save=False, cluster="local")
+while sweep.dashboard_link is None:
+    time.sleep(0.05)
+command = [sys.executable, "-c", BROWSER, sweep.dashboard_link]
+browser = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+assert browser.stdout.readline() == "open\\n"
+print(len(sweep.result()))
+"""
+
+
+def test_script_ends_quietly_while_a_page_of_the_dashboard_is_open(study_folder):
+    done = script(study_folder, SCRIPT_WITH_OPEN_PAGE, stdin=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, "20\n")
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("psweep_dask: ") for line in lines), done.stderr
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.5, 1.0, 2.0, 3.0])
+def test_script_that_ends_before_its_sweep_ends_quietly(study_folder, wait):
+    done = script(
+        study_folder,
+        "import time\nimport psweep_dask as ps\n"
+        "ps.submit(lambda pset: time.sleep(60) or {}, [{'a': 1}] * 3, cluster='local')\n"
+        f"time.sleep({wait})\n",
+    )
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("psweep_dask: ") for line in lines), done.stderr
+    assert "ps.resume('calc') runs the 3 left" in lines[-1] or (
+        "Python ends before its workers have started" in lines[-1]
+    )
+
+
 @pytest.mark.parametrize("start", [["script.py"], ["-m", "script"]])
 @pytest.mark.parametrize("guard", [True, False])
 def test_script_is_never_imported_by_workers(study_folder, start, guard):
