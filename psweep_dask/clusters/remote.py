@@ -52,6 +52,7 @@ def open_job_cluster(
     psweep_dask.hpc.machine_schema.MachineError
         If the scheduler cannot be started as the machine describes it.
     """
+    quiet_dask()
     with temporary_credentials(request.shared_dir) as credentials:
         log_dir = request.log_dir or credentials.folder
         log_dir.mkdir(exist_ok=True)
@@ -91,6 +92,7 @@ def open_allocation_cluster(
     psweep_dask.hpc.allocation.AllocationError
         If srun cannot be started.
     """
+    quiet_dask()
     with temporary_credentials(request.shared_dir) as credentials:
         settings = cluster_settings()
         with dask.config.set({**settings, **scheduler_settings()}):
@@ -213,5 +215,4 @@ def _connected(cluster: SpecCluster) -> Iterator[Client]:
     with client:
         plugins.install(client, ours=False, ends_with_driver=True)
         hide_worker_exit_lines()
-        quiet_dask()
         yield client
