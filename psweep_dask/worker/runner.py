@@ -90,6 +90,7 @@ class Runner:
     def __init__(self, work: Work, func: Func | None = None) -> None:
         self.work = work
         self._process = WorkerProcess(socket.gethostname(), os.getpid())
+        self._process_fields = self._process.fields()
         self._run = uuid.UUID(work.run_id).bytes
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
         self._func = None if work.simulate else func or self._load_func()
@@ -144,16 +145,18 @@ class Runner:
         result = PsetResult({**pset, **fields})
         error: BaseException | None = None
         logs: list[str] = []
+        of_func: Record = {}
         started = time.perf_counter()
         try:
             copy = pset if _are_plain(pset.values()) else pickle.loads(pickling.dumps(pset))
             given = {
                 **fields,
                 "_time_utc": pd.Timestamp(fields["_time_utc"]),
-                **self._process.fields(),
+                **self._process_fields,
             }
             before = {**pset, **given}
-            result.size = self._add_result(result.record, {**copy, **given}, before, logs)
+            given = {**copy, **given}
+            result.size, of_func = self._add_result(result.record, given, before, logs)
         except Interrupt:
             raise
         except BaseException as err:  # SystemExit and KeyboardInterrupt of func too
@@ -166,7 +169,6 @@ class Runner:
             result.failure = _failure(error, seq, pset)
         exc_txt = result.failure.exc_txt if result.failure else None
         status = "error" if result.failure else "simulated" if self.work.simulate else "ok"
-        of_func = {name: result.record[name] for name in FUNC_FIELDS if name in result.record}
         result.record |= fields_at_end(status, exc_txt, self._process, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
             result.record["_logs"] = "".join(logs)
@@ -174,32 +176,37 @@ class Runner:
         result.record |= of_func
         return result
 
-    def _add_result(self, record: Record, pset: Pset, before: Pset, logs: list[str]) -> int:
-        """Call func, add what it returns to the record, and return the size of that in bytes.
+    def _add_result(
+        self, record: Record, pset: Pset, before: Pset, logs: list[str]
+    ) -> tuple[int, Record]:
+        """Call func, and add what it returns to the record.
 
         What func has changed in its `pset`, which was equal to `before`, counts as returned.
+        Return the size of the result in bytes, and what it has for reserved columns.
         """
         if self._func is None:
-            return 0
+            return 0, {}
         result = self._call(self._func, pset, logs)
         if not isinstance(result, dict):
             raise BadResultError(
                 f"func must return a dict, not {type(result).__name__}: {short_repr(result)}"
             )
         size = 0
-        for key, value in {**pset, **result}.items():
+        of_func: Record = {}
+        for key, value in (result if _are_equal(pset, before) else {**pset, **result}).items():
             if key in before and _is_same(value, before[key]):
                 continue
             if key in RESERVED_FIELDS and key not in FUNC_FIELDS:
                 raise BadResultError(f"the key {key!r} of the result is reserved; rename it")
-            record[key], value_size = _checked(key, value)
+            kept, value_size = _checked(key, value)
+            (of_func if key in FUNC_FIELDS else record)[key] = kept
             size += value_size
         if size > MAX_RESULT_BYTES:
             raise BadResultError(
                 f"the result has {size} bytes, more than {MAX_RESULT_BYTES}; "
                 "save it in calc/<pset_id>/ and return its path"
             )
-        return size
+        return size, of_func
 
     def _call(self, func: Func, pset: Pset, logs: list[str]) -> Any:
         capture_logs = self.work.capture_logs
@@ -227,9 +234,13 @@ def _is_same(value: Any, before: Any) -> bool:
         return True
     if type(value) is not type(before):
         return False
+    return np.array_equal(value, before) if _is_array(value) else _are_equal(value, before)
+
+
+def _are_equal(value: Any, other: Any) -> bool:
     try:
-        return bool(np.array_equal(value, before) if _is_array(value) else value == before)
-    except Exception:  # whatever a foreign __eq__ raises
+        return bool(value == other)
+    except Exception:  # of arrays, or whatever a foreign __eq__ raises
         return False
 
 
