@@ -210,7 +210,7 @@ def test_format_of_a_later_journal_is_an_error(killed, action):
 
 def test_format_of_a_later_plan_is_an_error(killed):
     rewrite(killed / "plan.pk", newer)
-    with pytest.raises(PlanError, match=r"^the plan has format 3, .* a later version has written"):
+    with pytest.raises(PlanError, match=r"^the plan has format 4, .* a later version has written"):
         plan.load(io.BytesIO((killed / "plan.pk").read_bytes()))
     with pytest.raises(ps.PsweepError, match="the plan has format 3"):
         ps.resume(cluster="sync")
@@ -221,14 +221,14 @@ def test_format_of_later_work_is_an_error(killed):
         return {**head, "work": pickling.dumps(newer(pickling.loads(head["work"])))}
 
     rewrite(killed / "plan.pk", with_newer_work)
-    with pytest.raises(WorkError, match=r"^the work of a run has format 3, .* a later version has"):
+    with pytest.raises(WorkError, match=r"^the work of a run has format 4, .* a later version has"):
         ps.resume(cluster="sync")
 
 
 @pytest.mark.parametrize("action", [ps.load, lambda: ps.resume(cluster="sync")])
 def test_format_of_later_early_rows_is_an_error(killed, action):
     rewrite(killed / "early" / "100.slice", newer)
-    message = "^the result of a slice has format 3, .* a later version has written it"
+    message = "^the result of a slice has format 4, .* a later version has written it"
     with pytest.raises(RecordError, match=message):
         read_early_file(killed / "early" / "100.slice")
     with pytest.raises(RecordError, match=message):
