@@ -15,9 +15,12 @@ from contextlib import contextmanager
 import pytest
 from distributed import Client, LocalCluster
 from helpers.driver_process import wait_until
+from helpers.executor_request import executor_request
 
 import psweep_dask as ps
 from psweep_dask.clusters import guests, plugins
+from psweep_dask.clusters.dask_executor import DaskExecutor
+from psweep_dask.clusters.workers import ExternalPool
 
 OURS = "psweep_dask"
 
@@ -148,6 +151,19 @@ ps.run(lambda pset: time.sleep(60), [{{"a": 1}}], cluster=Client({client.schedul
         finally:
             driver.kill()
     wait_until(lambda: our_plugins(client) == [])
+
+
+def test_driver_that_connects_again_brings_the_plugins_back(client):
+    with guests.installed_plugins(client, "a run") as reconnected:
+        client.run_on_scheduler(guests._remove_run, "a run")  # as after a minute without driver
+        assert our_plugins(client) == []
+        executor = DaskExecutor(
+            client, executor_request(), ExternalPool(client, {}), None, reconnected
+        )
+        executor._connection._connected = False  # as it has been until now
+        assert executor.slots(1) == 2
+        assert our_plugins(client) == sorted(ALL)
+    assert our_plugins(client) == []
 
 
 @contextmanager
