@@ -12,11 +12,12 @@ import functools
 import importlib
 import logging
 import random
+import re
 import sys
 import sysconfig
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -66,7 +67,21 @@ def is_own(module: object) -> bool:
 
 _NOT_OWN = {"__main__", "__mp_main__", "psweep_dask"}
 _INSTALLED_PARTS = ("site-packages", "dist-packages")
+_INSTALLED_PATH = re.compile(r"/(site|dist)-packages\b|/lib\w*/python3|/python3\d*\.zip$")
 _STDLIB = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+
+
+def add_import_paths(paths: Iterable[str]) -> None:
+    """Have this process find modules where the script does.
+
+    Folders of the user come first, as in the script. Those of installed packages come last, since
+    this process may belong to another environment, with packages of its own.
+    """
+    own: list[str] = []
+    installed: list[str] = []
+    for path in paths:
+        (installed if _INSTALLED_PATH.search(path) else own).append(path)
+    sys.path[:] = dict.fromkeys((*own, *sys.path, *installed))
 
 
 def values_for(func: Callable[..., Any]) -> ModuleValues:

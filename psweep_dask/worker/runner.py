@@ -97,9 +97,10 @@ class Runner:
 
     def _load_func(self) -> Func:
         work = self.work
-        sys.path[:] = dict.fromkeys((*work.import_paths, *sys.path))  # in the order of the script
         process_settings.apply(work.log_settings, work.environment, work.start_method)
         try:
+            work.check_python()
+            own_modules.add_import_paths(work.import_paths)
             own_modules.set_values(work.module_values)
             func = work.load_func()
             if work.start_method == "fork":  # else such a process does not have this __main__

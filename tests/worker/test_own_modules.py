@@ -65,6 +65,19 @@ def test_modules_are_own_unless_they_are_installed_or_part_of_python(config):
     assert not own_modules.is_own(sys.modules["__main__"])
 
 
+def test_folders_of_the_user_come_first_and_those_of_packages_last(monkeypatch):
+    of_script = ["/home/me/study", "/opt/py/lib/python311.zip", "/opt/py/lib/python3.11"]
+    of_script += ["/home/me/lib", "/opt/py/lib/python3.11/site-packages"]
+    monkeypatch.setattr(sys, "path", ["", "/worker/lib/python3.11", "/home/me/lib"])
+    for _ in range(2):
+        own_modules.add_import_paths(of_script)
+        assert sys.path == [
+            *("/home/me/study", "/home/me/lib", "", "/worker/lib/python3.11"),
+            *("/opt/py/lib/python311.zip", "/opt/py/lib/python3.11"),
+            "/opt/py/lib/python3.11/site-packages",
+        ]
+
+
 def test_values_are_found_by_all_ways_in_which_code_reaches_them(config):
     def by_name(pset):
         return config.n_steps
