@@ -16,6 +16,7 @@ log = logging.getLogger("psweep_dask")
 _WORKER_EXIT_LINES = re.compile(
     r"Restarting worker \(status|marked as failed because|Worker process still alive|"
     r"caused the cluster to lose|exceeded .* memory budget|"
+    r"Failed to (start process|restart worker)|Worker failed to connect|"
     r"slow to (accept SIGTERM|terminate)|Couldn't gather .*'psweep'\)"
 )
 

@@ -68,7 +68,7 @@ CLUSTER_SETTINGS: dict[str, Any] = {
 }
 """The settings of dask that differ from its defaults in the clusters that we start."""
 
-_KEYS = {"cluster", "dask"}
+_KEYS = {"cluster", "dask", "keep_journal"}
 
 _MAPPINGS = {
     "distributed.nanny.environ",

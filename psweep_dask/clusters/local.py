@@ -11,6 +11,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ from typing import Any
 
 import dask.config
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Security
 
-from psweep_dask._format import format_count
+from psweep_dask._format import format_count, format_duration
 from psweep_dask._logging import hide_worker_exit_lines, quiet_dask, silenced
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
@@ -34,6 +35,12 @@ from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
+GIVE_UP_SECONDS = 300.0
+"""A run ends when all starts of workers have failed for so long."""
+
+NO_WORKER_WARNING_SECONDS = 30.0
+"""After so long without any worker the user is warned: on a busy machine a restart may take 20."""
+
 
 class LocalClusterError(PsweepError):
     """A LocalCluster that cannot be started."""
@@ -43,7 +50,7 @@ class LocalClusterError(PsweepError):
 class KeptCluster:
     """A LocalCluster that we have started."""
 
-    cluster: LocalCluster
+    cluster: LastingLocalCluster
     client: Client
     size: int  # number of workers
     pid: int  # of the process that has started it
@@ -53,18 +60,8 @@ class KeptCluster:
     def fits(self, size: int) -> bool:
         """Return whether a run that wants so many workers can use it."""
         running = self.cluster.status.name == "running" and self.client.status == "running"
-        complete = self.nannies == self.size
+        complete = self.cluster.nannies == self.size
         return running and complete and (self.size, self.pid) == (size, os.getpid())
-
-    @property
-    def nannies(self) -> int:
-        """How many nannies live: each starts its worker again when that has ended.
-
-        A nanny gives up when its worker ends during its start.
-        """
-        gone = {"closed", "closing", "failed"}
-        nannies = tuple(self.cluster.workers.values())
-        return sum(nanny.status.name not in gone for nanny in nannies)
 
     def changed_environment(self) -> dict[str, str | None]:
         """Return the variables that the script has set since the start, or deleted: None."""
@@ -111,20 +108,44 @@ class KeptCluster:
 
 
 class LocalPool(ExternalPool):
-    """The workers of our LocalCluster: if all its nannies are gone, no worker comes any more."""
+    """The workers of our LocalCluster, in which new nannies take the place of those that are gone.
+
+    A worker may end while it starts: killed, out of memory, without a process or a file that it
+    needs. On a busy machine this is over in a while, so a run does not end at once.
+    """
+
+    _warn_after = NO_WORKER_WARNING_SECONDS
 
     def __init__(self, local: KeptCluster, resources: Resources) -> None:
         super().__init__(local.client, resources)
-        self._local = local
+        self._cluster = local.cluster
 
     def slots(self, left: int) -> int:
-        """Return how many psets can run at the same time; `ExecutorError` if no nanny lives."""
-        if not self._local.nannies:
+        """Return how many psets can run at the same time.
+
+        Raises
+        ------
+        psweep_dask.clusters.executor.ExecutorError
+            If no worker has come up for minutes, or Python ends.
+        """
+        slots = super().slots(left)
+        if not _python_ends:
+            self._cluster.replace_nannies()
+        elif not self._cluster.nannies:
+            raise ExecutorError("Python ends, and so do its workers; what had finished is saved")
+        starts = self._cluster.starts
+        waited = time.monotonic() - max(starts.succeeded_at, self._worker_seen_at)
+        if starts.failed and not slots and waited > GIVE_UP_SECONDS:
             raise ExecutorError(
-                "all workers of this machine have died while they started again; what had "
-                "finished is saved"
+                f"no worker of this machine has come up for {format_duration(waited)}, in "
+                f"{format_count(starts.failed, 'start')}; the latest failed by: {starts.error}; "
+                "what had finished is saved"
             )
-        return super().slots(left)
+        return slots
+
+    def _why_no_worker(self) -> str:
+        error = self._cluster.starts.error
+        return f"no worker of this machine starts ({error})" if error else super()._why_no_worker()
 
 
 _lock = threading.RLock()

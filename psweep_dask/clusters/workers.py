@@ -72,6 +72,7 @@ class ExternalPool:
     """
 
     starts_on_demand = True
+    _warn_after = NO_WORKER_WARNING_SECONDS
 
     def __init__(self, client: Client, resources: Resources) -> None:
         self._client = client
@@ -116,9 +117,14 @@ class ExternalPool:
             if self._warned:
                 log.warning("there are workers again, the run goes on")
             self._warned = False
-        elif now - self._worker_seen_at > NO_WORKER_WARNING_SECONDS and not self._warned:
+        elif now - self._worker_seen_at > self._warn_after and not self._warned:
             self._warned = True
-            log.warning("all workers are gone: the run waits until others come, Ctrl-C ends it")
+            log.warning(
+                "%s: the run waits until others come, Ctrl-C ends it", self._why_no_worker()
+            )
+
+    def _why_no_worker(self) -> str:
+        return "all workers are gone"
 
 
 def outdated_on(client: Client, shared_files: bool) -> list[str]:

@@ -65,13 +65,25 @@ def test_settings_of_the_user_break_no_cluster_of_ours(new_cluster, study_folder
         workers = set(local_module._kept.client.run(os.getpid).values())
         time.sleep(0.5)  # longer than idle-timeout and lifetime
         again = ps.run(func, ps.plist("a", range(12)), cluster="local", save=False)
+        cluster = local_module._kept.cluster
+        cluster.sync(close_all, list(cluster.workers.values()))
+        cluster.replace_nannies()
+        wait_until(lambda: cluster.nannies == size, seconds=300)
+        replaced = ps.run(func, ps.plist("a", range(12)), cluster="local", save=False)
+        assert local_module._kept.cluster is cluster
         assert dask.config.get("distributed.worker.daemon") is True
-    rows = [*df.to_dict("records"), *again.to_dict("records")]
-    assert [row["_status"] for row in rows] == ["ok"] * 36
+        assert dask.config.get("pool") is pool
+    rows = [row for table in (df, again, replaced) for row in table.to_dict("records")]
+    assert [row["_status"] for row in rows] == ["ok"] * 60
     assert {row["child"] for row in rows} == {0}
     assert {row["lifetime"] for row in rows} == {None}
     assert {row["spill"] for row in rows} == {False}
     assert set(again.pid.iloc[12:]) <= workers
+
+
+async def close_all(nannies):
+    for nanny in nannies:
+        await nanny.close(timeout=5)
 
 
 def test_settings_of_the_psweep_section_win_also_in_workers_that_start_again(new_cluster):

@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from contextlib import contextmanager, suppress
 
 import dask.config
 import psutil
@@ -268,7 +269,7 @@ def test_nannies_are_kept_however_long_their_workers_take_to_restart(local):
         df = ps.run(func, ps.plist("a", range(6)), cluster="local")
     assert df._status.tolist() == ["ok"] * 3 + ["killed"] + ["ok"] * 2
     wait_until(lambda: len(local.client.nthreads()) == local_module.CPU_COUNT)
-    assert local.nannies == local_module.CPU_COUNT
+    assert local.cluster.nannies == local_module.CPU_COUNT
 
 
 def test_close_ends_the_workers_that_are_kept_and_may_be_called_again(local):
@@ -304,13 +305,12 @@ def test_run_in_func_on_a_daemonic_worker_is_an_error_with_what_to_do(study_fold
     assert "pass cluster='sync' to ps.run" in df._exc_txt.iloc[0]
 
 
-def test_local_pool_without_a_nanny_is_an_error():
-    client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": {}})
-    local = SimpleNamespace(client=client, nannies=1)
+def test_local_pool_without_a_nanny_is_an_error_when_python_ends(local, monkeypatch):
     pool = LocalPool(local, {})
-    assert pool.slots(left=1) == 0
-    local.nannies = 0
-    with pytest.raises(ExecutorError, match="all workers of this machine have died"):
+    monkeypatch.setattr(local_module, "_python_ends", True)
+    assert pool.slots(left=1) == local_module.CPU_COUNT
+    local.cluster.sync(close_all, list(local.cluster.workers.values()))
+    with pytest.raises(ExecutorError, match="Python ends, and so do its workers"):
         pool.slots(left=1)
 
 
@@ -357,17 +357,68 @@ if __name__ == "__main__":
     assert ps.load("calc")._pset_seq.tolist() == list(range(10))
 
 
-def test_nannies_all_gone_end_the_run_in_order_and_the_next_has_a_new_cluster(study_folder):
-    sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, ps.plist("a", range(200)))
+def test_nannies_all_gone_are_replaced_and_the_run_goes_on(study_folder):
+    sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, ps.plist("a", range(100)))
     wait_until(lambda: sweep.progress.get("ok", 0) > 5)
     with open_local_cluster(None) as local:
         local.cluster.sync(close_all, list(local.cluster.workers.values()))
-    with pytest.raises(ps.PsweepError, match="all workers of this machine have died"):
-        sweep.result()
-    assert (ps.load("calc")._status == "ok").all()
-    assert len(ps.resume("calc")) == 200
+    df = sweep.result()
+    assert df._status.tolist() == ["ok"] * 100
+    assert (df._attempt == 1).all()
+    with open_local_cluster(None) as again:
+        assert again is local
 
 
 async def close_all(nannies):
     for nanny in nannies:
         await nanny.close(timeout=5)
+
+
+@contextmanager
+def killed_in_their_start():
+    """Have no nanny and no worker left, and kill each new one; yields the pids of the killed."""
+    killed, over = set(), threading.Event()
+
+    def kill():
+        while not over.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+                        killed.add(child.pid)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(kill)
+        try:
+            with open_local_cluster(None) as local:
+                local.cluster.sync(close_all, list(local.cluster.workers.values()))
+            yield killed
+        finally:
+            over.set()
+
+
+def test_workers_that_are_killed_in_their_start_end_no_run(study_folder):
+    def func(pset):
+        time.sleep(0.05)
+        return {"y": 2 * pset["a"]}
+
+    # One that comes up between two looks of the test is killed in a pset, which may be tried again.
+    sweep = ps.submit(func, ps.plist("a", range(100)), cluster="local", retries=100)
+    wait_until(lambda: sweep.progress.get("ok", 0) > 5)
+    with killed_in_their_start() as killed:
+        wait_until(lambda: len(killed) >= 10 * local_module.CPU_COUNT, seconds=300)
+    df = sweep.result()
+    assert df.y.tolist() == list(range(0, 200, 2))
+
+
+def test_workers_that_never_come_up_end_the_run_with_the_reason(study_folder, monkeypatch):
+    monkeypatch.setattr(local_module, "GIVE_UP_SECONDS", 3.0)
+    sweep = ps.submit(lambda pset: time.sleep(0.1) or {}, ps.plist("a", range(1000)), retries=100)
+    wait_until(lambda: sweep.progress.get("ok", 0) > 5)
+    with (
+        killed_in_their_start(),
+        pytest.raises(ExecutorError, match="no worker .* exit code -9 while it started; what had"),
+    ):
+        sweep.result()
+    assert (ps.load("calc")._status == "ok").all()
+    assert len(ps.resume("calc")) == 1000
