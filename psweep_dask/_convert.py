@@ -24,7 +24,7 @@ def to_json_value(value: Any) -> Any:
 
     Dates become ISO 8601, time spans seconds, complex numbers two numbers, sets sorted lists,
     dataclasses mappings, enums their names, bytes hexadecimal. NaN and infinity become None, since
-    JSON has no number for them. Any other object becomes its ``repr``.
+    JSON has no number for them; so do masked values. Any other object becomes its ``repr``.
 
     Examples
     --------
@@ -55,15 +55,30 @@ def to_python(value: Any) -> Any:
     """Return the Python object that equals a scalar of NumPy or a time of pandas.
 
     Other values are returned as they are. So are times with nanoseconds, which Python does not
-    have.
+    have, and times of NumPy become times of pandas then.
+
+    Examples
+    --------
+    >>> to_python(np.float32(0.5)), to_python(np.datetime64("2026-01-02", "ns"))
+    (0.5, datetime.datetime(2026, 1, 2, 0, 0))
     """
-    if isinstance(value, np.generic):
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        value = time_of_pandas(value)
+    elif isinstance(value, np.generic):
         return value.item()
     if isinstance(value, pd.Timestamp) and not value.nanosecond:
-        return value.to_pydatetime()
+        return value.to_pydatetime() if value.year <= dt.MAXYEAR else value
     if isinstance(value, pd.Timedelta) and not value.nanoseconds:
         return value.to_pytimedelta()
     return value
+
+
+def time_of_pandas(value: np.datetime64 | np.timedelta64) -> Any:
+    """Return a time of NumPy as one of pandas, or as it is if pandas cannot hold it."""
+    try:
+        return pd.Timestamp(value) if isinstance(value, np.datetime64) else pd.Timedelta(value)
+    except (ValueError, OverflowError):  # a time far away, or a difference in months
+        return value
 
 
 def to_int(value: Any) -> int | None:
@@ -90,8 +105,16 @@ def is_nan(value: Any) -> bool:
 
 
 def is_gap(value: Any) -> bool:
-    """Return whether a cell has no value: None, NaN, NaT or NA."""
-    return value is None or value is pd.NaT or value is pd.NA or is_nan(value)
+    """Return whether a cell has no value: None, NaN of any type, NaT, NA, or a masked value.
+
+    Examples
+    --------
+    >>> [is_gap(value) for value in (None, np.float32("nan"), np.ma.masked, 0, "", [])]
+    [True, True, True, False, False, False]
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return value.ndim == 0 and bool(np.ma.getmaskarray(value).all())
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
 def to_json_text(value: Any) -> str:
@@ -109,9 +132,20 @@ def _convert_other(value: Any) -> Any:
     return repr(value)
 
 
+def _time(value: np.datetime64 | np.timedelta64) -> Any:
+    time = time_of_pandas(value)
+    return str(time) if isinstance(time, np.generic) else to_json_value(time)
+
+
 def _scalar(value: np.generic) -> Any:
     scalar = value.item()
-    return repr(scalar) if isinstance(scalar, np.generic) else to_json_value(scalar)
+    if isinstance(scalar, np.generic):  # a longdouble, which has more digits than a float
+        return None if is_gap(scalar) else str(scalar)
+    return to_json_value(scalar)
+
+
+def _decimal(value: decimal.Decimal) -> str | None:
+    return None if value.is_nan() else str(value)
 
 
 def _in_order(values: list[Any]) -> list[Any]:
@@ -124,8 +158,7 @@ def _in_order(values: list[Any]) -> list[Any]:
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
-    (np.datetime64, lambda value: to_json_value(pd.Timestamp(value))),
-    (np.timedelta64, lambda value: to_json_value(pd.Timedelta(value))),
+    ((np.datetime64, np.timedelta64), _time),
     (np.generic, _scalar),
     ((type(pd.NaT), type(pd.NA)), lambda value: None),
     (dt.timedelta, lambda value: value.total_seconds()),
@@ -134,6 +167,7 @@ _CONVERTERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (complex, lambda value: [to_json_value(value.real), to_json_value(value.imag)]),
     ((bytes, bytearray), lambda value: value.hex()),
     (pathlib.PurePath, lambda value: value.as_posix()),
-    ((decimal.Decimal, fractions.Fraction, uuid.UUID), str),
+    (decimal.Decimal, _decimal),
+    ((fractions.Fraction, uuid.UUID, pd.Period, pd.Interval), str),
     (range, list),
 )

@@ -49,7 +49,15 @@ class Inner:
         (PurePosixPath("a/b"), "a/b"),
         (range(3), [0, 1, 2]),
         (len, "<built-in function len>"),
-        (np.longdouble(1), repr(np.longdouble(1))),
+        (np.longdouble(1), "1.0"),
+        (np.longdouble("nan"), None),
+        (np.datetime64("99999-01-01", "D"), "99999-01-01T00:00:00"),
+        (np.timedelta64(2, "M"), "2 months"),
+        (pd.Period("2026-01"), "2026-01"),
+        (pd.Interval(0, 1), "(0, 1]"),
+        (decimal.Decimal("NaN"), None),
+        (np.ma.masked, None),
+        (np.ma.array([1, 2], mask=[False, True]), [1, None]),
     ],
 )
 def test_json_value_of_any_object(value, expected):

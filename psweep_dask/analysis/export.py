@@ -7,7 +7,8 @@ import enum
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,9 +20,10 @@ from pandas.api.types import is_object_dtype
 from psweep_dask._convert import is_gap, to_json_text, to_json_value
 from psweep_dask._imports import needed_for
 from psweep_dask._query import check_df
-from psweep_dask.analysis.dataset import to_xarray
+from psweep_dask.analysis.dataset import as_array, to_xarray
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage.atomic import replace_file
+from psweep_dask.storage.columns import as_objects, python_str, without_own_types
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,12 +102,46 @@ def export(
         )
     if dims is not None and suffix != ".nc":
         raise ExportError(f"dims is for netCDF, and a table such as {suffix} has none; drop it")
-    replace_file(Path(path), lambda stream: _FORMATS[suffix](df, dims, stream))
+    table = _without_own_types(df)
+    try:
+        replace_file(Path(path), lambda stream: _FORMATS[suffix](table, dims, stream))
+    except UnicodeEncodeError as err:
+        raise ExportError(
+            f"{suffix} cannot hold the text {err.object[:60]!r}, which is not UTF-8, as names of "
+            "files may be; leave that column out, or write .json or .csv"
+        ) from err
+
+
+def _without_own_types(df: pd.DataFrame) -> pd.DataFrame:
+    """Replace categories and nullable numbers by their values; ints beside gaps stay ints."""
+    df = df.copy(deep=False)
+    for place, dtype in enumerate(df.dtypes):
+        if isinstance(dtype, np.dtype):
+            continue
+        column = df.iloc[:, place]
+        is_int = getattr(dtype, "kind", "O") in "iu" and column.isna().any()
+        plain_column: Any = as_objects(column) if is_int else without_own_types(column)
+        df.isetitem(place, plain_column)
+    return df
+
+
+@contextmanager
+def _error_names(column: Any) -> Iterator[None]:
+    """Within the block, an error of a conversion becomes an `ExportError` that names the column."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError) as err:
+        raise ExportError(
+            f"column {column!r} has a value that this format cannot hold ({err}); leave the column "
+            f"out: df.drop(columns={column!r})"
+        ) from err
 
 
 def _csv(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
     table = _convert_objects(df, lambda values: [_csv_cell(value) for value in values])
-    table.to_csv(stream, index=False)
+    table.to_csv(stream, index=False, errors="surrogateescape")
 
 
 def _json(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> None:
@@ -134,12 +170,16 @@ def _json_column(column: pd.Series) -> list[str]:
         return [repr(number) if math.isfinite(number) else "null" for number in values]
     if column.dtype == "str":
         return [encode_basestring(text) if isinstance(text, str) else "null" for text in values]
-    return list(map(to_json_text, values))
+    if kind == "c":
+        gaps = column.isna().tolist()
+        values = [None if is_nan else value for value, is_nan in zip(values, gaps, strict=True)]
+    with _error_names(column.name):
+        return list(map(to_json_text, values))
 
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, _CSV_TYPES) and not isinstance(value, enum.Enum):
-        return value
+        return str(value) if isinstance(value, int) else value  # an error now if that is too long
     return _as_str(to_json_value(value))
 
 
@@ -179,6 +219,8 @@ def _are_lists_of_numbers(values: list[Any]) -> bool:
     """Return whether all values are lists or arrays of numbers of one type, in one dimension."""
     lists = [value for value in values if value is not None]
     if all(isinstance(array, np.ndarray) for array in lists):
+        if any(np.ma.is_masked(array) for array in lists):
+            return False
         return len({array.dtype for array in lists}) == 1 and all(
             array.ndim == 1 and array.dtype.kind in "iuf" for array in lists
         )
@@ -199,10 +241,10 @@ def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> N
         dataset = to_xarray(df, dims)
     else:
         variables = {
-            name: ("pset", column.to_numpy(object if column.dtype == "str" else None))
-            for name, column in _split_complex(df).items()
+            name: ("pset", as_array(column)) for name, column in _split_complex(df).items()
         }
-        dataset = xr.Dataset(variables)
+        with python_str():
+            dataset = xr.Dataset(variables)
     # h5netcdf seeks while it writes, and some versions close the stream that they are given.
     _convert_variables(dataset).to_netcdf(stream.name, engine="h5netcdf")
     stream.seek(0, os.SEEK_END)
@@ -214,7 +256,8 @@ def _split_complex(df: pd.DataFrame) -> pd.DataFrame:
     for name in df.columns:
         if df[name].dtype.kind == "c":
             columns[f"{name}_real"] = np.real(df[name])
-            columns[f"{name}_imag"] = np.imag(df[name])
+            imag = pd.Series(np.imag(df[name]), df.index)
+            columns[f"{name}_imag"] = imag.where(df[name].notna())  # a gap is nan + 0j
         else:
             columns[name] = df[name]
     return pd.DataFrame(columns, index=df.index)
@@ -222,23 +265,42 @@ def _split_complex(df: pd.DataFrame) -> pd.DataFrame:
 
 def _netcdf_text(value: Any) -> str:
     plain_value = None if is_gap(value) else to_json_value(value)
-    return "" if plain_value is None else _as_str(plain_value)
+    text = "" if plain_value is None else _as_str(plain_value)
+    text.encode()  # an error that says more than that of h5py
+    return text
+
+
+def _netcdf_attribute(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, int) and not -(2**63) <= value < 2**64):
+        return to_json_text(value)
+    return value if isinstance(value, str | int | float) else to_json_text(value)
+
+
+def _has_years_without_nanoseconds(array: xr.DataArray) -> bool:
+    """Return whether there are times that only dates with another unit can hold, such as 1600."""
+    times = array.to_numpy().astype("datetime64[s]")
+    times = times[~np.isnat(times)]
+    limits = np.datetime64("1678-01-01", "s"), np.datetime64("2262-01-01", "s")
+    return bool(len(times)) and not (limits[0] < times.min() and times.max() < limits[1])
 
 
 def _convert_variables(dataset: xr.Dataset) -> xr.Dataset:
-    """Make text of objects, and two variables of complex numbers: netCDF has no type for them."""
+    """Make text of objects, and two variables of complex numbers: netCDF has no type for them.
+
+    Times that do not fit 64 bits of nanoseconds become text too: most readers fail at them.
+    """
     for name in list(dataset.variables):
         array = dataset[name]
-        if array.dtype.kind == "O":
-            cells = [_netcdf_text(cell) for cell in array.to_numpy().ravel()]
+        if array.dtype.kind == "O" or (
+            array.dtype.kind == "M" and _has_years_without_nanoseconds(array)
+        ):
+            with _error_names(name):
+                cells = [_netcdf_text(cell) for cell in array.to_numpy().ravel()]
             dataset[name] = (array.dims, np.array(cells, dtype=object).reshape(array.shape))
         elif array.dtype.kind == "c":
             parts = {f"{name}_real": array.real, f"{name}_imag": array.imag}
             dataset = dataset.assign(parts).drop_vars([name])
-    dataset.attrs = {
-        str(name): value if isinstance(value, str | int | float) else to_json_text(value)
-        for name, value in dataset.attrs.items()
-    }
+    dataset.attrs = {str(name): _netcdf_attribute(value) for name, value in dataset.attrs.items()}
     return dataset
 
 
@@ -248,7 +310,8 @@ def _convert_objects(df: pd.DataFrame, convert: Callable[[list[Any]], list[Any]]
     for place, dtype in enumerate(df.dtypes):
         if is_object_dtype(dtype):
             values = [None if is_gap(value) else value for value in df.iloc[:, place]]
-            df.isetitem(place, pd.array(convert(values), dtype=object))
+            with _error_names(df.columns[place]):
+                df.isetitem(place, pd.array(convert(values), dtype=object))
     return df
 
 

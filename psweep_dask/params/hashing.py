@@ -123,6 +123,8 @@ def _canonical_scalar(value: np.generic) -> Any:
 
 
 def _canonical_array(array: np.ndarray[Any, Any]) -> Any:
+    if array is np.ma.masked:  # the database has a gap in its place, as where a key is missing
+        raise TypeError("it is masked: use None, or leave the key out")
     if isinstance(array, np.ma.MaskedArray):
         return {"__masked__": [array.filled(), np.ma.getmaskarray(array)]}
     if array.dtype.names:  # one by one: the bytes between fields are undefined

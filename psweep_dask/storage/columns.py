@@ -10,18 +10,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from psweep_dask._convert import is_nan
+from psweep_dask._convert import is_gap, is_nan, time_of_pandas
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
 from psweep_dask.storage.pickling import PackedValue
 
+_INT_TYPES = frozenset[type](
+    {int} | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+)
+_COMPLEX_TYPES = frozenset[type]({complex, np.complex64, np.complex128})
+_NUMBER_TYPES = _INT_TYPES | _COMPLEX_TYPES | {float, np.float16, np.float32, np.float64}
+
 # Of values of these types pandas makes a column of that type. All other values, also None and
 # values of subclasses, are kept as they are, in a column of objects.
-_COLUMN_TYPES = frozenset(
-    {bool, int, float, complex, str, dt.datetime, dt.timedelta, pd.Timestamp}
-    | {pd.Timedelta, type(pd.NaT), np.bool_, np.str_}
-    | {getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
-    | {np.float16, np.float32, np.float64, np.complex64, np.complex128}
+_COLUMN_TYPES = _NUMBER_TYPES | frozenset[type](
+    {bool, str, dt.datetime, dt.timedelta, pd.Timestamp, pd.Timedelta, type(pd.NaT)}
+    | {np.bool_, np.str_}
 )
+
+LARGEST_EXACT_INT = 2**53
+"""Up to this number, a float holds each int; of larger ones it may lose digits."""
 
 GAP = object()
 """In a list of values, a cell without a value, which pandas is to fill."""
@@ -96,13 +103,18 @@ def make_column(name: str, values: list[Any], length: int) -> pd.Series:
     """Return a column of values: of a type of pandas if that keeps the values, else of objects.
 
     Packed values are restored. There may be fewer values than cells, and some may be `GAP`: pandas
-    fills these cells with NaN, or with what that type of column has instead. The values of
-    ``_time_utc`` are nanoseconds since 1970.
+    fills these cells with NaN, or with what that type of column has instead. So it does where a
+    value is masked. The values of ``_time_utc`` are nanoseconds since 1970.
+
+    Ints beside gaps or floats become floats, as in pandas. If one of them is above 2**53, and might
+    lose digits, the column has objects instead, and all numbers stay as they are.
 
     Examples
     --------
     >>> make_column("a", [1, GAP, 3], 4).tolist()
     [1.0, nan, 3.0, nan]
+    >>> make_column("seed", [2**60 + 1, GAP], 2).tolist()
+    [1152921504606846977, nan]
     """
     if name == "_time_utc":
         return pd.Series(np.array(values, dtype="int64").view("datetime64[ns]"))
@@ -110,11 +122,64 @@ def make_column(name: str, values: list[Any], length: int) -> pd.Series:
     if PackedValue in types:
         values = opened(values)
         types = set(map(type, values))
-    if len(values) == length and object not in types:
+    if len(values) == length and object not in types and _Masked not in types:
         return _series(values, types)
-    known = {place: value for place, value in enumerate(values) if value is not GAP}
+    known = {
+        place: value
+        for place, value in enumerate(values)
+        if value is not GAP and value is not np.ma.masked
+    }
     column = _series(list(known.values()), set(map(type, known.values())))
+    if holds_large_ints(column):
+        column = column.astype(object)
     return column.set_axis(list(known)).reindex(range(length))
+
+
+def holds_large_ints(column: pd.Series) -> bool:
+    """Return whether a column of ints has some that would lose digits if it got floats.
+
+    Its ints may also be nullable ones, or categories.
+
+    Examples
+    --------
+    >>> holds_large_ints(pd.Series([1, 2**60])), holds_large_ints(pd.Series([1, 2]))
+    (True, False)
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.categories.to_series()
+    if getattr(column.dtype, "kind", "O") not in "iu":
+        return False
+    ints = column.dropna()
+    return bool(len(ints)) and bool(
+        ints.max() > LARGEST_EXACT_INT or ints.min() < -LARGEST_EXACT_INT
+    )
+
+
+def as_objects(column: pd.Series) -> pd.Series:
+    """Return a column with the same values as objects, and NaN for its gaps."""
+    return column.astype(object).where(column.notna(), np.nan)
+
+
+def without_own_types(column: pd.Series) -> pd.Series:
+    """Return a column of a type of NumPy, of text, or of times of one zone, if its values allow.
+
+    Else it has objects. All gaps are the same then, whether they were None, NaN, NA or masked;
+    categories and nullable numbers are replaced by their values.
+
+    Examples
+    --------
+    >>> without_own_types(pd.Series([1, None], dtype="Int64")).tolist()
+    [1.0, nan]
+    """
+    dtype = column.dtype
+    if dtype.kind != "O" and isinstance(dtype, np.dtype):
+        return column
+    if isinstance(dtype, pd.StringDtype | pd.DatetimeTZDtype):
+        return column
+    cells: list[Any] = [GAP if is_gap(value) else value for value in column.tolist()]
+    if set(map(type, cells)) - {object} in ({np.datetime64}, {np.timedelta64}):
+        cells = [cell if cell is GAP else time_of_pandas(cell) for cell in cells]
+    return make_column("", cells, len(cells)).set_axis(column.index)
 
 
 def cells_of(column: pd.Series) -> list[Any]:
@@ -168,9 +233,26 @@ def _python_str(dtype: Any) -> Any:
 
 
 def _series(values: list[Any], types: set[type]) -> pd.Series:
-    if complex in types and types <= {complex, float}:  # pandas would make nan+infj of infj
-        return pd.Series(np.array(values))
     if types <= _COLUMN_TYPES:
         with suppress(ValueError), python_str():  # ValueError: dates of several time zones
-            return pd.Series(values)
+            if types & _COMPLEX_TYPES and types <= _NUMBER_TYPES:
+                column = pd.Series(np.array(values))  # pandas would make nan+infj of infj
+            else:
+                column = pd.Series(values)
+            if not _loses_digits(column, values, types):
+                return column
     return pd.Series(values, dtype=object)
+
+
+def _loses_digits(column: pd.Series, values: list[Any], types: set[type]) -> bool:
+    """Return whether ints among the values have become floats that may not equal them."""
+    if column.dtype.kind not in "fc" or not types & _INT_TYPES:
+        return False
+    if not column.abs().max() >= LARGEST_EXACT_INT:
+        return False
+    return any(
+        type(value) in _INT_TYPES and abs(int(value)) > LARGEST_EXACT_INT for value in values
+    )
+
+
+_Masked = type(np.ma.masked)

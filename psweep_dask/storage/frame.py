@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.storage import pending_rows
-from psweep_dask.storage.columns import GAP, ColumnOrder, make_column, python_str
+from psweep_dask.storage.columns import (
+    GAP,
+    ColumnOrder,
+    as_objects,
+    holds_large_ints,
+    make_column,
+    python_str,
+)
 from psweep_dask.storage.record import Block
 
 
@@ -104,8 +111,31 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of several tables in one.
 
     Dates and time differences that need different units, such as nanoseconds and years, become a
-    column of objects.
+    column of objects. So do ints above 2**53 that floats or gaps join, since they might lose digits
+    as floats, and true and false beside numbers, since pandas would make 1 and 0 of them.
+
+    Examples
+    --------
+    >>> tables = [pd.DataFrame({"seed": [2**60 + 1]}), pd.DataFrame({"seed": [0.5]})]
+    >>> stacked(tables)["seed"].tolist()
+    [1152921504606846977, 0.5]
     """
+    df = _concat(tables)
+    kinds = {name: getattr(dtype, "kind", "O") for name, dtype in df.dtypes.items()}
+    changed = {
+        name for table in tables for name, column in table.items() if _changes(column, kinds[name])
+    }
+    return _concat([_with_objects(table, changed) for table in tables]) if changed else df
+
+
+def _changes(column: pd.Series, kind: str) -> bool:
+    """Return whether values would change in a column of this kind: true is not 1."""
+    if kind in "fc" and holds_large_ints(column):
+        return True
+    return kind in "iufc" and getattr(column.dtype, "kind", "O") == "b"
+
+
+def _concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     try:
         return pd.concat(tables, sort=False)
     except (ValueError, OverflowError):
@@ -115,6 +145,10 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             table.astype(dict.fromkeys(times.intersection(table), object)) for table in tables
         ]
         return pd.concat(objects, sort=False)
+
+
+def _with_objects(table: pd.DataFrame, names: Iterable[Any]) -> pd.DataFrame:
+    return table.assign(**{name: as_objects(table[name]) for name in names if name in table})
 
 
 @contextmanager

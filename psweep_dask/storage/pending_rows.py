@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from psweep_dask.params.pset import OUR_FIELDS, SEED_FIELDS
-from psweep_dask.storage.columns import GAP, ColumnOrder, cells_of, make_column, opened
+from psweep_dask.storage.columns import (
+    GAP,
+    ColumnOrder,
+    as_objects,
+    cells_of,
+    holds_large_ints,
+    make_column,
+    opened,
+)
 from psweep_dask.storage.record import Record
 from psweep_dask.storage.status import WAITING
 
@@ -28,6 +36,9 @@ def without_waiting(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame,
         return old, new
     columns = ["_pset_id", *(name for name in old.columns if name not in new.columns)]
     kept = old.loc[replaced, columns].drop_duplicates("_pset_id").set_index("_pset_id")
+    if not new["_pset_id"].isin(kept.index).all():  # there will be gaps
+        large = [name for name, column in kept.items() if holds_large_ints(column)]
+        kept = kept.assign(**{str(name): as_objects(kept[name]) for name in large})
     return old[~replaced], new.join(kept, on="_pset_id")
 
 
