@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import stat
@@ -12,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
+from psweep_dask._convert import to_json_value
 from psweep_dask.errors import PsweepError
 
 if TYPE_CHECKING:
@@ -96,16 +101,71 @@ def read_template(
 
 
 def jinja_environment(folder: Path) -> jinja2.Environment:
-    """Return the environment of jinja for a folder, with the filters ``quote`` and ``repr``."""
+    """Return the environment of jinja for a folder, with the filters ``quote`` and ``repr``.
+
+    What an expression gives is written by `to_plain`. Inside of expressions, arrays are arrays.
+    """
     import jinja2  # takes 50 ms, and few commands need it
 
     environment = jinja2.Environment(  # noqa: S701  (what is filled are programs, not web pages)
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(folder),
         keep_trailing_newline=True,
+        finalize=to_plain,
     )
-    environment.filters |= {"quote": lambda value: shlex.quote(str(value)), "repr": repr}
+    environment.filters |= {
+        "quote": lambda value: shlex.quote(str(to_plain(value))),
+        "repr": lambda value: repr(to_plain(value)),
+    }
+    environment.policies["json.dumps_function"] = _json_of
     return environment
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as Python's own numbers and lists, whose text is whole and has all digits.
+
+    Arrays become lists, numbers of NumPy those of Python, masked values None; so do those inside of
+    lists, tuples, dicts and sets.
+
+    Examples
+    --------
+    >>> print(to_plain(np.array([0.1, 1 / 3])), to_plain({"a": (np.float32(0.5), np.int64(2))}))
+    [0.1, 0.3333333333333333] {'a': (0.5, 2)}
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "mM":  # tolist makes ints of some dates
+            return [to_plain(element) for element in value] if value.ndim else str(value)
+        value = value.tolist()
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(to_plain, value))
+    if type(value) is dict:
+        return {to_plain(key): to_plain(element) for key, element in value.items()}
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return str(value)
+    if isinstance(value, np.longdouble | np.clongdouble):
+        return _Digits(value)  # no number of Python has as many
+    if isinstance(value, pd.Series | pd.Index):
+        return to_plain(value.tolist())
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class _Digits(str):
+    """A number as text, which is written without quotes inside of lists, too."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _json_of(value: Any, **options: Any) -> str:
+    """Return JSON for the filter ``tojson``, also of values that only `to_json_value` knows."""
+    return json.dumps(to_plain(value), default=to_json_value, **options)
+
+
+class _PlainValues(dict[str, Any]):
+    """Values of a pset, of which only those that a template has are written by `to_plain`."""
+
+    def __getitem__(self, name: str) -> Any:
+        return to_plain(super().__getitem__(name))
 
 
 class _Dollar(string.Template):
@@ -147,7 +207,7 @@ def _dollar(path: Path, text: str) -> Fill:
                     f"$${name} is a dollar followed by {name}"
                 )
         try:
-            return template.substitute(values).encode()
+            return template.substitute(_PlainValues(values)).encode()
         except Exception as err:  # __str__ of a value may raise anything
             raise TemplateError(f"{path}: a value cannot be written as text: {err!r}") from err
 

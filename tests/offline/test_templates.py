@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from helpers.offline_study import write
 
@@ -46,6 +50,44 @@ def test_jinja_fills_loops_and_quotes():
     text = "{% for x in xs %}{{ x|quote }} {% endfor %}{{ name|repr }} $HOME\n"
     values = {"xs": ["a b", 2], "name": "n'm"}
     assert filled(text, values, "jinja") == "'a b' 2 \"n'm\" $HOME\n"
+
+
+LONG = np.arange(2000) / 3
+VALUES = {
+    "long": (LONG, str(LONG.tolist())),
+    "float": (np.float64(0.1), "0.1"),
+    "float32": (np.float32(0.5), "0.5"),
+    "longdouble": ([np.longdouble("0.1")], "[0.1]"),
+    "int": (np.int64(2**60 + 1), "1152921504606846977"),
+    "bool": (np.bool_(True), "True"),
+    "0d": (np.array(7), "7"),
+    "2d": (np.eye(2, dtype=int), "[[1, 0], [0, 1]]"),
+    "list": ([np.float64(0.1), (np.int8(1),)], "[0.1, (1,)]"),
+    "dict": ({"a": np.array([1, 2]), np.int64(3): None}, "{'a': [1, 2], 3: None}"),
+    "masked": (np.ma.array([1, 2], mask=[True, False]), "[None, 2]"),
+    "date": (np.datetime64("2026-01-02"), "2026-01-02"),
+    "dates": (np.array(["2026-01-02"], "datetime64[ns]"), "['2026-01-02T00:00:00.000000000']"),
+    "series": (pd.Series(LONG), str(LONG.tolist())),
+    "text": (np.str_("x"), "x"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize(("mode", "text"), [("dollar", "<$a>"), ("jinja", "<{{ a }}>")])
+def test_value_of_numpy_is_written_whole_and_as_python_writes_it(kind, mode, text):
+    value, expected = VALUES[kind]
+    assert filled(text, {"a": value}, mode) == f"<{expected}>"
+
+
+def test_jinja_filters_know_numpy_and_expressions_have_arrays():
+    values = {"a": np.array([0.5, 2]), "b": [np.float32(0.5)], "c": np.arange(2000), "d": {1, 2}}
+    assert filled("{{ a|repr }} {{ b|repr }}", values, "jinja") == "[0.5, 2.0] [0.5]"
+    assert filled("{{ b|quote }}", values, "jinja") == "'[0.5]'"
+    assert filled("{{ a.sum() }} {{ a[1] }} {{ a.shape }}", values, "jinja") == "2.5 2.0 (2,)"
+    assert json.loads(filled("{{ c|tojson }}", values, "jinja")) == list(range(2000))
+    mapping = {"x": [np.int64(1), None], "y": np.array([[0.5]]), "z": dt.date(2026, 1, 2)}
+    text = filled("{{ a|tojson }}", {"a": mapping}, "jinja")
+    assert json.loads(text) == {"x": [1, None], "y": [[0.5]], "z": "2026-01-02"}
 
 
 def test_jinja_includes_what_is_beside_it():
