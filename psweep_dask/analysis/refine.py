@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,12 @@ from psweep_dask._query import check_database
 from psweep_dask.analysis.dataset import check_columns, only_value, params_and_results
 from psweep_dask.params.grid import ParamsError
 from psweep_dask.params.pset import Pset
+from psweep_dask.storage.columns import without_own_types
 
 log = logging.getLogger("psweep_dask")
+
+MAX_ROUNDS = 20
+"""How often integers are asked for, until there are enough that have not been tried."""
 
 
 def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
@@ -30,8 +36,8 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         The rows that there are. Each parameter other than `x` must have the same value in all of
         them, which the new psets get, too. If it has several values, choose rows first.
     x, y : str
-        Names of a parameter and of a result, both numbers. Rows with equal `x` are averaged, rows
-        without a number are left out.
+        Names of a parameter and of a result, both numbers. Rows with equal `x` are averaged. Where
+        `y` is no number, since the pset has failed or gave NaN, `x` is not proposed again.
     n : int, optional
         Number of psets. There can be fewer if `x` are integers.
 
@@ -76,24 +82,40 @@ def refine(df: pd.DataFrame, x: str, y: str, n: int = 20) -> list[Pset]:
         raise ParamsError(f"n must be a whole number above zero, not {n!r}")
     learner = adaptive.Learner1D(None, bounds=(float(xs[0]), float(xs[-1])))
     learner.tell_many(xs.astype(float).tolist(), ys.tolist())
-    integers = xs.dtype.kind in "iu"
-    # Several points can round to the same integer: ask for more than are needed.
-    proposed = learner.ask(4 * number if integers else number)[0]
-    values = dict.fromkeys(round(point) if integers else float(point) for point in proposed)
-    new = [value for value in values if value not in xs][:number]
+    tried = set(without_own_types(df[x]).dropna().tolist())
+    for value in tried.difference(xs.tolist()):  # its pset has failed, or gave NaN
+        if xs[0] < value < xs[-1]:
+            learner.tell_pending(float(value))
+    new = _proposed(learner, number, tried, xs.dtype.kind in "iu")
     if not new:
-        log.warning("nothing to refine: %r are whole numbers, and none lies between them", x)
+        log.warning(
+            "nothing to refine: %r are whole numbers, and all between them have been tried", x
+        )
     return [{**others, x: value} for value in sorted(new)]
+
+
+def _proposed(learner: Any, number: int, tried: Collection[float], integers: bool) -> list[float]:
+    """Return up to this number of values that have not been tried."""
+    new: dict[float, None] = {}
+    for _ in range(MAX_ROUNDS if integers else 1):
+        # Several points can round to the same integer, so one may have to ask several times.
+        points = learner.ask(number)[0]
+        values = (round(point) if integers else float(point) for point in points)
+        new |= dict.fromkeys(value for value in values if value not in tried)
+        if len(new) >= number:
+            break
+    return list(new)[:number]
 
 
 def _points(df: pd.DataFrame, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of `x`, sorted, and the mean of `y` at each of them."""
     check_columns(df, [x, y], ParamsError)
-    if df[x].dtype.kind not in "iuf":
+    column = without_own_types(df[x])
+    if column.dtype.kind not in "iuf":
         raise ParamsError(f"{x!r} holds no numbers, so nothing is between its values")
-    numbers = pd.to_numeric(df[y], errors="coerce")
-    usable = np.isfinite(numbers.astype(float)) & df[x].notna()
-    means = numbers[usable].groupby(df.loc[usable, x].to_numpy()).mean()
+    numbers = pd.to_numeric(without_own_types(df[y]), errors="coerce").astype(float)
+    usable = np.isfinite(numbers) & column.notna()
+    means = numbers[usable].groupby(column[usable].to_numpy()).mean()
     if len(means) < 2:
         raise ParamsError(f"{len(means)} values of {x!r} have a number as {y!r}; two are needed")
     return means.index.to_numpy(), means.to_numpy(dtype=float)

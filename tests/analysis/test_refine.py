@@ -40,13 +40,47 @@ def test_refine_integers_stay_integers_and_do_not_come_twice():
     assert {type(pset["n"]) for pset in params} == {int}
 
 
-def test_refine_averages_repeats_and_leaves_out_failures():
-    def func(pset):
-        if pset["x"] == 0.5:
-            raise ValueError("no 0.5")
-        return step(pset)
+def no_middle(pset):
+    if pset["x"] == 0.5:
+        raise ValueError("no 0.5")
+    return {"y": math.nan} if 0.5 < pset["x"] < 0.6 else step(pset)
 
-    df = run(func, ps.plist("x", [0.0, 0.0, 0.5, 1.0]), save=False)
+
+def test_refine_averages_repeats():
+    df = run(step, ps.plist("x", [0.0, 0.0, 1.0]), save=False)
+    assert ps.refine(df, "x", "y", n=1) == [{"x": 0.5}]
+
+
+def test_refine_proposes_nothing_twice_that_has_failed_or_gave_nan(study_folder):
+    df = run(no_middle, ps.plist("x", [0.0, 0.5, 0.55, 1.0]))
+    for _ in range(6):
+        params = ps.refine(df, "x", "y", n=2)
+        assert len(params) == 2
+        assert not {pset["x"] for pset in params} & set(df.x)
+        df = run(no_middle, params)
+    assert df.x.is_unique
+    assert (df.x < 0.5).sum() > 5  # where the step is
+
+
+def test_refine_integers_that_have_failed_are_not_proposed(caplog):
+    def func(pset):
+        return {"y": pset["n"]} if pset["n"] in (0, 5) else {}
+
+    df = run(func, ps.plist("n", [0, 1, 2, 4, 5]), save=False)
+    assert ps.refine(df, "n", "y", n=3) == [{"n": 3}]
+    df = run(func, ps.plist("n", range(6)), save=False)
+    assert ps.refine(df, "n", "y", n=3) == []
+    assert "all between them have been tried" in caplog.text
+
+
+def test_refine_knows_failures_outside_of_the_curve():
+    df = run(no_middle, ps.plist("x", [0.0, 0.2, 0.5]), save=False)
+    assert 0.0 < ps.refine(df, "x", "y", n=1)[0]["x"] < 0.2
+
+
+def test_refine_takes_nullable_numbers():
+    df = run(step, ps.plist("x", [0.0, 1.0]), save=False)
+    df = df.astype({"x": "Float64", "y": "Float64"})
     assert ps.refine(df, "x", "y", n=1) == [{"x": 0.5}]
 
 
