@@ -64,8 +64,10 @@ class _Repr(reprlib.Repr):
             return self.fillvalue
         try:
             text = super().repr1(x, level)
-        except Exception as err:
-            text = f"<{type(x).__name__} whose repr fails: {err!r}>"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # of the user's class, which may raise SystemExit, too
+            text = f"<{type(x).__name__} whose repr fails: {_safe_repr(err)}>"
         return f"{text[:96]}...{text[-1]}" if depth and len(text) > 100 else text
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
@@ -77,6 +79,13 @@ class _Repr(reprlib.Repr):
             for key, value in islice(x.items(), self.maxdict)
         ]
         return "{" + ", ".join(parts) + "}"
+
+
+def _safe_repr(err: BaseException) -> str:
+    try:
+        return repr(err)
+    except Exception:
+        return type(err).__name__
 
 
 def short_repr(value: Any, limit: int = 200) -> str:

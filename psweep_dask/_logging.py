@@ -6,7 +6,8 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from tqdm.std import tqdm
 
@@ -67,4 +68,11 @@ class _Handler(logging.Handler):
 
     def emit(self, entry: logging.LogRecord) -> None:
         if sys.stderr is not None:  # else tqdm would write to stdout
-            tqdm.write(self.format(entry), file=sys.stderr)
+            with suppress(Exception):  # closed, or on a full disk: that must not end a run
+                write_line(self.format(entry), sys.stderr)
+
+
+def write_line(text: str, stream: Any) -> None:
+    """Write text above the progress bar; characters that the stream does not have are escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    tqdm.write(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)

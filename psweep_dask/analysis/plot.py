@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from bokeh.embed import file_html
 from bokeh.models import ColumnDataSource, LinearColorMapper
@@ -69,9 +72,16 @@ def _rows(df: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows as dicts, without the cells that cannot be drawn."""
     seqs = df["_pset_seq"].tolist() if "_pset_seq" in df.columns else range(len(df))
     for seq, cells in zip(seqs, df[list(dict.fromkeys(columns))].to_dict("records"), strict=True):
-        row = {str(name): to_python(value) for name, value in cells.items()}
+        row = {str(name): _plain(value) for name, value in cells.items()}
         drawable = {name: row[name] for name in row if isinstance(row[name], str | int | float)}
         yield {"_pset_seq": seq} | drawable
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of all types as those of Python."""
+    if isinstance(value, decimal.Decimal | fractions.Fraction | np.longdouble):
+        return float(value)
+    return to_python(value)
 
 
 def _draw_html(path: Path, data: dict[str, list[Any]], names: Any, logs: list[bool]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import pandas as pd
@@ -57,7 +59,8 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
     check_database(df, "ps.to_params(df)")
     columns = list(df.columns)
     roles = column_roles(columns)
-    if not roles.params or not roles.seed_fields:
+    is_database = bool(roles.params) or "_pset_sha1" in columns  # psets may be empty
+    if not is_database or not roles.seed_fields:
         raise ParamsError(
             "a database is needed, with parameters before its book-keeping; there are the columns "
             f"{', '.join(map(str, columns))}. ps.read_params takes any DataFrame"
@@ -73,7 +76,9 @@ def to_params(df: pd.DataFrame) -> list[Pset]:
         cells |= others | {"_pset_sha1": hashes}
         names = params_by_hash(cells, names, list(others))
     restorer, old_restorer = PsetRestorer(), PsetRestorer(all_keys=True)
-    rows = zip(*(cells[name] for name in names), strict=True)
+    rows: Iterable[tuple[Any, ...]] = repeat((), len(df))
+    if names:
+        rows = zip(*(cells[name] for name in names), strict=True)
     psets = []
     for row, sha1, old in zip(rows, hashes, of_psweep, strict=True):
         pset = restorer.restore(names, row, sha1)

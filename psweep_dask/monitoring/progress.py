@@ -6,13 +6,13 @@ import importlib.util
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tqdm.std import tqdm
 
-from psweep_dask._format import short_text
-from psweep_dask._logging import show_log_lines
+from psweep_dask._format import short_repr, short_text
+from psweep_dask._logging import show_log_lines, write_line
 from psweep_dask.monitoring.stats import RunStats
 from psweep_dask.storage import frame, record
 from psweep_dask.worker.work import SliceResult
@@ -45,7 +45,8 @@ class Progress:
         show_log_lines()
         self.stats = RunStats(total, ok_status)
         self._verbose = verbose
-        self._bar = _make_bar(total, _is_watched() if show is None else show)
+        self._bar: Any = tqdm(total=total, disable=True)
+        self._draw(lambda _: self._show_bar(total, _is_watched() if show is None else show))
         self._wait_text = ""
         self._wait_logged_at = -LOG_INTERVAL_SECONDS
         self._counts_logged_at = time.monotonic()
@@ -53,14 +54,14 @@ class Progress:
     def begin(self) -> None:
         """Start the clock, now that there are workers."""
         self.stats.begin()
-        self._bar.reset()
+        self._draw(lambda bar: bar.reset())
         self._counts_logged_at = time.monotonic()
 
     def wait_for(self, text: str) -> None:
         """Show what a run waits for, in the bar or now and then in the log; "" when it goes on."""
         if not self._bar.disable:
             if text != (self._bar.desc or ""):
-                self._bar.set_description_str(text)
+                self._draw(lambda bar: bar.set_description_str(text))
         elif text:
             now = time.monotonic()
             is_new = text != self._wait_text
@@ -73,7 +74,7 @@ class Progress:
         """Count a slice whose rows are on disk now, and show what is new."""
         for failure in self.stats.add(result):
             log.warning("pset %d failed: %s", failure.pset_seq, failure.headline)
-        self._bar.update(result.rows)
+        self._draw(lambda bar: bar.update(result.rows))
         if self.stats.failed:
             self._bar.set_postfix_str(f"{self.stats.failed.total()} failed", refresh=False)
         now = time.monotonic()
@@ -85,12 +86,12 @@ class Progress:
 
     def clear(self) -> None:
         """Remove the bar, and say nothing."""
-        self._bar.close()
+        self._draw(lambda bar: bar.close())
 
     def close(self, with_example: bool = True, remarks: Sequence[str] = ()) -> None:
         """Remove the bar and log the summary."""
         self.stats.end()
-        self._bar.close()
+        self._draw(lambda bar: bar.close())
         level = logging.WARNING if self.stats.failed or remarks else logging.INFO
         log.log(level, "%s", self.summary(with_example, remarks))
 
@@ -116,15 +117,36 @@ class Progress:
             'all tracebacks: print(*df._exc_txt.dropna(), sep="\\n")'
         )
 
-    def _print_rows(self, result: SliceResult) -> None:
-        rows = frame.from_blocks(record.unpack(result.frame[record.HEADER.size :]))
-        if not isinstance(self._verbose, bool):
-            rows = rows.reindex(columns=list(self._verbose))
+    def _show_bar(self, total: int, show: bool) -> None:
+        self._bar = _make_bar(total, show)
+
+    def _draw(self, change: Callable[[Any], object]) -> None:
+        """Change the bar. If that cannot be drawn, the run goes on without a bar."""
         try:
-            text = rows.to_string(index=False)
-        except Exception as err:  # a foreign __repr__ must not cost the run
-            text = f"{len(rows)} rows that cannot be printed: {err!r}"
-        tqdm.write(text.encode(errors="backslashreplace").decode(), file=sys.stdout)
+            change(self._bar)
+        except Exception as err:  # stderr is closed, on a full disk, or anything at all
+            self._bar.disable = True
+            log.warning("there is no progress bar any more, since it cannot be drawn: %r", err)
+
+    def _print_rows(self, result: SliceResult) -> None:
+        if sys.stdout is None:
+            return
+        try:
+            write_line(self._text_of(result), sys.stdout)
+        except Exception as err:  # as above
+            self._verbose = False
+            log.warning("rows are not printed any more, since stdout cannot be written: %r", err)
+
+    def _text_of(self, result: SliceResult) -> str:
+        try:
+            rows = frame.from_blocks(record.unpack(result.frame[record.HEADER.size :]))
+            if not isinstance(self._verbose, bool):
+                rows = rows.reindex(columns=list(self._verbose))
+            return rows.to_string(index=False)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # a foreign __repr__ must not cost the run
+            return f"{result.rows} rows that cannot be printed: {short_repr(err)}"
 
 
 def _make_bar(total: int, show: bool) -> Any:

@@ -10,6 +10,7 @@ from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMappe
 from bokeh.plotting import figure
 
 from psweep_dask.monitoring.style import BLUE, LINE_GREY, PALETTE, style_figure
+from psweep_dask.storage.columns import LARGEST_EXACT_INT
 from psweep_dask.storage.record import Record
 
 NO_COLUMN = "(none)"
@@ -113,7 +114,7 @@ def points(
     {'x': [1], 'y': [2.0], 'by': [''], 'colour': ['#0072b2'], 'pset': [7]}
     """
     complete = (
-        (row[x], row[y], row.get(by, ""), row["_pset_seq"])
+        (_drawable(row[x]), _drawable(row[y]), _drawable(row.get(by, "")), row["_pset_seq"])
         for row in rows
         if x in row and y in row and (by == NO_COLUMN or by in row)
     )
@@ -147,6 +148,16 @@ def _grouped(points: list[Any]) -> tuple[list[Any], list[Any]]:
     ranks = {value: rank for rank, value in enumerate(ordered)}
     points = sorted(points, key=lambda point: ranks[point[2]])  # a legend has the order of points
     return [(x, y, names[by], seq) for x, y, by, seq in points], list(names.values())
+
+
+def _drawable(value: Any) -> Any:
+    """Return ints that browsers and matplotlib do not know as floats; NaN if there is no float."""
+    if not isinstance(value, int) or abs(value) <= LARGEST_EXACT_INT:
+        return value
+    try:
+        return float(value)
+    except OverflowError:  # such as 10**400
+        return math.nan
 
 
 def _has_place(value: Any, log: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,7 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
     [{'a': 1, 'b': 'x'}, {'a': 2.5}]
     """
     if isinstance(source, pd.DataFrame):
-        if "_run_id" in source.columns:
-            raise ParamsError("this is the database of a study: ps.to_params returns its psets")
+        _check_is_no_database(source.columns, "this is", "")
         names = [str(name) for name in source.columns]
         rows = zip(*(column for _, column in source.items()), strict=True)
         cells = (zip(names, row, strict=True) for row in rows)
@@ -73,7 +72,17 @@ def read_params(source: str | os.PathLike[str] | pd.DataFrame) -> list[Pset]:
             f"{str(path)!r} must hold a list of mappings, one for each pset, such as "
             '[{"a": 1}, {"a": 2}]'
         )
+    for pset in params:
+        _check_is_no_database(pset, f"{str(path)!r} is an export of", "(ps.load(...))")
     return check_params(params)[0]
+
+
+def _check_is_no_database(names: Iterable[Any], what: str, argument: str) -> None:
+    if {"_run_id", "_pset_id"} <= set(names):
+        raise ParamsError(
+            f"{what} the database of a study: ps.to_params{argument} returns its psets, with the "
+            "types that they had; or keep only the columns of parameters"
+        )
 
 
 def _read(path: Path, stream: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
 import re
 
 import numpy as np
@@ -41,6 +43,15 @@ def test_plot_points_are_in_the_right_place(tmp_path):
 def test_plot_log_axis_leaves_out_what_is_not_above_zero(tmp_path):
     assert save_plot(DF, "a", "y", tmp_path / "x.png", log="xy") == 2
     assert save_plot(DF, "b", "a", tmp_path / "x.html", log="y") == 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "html"])
+def test_plot_of_ints_of_any_size_and_of_other_numbers(suffix, tmp_path):
+    ys = [1, 2**60 + 1, 10**400, decimal.Decimal("0.5"), fractions.Fraction(1, 2), np.longdouble(2)]
+    df = pd.DataFrame({"x": range(6), "y": pd.Series(ys, dtype=object)})
+    path = tmp_path / f"x.{suffix}"
+    assert save_plot(df, "x", "y", path) == 5  # no axis has a place for 10**400
+    assert save_plot(df, "y", "x", path, by="y", log="x") == 5
 
 
 def test_plot_of_what_cannot_be_drawn_is_an_error(tmp_path):

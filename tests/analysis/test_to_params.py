@@ -116,3 +116,16 @@ def test_to_params_of_a_database_without_status_and_with_keys_that_enter_no_hash
     df = ps.run(lambda pset: {"y": 1}, params, cluster="sync", save=False)
     assert ps.to_params(df)[1] == params[1]
     assert ps.to_params(df.drop(columns="_status")) == ps.to_params(df)
+
+
+def test_to_params_of_empty_psets():
+    df = ps.run(lambda pset: {"y": 1}, [{}, {}], cluster="sync", save=False)
+    assert ps.to_params(df) == [{}, {}]
+    with pytest.raises(ParamsError, match="a database is needed, with parameters"):
+        ps.to_params(df.drop(columns="_pset_sha1"))
+
+
+def test_to_params_of_true_and_false_beside_numbers_of_another_run(study_folder):
+    for value in (1, True, 0.5, False):
+        df = ps.run(lambda pset: {}, [{"a": value}], cluster="sync")
+    assert [repr(pset["a"]) for pset in ps.to_params(df)] == ["1", "True", "0.5", "False"]

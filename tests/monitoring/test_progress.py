@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import subprocess
 import sys
@@ -186,3 +188,46 @@ def test_verbose_of_a_row_that_cannot_be_printed_stops_no_run(capsys):
     )
     assert df._status.tolist() == ["ok"]
     assert "1 rows that cannot be printed: RuntimeError('no text')" in capsys.readouterr().out
+
+
+class Broken(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def streams():
+    closed = io.StringIO()
+    closed.close()
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    return {"closed": closed, "full": Broken(), "none": None, "ascii": ascii_only, "int": 5}
+
+
+class Rude:
+    def __repr__(self):
+        raise SystemExit("not me")
+
+
+@pytest.mark.parametrize("name", streams())
+@pytest.mark.parametrize("stream_name", ["stdout", "stderr"])
+def test_no_stream_ends_a_run(name, stream_name, monkeypatch, study_folder):
+    monkeypatch.setattr(sys, stream_name, streams()[name])
+    df = ps.run(
+        lambda pset: {"y": "ü"}, ps.plist("a", [1, 2]), cluster="sync", verbose=True, progress=True
+    )
+    assert df._status.tolist() == ["ok", "ok"]
+
+
+def test_rows_are_printed_in_the_characters_that_stdout_has(monkeypatch, study_folder):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    ps.run(lambda pset: {"y": "ü"}, ps.plist("a", [1]), cluster="sync", verbose=["y"])
+    stream.flush()
+    assert rb"\xfc" in stream.buffer.getvalue()
+
+
+def test_value_that_ends_the_process_when_printed_is_printed_as_an_error(capsys, study_folder):
+    df = ps.run(lambda pset: {"y": Rude()}, ps.plist("a", [1]), cluster="sync", verbose=True)
+    assert df._status.tolist() == ["ok"]
+    assert "1 rows that cannot be printed: SystemExit('not me')" in capsys.readouterr().out

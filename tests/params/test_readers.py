@@ -105,6 +105,21 @@ def test_read_params_with_a_reserved_name_or_without_a_file_is_an_error(tmp_path
         ps.read_params(tmp_path / "nowhere.csv")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_read_params_of_an_export_is_an_error_that_names_to_params(suffix, tmp_path):
+    df = ps.run(lambda pset: {"y": 1}, ps.plist("a", [1, 2]), cluster="sync", save=False)
+    ps.export(df, tmp_path / f"x{suffix}")
+    with pytest.raises(ParamsError, match=r"is an export of the database of a study: ps.to_params"):
+        ps.read_params(tmp_path / f"x{suffix}")
+    ps.export(df[["a"]], tmp_path / f"x{suffix}")
+    assert ps.read_params(tmp_path / f"x{suffix}") == [{"a": 1}, {"a": 2}]
+
+
+def test_read_params_takes_times_of_numpy_as_times():
+    df = pd.DataFrame({"t": pd.Series([np.datetime64("2026-01-02", "ns"), 1], dtype=object)})
+    assert ps.read_params(df) == [{"t": dt.datetime(2026, 1, 2)}, {"t": 1}]
+
+
 def test_read_params_refuses_other_sources_and_separators(tmp_path):
     with pytest.raises(ParamsError, match="separated by commas, not by semicolons"):
         ps.read_params(written(tmp_path, "x.csv", "a;b\n1;2\n"))
