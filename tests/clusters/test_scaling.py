@@ -272,9 +272,11 @@ def test_blocked_jobs_are_warned_of_once_with_what_to_change(slurm, pool, waits,
 def test_walltime_of_jobs_is_known_from_the_queue(slurm, pool, workers):
     pool.slots(left=1)
     wait_for_jobs(slurm, 1)
-    assert pool.walltimes.jobs["bb32aade-0"].walltime == float("inf")  # while it is pending
+    jobs = pool.walltimes.jobs
+    wait_until(lambda: "bb32aade-0" in jobs)
+    assert jobs["bb32aade-0"].walltime == float("inf")  # while it is pending
     connect(slurm, workers, 0)
-    wait_until(lambda: pool.walltimes.jobs["bb32aade-0"].walltime == 300.0)
+    wait_until(lambda: jobs["bb32aade-0"].walltime == 300.0)
     assert 200 < pool.walltimes.jobs["bb32aade-0"].end - time.monotonic() <= 240
 
 

@@ -210,7 +210,7 @@ def test_format_of_a_later_journal_is_an_error(killed, action):
 
 def test_format_of_a_later_plan_is_an_error(killed):
     rewrite(killed / "plan.pk", newer)
-    with pytest.raises(PlanError, match=r"^the plan has format 4, .* a later version has written"):
+    with pytest.raises(PlanError, match=r"^the plan has format 3, .* a later version has written"):
         plan.load(io.BytesIO((killed / "plan.pk").read_bytes()))
     with pytest.raises(ps.PsweepError, match="the plan has format 3"):
         ps.resume(cluster="sync")

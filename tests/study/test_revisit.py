@@ -72,7 +72,7 @@ def test_load_func_that_needs_a_missing_module_says_what_to_do(df):
     work = dataclasses.replace(work, func=b"cno_such_module\nfunc\n.")
     with pytest.raises(RevisitError, match=r"cannot be loaded any more .*pass it as func="):
         load_func(work, planned.run_id)
-    with pytest.raises(RevisitError, match="prepared from templates, without a func"):
+    with pytest.raises(RevisitError, match="since it was prepared from templates, or"):
         load_func(dataclasses.replace(work, func=b""), planned.run_id)
 
 

@@ -173,7 +173,6 @@ def _ran_alone(df):
 
 @pytest.mark.parametrize("how", ["compute", "secede", "worker_client", "joblib"])
 def test_process_runs_one_pset_at_a_time_also_while_func_waits_for_dask(study_folder, how):
-    pytest.importorskip("joblib")
     psets = ps.plist("a", range(6))
     df = ps.run(_waiting_func(how), psets, save=False, capture_logs="db")
     assert _ran_alone(df)
