@@ -53,5 +53,6 @@ from .study.import_psweep import import_psweep as import_psweep
 from .study.load import load as load
 from .study.load import query as query
 from .study.merge import merge_studies as merge_studies
+from .study.rebuild import rebuild as rebuild
 
 __version__: str

@@ -54,6 +54,7 @@ def test_public_names():
         "push",
         "query",
         "read_params",
+        "rebuild",
         "refine",
         "register",
         "reproduce",

@@ -41,6 +41,14 @@ def check_columns(names: Iterable[str], df: pd.DataFrame) -> None:
             raise click.UsageError(f"no column {name!r}; there are {', '.join(map(str, df))}")
 
 
+def load_plain(calc_dir: str) -> pd.DataFrame:
+    """Return the rows of a study without running code that is in its files, for a look at them."""
+    from psweep_dask.study.load import load_from
+    from psweep_dask.study.runs import find_study
+
+    return load_from(find_study(calc_dir), is_plain=True)
+
+
 def filter_rows(df: pd.DataFrame, where: str | None) -> pd.DataFrame:
     """Return the rows of a database that ``--where`` asks for."""
     from psweep_dask import _query

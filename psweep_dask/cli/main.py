@@ -22,7 +22,7 @@ def main() -> None:
 
 
 for _command in (
-    *(rows.table, rows.show, rows.tail, study.export, study.plot, study.check),
+    *(rows.table, rows.show, rows.tail, study.export, study.plot, study.check, study.rebuild),
     *(runs.runs, runs.status, runs.diff, runs.resume, runs.retry, runs.reproduce, runs.stop),
     *(runs.machines, runs.submit, runs.doctor),
     *(offline.init, offline.prep_rest, offline.collect, offline.push, offline.pull),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import psweep_dask as ps
 from psweep_dask.cli import common
 from psweep_dask.cli.common import CALC_DIR, HELP_SETTINGS, PSET, TABLE_FORMAT, WHERE
 from psweep_dask.storage.status import WAITING
@@ -48,7 +47,7 @@ def table(
     psweep-dask table calc a result --where 'a > 3' -n 20
     psweep-dask table calc _pset_seq _exc_txt --where '_status == "error"' | less -S
     """
-    df = common.filter_rows(ps.load(calc_dir), where)
+    df = common.filter_rows(common.load_plain(calc_dir), where)
     names = columns or (df.columns if all_columns else ())
     text = _table_text(df.tail(last or len(df)), names, tablefmt=tablefmt, showindex=False)
     click.echo("\n".join(map(_cut, text.split("\n"))))
@@ -79,7 +78,7 @@ def show(pset: str, calc_dir: str) -> None:
     from psweep_dask import _query
     from psweep_dask.storage.layout import Layout
 
-    row = _query.find_row(ps.load(calc_dir), pset)
+    row = _query.find_row(common.load_plain(calc_dir), pset)
     width = max(len(str(name)) for name in row.index)
     for name, value in row.items():
         if name not in ("_exc_txt", "_logs"):
@@ -119,7 +118,7 @@ def tail(calc_dir: str, where: str | None, last: int) -> None:
     while at_work:
         began = time.monotonic()
         at_work = any(run.is_alive() for run in stored_runs(layout))
-        df = ps.load(calc_dir)
+        df = common.load_plain(calc_dir)
         if len(df):
             df = df[~df["_status"].isin(WAITING)]
             begun = df["_time_utc"].astype("datetime64[ns]").astype("int64")

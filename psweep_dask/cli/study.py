@@ -59,6 +59,21 @@ def plot(
 
 @click.command()
 @CALC_DIR
+@click.option("--deleted", is_flag=True, help="Bring back also the rows that ps.delete deleted.")
+def rebuild(calc_dir: str, deleted: bool) -> None:
+    """Make the database of CALC_DIR again, from the rows that its runs have kept.
+
+    The old file is kept beside the new one.
+
+    \b
+    psweep-dask rebuild calc
+    """
+    df = ps.rebuild(calc_dir, deleted=deleted)
+    click.echo(f"{len(df):,} rows in {calc_dir}")
+
+
+@click.command()
+@CALC_DIR
 @click.option("--fix", is_flag=True, help="Repair what can be repaired; asks before each step.")
 def check(calc_dir: str, fix: bool) -> None:
     """Compare the database of CALC_DIR with its folders, and look for what crashes have left.

@@ -100,7 +100,7 @@ def run_states(layout: Layout) -> list[RunState]:
     runs = stored_runs(layout)
     # Journals are read before the database: rows move from the one to the other.
     blocks = {run.run_id: _read_blocks(run) for run in runs if _is_open(run)}
-    df = database.read_or_empty(layout.database_path) if blocks else pd.DataFrame()
+    df = database.read_or_empty(layout.database_path, is_plain=True) if blocks else pd.DataFrame()
     return [_state_of(run, blocks.get(run.run_id), df) for run in runs]
 
 
@@ -112,11 +112,11 @@ def _is_open(run: StoredRun) -> bool:
 def _read_blocks(run: StoredRun) -> list[Block]:
     """Read the rows that the driver of a run has journaled, and those that its workers keep."""
     try:
-        blocks = list(journal.replay(run.folder.journal_path))
-        return [*blocks, *early_blocks(run.folder.early_dir, seqs_in(blocks))]
+        blocks = list(journal.replay(run.folder.journal_path, is_plain=True))
+        return [*blocks, *early_blocks(run.folder.early_dir, seqs_in(blocks), is_plain=True)]
     except FileNotFoundError:  # the journal was never there, or its rows are in the database
         return []
-    except RecordError as err:  # a parameter is of a class that this process does not know
+    except RecordError as err:
         log.warning("the journal of run %s cannot be read here: %s", run.run_id, err)
         return []
 

@@ -177,7 +177,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
     if not offline:
         return CollectResult(load_from(layout))
     with layout.lock():  # a preparation may have been killed
-        df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
+        df, _ = recovery.recover(layout)
     name = str(layout.database_path)
     database.check(df, name)
     if len(df) and (missing := [column for column in PENDING_COLUMNS if column not in df.columns]):
@@ -209,7 +209,7 @@ def collect_from(layout: Layout, ask: str | None = None, over: bool = False) -> 
             changes[row.pset_id] = change
     if changes:
         with layout.lock():
-            df = database.read_or_empty(layout.database_path)
+            df = database.read_to_change(layout.database_path)
             df = frame.in_order(pending_rows.complete(df, changes))
             result.df = database.replace(layout.database_path, df)
     for run in offline.values():
@@ -221,7 +221,7 @@ def count_unsubmitted(layout: Layout) -> int:
     """Count the prepared rows whose job is not known to be submitted."""
     if not (offline := _offline_runs(layout)):
         return 0
-    rows = _pending_rows(database.read_or_empty(layout.database_path), offline)
+    rows = _pending_rows(database.read_or_empty(layout.database_path, is_plain=True), offline)
     jobs = jobs_of(layout, (row[:2] for row in rows if row.status == "prepared"))
     return sum(not submitted for submitted in jobs.values())
 

@@ -47,7 +47,7 @@ def add_remote_rows(layout: Layout, copy: Path) -> None:
         return
     complete = {run.run_id for run in all_runs(layout) if run.info["ended"] in ("done", "prepared")}
     with layout.lock():
-        df = database.read_or_empty(layout.database_path)
+        df = database.read_to_change(layout.database_path)
         merged = merge_rows(df, remote, complete)
         if merged is not df:
             database.replace(layout.database_path, merged)

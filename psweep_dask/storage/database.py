@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import logging
+import os
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from psweep_dask._query import DatabaseError, check_origin
-from psweep_dask.storage import frame, pickling
+from psweep_dask.storage import frame, pickling, plain
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.columns import without_pyarrow
-from psweep_dask.storage.df_functions import df_read, df_write
+from psweep_dask.storage.stand_ins import StandIn
 
 log = logging.getLogger("psweep_dask")
+
+_REBUILD = "psweep-dask rebuild"
+_VERSIONS_MARK = b"\npsweep_dask database "
+_VERSIONS_BYTES = 1000  # the mark and the versions are within so many bytes of the end
 
 
 class PassedFrame(NamedTuple):
@@ -27,33 +36,86 @@ class PassedFrame(NamedTuple):
     runs: frozenset[str]  # ids of those in the database on disk at that time
 
 
-def read_or_empty(path: Path) -> pd.DataFrame:
+class DamagedError(DatabaseError):
+    """A database of which only a part was written, or some bytes have changed."""
+
+
+def read_or_empty(path: Path, is_plain: bool = False) -> pd.DataFrame:
     """Return the database of a study, or an empty DataFrame if there is no file yet.
+
+    Nothing is written, moved or renamed. A value that cannot be restored in this process is a
+    `StandIn`. With `is_plain`, no code of the user is run: see `psweep_dask.storage.plain`.
 
     Raises
     ------
+    DamagedError
+        If the file is damaged.
     DatabaseError
-        If the file is damaged: then it has been renamed, so that nothing overwrites it. Or if a
-        module that it needs cannot be imported, or it is a database of psweep: then the file
-        stays where it is.
+        If this version of pandas cannot read it, or it is no database of this package.
     """
     try:
-        df = df_read(path)
+        stream = path.open("rb")
     except FileNotFoundError:
         return pd.DataFrame()
-    except (ImportError, AttributeError) as err:
+    except IsADirectoryError as err:
         raise DatabaseError(
-            f"{str(path)!r} has objects whose class cannot be imported here ({err}); make the "
-            "modules importable that define them, or use the environment that wrote it"
+            f"{str(path)!r} is a folder; move it away, or give the database another name by "
+            "database_basename="
         ) from err
-    except (MemoryError, OSError):
-        raise
-    except Exception as err:  # damaged pickles raise almost anything
-        raise _moved_aside(path, repr(err)) from err
-    if not isinstance(df, pd.DataFrame):
-        raise _moved_aside(path, f"it is a pickled {type(df).__name__}, no DataFrame")
+    with stream:
+        try:
+            df = plain.load(stream) if is_plain else pickling.load_rows(stream)
+        except (MemoryError, OSError):
+            raise
+        except Exception as err:  # damaged pickles raise almost anything
+            raise DamagedError(
+                f"{str(path)!r} is damaged ({err!r}); put a good copy in its place, or make it "
+                f"again from what the runs have kept: {_REBUILD} {path.parent}"
+            ) from err
+        if not isinstance(df, pd.DataFrame) or not _is_whole(df):
+            raise _unreadable(path, df, _versions_at_end(stream))
     check_origin(df, str(path))
     return df
+
+
+def read_to_change(path: Path) -> pd.DataFrame:
+    """Return what `read_or_empty` does; rename a damaged file, so that nothing overwrites it.
+
+    The caller holds the lock.
+    """
+    try:
+        return read_or_empty(path)
+    except DamagedError as err:
+        aside = aside_path(path, "damaged")
+        path.rename(aside)
+        raise DamagedError(f"{err} (it has been moved to {str(aside)!r})") from err
+
+
+def _is_whole(df: pd.DataFrame) -> bool:
+    """Return whether a DataFrame can be used: another version of pandas may have written it."""
+    try:
+        return bool(df.shape == (len(df.index), len(df.columns)) and df.dtypes.notna().all())
+    except Exception:  # whatever its parts raise, where they are stand-ins
+        return False
+
+
+def _unreadable(path: Path, content: Any, versions: Mapping[str, str]) -> DatabaseError:
+    if type(content) is not StandIn and not isinstance(content, pd.DataFrame):
+        return DatabaseError(
+            f"{str(path)!r} has a pickled {type(content).__name__}, no DataFrame; move it away, "
+            "and put a good copy in its place"
+        )
+    why = f" ({content.reason})" if type(content) is StandIn and content.reason else ""
+    by = (
+        f"pandas {versions['pandas']} has written"
+        if versions
+        else "another version of pandas wrote, it seems,"
+    )
+    return DatabaseError(
+        f"{by} {str(path)!r}, and pandas {pd.__version__} cannot read it{why}; install that "
+        "version, or make the database again from what the runs have kept: "
+        f"{_REBUILD} {path.parent}"
+    )
 
 
 def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd.DataFrame:
@@ -61,7 +123,7 @@ def merge(path: Path, rows: pd.DataFrame, base: PassedFrame | None = None) -> pd
 
     `base` replaces the rows that were in the file when the run began. The caller holds the lock.
     """
-    df = read_or_empty(path)
+    df = read_to_change(path)
     if base is not None:
         df = _rebased(path, df, base)
     return replace(path, frame.append(df, rows))
@@ -71,13 +133,34 @@ def replace(path: Path, df: pd.DataFrame) -> pd.DataFrame:
     """Replace the database file, and return it as it is on disk. The caller holds the lock."""
     df = without_pyarrow(df)
     try:
-        df_write(df, path)
+        _write(df, path)
     except (OSError, MemoryError):
         raise
     except Exception:  # whatever a value of the user raises when it is pickled
         df = _storable(df, path)
-        df_write(df, path)
+        _write(df, path)
     return df
+
+
+def _write(df: pd.DataFrame, path: Path) -> None:
+    """Write a database, and behind it, where pandas does not read, which versions wrote it."""
+    versions = {"pandas": pd.__version__, "numpy": np.__version__}
+    end = _VERSIONS_MARK + json.dumps(versions).encode()
+
+    def write(stream: BinaryIO) -> None:
+        pickling.dump(df, stream)
+        stream.write(end)
+
+    replace_file(path, write)
+
+
+def _versions_at_end(stream: BinaryIO) -> dict[str, str]:
+    """Return the versions that `_write` has written; none if something else wrote the file."""
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - _VERSIONS_BYTES))
+    _, mark, text = stream.read().rpartition(_VERSIONS_MARK)
+    with suppress(ValueError):
+        return dict(json.loads(text)) if mark else {}
+    return {}
 
 
 def _storable(df: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -151,12 +234,3 @@ def _rebased(path: Path, on_disk: pd.DataFrame, base: PassedFrame) -> pd.DataFra
     if "_pset_id" in on_disk.columns and not on_disk["_pset_id"][old].isin(kept).all():
         shutil.copy2(path, aside_path(path, "replaced"))
     return frame.append(base.df, on_disk[~old])
-
-
-def _moved_aside(path: Path, reason: str) -> DatabaseError:
-    aside = aside_path(path, "damaged")
-    path.rename(aside)
-    return DatabaseError(
-        f"{str(path)!r} is damaged ({reason}) and has been moved to {str(aside)!r}; put a good "
-        "copy in its place, or run again to start a new database"
-    )

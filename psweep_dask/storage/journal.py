@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import threading
-from collections.abc import Iterator
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +19,12 @@ from psweep_dask.storage.record import Block
 
 FSYNC_INTERVAL_SECONDS = 1.0
 """Time between two fsyncs: a power cut can take the records of this time, a killed driver none."""
+
+
+KEPT_SUFFIX = ".gz"
+
+KEPT_LEVEL = 1
+"""Level of compression of what is kept of a journal."""
 
 
 class JournalError(PsweepError):
@@ -127,24 +136,91 @@ class Replay:
         of this package has written it.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, is_plain: bool = False) -> None:
         self._stream = stream
+        self._is_plain = is_plain
         self.unread_bytes = 0
         self.damaged = False
 
     def __iter__(self) -> Iterator[Block]:
         with self._stream as stream:
             for payload in record.read_frames(stream):
-                yield from record.unpack(payload)
+                yield from record.unpack(payload, self._is_plain)
             good = stream.tell()
             self.unread_bytes = stream.seek(0, os.SEEK_END) - good
             stream.seek(good)
             self.damaged = not record.is_torn(stream.read(record.HEADER.size), self.unread_bytes)
 
 
-def replay(path: Path) -> Replay:
-    """Return an iterator over the blocks of a journal, which may be growing."""
-    return Replay(path.open("rb"))
+def replay(path: Path, is_plain: bool = False) -> Replay:
+    """Return an iterator over the blocks of a journal, which may be growing, or was kept.
+
+    With `is_plain`, no code of the user is run.
+    """
+    if path.suffix == KEPT_SUFFIX:
+        return Replay(io.BytesIO(_decompressed(path)), is_plain)
+    return Replay(path.open("rb"), is_plain)
+
+
+class Keeping:
+    """Copies the frames of a journal to a compressed file, while the caller does other things.
+
+    That file appears when `finish` is called. It is not needed for the run: an `OSError`, of a full
+    disk for instance, is kept in ``error``, and the file is left out.
+
+    Parameters
+    ----------
+    path : Path
+        The journal, to which nothing is appended any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: OSError | None = None
+        self._path = path
+        self._partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
+        self._thread = threading.Thread(target=self._copy, name="keep journal", daemon=True)
+        self._thread.start()
+
+    def _copy(self) -> None:
+        try:
+            with (
+                self._path.open("rb") as stream,
+                gzip.open(self._partial, "wb", KEPT_LEVEL) as target,
+            ):
+                for payload in record.read_frames(stream):
+                    target.write(record.to_frame(payload))
+        except OSError as err:
+            self.error = err
+
+    def finish(self, kept_path: Path, more: Sequence[Block] = ()) -> None:
+        """Add blocks that the journal has not, and give the file its name."""
+        self._thread.join()
+        try:
+            if self.error is None:
+                if more:
+                    with gzip.open(self._partial, "ab", KEPT_LEVEL) as target:
+                        target.write(record.pack_blocks(more))
+                with self._partial.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                self._partial.replace(kept_path)
+        except OSError as err:
+            self.error = err
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove the file if it has no name yet."""
+        self._thread.join()
+        with suppress(OSError):
+            self._partial.unlink()
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return what can be read of a compressed file: up to the first damaged byte."""
+    good = bytearray()
+    with gzip.open(path, "rb") as stream, suppress(zlib.error, EOFError, gzip.BadGzipFile):
+        while chunk := stream.read(2**20):
+            good += chunk
+    return bytes(good)
 
 
 def _since(stream: BinaryIO, offset: int) -> tuple[list[Block], int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
 
 from psweep_dask.errors import PsweepError
+
+_DATABASE = "database.pk"
 
 PRIVATE_PREFIX = ".psweep_dask-"
 """How the names of folders begin that only their owner can read, and that a run removes."""
@@ -43,7 +47,7 @@ class Layout:
         self,
         calc_dir: str | os.PathLike[str],
         database_dir: str | os.PathLike[str] | None = None,
-        database_basename: str = "database.pk",
+        database_basename: str = _DATABASE,
     ) -> None:
         try:
             self.calc_dir = os.fspath(calc_dir)
@@ -100,6 +104,17 @@ class Layout:
         """
         self.database_dir.mkdir(parents=True, exist_ok=True)
         return FileLock(self.database_dir / f".{self.database_basename}.lock")
+
+    def numbers_lock(self) -> AbstractContextManager[object]:
+        """Return the lock to hold while numbers of runs and psets are given.
+
+        All databases of a study share it: it is that of ``database.pk``, whether there is such a
+        file or not. It is taken after `lock`, which is the same where this is the database.
+        """
+        if self.database_path == self.root / _DATABASE:
+            return nullcontext()
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / f".{_DATABASE}.lock")
 
     def make_writable(self) -> None:
         """Create the folders of the study.
@@ -163,6 +178,20 @@ class RunFolder:
     def arrays_submitted(self) -> list[Path]:
         """Return the files in which the submissions of its job arrays are noted."""
         return sorted(self.path.glob("array_*.submitted"))
+
+    def kept_paths(self) -> list[Path]:
+        """Return the files with the rows that the run has had in the database, the oldest first."""
+        return sorted(self.path.glob("rows-*.gz"), key=lambda path: (len(path.name), path.name))
+
+    def free_kept_path(self) -> Path:
+        """Return the path of the next such file."""
+        numbers = itertools.count(len(self.kept_paths()))
+        paths = (self.path / f"rows-{number}.gz" for number in numbers)
+        return next(path for path in paths if not path.exists())
+
+    def deleted_path(self, kept: int) -> Path:
+        """Return the file with the ids of rows that were deleted from the first `kept` of them."""
+        return self.path / f"deleted-{kept}.json"
 
     def driver_lock(self) -> BaseFileLock:
         """Return the lock that the driver holds until it ends."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import importlib
 import io
+import logging
 import operator
 import pickle
 import sys
@@ -22,6 +23,10 @@ from typing import Any, BinaryIO, cast
 import cloudpickle
 
 from psweep_dask.errors import PsweepError
+from psweep_dask.storage.stand_ins import RESOLVE
+from psweep_dask.storage.stand_ins import Unpickler as StandInUnpickler
+
+log = logging.getLogger("psweep_dask")
 
 _PACKAGE = "psweep_dask"
 _SPAWNED_MAIN = "__mp_main__"
@@ -60,9 +65,42 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
     the present script takes its place, if it has the same bases, fields and members, and at least
     the same methods. So values are equal to those that the script makes, whichever session has
     written them. Other classes are made again as they were.
+
+    A value that cannot be restored here is a `StandIn`, and a log line says so. Other errors mean
+    that the pickle is damaged.
     """
     start = stream.tell()
     changed: set[type] = set()
+    try:
+        return _load_whole(stream, changed, **kwargs)
+    except BaseException as err:  # whatever the code of a foreign class raises
+        if isinstance(err, StandInUnpickler.passed_on):
+            raise
+        unpickler, rows = _load_with_stand_ins(stream, start, changed, **kwargs)
+    if unpickler.made:
+        log.warning(
+            "%s: values that cannot be restored here, such as %r; they stay in the file",
+            getattr(stream, "name", "a journal"),
+            unpickler.made[0],
+        )
+    return rows
+
+
+def _load_with_stand_ins(
+    stream: BinaryIO, start: int, changed: set[type], **kwargs: Any
+) -> tuple[StandInUnpickler, Any]:
+    while True:
+        stream.seek(start)
+        unpickler = _StandInRowUnpickler(stream, changed, **kwargs)
+        try:
+            return unpickler, unpickler.load()
+        except _ChangedClassError as err:
+            changed.add(err.class_)
+
+
+def _load_whole(stream: BinaryIO, changed: set[type], **kwargs: Any) -> Any:
+    """Return rows; raise if one of their values cannot be restored."""
+    start = stream.tell()
     while True:
         unpickler = _RowUnpickler(stream, changed, **kwargs)
         try:
@@ -77,15 +115,26 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
 
 
 def loads_rows(data: bytes) -> Any:
-    """Return rows, or a single value, from bytes, as `load_rows` does."""
-    if _CLASS_BY_VALUE not in data and _PACKAGE_NAME not in data:
-        return pickle.loads(data)
+    """Return rows from bytes, as `load_rows` does."""
+    if _CLASS_BY_VALUE not in data and _PACKAGE_NAME not in data and _RESOLVE not in data:
+        try:
+            return pickle.loads(data)
+        except BaseException as err:  # as above
+            if isinstance(err, StandInUnpickler.passed_on):
+                raise
     return load_rows(io.BytesIO(data))
+
+
+def loads_value(data: bytes) -> Any:
+    """Return a single value, or raise what its class raises."""
+    if _CLASS_BY_VALUE not in data and _PACKAGE_NAME not in data and _RESOLVE not in data:
+        return pickle.loads(data)
+    return _load_whole(io.BytesIO(data), set())
 
 
 def as_in_this_script(value: Any) -> Any:
     """Return a copy of a value, in which classes of an older script are those of this script."""
-    return loads_rows(dumps(value))
+    return loads_value(dumps(value))
 
 
 def check_format(number: Any, known: int, what: str, error: type[Exception]) -> None:
@@ -116,14 +165,16 @@ class PackedValue:
     def open(self) -> Any:
         """Return the value, or this object if the value cannot be restored."""
         try:
-            return loads_rows(self.data)
-        except Exception as err:  # whatever the code of a foreign class raises
+            return loads_value(self.data)
+        except BaseException as err:  # whatever the code of a foreign class raises
+            if isinstance(err, StandInUnpickler.passed_on):
+                raise
             self.reason = repr(err)
             return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         text = repr(self) if self.reason else _UNOPENED_TEXT  # the same str: pickle writes it once
-        return operator.getitem, ({_DATA_KEY: self.data, _TEXT_KEY: text}, _TEXT_KEY)
+        return operator.getitem, ({DATA_KEY: self.data, _TEXT_KEY: text}, _TEXT_KEY)
 
     def __repr__(self) -> str:
         return f"<a value that cannot be restored here: {self.reason}>"
@@ -143,7 +194,10 @@ _CLASS_BY_VALUE = b"_make_skeleton_"
 _PACKAGE_NAME = _PACKAGE.encode()
 """In each pickle that names this package, or has packed values."""
 
-_DATA_KEY = f"{_PACKAGE}: the value, pickled"
+_RESOLVE = RESOLVE[1].encode()
+"""In each pickle that names what could not be imported."""
+
+DATA_KEY = f"{_PACKAGE}: the value, pickled"
 _TEXT_KEY = "text"
 _UNOPENED_TEXT = f"<a value that {_PACKAGE} has packed>"
 
@@ -190,18 +244,21 @@ def _public_name(obj: FunctionType | type) -> str | None:
     return PsweepError.__name__ if is_error else None
 
 
+def _find_old(module: str, name: str, find: Callable[[str, str], Any]) -> Any:
+    """Find what version 0.1.0.dev0 has pickled under the names of its modules."""
+    if not module.startswith(f"{_PACKAGE}."):
+        return find(module, name)
+    if name in _OLD_NAMES:
+        return _OLD_NAMES[name]
+    package = importlib.import_module(_PACKAGE)
+    return getattr(package, name) if name in package.__all__ else find(module, name)
+
+
 class _Unpickler(pickle.Unpickler):
-    """Finds what version 0.1.0.dev0 has pickled under the names of its modules."""
+    """Finds what version 0.1.0.dev0 has pickled."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith(f"{_PACKAGE}."):
-            return super().find_class(module, name)
-        if name in _OLD_NAMES:
-            return _OLD_NAMES[name]
-        package = importlib.import_module(_PACKAGE)
-        return (
-            getattr(package, name) if name in package.__all__ else super().find_class(module, name)
-        )
+        return _find_old(module, name, super().find_class)
 
 
 def _make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:
@@ -219,8 +276,8 @@ _OLD_NAMES: dict[str, Any] = {
 
 def _get_item(container: Any, key: Any) -> Any:
     """Do what ``operator.getitem`` does, but return a packed value itself instead of its text."""
-    if type(container) is dict and _DATA_KEY in container:
-        return PackedValue(container[_DATA_KEY]).open()
+    if type(container) is dict and DATA_KEY in container:
+        return PackedValue(container[DATA_KEY]).open()
     return operator.getitem(container, key)
 
 
@@ -231,16 +288,23 @@ class _ChangedClassError(Exception):
         self.class_ = class_
 
 
-class _RowUnpickler(_Unpickler):
-    """Uses the classes of the present script, if they are those that were pickled."""
+def _split(place: str) -> tuple[str, str]:
+    module, _, name = place.partition(":")
+    return module, name
 
-    def __init__(self, stream: BinaryIO, changed: set[type], **kwargs: Any) -> None:
-        super().__init__(stream, **kwargs)
+
+class _ScriptClasses:
+    """Finds the classes of the present script, if they are those that were pickled."""
+
+    def __init__(self, changed: set[type]) -> None:
         self._changed = changed
         self.own_classes: set[type] = set()
 
-    def find_class(self, module: str, name: str) -> Any:
-        function = super().find_class(module, name)
+    def find(self, module: str, name: str, find: Callable[[str, str], Any]) -> Any:
+        """Return a class or function; `find` looks for it where the pickle says."""
+        if (module, name) == RESOLVE:
+            return lambda place: self.find(*_split(place), find)
+        function = _find_old(module, name, find)
         if function is operator.getitem:
             return _get_item
         if module != cloudpickle.cloudpickle.__name__:
@@ -290,6 +354,27 @@ class _RowUnpickler(_Unpickler):
         if missing or _fields(attributes) != _fields(vars(class_)):
             raise _ChangedClassError(class_)
         return class_
+
+
+class _RowUnpickler(pickle.Unpickler):
+    def __init__(self, stream: BinaryIO, changed: set[type], **kwargs: Any) -> None:
+        super().__init__(stream, **kwargs)
+        self._classes = _ScriptClasses(changed)
+        self.own_classes = self._classes.own_classes
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._classes.find(module, name, super().find_class)
+
+
+class _StandInRowUnpickler(StandInUnpickler):
+    passed_on = (*StandInUnpickler.passed_on, _ChangedClassError)
+
+    def __init__(self, stream: BinaryIO, changed: set[type], **kwargs: Any) -> None:
+        super().__init__(stream, **kwargs)
+        self._classes = _ScriptClasses(changed)
+
+    def find_global(self, module: str, name: str) -> Any:
+        return self._classes.find(module, name, super().find_global)
 
 
 def _fields(attributes: Mapping[str, Any]) -> list[list[str]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
-from psweep_dask.storage import pickling, record
+from psweep_dask.storage import pickling, plain, record
 from psweep_dask.storage.pickling import check_format
 from psweep_dask.storage.status import TO_RUN_AGAIN
 
@@ -130,6 +130,23 @@ def load(stream: BinaryIO) -> tuple[Plan, bytes]:
             f"{len(plan.digests) // DIGEST_SIZE} psets can be read"
         )
     return plan, head["work"]
+
+
+def load_numbers(stream: BinaryIO) -> tuple[int, int, int]:
+    """Return the ``_run_seq`` of a plan, its first ``_pset_seq`` and how many psets it has.
+
+    No code of the user is run.
+
+    Raises
+    ------
+    PlanError
+        If the file is damaged, or a later version of this package has written it.
+    """
+    head = plain.loads(next(record.read_frames(stream), b"N."))
+    if not head:
+        raise PlanError("the plan of the run is damaged: nothing of it can be read")
+    check_format(head["format"], FORMAT, "the plan", PlanError)
+    return head["run_seq"], head["seqs"][0], len(head["digests"]) // DIGEST_SIZE
 
 
 def _dump_psets(psets: list[Pset], start: int) -> bytes:

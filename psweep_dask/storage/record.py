@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from psweep_dask.errors import PsweepError
+from psweep_dask.storage import plain
 from psweep_dask.storage.pickling import check_format, dumps, loads_rows
 
 Record = dict[str, Any]
@@ -46,7 +47,12 @@ def pack(records: Iterable[Record]) -> bytes:
         (names, [list(column) for column in zip(*(row.values() for row in group), strict=True)])
         for names, group in groupby(records, key=tuple)
     ]
-    return to_frame(dumps((FORMAT, blocks)))
+    return pack_blocks(blocks)
+
+
+def pack_blocks(blocks: Sequence[Block]) -> bytes:
+    """Return one frame with blocks."""
+    return to_frame(dumps((FORMAT, list(blocks))))
 
 
 def to_frame(payload: bytes) -> bytes:
@@ -135,24 +141,24 @@ def is_torn(start: bytes, available: int) -> bool:
     return bool(magic == MAGIC and length > 0 and available - HEADER.size < length)
 
 
-def unpack(payload: bytes) -> list[Block]:
-    """Return the blocks of a payload.
+def unpack(payload: bytes, is_plain: bool = False) -> list[Block]:
+    """Return the blocks of a payload. Objects that cannot be restored here are `StandIn`.
+
+    With `is_plain`, no code of the user is run: see `psweep_dask.storage.plain`.
 
     Raises
     ------
     RecordError
-        If an object in it cannot be restored here, for instance because its module is missing;
-        or if a later version of this package has written it.
+        If a later version of this package has written it.
     """
     try:
-        content: Any = loads_rows(payload)
-    except Exception as err:  # whatever the code of a foreign class raises
-        raise RecordError(
-            f"the journal is intact, but a result in it cannot be restored here ({err!r}); "
-            "make the modules that define its class importable and read again"
-        ) from err
+        content: Any = (plain.loads if is_plain else loads_rows)(payload)
+    except Exception as err:  # what a pickle raises that no version of this package has written
+        raise RecordError(f"the journal is intact, but holds no records ({err!r})") from err
     if isinstance(content, list):
         return content
+    if not isinstance(content, tuple):
+        raise RecordError(f"the journal is intact, but holds no records: {content!r}")
     check_format(content[0], FORMAT, "a journal", RecordError)
     blocks: list[Block] = content[1]
     return blocks

@@ -10,12 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from psweep_dask._format import format_count
 from psweep_dask.params.pset import pset_id
-from psweep_dask.storage import database, journal
+from psweep_dask.storage import journal
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.study import recovery
 from psweep_dask.study.load import load_from
-from psweep_dask.study.runs import UUID, StoredRun, all_runs, find_study, stored_runs
+from psweep_dask.study.runs import (
+    UUID,
+    StoredRun,
+    all_runs,
+    find_study,
+    runs_of_database,
+    stored_runs,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def check_calc_dir(
     (True, set())
     """
     if df is None:
-        df = load_from(find_study(calc_dir))
+        df = load_from(find_study(calc_dir), is_plain=True)
     rows, folders = set(_pset_ids(df)), _pset_folders(Layout(calc_dir))
     return {"db_not_disk": rows - folders, "disk_not_db": folders - rows}
 
@@ -79,12 +87,13 @@ def inspect_study(layout: Layout) -> list[Finding]:
     runs = all_runs(layout)
     alive = {run.run_id for run in runs if run.is_alive()}
     dead = [run for run in runs if run.run_id not in alive]
-    ids = _pset_ids(load_from(layout))
+    ids = _pset_ids(load_from(layout, is_plain=True))
     return [
         *_check_journals(layout, [run for run in stored_runs(layout) if run.run_id not in alive]),
         *_check_psets(layout, folders, ids, runs),
         *_check_leftovers(layout, set(ids), dead),
         *_check_aside(layout),
+        *_check_records(layout, runs),
     ]
 
 
@@ -99,7 +108,7 @@ def _pset_folders(layout: Layout) -> set[str]:
 
 def _check_journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
     unmerged = [run for run in dead if run.folder.journal_path.exists()]
-    replays = [journal.replay(run.folder.journal_path) for run in unmerged]
+    replays = [journal.replay(run.folder.journal_path, is_plain=True) for run in unmerged]
     rows = sum(len(columns[0]) for replay in replays for _, columns in replay)
     if rows:
         yield Finding(
@@ -112,7 +121,7 @@ def _check_journals(layout: Layout, dead: list[StoredRun]) -> Iterator[Finding]:
 
 def _recover(layout: Layout) -> None:
     with layout.lock():
-        recovery.recover(layout, database.read_or_empty(layout.database_path))
+        recovery.recover(layout)
 
 
 def _check_psets(
@@ -187,6 +196,18 @@ def _check_aside(layout: Layout) -> Iterator[Finding]:
             _names(layout, paths),
             "look whether something in them is missing, then remove them by hand",
         )
+
+
+def _check_records(layout: Layout, runs: list[StoredRun]) -> Iterator[Finding]:
+    if lost := [run.run_id for run in runs if run.info.get("lost_records")]:
+        yield Finding(
+            f"{format_count(len(lost), 'run')} without run.json and plan.pk: only rows are known",
+            tuple(lost),
+            "put these files back if there is a copy; without them, psets that are missing cannot "
+            "be resumed",
+        )
+    if message := recovery.missing_message(layout, runs_of_database(layout, runs)):
+        yield Finding(f"there is no {layout.relative_database()}", (), message)
 
 
 def _names(layout: Layout, paths: Iterable[Path]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from psweep_dask.params.pset import RESERVED_FIELDS, is_utf8
 from psweep_dask.storage import columns, database
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study import recovery
+from psweep_dask.study.rebuild import note_deleted
 from psweep_dask.study.runs import open_study
 
 log = logging.getLogger("psweep_dask")
@@ -166,6 +167,7 @@ def delete(
             return df
         copy = database.aside_path(layout.database_path, "deleted")
         shutil.copy2(layout.database_path, copy)
+        note_deleted(layout, deleted)
         left = df.iloc[np.setdiff1d(np.arange(len(df)), places)]
         left = database.replace(layout.database_path, left)
         log.warning("deleted %d rows; the database as it was is %s", len(deleted), copy)
@@ -184,7 +186,7 @@ def _locked_database(layout: Layout) -> Iterator[pd.DataFrame]:
     """Yield the database with the rows of dead runs, and hold its lock."""
     show_log_lines()
     with layout.lock():
-        df, _ = recovery.recover(layout, database.read_or_empty(layout.database_path))
+        df, _ = recovery.recover(layout)
         database.check(df, str(layout.database_path))
         yield df
 

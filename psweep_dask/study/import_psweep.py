@@ -94,8 +94,9 @@ def import_psweep(
     log.info("parameters: %s; all else are results or book-keeping", ", ".join(names) or "none")
     rows = _convert(old, names, os.fspath(calc_dir), path)
     target.make_writable()
-    with target.lock():
-        df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
+    with target.lock(), target.numbers_lock():
+        df, reserved = recovery.recover(target)
+        reserved += recovery.numbers_elsewhere(target)
         copy_folders(rows["_pset_id"].tolist(), path.parent, target.root)
         df, _ = add_rows(df, rows, reserved)
         return database.replace(target.database_path, df)

@@ -12,7 +12,12 @@ import pandas as pd
 from psweep_dask import _query
 from psweep_dask.storage import database, frame, journal
 from psweep_dask.storage.layout import Layout
-from psweep_dask.study.recovery import add_worker_rows, damage_message
+from psweep_dask.study.recovery import (
+    damage_message,
+    missing_message,
+    with_blocks,
+    worker_blocks,
+)
 from psweep_dask.study.runs import find_study, stored_runs
 
 log = logging.getLogger("psweep_dask")
@@ -102,14 +107,22 @@ def load(
     return load_from(find_study(calc_dir, database_dir, database_basename))
 
 
-def load_from(layout: Layout) -> pd.DataFrame:
-    """Do what `load` does, for a study whose handle is known."""
+def load_from(layout: Layout, is_plain: bool = False) -> pd.DataFrame:
+    """Do what `load` does, for a study whose handle is known.
+
+    With `is_plain`, no code of the user is run: values of other classes than those of Python, numpy
+    and pandas are stand-ins (see `psweep_dask.storage.plain`).
+    """
     frames = []
-    for run in stored_runs(layout):
+    runs = stored_runs(layout)
+    for run in runs:
         with suppress(FileNotFoundError):  # its rows have just been merged into the database
-            replay = journal.replay(run.folder.journal_path)
-            frames.append(add_worker_rows(run, frame.from_blocks(replay), pd.DataFrame()))
+            replay = journal.replay(run.folder.journal_path, is_plain)
+            rows = frame.from_blocks(replay)
+            frames.append(with_blocks(rows, worker_blocks(run, rows, pd.DataFrame(), is_plain)))
             if replay.damaged and not run.is_alive():
                 log.warning("%s", damage_message(run.run_id, replay))
+    if message := missing_message(layout, runs):
+        log.warning("%s", message)
     # The database is read last: rows that move there meanwhile are seen twice, but never missed.
-    return reduce(frame.append, frames, database.read_or_empty(layout.database_path))
+    return reduce(frame.append, frames, database.read_or_empty(layout.database_path, is_plain))

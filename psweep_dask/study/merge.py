@@ -82,8 +82,9 @@ def merge_studies(
             raise MergeError(f"{source.calc_dir!r} cannot be merged into itself")
         _check_finished(source)
     target.make_writable()
-    with target.lock():
-        df, reserved = recovery.recover(target, database.read_or_empty(target.database_path))
+    with target.lock(), target.numbers_lock():
+        df, reserved = recovery.recover(target)
+        reserved += recovery.numbers_elsewhere(target)
         for source in different:
             df = _copy_study(source, target, df, reserved)
         return database.replace(target.database_path, df)
@@ -176,12 +177,15 @@ def _copy_runs(source: Layout, target: Layout, moved: dict[str, tuple[int, int]]
         folder.path.mkdir(parents=True, exist_ok=True)
         if run.folder.patch_path.exists():
             shutil.copy2(run.folder.patch_path, folder.patch_path)
+        for path in (*run.folder.kept_paths(), *run.folder.path.glob("deleted-*.json")):
+            shutil.copy2(path, folder.path)
         if run.folder.plan_path.exists():
             _copy_plan(run.folder.plan_path, folder.plan_path, run_seq, shift)
         changes = {
             "run_seq": run_seq,
             "first_pset_seq": run.info["first_pset_seq"] + shift,
             "database": target.relative_database(),
+            "seqs_moved_by": run.info.get("seqs_moved_by", 0) + shift,
             "merged_from": source.calc_dir,
         }
         write_info(target, run.info | changes)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import logging
-import pickle
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import dask.config
 import pandas as pd
 
+from psweep_dask._format import format_count
+from psweep_dask._query import DatabaseError
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
-from psweep_dask.storage import database, frame, journal
-from psweep_dask.storage.df_functions import df_read
-from psweep_dask.storage.journal import Replay
+from psweep_dask.storage import database, frame, journal, plan
+from psweep_dask.storage.journal import Keeping, Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout, RunFolder
-from psweep_dask.storage.record import RecordError
+from psweep_dask.storage.record import Block, RecordError
 from psweep_dask.storage.status import WAITING
 from psweep_dask.study import provenance
-from psweep_dask.study.runs import StoredRun, remove_run_dir, resume_call, stored_runs, write_info
+from psweep_dask.study.runs import (
+    StoredRun,
+    all_runs,
+    remove_run_dir,
+    resume_call,
+    runs_of_database,
+    write_info,
+)
 from psweep_dask.worker.early_rows import early_blocks
 
 log = logging.getLogger("psweep_dask")
@@ -29,28 +38,94 @@ class RecoveryError(PsweepError):
     """Rows of a dead run that cannot be merged. They stay in its journal."""
 
 
+def read_to_change(
+    layout: Layout, runs: Sequence[StoredRun], may_begin: bool = False
+) -> pd.DataFrame:
+    """Return the database, which the caller is to change; the caller holds its lock.
+
+    Raises
+    ------
+    MissingDatabaseError
+        If the file is gone: an empty one would hide the rows that runs have made. With
+        `may_begin`, the user wants a new one.
+    DatabaseError
+        If the file cannot be read. A damaged one has been renamed.
+    """
+    if not may_begin and (message := missing_message(layout, runs)):
+        raise MissingDatabaseError(message)
+    return database.read_to_change(layout.database_path)
+
+
+class MissingDatabaseError(DatabaseError):
+    """A database that is gone, while the runs are there that have made its rows."""
+
+
+def missing_message(layout: Layout, runs: Sequence[StoredRun]) -> str:
+    """Return what to do about a database that is gone; empty if it is there, or never was."""
+    path = layout.database_path
+    if path.exists():
+        return ""
+    merged = [run for run in runs if _has_merged(run)]
+    aside = sorted(layout.database_dir.glob(f"{path.name}.damaged-*"))
+    if not merged and not aside:
+        return ""
+    seen = [f"{format_count(len(merged), 'run')} with rows that were in it"] if merged else []
+    seen += [f"the damaged {aside[-1].name}"] if aside else []
+    return (
+        f"{str(path)!r} is gone, but there are {' and '.join(seen)}: put a copy of it back, or "
+        f"make it again from what the runs have kept by `psweep-dask rebuild {layout.calc_dir}`. "
+        "To begin without these rows, choose another calc_dir= or pass df=pd.DataFrame()"
+    )
+
+
+def _has_merged(run: StoredRun) -> bool:
+    counts = run.info.get("counts") or {}
+    has_rows = any(number for status, number in counts.items() if status != "left")
+    return (has_rows and not run.folder.journal_path.exists()) or bool(run.folder.kept_paths())
+
+
 def recover(
-    layout: Layout, df: pd.DataFrame, runs: Sequence[StoredRun] | None = None
+    layout: Layout, df: pd.DataFrame | None = None, runs: Sequence[StoredRun] | None = None
 ) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
     """Merge the rows of all dead runs into the database, with a warning for each.
 
-    The caller holds the lock of the database. A run stays as it is if its rows need modules that
-    cannot be imported here. The database is returned as it is on disk now, and the highest
-    ``_run_seq`` and ``_pset_seq`` of each run. These are never given again, even if the user has
-    deleted the rows: numbers name psets. `runs` are the runs of the study, if they were read under
-    this lock already.
+    The caller holds the lock of the database. The database is returned as it is on disk now, and
+    the highest ``_run_seq`` and ``_pset_seq`` of each run of the study, whichever database it
+    writes to. These are never given again, even if the user has deleted the rows: numbers name
+    psets. `df` is the database, and `runs` are all runs of the study, if they were read under this
+    lock already.
     """
+    runs = all_runs(layout) if runs is None else runs
+    ours = runs_of_database(layout, runs)
+    df = read_to_change(layout, ours) if df is None else df
     remove_partial_databases(layout)
-    reserved = []
-    for run in stored_runs(layout) if runs is None else runs:
-        reserved.append(run.last_seqs)
+    for run in ours:
         if run.folder.journal_path.exists() or run.folder.jobs_path.exists():
             with run.try_lock() as lock:
                 try:
                     df = df if lock is None else merge_run(run, df)
                 except RecordError as err:
                     log.warning("run %s is not recovered: %s", run.run_id, err)
-    return df, reserved
+    return df, [run.last_seqs for run in runs]
+
+
+def numbers_elsewhere(
+    layout: Layout, runs: Sequence[StoredRun] | None = None
+) -> list[tuple[int, int]]:
+    """Return the highest ``_run_seq`` and ``_pset_seq`` in the other databases of the study.
+
+    Some of their rows may belong to no run of the study, for instance if they were imported.
+    """
+    names = {str(run.info["database"]) for run in (all_runs(layout) if runs is None else runs)}
+    own = os.path.normpath(layout.database_path)
+    paths = {os.path.normpath(layout.root / name) for name in (*names, "database.pk")} - {own}
+    numbers = []
+    for path in sorted(paths):
+        try:
+            numbers.append(plan.last_seqs(database.read_or_empty(Path(path), is_plain=True)))
+        except (OSError, DatabaseError) as err:
+            log.warning("numbers in %s are not known here: %s", path, err)
+    return numbers
 
 
 def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
@@ -68,16 +143,22 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
         remove_run_dir(run.folder)
         return df
     replay = journal.replay(run.folder.journal_path)
-    rows = add_worker_rows(run, frame.from_blocks(replay), df)
+    keeping = begin_to_keep(run.folder)
     try:
+        rows = frame.from_blocks(replay)
+        more = worker_blocks(run, rows, df)
+        rows = with_blocks(rows, more)
         df = database.merge(layout.database_path, rows) if len(rows) else df
+        remove_journal(run.folder, replay, keeping if len(rows) else None, more)
     except OSError as err:
         raise RecoveryError(
             f"cannot merge {len(rows)} rows of run {run_id} into "
             f"{str(layout.database_path)!r}: {err.strerror}; they stay in its journal"
         ) from err
+    finally:
+        if keeping is not None:
+            keeping.drop()
     left = run.info["psets"] - len(recorded_seqs(df, run_id))
-    remove_journal(run.folder, replay)
     info = run.info | {
         "end": provenance.now(),
         "ended": "died" if left else "done",
@@ -94,20 +175,36 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
-def add_worker_rows(run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame) -> pd.DataFrame:
-    """Add to the rows of a journal those that only files of workers have, not the database `df`."""
+def worker_blocks(
+    run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame, is_plain: bool = False
+) -> list[Block]:
+    """Return the rows that only files of workers have, not those of the journal or the database."""
     known = recorded_seqs(rows, run.run_id) | recorded_seqs(df, run.run_id)
-    tables = [rows]
-    if blocks := list(early_blocks(run.folder.early_dir, known)):
-        tables.append(frame.from_blocks(blocks))
-    known_ids = {pset_id for table in (*tables, df) for pset_id in table.get("_pset_id", ())}
+    blocks = list(early_blocks(run.folder.early_dir, known, is_plain))
+    early = [columns[names.index("_pset_id")] for names, columns in blocks]
+    known_ids = {
+        id_ for ids in (*early, *(t.get("_pset_id", ()) for t in (rows, df))) for id_ in ids
+    }
     for path in run.layout.tmpsave_path(run.run_id, "").parent.glob("*.pk"):
         if path.stem not in known_ids:
             try:
-                tables.append(df_read(path))
-            except (OSError, pickle.UnpicklingError, ImportError, AttributeError, EOFError) as err:
+                blocks.append(_block_of(database.read_or_empty(path, is_plain)))
+            except (OSError, DatabaseError) as err:
                 log.warning("%s cannot be read, its pset will run again: %r", path, err)
-    return frame.in_order(frame.stacked(tables)) if len(tables) > 1 else rows
+    return blocks
+
+
+def _block_of(rows: pd.DataFrame) -> Block:
+    times = rows["_time_utc"].astype("datetime64[ns]").astype("int64").tolist()
+    columns = [times if name == "_time_utc" else rows[name].tolist() for name in rows.columns]
+    return tuple(rows.columns), columns
+
+
+def with_blocks(rows: pd.DataFrame, blocks: Sequence[Block]) -> pd.DataFrame:
+    """Return rows of a run with those of blocks among them."""
+    if not blocks:
+        return rows
+    return frame.in_order(frame.stacked([rows, frame.from_blocks(blocks)]))
 
 
 def recorded_seqs(df: pd.DataFrame, run_id: str, pending: bool = False) -> set[int]:
@@ -128,11 +225,32 @@ def count_statuses(df: pd.DataFrame, run_id: str) -> dict[str, int]:
     return {str(status): int(number) for status, number in counts.items()}
 
 
-def remove_journal(folder: RunFolder, replay: Replay) -> None:
+def begin_to_keep(folder: RunFolder) -> Keeping | None:
+    """Begin to copy the journal of a run, for `rebuild`; None if the user wants no copies."""
+    keep = dask.config.get("psweep.keep-journal", True)
+    if not isinstance(keep, bool):
+        raise RecoveryError(
+            f"dask's configuration has psweep.keep-journal: {keep!r}; it must be true or false"
+        )
+    return Keeping(folder.journal_path) if keep else None
+
+
+def remove_journal(
+    folder: RunFolder, replay: Replay, keeping: Keeping | None, more: Sequence[Block] = ()
+) -> None:
     """Remove the journal and the early rows of a run whose rows are in the database.
 
-    A damaged journal is renamed instead: someone may be able to read more of it.
+    Its copy gets its name before, with `more` rows that are not in the journal. A damaged journal
+    is renamed instead: someone may be able to read more of it.
     """
+    if keeping is not None:
+        keeping.finish(folder.free_kept_path(), more)
+        if keeping.error is not None:
+            log.warning(
+                "the rows of run %s are in the database, but no copy of them could be kept: %s",
+                folder.path.name,
+                keeping.error,
+            )
     shutil.rmtree(folder.early_dir, ignore_errors=True)
     path = folder.journal_path
     if replay.damaged:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset
-from psweep_dask.storage import database, plan
+from psweep_dask.storage import plan
 from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study import recovery
@@ -100,7 +100,8 @@ def recover_run(run: StoredRun) -> tuple[Plan, Plan, Work] | None:
     layout = run.layout
     with layout.lock():
         recovery.remove_partial_databases(layout)
-        df = recovery.merge_run(run, database.read_or_empty(layout.database_path))
+        df = recovery.read_to_change(layout, stored_runs(layout))
+        df = recovery.merge_run(run, df)
         done = recovery.recorded_seqs(df, run.run_id)
     if not done and not run.folder.plan_path.exists():
         log.warning("run %s has no plan and no row, there is nothing to resume", run.run_id)

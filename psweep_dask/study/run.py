@@ -35,6 +35,7 @@ from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Journal, MemoryJournal
 from psweep_dask.storage.layout import Layout, LayoutError, RunFolder
 from psweep_dask.storage.plan import Plan
+from psweep_dask.storage.record import Block
 from psweep_dask.study import provenance, recovery, runs, sources
 from psweep_dask.study.backup import back_up_study, make_simulation_dir
 from psweep_dask.study.runs import StoredRun
@@ -116,13 +117,16 @@ class Run:
 
     def _merge(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
         layout, run_id = self.layout, self.plan.run_id
+        keeping = None
+        more: list[Block] = []
         try:
             replay = self.journal.replay()
+            keeping = recovery.begin_to_keep(self.folder)
             rows = frame.from_blocks(replay)
-            journaled = len(rows)
             if ended != "done":  # workers may have rows of slices that were dropped
                 stored = StoredRun(layout, self.info)
-                rows = recovery.add_worker_rows(stored, rows, pd.DataFrame())
+                more = recovery.worker_blocks(stored, rows, pd.DataFrame())
+                rows = recovery.with_blocks(rows, more)
         except OSError as err:
             raise StudyError(
                 f"the journal of run {run_id} cannot be read: {err}; the folder of a study must "
@@ -130,15 +134,25 @@ class Run:
             ) from err
         try:
             with layout.lock():
+                if self.base is None and (
+                    message := recovery.missing_message(layout, runs.stored_runs(layout))
+                ):
+                    raise StudyError(
+                        f"{message}. The {len(rows)} finished rows of this run are kept in "
+                        f"{str(self.folder.journal_path)!r}"
+                    )
                 df = database.merge(layout.database_path, rows, self.base)
-                recovery.remove_journal(self.folder, replay)
+                recovery.remove_journal(self.folder, replay, keeping if len(rows) else None, more)
         except OSError as err:
             raise StudyError(
                 f"cannot write {str(layout.database_path)!r}: {err.strerror}; the {len(rows)} "
                 f"finished rows are kept in {str(self.folder.journal_path)!r}: ps.load shows "
                 "them, and ps.resume or the next run merges them as soon as that works"
             ) from err
-        if self.resumed or len(rows) > journaled:  # this driver has not counted all rows
+        finally:
+            if keeping is not None:
+                keeping.drop()
+        if self.resumed or more:  # this driver has not counted all rows
             left = self.info["psets"] - len(recovery.recorded_seqs(df, run_id))
             counts = recovery.count_statuses(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
@@ -190,14 +204,16 @@ def begin_run(
         return Run(layout, number_psets(df, [], stored), MemoryJournal(), unsaved, info=dict(info))
     # Before the lock is taken, since git may need some time:
     session, patch = provenance.describe_session(Path.cwd())
-    with layout.lock():
-        on_disk = database.read_or_empty(layout.database_path)
+    with layout.lock(), layout.numbers_lock():
+        known = runs.all_runs(layout)
+        stored = runs.runs_of_database(layout, known)
+        on_disk = recovery.read_to_change(layout, stored, may_begin=options.df is not None)
         database.check(on_disk, str(layout.database_path))
-        stored = runs.stored_runs(layout)
-        on_disk, reserved = recovery.recover(layout, on_disk, stored)
+        on_disk, reserved = recovery.recover(layout, on_disk, known)
         df = on_disk if options.df is None else options.df
         if options.backup and len(df):
             back_up_study(layout, df)
+        reserved += recovery.numbers_elsewhere(layout, known)
         planned = number_psets(df, [*reserved, plan.last_seqs(on_disk)], stored)
         if not len(planned):
             return Run(layout, planned, MemoryJournal(), PassedFrame(df, frozenset()))

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any
 from filelock import BaseFileLock, Timeout
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.storage import plan
+from psweep_dask.storage import journal, plan
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout, RunFolder
 from psweep_dask.storage.plan import Plan
+from psweep_dask.storage.record import RecordError
 
 log = logging.getLogger("psweep_dask")
 
@@ -163,8 +164,13 @@ def find_study(
 
 def stored_runs(layout: Layout) -> list[StoredRun]:
     """Return the runs of a study that write to this database, the oldest first."""
+    return runs_of_database(layout, all_runs(layout))
+
+
+def runs_of_database(layout: Layout, runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return those of the runs of a study that write to this database."""
     database = layout.relative_database()
-    return [run for run in all_runs(layout) if run.info["database"] == database]
+    return [run for run in runs if run.info["database"] == database]
 
 
 def _other_databases(layout: Layout) -> list[str]:
@@ -173,28 +179,58 @@ def _other_databases(layout: Layout) -> list[str]:
 
 
 def all_runs(layout: Layout) -> list[StoredRun]:
-    """Return all runs of a study, the oldest first, whichever database they write to."""
+    """Return all runs of a study, the oldest first, whichever database they write to.
+
+    No code of the user is run, whatever is in the files.
+    """
     runs = []
     for path in layout.runs_dir.glob("*"):
         if not UUID.fullmatch(path.name) or not path.is_dir():
             continue  # not ours, but of a file manager, for instance
-        folder = layout.run_folder(path.name)
         try:
             info = read_info(layout, path.name)
         except (OSError, ValueError, TypeError, KeyError) as err:
-            try:
-                with folder.plan_path.open("rb") as stream:
-                    planned, _ = plan.load(stream)
-            except (OSError, plan.PlanError):
-                if folder.journal_path.exists():
-                    log.warning(
-                        "run.json and plan.pk in %s cannot be read, its journal waits", path
-                    )
+            lost_info = _info_without_run_json(layout, path.name, err)
+            if lost_info is None:
                 continue
-            log.warning("run.json in %s is damaged (%r), its plan is read instead", path, err)
-            info = info_of_plan(layout, planned) | {"run_id": path.name}
+            info = lost_info
         runs.append(StoredRun(layout, info))
     return sorted(runs, key=lambda run: int(run.info["run_seq"]))
+
+
+def _info_without_run_json(layout: Layout, run_id: str, err: Exception) -> dict[str, Any] | None:
+    """Return what the plan says of a run, or else its rows; None if it has neither."""
+    folder = layout.run_folder(run_id)
+    with suppress(OSError, plan.PlanError):
+        with folder.plan_path.open("rb") as stream:
+            known = plan.load_numbers(stream)
+        log.warning("run.json in %s is damaged (%r), its plan is read instead", folder.path, err)
+        return _info(layout, run_id, *known)
+    rows = [seqs for path in _files_with_rows(folder) for seqs in _seqs_in(path)]
+    if not rows:
+        return None
+    log.warning(
+        "run.json and plan.pk in %s cannot be read: what is known of the run are its rows",
+        folder.path,
+    )
+    run_seqs, pset_seqs = zip(*rows, strict=True)
+    first = min(pset_seqs)
+    known = (run_seqs[0], first, max(pset_seqs) - first + 1)
+    return _info(layout, run_id, *known) | {"lost_records": True}
+
+
+def _files_with_rows(folder: RunFolder) -> list[Path]:
+    return [path for path in (*folder.kept_paths(), folder.journal_path) if path.exists()]
+
+
+def _seqs_in(path: Path) -> list[tuple[int, int]]:
+    """Return the ``_run_seq`` and the ``_pset_seq`` of each row in a journal."""
+    found: list[tuple[int, int]] = []
+    with suppress(OSError, RecordError):
+        for names, columns in journal.replay(path, is_plain=True):
+            table = dict(zip(names, columns, strict=True))
+            found += zip(table["_run_seq"], table["_pset_seq"], strict=True)
+    return found
 
 
 def find_run(runs: Sequence[StoredRun], name: str) -> StoredRun:
@@ -232,11 +268,17 @@ def read_info(layout: Layout, run_id: str) -> dict[str, Any]:
 
 def info_of_plan(layout: Layout, planned: Plan) -> dict[str, Any]:
     """Return the part of ``run.json`` that is in the plan too, in case the file is damaged."""
+    return _info(layout, planned.run_id, planned.run_seq, planned.seqs[0], len(planned))
+
+
+def _info(
+    layout: Layout, run_id: str, run_seq: int, first_pset_seq: int, psets: int
+) -> dict[str, Any]:
     return {
-        "run_id": planned.run_id,
-        "run_seq": planned.run_seq,
-        "first_pset_seq": planned.seqs[0],
-        "psets": len(planned),
+        "run_id": run_id,
+        "run_seq": run_seq,
+        "first_pset_seq": first_pset_seq,
+        "psets": psets,
         "database": layout.relative_database(),
         "ended": None,
     }

@@ -80,8 +80,10 @@ def write_if_late(
         writer.close()
 
 
-def read_early_file(path: Path) -> SliceResult | None:
+def read_early_file(path: Path, is_plain: bool = False) -> SliceResult | None:
     """Return the part of a slice that is in a file; None if the file is missing or damaged.
+
+    With `is_plain`, no code of the user is run.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def read_early_file(path: Path) -> SliceResult | None:
     except OSError as err:
         log.warning("%s cannot be read, its psets will run again: %s", path, err)
         return None
-    return None if payload is None else SliceResult.unpack(payload)
+    return None if payload is None else SliceResult.unpack(payload, is_plain)
 
 
 def early_paths(folder: Path) -> list[Path]:
@@ -104,19 +106,20 @@ def early_paths(folder: Path) -> list[Path]:
         return []
 
 
-def early_blocks(folder: Path, known: set[int]) -> Iterator[Block]:
+def early_blocks(folder: Path, known: set[int], is_plain: bool = False) -> Iterator[Block]:
     """Yield the rows of all files in a folder, but for psets that are known.
 
-    `known` has their ``_pset_seq``; those that are yielded are added.
+    `known` has their ``_pset_seq``; those that are yielded are added. With `is_plain`, no code of
+    the user is run.
 
     Raises
     ------
     RecordError
-        If a result cannot be restored in this process, or a later version of this package has
-        written a file.
+        If a later version of this package has written a file.
     """
-    for result in map(read_early_file, early_paths(folder)):
-        for names, columns in [] if result is None else result.blocks():
+    for path in early_paths(folder):
+        result = read_early_file(path, is_plain)
+        for names, columns in [] if result is None else result.blocks(is_plain):
             seqs = columns[names.index("_pset_seq")]
             new = [place for place, seq in enumerate(seqs) if seq not in known]
             known.update(seqs)

@@ -11,7 +11,7 @@ from typing import Any
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset, pset_id
-from psweep_dask.storage import pickling, record
+from psweep_dask.storage import pickling, plain, record
 from psweep_dask.storage.pickling import OldObject, check_format
 from psweep_dask.storage.record import Block, Record, RecordError
 from psweep_dask.worker.own_modules import ModuleValues
@@ -192,15 +192,17 @@ class SliceResult:
         return pickling.dumps({"format": FORMAT, **state})
 
     @classmethod
-    def unpack(cls, data: bytes) -> SliceResult:
+    def unpack(cls, data: bytes, is_plain: bool = False) -> SliceResult:
         """Undo `pack`. Of what version 0.1.0.dev0 has packed, only the rows are taken.
+
+        With `is_plain`, no code of the user is run.
 
         Raises
         ------
         RecordError
             If a later version has packed it.
         """
-        state = pickling.loads(data)
+        state = (plain.loads if is_plain else pickling.loads)(data)
         if isinstance(state, OldObject):
             return cls(vars(state)["frame"])
         check_format(state.pop("format"), FORMAT, "the result of a slice", RecordError)
@@ -222,18 +224,12 @@ class SliceResult:
         """How many records there are."""
         return self.statuses.total()
 
-    def blocks(self) -> list[Block]:
-        """Return the records.
-
-        Raises
-        ------
-        RecordError
-            If an object in them cannot be restored here.
-        """
-        return record.unpack(self.frame[record.HEADER.size :]) if self.frame else []
+    def blocks(self, is_plain: bool = False) -> list[Block]:
+        """Return the records; with `is_plain`, no code of the user is run."""
+        return record.unpack(self.frame[record.HEADER.size :], is_plain) if self.frame else []
 
     def seqs(self) -> set[int]:
-        """Return the ``_pset_seq`` of the records, or raise as `blocks` does."""
+        """Return the ``_pset_seq`` of the records."""
         return record.seqs_in(self.blocks())
 
     def count(self, status: str, failure: Failure | None) -> None:

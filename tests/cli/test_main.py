@@ -32,7 +32,7 @@ def test_commands_are_all_there():
         "psweep-pull",
         "psweep-push",
     }
-    assert len(main.commands) == 21
+    assert len(main.commands) == 22
 
 
 @pytest.mark.parametrize("name", COMMANDS)

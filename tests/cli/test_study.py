@@ -143,7 +143,10 @@ def test_check_keeps_folders_of_psets_in_another_database(study_folder, names):
 def test_check_offers_to_remove_no_folder_where_the_database_is_gone(study_folder):
     ps.run(func, ps.plist("a", [1, 2]), cluster="sync", capture_logs="file")
     Path("calc/database.pk").unlink()
-    assert "remove these folders" not in psweep_dask("check")
+    output = psweep_dask("check", code=1)
+    assert "there is no database.pk" in output
+    assert "psweep-dask rebuild calc" in output
+    assert "remove these folders" not in output
 
 
 def test_check_shows_a_few_names_and_how_many_more(study_folder):

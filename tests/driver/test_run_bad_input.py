@@ -50,7 +50,7 @@ def test_poolsize_must_be_a_number_of_workers(poolsize):
 def test_damaged_database_is_moved_aside_before_anything_runs(study_folder):
     ps.run(double, [{"a": 1}], cluster="sync")
     path = study_folder / "calc" / "database.pk"
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[:-200])
 
     def never(pset):
         (study_folder / "called").touch()
@@ -60,4 +60,8 @@ def test_damaged_database_is_moved_aside_before_anything_runs(study_folder):
         ps.run(never, [{"a": 2}], cluster="sync")
     assert not (study_folder / "called").exists()
     assert len(list((study_folder / "calc").glob("database.pk.damaged-*"))) == 1
-    assert len(ps.run(double, [{"a": 2}], cluster="sync")) == 1
+    with pytest.raises(ps.PsweepError, match=r"is gone, but there are 1 run .*psweep-dask rebuild"):
+        ps.run(never, [{"a": 2}], cluster="sync")
+    assert not (study_folder / "called").exists()
+    assert ps.rebuild("calc").a.tolist() == [1]
+    assert ps.run(double, [{"a": 2}], cluster="sync").a.tolist() == [1, 2]

@@ -72,7 +72,7 @@ def test_journal_stays_when_the_merge_fails(study_folder, monkeypatch):
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(database, "df_write", full)
+    monkeypatch.setattr(database, "_write", full)
     with pytest.raises(ps.PsweepError, match=r"No space left.*5 finished rows are kept"):
         ps.run(double, ps.plist("a", range(5)), cluster="sync")
     monkeypatch.undo()

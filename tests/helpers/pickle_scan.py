@@ -17,6 +17,7 @@ def modules_named(data):
 
 def pickles_in(data):
     """Yield a pickle, or the payloads of frames; then all those in bytes within them."""
+    data, _, _ = data.partition(b"\npsweep_dask database ")  # versions, behind the pickle
     if data.startswith(MAGIC):
         for payload in read_frames(io.BytesIO(data)):
             yield from pickles_in(payload)

@@ -16,11 +16,13 @@ import pytest
 
 import psweep_dask as ps
 from psweep_dask.storage.database import (
+    DamagedError,
     DatabaseError,
     PassedFrame,
     check,
     merge,
     read_or_empty,
+    read_to_change,
     replace,
 )
 from psweep_dask.storage.df_functions import df_read, df_write
@@ -29,16 +31,40 @@ DF = pd.DataFrame({"a": [1, 2], "_pset_id": ["p0", "p1"], "_pset_seq": [0, 1], "
 NEW = pd.DataFrame({"a": [3], "_pset_id": ["p2"], "_pset_seq": [2], "_run_id": "r1"})
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(DF)[:-10], pickle.dumps([1])])
-def test_database_that_is_damaged_is_moved_aside_and_never_overwritten(study_folder, content):
+TORN = [b"", b"garbage", pickle.dumps(DF)[:-10]]
+FOREIGN = [pickle.dumps([1]), b"cno_such_module\nThing\n."]
+
+
+@pytest.mark.parametrize("content", [*TORN, *FOREIGN])
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_reader_moves_and_changes_nothing(study_folder, content, is_plain):
     path = study_folder / "database.pk"
     path.write_bytes(content)
-    with pytest.raises(DatabaseError, match="damaged") as caught:
-        read_or_empty(path)
+    with pytest.raises(DatabaseError) as caught:
+        read_or_empty(path, is_plain)
+    assert isinstance(caught.value, DamagedError) == (content in TORN)
+    assert list(study_folder.iterdir()) == [path]
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", TORN)
+def test_writer_moves_a_damaged_database_aside_and_says_so(study_folder, content):
+    path = study_folder / "database.pk"
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"damaged.*psweep-dask rebuild") as caught:
+        merge(path, NEW)
     (aside,) = study_folder.iterdir()
     assert aside.name in str(caught.value)
     assert aside.read_bytes() == content
-    assert read_or_empty(path).empty
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_writer_leaves_a_database_that_is_not_damaged(study_folder, content):
+    path = study_folder / "database.pk"
+    path.write_bytes(content)
+    with pytest.raises(DatabaseError, match="no_such_module|no DataFrame"):
+        merge(path, NEW)
+    assert path.read_bytes() == content
 
 
 def test_database_that_is_damaged_twice_in_a_second_is_kept_twice(study_folder):
@@ -46,16 +72,53 @@ def test_database_that_is_damaged_twice_in_a_second_is_kept_twice(study_folder):
     for content in (b"first", b"second"):
         path.write_bytes(content)
         with pytest.raises(DatabaseError):
-            read_or_empty(path)
+            read_to_change(path)
     assert {aside.read_bytes() for aside in study_folder.iterdir()} == {b"first", b"second"}
 
 
-def test_database_that_needs_a_missing_module_is_not_damaged(study_folder):
+def test_database_that_is_a_folder_is_named(study_folder):
+    with pytest.raises(DatabaseError, match="is a folder; move it away"):
+        read_or_empty(study_folder)
+
+
+class Fails:
+    """Cannot be restored, with an error that means something else for a file."""
+
+    def __reduce__(self):
+        return open, ("no-such-file",)
+
+
+def test_value_that_cannot_be_restored_costs_its_cell_and_stays_in_the_file(study_folder, caplog):
     path = study_folder / "database.pk"
-    path.write_bytes(b"cno_such_module\nThing\n.")
-    with pytest.raises(DatabaseError, match="no_such_module"):
+    replace(path, DF.assign(y=pd.Series([Fails(), 7], dtype=object)))
+    df = merge(path, NEW)
+    assert df.a.tolist() == [1, 2, 3]
+    assert "No such file or directory" in repr(df.y[0].tolist()[0])
+    assert df.y.tolist()[1] == 7
+    assert "values that cannot be restored here" in caplog.text
+    (study_folder / "no-such-file").touch()
+    value = pd.read_pickle(path).y.tolist()[0]
+    assert value.name == "no-such-file"
+    value.close()
+
+
+def test_database_of_another_pandas_names_both_versions_and_the_way_out(study_folder, monkeypatch):
+    path = study_folder / "database.pk"
+    with monkeypatch.context() as patch:
+        patch.setattr(pd, "__version__", "77.0")
+        replace(path, DF)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"BlockManager", b"BlockMbnager"))  # as if it were renamed
+    with pytest.raises(
+        DatabaseError,
+        match=rf"pandas 77\.0 has .*pandas {pd.__version__} cannot.*psweep-dask rebuild",
+    ):
+        merge(path, NEW)
+    assert path.read_bytes() == content.replace(b"BlockManager", b"BlockMbnager")
+    df_write(DF, path)
+    path.write_bytes(path.read_bytes().replace(b"BlockManager", b"BlockMbnager"))
+    with pytest.raises(DatabaseError, match="another version of pandas wrote, it seems"):
         read_or_empty(path)
-    assert path.exists()
 
 
 def test_merge_appends_to_what_is_on_disk(study_folder):

@@ -102,9 +102,17 @@ class NeedsSecret:
         return {"a": 1}
 
 
-def test_unpack_names_an_object_that_cannot_be_restored():
-    with pytest.raises(RecordError, match="no such device"):
-        unpack(pickle.dumps([NeedsSecret()]))
+def test_unpack_puts_a_stand_in_where_an_object_cannot_be_restored():
+    ((names, columns),) = unpack(pickle.dumps((2, [(("a", "b"), [[1], [NeedsSecret()]])])))
+    assert names == ("a", "b")
+    assert columns[0] == [1]
+    assert "no such device" in repr(columns[1][0])
+
+
+@pytest.mark.parametrize("content", [7, None, "text"])
+def test_unpack_of_what_holds_no_records_is_an_error(content):
+    with pytest.raises(RecordError, match="holds no records"):
+        unpack(pickle.dumps(content))
 
 
 def test_read_frames_of_a_stream_that_is_growing(study_folder):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers.driver_process import calls, start, wait_for_journal, wait_until
 from helpers.fake_commands import command
@@ -14,6 +18,7 @@ from psweep_dask.storage import database
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout
 from psweep_dask.storage.record import to_frame
 from psweep_dask.study import recovery, runs
+from psweep_dask.study.check import inspect_study
 from psweep_dask.study.runs import StoredRun
 
 RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
@@ -166,14 +171,86 @@ def test_run_json_that_is_damaged_is_replaced_by_the_plan(dead, content, caplog)
     assert df._pset_seq.iloc[-1] == 2000
 
 
-def test_journal_without_run_json_and_plan_stays(dead, caplog):
+def test_run_json_and_plan_gone_cost_no_row_and_no_number(dead, caplog):
+    before = ps.load("calc")
     (run,) = runs.stored_runs(dead)
     dead.run_folder(run.run_id).info_path.unlink()
     dead.run_folder(run.run_id).plan_path.unlink()
+    assert ps.load("calc").equals(before)
+    assert "cannot be read: what is known of the run are its rows" in caplog.text
+    (finding,) = [found for found in inspect_study(dead) if "without run.json" in found.what]
+    assert finding.names == (run.run_id,)
+    df = ps.run(double, ps.plist("a", [-1]), cluster="sync")
+    assert df._pset_id.tolist()[:-1] == before._pset_id.tolist()
+    assert (df._run_seq.iloc[-1], df._pset_seq.iloc[-1]) == (1, before._pset_seq.max() + 1)
+
+
+def test_database_that_is_gone_is_an_error_of_who_would_begin_a_new_one(study_folder, caplog):
+    ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
+    Path("calc/database.pk").rename("elsewhere")
+    for begin in (
+        lambda: ps.run(double, [{"a": 3}], cluster="sync"),
+        lambda: ps.df_update("calc", {"study": 1}),
+        lambda: ps.merge_studies("calc", "other"),
+    ):
+        ps.run(double, [{"a": 9}], cluster="sync", calc_dir="other")
+        with pytest.raises(recovery.MissingDatabaseError, match="psweep-dask rebuild calc"):
+            begin()
+    assert not Path("calc/database.pk").exists()
     assert ps.load("calc").empty
-    assert "its journal waits" in caplog.text
-    ps.run(double, ps.plist("a", [-1]), cluster="sync")
-    assert run.folder.journal_path.exists()
+    assert "is gone, but there are 1 run with rows that were in it" in caplog.text
+    Path("elsewhere").rename("calc/database.pk")
+    assert ps.run(double, [{"a": 3}], cluster="sync").a.tolist() == [1, 2, 3]
+
+
+def test_database_that_is_gone_can_be_begun_anew_by_an_empty_df(study_folder):
+    ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
+    Path("calc/database.pk").unlink()
+    df = ps.run(double, [{"a": 3}], cluster="sync", df=pd.DataFrame())
+    assert (df.a.tolist(), df._pset_seq.tolist()) == ([3], [2])
+    assert ps.run(double, [{"a": 4}], cluster="sync").a.tolist() == [3, 4]
+
+
+def test_database_that_goes_while_a_run_goes_on_costs_no_row(study_folder):
+    ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
+
+    def func(pset):
+        Path("calc/database.pk").rename("elsewhere")
+        return {}
+
+    with pytest.raises(ps.PsweepError, match="1 finished rows of this run are kept in"):
+        ps.run(func, [{"a": 3}], cluster="sync")
+    assert not Path("calc/database.pk").exists()
+    Path("elsewhere").rename("calc/database.pk")
+    assert ps.load("calc").a.tolist() == [1, 2, 3]
+
+
+def test_two_databases_of_a_study_share_no_number(study_folder):
+    ps.run(double, ps.plist("a", [1, 2]), cluster="sync")
+    df = ps.run(double, ps.plist("a", [1, 2]), cluster="sync", database_basename="second.pk")
+    assert (df._run_seq.tolist(), df._pset_seq.tolist()) == ([1, 1], [2, 3])
+    ps.run(double, [{"a": 1}], cluster="sync", calc_dir="other")
+    ps.merge_studies("calc", "other")
+    shutil.rmtree("calc/runs")  # its rows belong to no run that is known here
+    df = ps.run(double, [{"a": 3}], cluster="sync", database_basename="second.pk")
+    assert (df._run_seq.tolist()[-1], df._pset_seq.tolist()[-1]) == (3, 5)
+    df = ps.run(double, [{"a": 3}], cluster="sync")
+    assert (df._run_seq.tolist()[-1], df._pset_seq.tolist()[-1]) == (4, 6)
+
+
+def test_two_databases_of_a_study_share_no_number_also_at_the_same_time(study_folder):
+    script = """
+import sys, psweep_dask as ps
+for _ in range(5):
+    ps.run(lambda pset: {}, ps.plist("a", [1, 2]), cluster="sync", database_basename=sys.argv[1])
+"""
+    Path("script.py").write_text(script)
+    names = ["database.pk", "second.pk", "third.pk"]
+    drivers = [subprocess.Popen([sys.executable, "script.py", name]) for name in names]
+    assert [driver.wait() for driver in drivers] == [0, 0, 0]
+    df = pd.concat(ps.load("calc", database_basename=name) for name in names)
+    assert sorted(df._pset_seq) == list(range(30))
+    assert df._run_seq.nunique() == df._run_id.nunique() == 15
 
 
 def test_journal_that_is_damaged_is_reported_by_load_and_kept_by_the_next_run(dead, caplog):
