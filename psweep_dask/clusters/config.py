@@ -113,6 +113,11 @@ def check() -> None:
             f"dask's configuration has psweep.{unknown[0]}; known below psweep: are "
             f"{', '.join(sorted(_KEYS))}"
         )
+    keep = dask.config.get("psweep.keep-journal", True)
+    if not isinstance(keep, bool):
+        raise ConfigError(
+            f"dask's configuration has psweep.keep-journal: {keep!r}; it must be true or false"
+        )
     settings = section.get("dask")
     if not isinstance(settings, Mapping | None):
         raise ConfigError(

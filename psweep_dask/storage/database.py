@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -64,7 +64,7 @@ def read_or_empty(path: Path, is_plain: bool = False) -> pd.DataFrame:
         ) from err
     with stream:
         try:
-            df = plain.load(stream) if is_plain else pickling.load_rows(stream)
+            df, stand_ins = _load_plain(stream) if is_plain else pickling.load_rows_quietly(stream)
         except (MemoryError, OSError):
             raise
         except Exception as err:  # damaged pickles raise almost anything
@@ -73,7 +73,8 @@ def read_or_empty(path: Path, is_plain: bool = False) -> pd.DataFrame:
                 f"again from what the runs have kept: {_REBUILD} {path.parent}"
             ) from err
         if not isinstance(df, pd.DataFrame) or not _is_whole(df):
-            raise _unreadable(path, df, _versions_at_end(stream))
+            raise _unreadable(path, df, stand_ins, _versions_at_end(stream))
+    pickling.warn_of(stand_ins, str(path))
     check_origin(df, str(path))
     return df
 
@@ -99,13 +100,19 @@ def _is_whole(df: pd.DataFrame) -> bool:
         return False
 
 
-def _unreadable(path: Path, content: Any, versions: Mapping[str, str]) -> DatabaseError:
+def _load_plain(stream: BinaryIO) -> tuple[Any, list[StandIn]]:
+    return plain.load(stream), []  # stand-ins are meant to be there
+
+
+def _unreadable(
+    path: Path, content: Any, stand_ins: Sequence[StandIn], versions: Mapping[str, str]
+) -> DatabaseError:
     if type(content) is not StandIn and not isinstance(content, pd.DataFrame):
         return DatabaseError(
             f"{str(path)!r} has a pickled {type(content).__name__}, no DataFrame; move it away, "
             "and put a good copy in its place"
         )
-    why = f" ({content.reason})" if type(content) is StandIn and content.reason else ""
+    why = f" ({stand_ins[0].reason})" if stand_ins else f" ({content!r})"
     by = (
         f"pandas {versions['pandas']} has written"
         if versions

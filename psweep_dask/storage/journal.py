@@ -214,6 +214,11 @@ class Keeping:
             self._partial.unlink()
 
 
+def partial_copies(path: Path) -> list[Path]:
+    """Return the files of a `Keeping` whose process was killed."""
+    return list(path.parent.glob(f".{path.name}-*.tmp"))
+
+
 def _decompressed(path: Path) -> bytes:
     """Return what can be read of a compressed file: up to the first damaged byte."""
     good = bytearray()

@@ -15,15 +15,16 @@ import operator
 import pickle
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, BinaryIO, cast
 
 import cloudpickle
+import numpy as np
 
 from psweep_dask.errors import PsweepError
-from psweep_dask.storage.stand_ins import RESOLVE
+from psweep_dask.storage.stand_ins import RESOLVE, StandIn
 from psweep_dask.storage.stand_ins import Unpickler as StandInUnpickler
 
 log = logging.getLogger("psweep_dask")
@@ -69,21 +70,28 @@ def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
     A value that cannot be restored here is a `StandIn`, and a log line says so. Other errors mean
     that the pickle is damaged.
     """
+    rows, stand_ins = load_rows_quietly(stream, **kwargs)
+    warn_of(stand_ins, getattr(stream, "name", "a journal"))
+    return rows
+
+
+def warn_of(stand_ins: Sequence[StandIn], where: str) -> None:
+    """Say that there are values that could not be restored."""
+    if stand_ins:
+        log.warning("%s: %r, and perhaps others; they stay in the file", where, stand_ins[0])
+
+
+def load_rows_quietly(stream: BinaryIO, **kwargs: Any) -> tuple[Any, list[StandIn]]:
+    """Do what `load_rows` does, but return the stand-ins that were made instead of a log line."""
     start = stream.tell()
     changed: set[type] = set()
     try:
-        return _load_whole(stream, changed, **kwargs)
+        return _load_whole(stream, changed, **kwargs), []
     except BaseException as err:  # whatever the code of a foreign class raises
         if isinstance(err, StandInUnpickler.passed_on):
             raise
-        unpickler, rows = _load_with_stand_ins(stream, start, changed, **kwargs)
-    if unpickler.made:
-        log.warning(
-            "%s: values that cannot be restored here, such as %r; they stay in the file",
-            getattr(stream, "name", "a journal"),
-            unpickler.made[0],
-        )
-    return rows
+    unpickler, rows = _load_with_stand_ins(stream, start, changed, **kwargs)
+    return rows, unpickler.made
 
 
 def _load_with_stand_ins(
@@ -244,8 +252,13 @@ def _public_name(obj: FunctionType | type) -> str | None:
     return PsweepError.__name__ if is_error else None
 
 
-def _find_old(module: str, name: str, find: Callable[[str, str], Any]) -> Any:
-    """Find what version 0.1.0.dev0 has pickled under the names of its modules."""
+def find_old(module: str, name: str, find: Callable[[str, str], Any]) -> Any:
+    """Find what version 0.1.0.dev0 has pickled under the names of its modules.
+
+    In numpy 1, modules of numpy 2 have other names.
+    """
+    if module.startswith("numpy._core.") and np.__version__.startswith("1."):
+        return find(module.replace("._core.", ".core."), name)
     if not module.startswith(f"{_PACKAGE}."):
         return find(module, name)
     if name in _OLD_NAMES:
@@ -258,7 +271,7 @@ class _Unpickler(pickle.Unpickler):
     """Finds what version 0.1.0.dev0 has pickled."""
 
     def find_class(self, module: str, name: str) -> Any:
-        return _find_old(module, name, super().find_class)
+        return find_old(module, name, super().find_class)
 
 
 def _make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:
@@ -304,7 +317,7 @@ class _ScriptClasses:
         """Return a class or function; `find` looks for it where the pickle says."""
         if (module, name) == RESOLVE:
             return lambda place: self.find(*_split(place), find)
-        function = _find_old(module, name, find)
+        function = find_old(module, name, find)
         if function is operator.getitem:
             return _get_item
         if module != cloudpickle.cloudpickle.__name__:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from psweep_dask.storage.pickling import DATA_KEY, OldObject
+from psweep_dask.storage.pickling import DATA_KEY, OldObject, find_old
 from psweep_dask.storage.stand_ins import StandIn
 from psweep_dask.storage.stand_ins import Unpickler as StandInUnpickler
 
@@ -31,6 +31,7 @@ _NAMES = {
     "numpy.ma": {"MaskedArray"},
     "numpy.ma.core": {"MaskedArray", "_mareconstruct"},
     "pandas": {"NA"},
+    "pandas._libs.missing": {"NA"},
     "pathlib": {"Path", "PosixPath", "PurePosixPath"},
     "pathlib._local": {"Path", "PosixPath", "PurePosixPath"},
     "pyarrow.lib": {"_restore_array", "chunked_array", "py_buffer", "type_for_alias"},
@@ -39,6 +40,9 @@ _NAMES = {
 }
 """The classes and functions of which calls are made. None of them runs what is in its arguments."""
 
+_NUMPY_MODULES = {
+    f"numpy.{core}.{module}" for core in ("_core", "core") for module in ("multiarray", "numeric")
+}
 _NUMPY_FUNCTIONS = {"_frombuffer", "_reconstruct", "scalar"}
 _PANDAS_CLASSES = (
     pd.api.extensions.ExtensionArray,
@@ -60,6 +64,7 @@ _PANDAS_NAMES = {
     "IntIndex",
     "SingleBlockManager",
     "StringDtype",
+    "__nat_unpickle",
     "_nat_unpickle",
     "_new_DatetimeIndex",
     "_new_Index",
@@ -89,7 +94,7 @@ def load(stream: BinaryIO) -> Any:
     start = stream.tell()
     try:
         return _Unpickler(stream).load()
-    except NotPlainError:
+    except Exception:  # a `NotPlainError`, or what the parts of pandas raise
         stream.seek(start)
         return _StandInUnpickler(stream).load()
 
@@ -103,9 +108,9 @@ def _find(module: str, name: str) -> Any:
         return _get_attribute
     if name in _NAMES.get(module, ()):
         return _import(module, name)
-    if module in ("numpy._core.multiarray", "numpy.core.multiarray", "numpy._core.numeric"):
+    if module in _NUMPY_MODULES:
         if name in _NUMPY_FUNCTIONS:
-            return _import(module, name)
+            return find_old(module, name, _import)
     elif module == "pandas" or module.startswith("pandas."):
         if name in _PANDAS_NAMES or name.startswith("__pyx_unpickle_"):
             return _import(module, name)
@@ -116,7 +121,10 @@ def _find(module: str, name: str) -> Any:
 
 
 def _import(module: str, name: str) -> Any:
-    return pickle.Unpickler(io.BytesIO()).find_class(module, name)
+    try:
+        return pickle.Unpickler(io.BytesIO()).find_class(module, name)
+    except (ImportError, AttributeError) as err:  # another version of it has written this
+        raise NotPlainError(f"{module}.{name}") from err
 
 
 def _get_packed(container: Any, key: Any) -> Any:

@@ -25,7 +25,7 @@ from psweep_dask.storage.layout import Layout
 from psweep_dask.storage.record import Block
 from psweep_dask.storage.status import WAITING
 from psweep_dask.study import recovery
-from psweep_dask.study.runs import StoredRun, all_runs, open_study, runs_of_database
+from psweep_dask.study.runs import StoredRun, all_runs, find_study, runs_of_database
 
 log = logging.getLogger("psweep_dask")
 
@@ -56,7 +56,8 @@ def rebuild(
     database_dir : str or PathLike, optional
         Folder of the database; by default `calc_dir`.
     database_basename : str, optional
-        File name of the database.
+        File name of the database. If it does not exist, and all runs of the study write to one
+        other database, that one is made.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def rebuild(
     >>> rebuild("calc")[["a", "y"]].to_dict("list")
     {'a': [1, 2], 'y': [1, 4]}
     """
-    layout = open_study(calc_dir, database_dir, database_basename)
+    layout = find_study(calc_dir, database_dir, database_basename)
     show_log_lines()
     with layout.lock():
         runs = all_runs(layout)

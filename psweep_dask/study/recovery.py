@@ -278,13 +278,15 @@ def remove_partial_databases(layout: Layout) -> None:
 
 
 def clean_up_run(run: StoredRun) -> None:
-    """Remove the credentials of a dead run, and cancel its batch jobs.
+    """Remove the credentials and unfinished copies of a dead run, and cancel its batch jobs.
 
     The caller holds the lock of its driver. Jobs that cannot be cancelled end by themselves when
     they find no scheduler.
     """
     for folder in run.folder.path.glob(f"{PRIVATE_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for partial in journal.partial_copies(run.folder.journal_path):
+        partial.unlink(missing_ok=True)
     path = run.folder.jobs_path
     if not path.exists():
         return

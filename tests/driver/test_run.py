@@ -54,7 +54,7 @@ def test_run_leaves_its_plan_and_run_json_but_no_journal(where, study_folder):
     (run_dir,) = (study_folder / "calc" / "runs").iterdir()
     assert run_dir.name == df._run_id.iloc[0]
     names = sorted(path.name for path in run_dir.iterdir())
-    assert names == ["driver.lock", "plan.pk", "run.json"]
+    assert names == ["driver.lock", "plan.pk", "rows-0.gz", "run.json"]
     info = json.loads((run_dir / "run.json").read_text())
     assert info["ended"] == "done"
     assert info["counts"] == {"ok": 2, "error": 2, "left": 0}

@@ -95,7 +95,7 @@ def test_value_that_cannot_be_restored_costs_its_cell_and_stays_in_the_file(stud
     assert df.a.tolist() == [1, 2, 3]
     assert "No such file or directory" in repr(df.y[0].tolist()[0])
     assert df.y.tolist()[1] == 7
-    assert "values that cannot be restored here" in caplog.text
+    assert "a value that cannot be restored here" in caplog.text
     (study_folder / "no-such-file").touch()
     value = pd.read_pickle(path).y.tolist()[0]
     assert value.name == "no-such-file"
