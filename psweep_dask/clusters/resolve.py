@@ -17,11 +17,12 @@ from psweep_dask.clusters.executor import Executor, ExecutorRequest, InlineExecu
 from psweep_dask.clusters.guests import installed_plugins
 from psweep_dask.clusters.local import LocalPool, open_local_cluster
 from psweep_dask.clusters.remote import open_allocation_cluster, open_job_cluster
-from psweep_dask.clusters.workers import ExternalPool, WorkerPool, outdated_on
+from psweep_dask.clusters.workers import ExternalPool, WorkerPool
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.allocation import Allocation, current_allocation
 from psweep_dask.hpc.machine import MACHINES_DIR, Machine, machine_names, read_machine
 from psweep_dask.monitoring.dashboard import dashboard_link
+from psweep_dask.worker import own_modules
 from psweep_dask.worker.own_modules import values_in_force
 from psweep_dask.worker.runner import Runner
 
@@ -226,7 +227,8 @@ def _check_workers(client: Client, request: ExecutorRequest) -> None:
             f"thread; these have {most}: start them with threads_per_worker=1, or use "
             "cluster='local'"
         )
-    answers = client.run(_import_task, on_error="return")  # if a worker ends now: an exception
+    # One call for all questions: a worker that was just lost answers after 30 s. It raises OSError.
+    answers = client.run(_examine_worker, own_modules.PROCESS_ID, on_error="return")
     errors = {worker: text for worker, text in answers.items() if isinstance(text, str)}
     if errors:
         worker, text = next(iter(errors.items()))
@@ -234,19 +236,22 @@ def _check_workers(client: Client, request: ExecutorRequest) -> None:
             f"{len(errors)} of {len(threads)} workers cannot import psweep_dask "
             f"({worker}: {text}); install it in their environment"
         )
-    if outdated := outdated_on(client, shared_files=False):
+    outdated = {name for names in answers.values() if isinstance(names, list) for name in names}
+    if outdated:
         raise ClusterError(
-            f"workers of this cluster have imported {', '.join(outdated)} before it was edited; "
-            "start them again: client.restart()"
+            f"workers of this cluster have imported {', '.join(sorted(outdated))} before it was "
+            "edited; start them again: client.restart()"
         )
 
 
-def _import_task() -> str | None:
+def _examine_worker(driver: str) -> str | list[str]:
+    """Return why this worker cannot import us; else which modules it has as they were before."""
     try:
         import psweep_dask.worker.task  # noqa: F401  (to see whether the worker can)
+        from psweep_dask.worker.own_modules import outdated_modules
     except ImportError as err:
         return str(err)
-    return None
+    return outdated_modules(driver, {})
 
 
-_import_task.__module__ = "__main__"  # so that it is pickled by value: the worker may lack us
+_examine_worker.__module__ = "__main__"  # so that it is pickled by value: the worker may lack us
