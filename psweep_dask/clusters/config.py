@@ -6,6 +6,7 @@ variables, or by ``dask.config.set``. For instance, to give the workers' profile
     psweep:
       dask:
         distributed.worker.profile.enabled: true
+      keep-journal: false  # then `rebuild` has nothing to make the database from
 
 What users have set for their own clusters, in the ``distributed:`` section, holds for ours too,
 except for the settings below.

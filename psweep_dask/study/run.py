@@ -5,7 +5,7 @@
 | `begin_run` | reserves the numbers, takes the driver's lock, writes ``run.json`` |
 | `Run.write_plan` | writes the psets and func to ``plan.pk``, before the first pset runs |
 | `Run.journal` | takes the rows while the run goes on |
-| `Run.finish` | merges the rows into the database, removes the journal, completes ``run.json`` |
+| `Run.finish` | merges the rows into the database, packs the journal, completes ``run.json`` |
 
 `Run.discard` takes the place of `Run.finish` if nothing has run. `reopen_run` takes the place of
 `begin_run` for a run that has ended early. If the driver dies, the system frees its lock, and
@@ -86,7 +86,7 @@ class Run:
         return (size - len(work)) / len(self.plan)
 
     def finish(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
-        """Merge the rows into the database, and remove the journal once they are safely there.
+        """Merge the rows into the database; then the journal becomes a compressed copy.
 
         `ended` is how the run ended, "done" if all psets have a row; `counts` is the number of
         psets by ``_status``. Both are for ``run.json``. The whole database is returned.

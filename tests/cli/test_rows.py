@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -176,3 +178,28 @@ def test_db2json_and_db2table_whose_reader_leaves_early_are_no_error(database, n
         check=False,
     )
     assert done.stderr == ""
+
+
+class Runs:
+    def __reduce__(self):
+        return os.makedirs, ("it-has-run", 0o777, True)
+
+
+@pytest.mark.parametrize("command", ["status", "table", "show 0", "tail", "check", "runs", "stop"])
+@pytest.mark.parametrize("lost", ["run.json", "plan.pk"])
+def test_commands_that_look_run_no_code_of_a_study(study_folder, command, lost):
+    params = [{"a": a, "pset_": Runs()} for a in (1, 2)]
+    df = ps.run(lambda pset: {"y": Runs(), "z": [Runs()]}, params, cluster="sync", tmpsave=True)
+    ps.df_write(df.assign(y=[Runs(), Runs()]), "calc/database.pk")
+    (run_dir,) = Path("calc/runs").iterdir()
+    journal = gzip.decompress((run_dir / "rows-0.gz").read_bytes())
+    (run_dir / "journal").write_bytes(journal)  # as if it were not merged
+    for name in {"run.json", lost}:
+        (run_dir / name).unlink()
+    if Path("it-has-run").exists():
+        Path("it-has-run").rmdir()
+    output = psweep_dask(*command.split(), code=int(command in ("check", "stop")))
+    assert ("makedirs" in output) == (command in ("table", "show 0", "tail"))
+    assert not Path("it-has-run").exists()
+    ps.load("calc")  # as the manual says, this does
+    assert Path("it-has-run").exists()

@@ -60,16 +60,21 @@ def df(study_folder):
     return ps.resume(cluster="sync")
 
 
+def check_same(one, other):
+    """The same values; a column with gaps may have another type where it was made in two steps."""
+    pd.testing.assert_frame_equal(one, other, check_dtype=False, check_exact=True)
+
+
 def test_rebuild_after_a_loss_gives_the_same_rows(df):
     DATABASE.unlink()
-    pd.testing.assert_frame_equal(ps.rebuild(), df)
-    pd.testing.assert_frame_equal(ps.load(), df)
+    check_same(ps.rebuild(), df)
+    check_same(ps.load(), df)
     assert ps.run(func, [{"a": 5}], cluster="sync")._pset_seq.tolist() == [*df._pset_seq, 7]
 
 
 def test_rebuild_of_a_damaged_database_keeps_the_file(df, caplog):
     DATABASE.write_bytes(b"torn")
-    pd.testing.assert_frame_equal(ps.rebuild(), df)
+    check_same(ps.rebuild(), df)
     (kept,) = Path("calc").glob("database.pk.replaced-*")
     assert kept.read_bytes() == b"torn"
     assert "the old database cannot be compared" in caplog.text
@@ -77,7 +82,7 @@ def test_rebuild_of_a_damaged_database_keeps_the_file(df, caplog):
 
 def test_rebuild_of_a_good_database_changes_nothing_and_says_of_no_change(df, caplog):
     caplog.clear()
-    pd.testing.assert_frame_equal(ps.rebuild(), df)
+    check_same(ps.rebuild(), df)
     assert [text.split()[0:3] for text in caplog.messages] == [
         ["the", "old", "database"],
         ["made", str(DATABASE.absolute()), "again,"],
@@ -91,7 +96,7 @@ def test_rebuild_tells_what_was_edited_and_takes_over_what_only_the_old_database
     ps.df_write(pd.concat([edited, mine]), DATABASE)
     made = ps.rebuild()
     assert made._pset_id.tolist() == [*df._pset_id, "by hand"]
-    pd.testing.assert_frame_equal(made[: len(df)][list(df.columns)], df, check_dtype=False)
+    check_same(made[: len(df)][list(df.columns)], df)
     assert made.seed.dropna().tolist() == df.seed.dropna().tolist()
     assert made.study.tolist()[:3] == ["mine"] * 3
     assert "1 row that the old database had not: they are back" in caplog.text
@@ -109,7 +114,7 @@ def test_rebuild_leaves_out_what_was_deleted_unless_asked(df):
     ps.delete("calc", "a == 3")
     DATABASE.unlink()
     assert ps.rebuild().a.tolist() == [0, 2, 7, 8, 9]
-    pd.testing.assert_frame_equal(ps.rebuild(deleted=True), df)
+    check_same(ps.rebuild(deleted=True), df)
 
 
 def test_rebuild_has_a_deleted_pset_that_has_run_again(df):
@@ -123,7 +128,7 @@ def test_rebuild_has_a_deleted_pset_that_has_run_again(df):
     again = ps.resume(func=lambda pset: {"y": 1000, "z": "again"}, cluster="sync")
     assert again.y[again._pset_id == id_].tolist() == [1000]
     DATABASE.unlink()
-    pd.testing.assert_frame_equal(ps.rebuild(), again)
+    check_same(ps.rebuild(), again)
 
 
 def test_rebuild_merges_rows_of_a_dead_run_too(study_folder):
@@ -141,7 +146,7 @@ def test_rebuild_of_merged_studies_has_the_numbers_of_the_merge(df):
     ps.delete("other", "a == 2")
     both = ps.merge_studies("calc", "other")
     DATABASE.unlink()
-    pd.testing.assert_frame_equal(ps.rebuild(), both)
+    check_same(ps.rebuild(), both)
 
 
 def test_rebuild_of_prepared_psets_lets_collect_bring_the_results_again(study_folder, caplog):
