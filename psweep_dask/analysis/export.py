@@ -23,7 +23,7 @@ from psweep_dask._query import check_df
 from psweep_dask.analysis.dataset import as_array, to_xarray
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage.atomic import replace_file
-from psweep_dask.storage.columns import as_objects, python_str, without_own_types
+from psweep_dask.storage.columns import as_objects, without_own_types
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -238,15 +238,14 @@ def _netcdf(df: pd.DataFrame, dims: Sequence[str] | None, stream: BinaryIO) -> N
     if bad := [name for name in df.columns if "/" in str(name)]:
         raise ExportError(f"netCDF has no names with '/': rename the column {bad[0]!r}")
     if dims is not None:
-        dataset = to_xarray(df, dims)
+        dataset = _convert_variables(to_xarray(df, dims))
     else:
-        variables = {
-            name: ("pset", as_array(column)) for name, column in _split_complex(df).items()
-        }
-        with python_str():
-            dataset = xr.Dataset(variables)
+        columns = {name: as_array(column) for name, column in _split_complex(df).items()}
+        dataset = xr.Dataset(
+            {name: ("pset", _netcdf_cells(name, cells)) for name, cells in columns.items()}
+        )
     # h5netcdf seeks while it writes, and some versions close the stream that they are given.
-    _convert_variables(dataset).to_netcdf(stream.name, engine="h5netcdf")
+    dataset.to_netcdf(stream.name, engine="h5netcdf")
     stream.seek(0, os.SEEK_END)
 
 
@@ -276,30 +275,38 @@ def _netcdf_attribute(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else to_json_text(value)
 
 
-def _has_years_without_nanoseconds(array: xr.DataArray) -> bool:
+def _netcdf_cells(name: Any, cells: np.ndarray) -> np.ndarray:
+    """Return cells of a type that netCDF has: objects become text.
+
+    So do times that do not fit 64 bits of nanoseconds: most readers fail at them.
+    """
+    if cells.dtype != object and not _has_years_without_nanoseconds(cells):
+        return cells
+    with _error_names(name):
+        texts = [_netcdf_text(cell) for cell in cells.ravel()]
+    return np.array(texts, dtype=object).reshape(cells.shape)
+
+
+def _has_years_without_nanoseconds(cells: np.ndarray) -> bool:
     """Return whether there are times that only dates with another unit can hold, such as 1600."""
-    times = array.to_numpy().astype("datetime64[s]")
+    if cells.dtype.kind != "M":
+        return False
+    times = cells.astype("datetime64[s]")
     times = times[~np.isnat(times)]
     limits = np.datetime64("1678-01-01", "s"), np.datetime64("2262-01-01", "s")
     return bool(len(times)) and not (limits[0] < times.min() and times.max() < limits[1])
 
 
 def _convert_variables(dataset: xr.Dataset) -> xr.Dataset:
-    """Make text of objects, and two variables of complex numbers: netCDF has no type for them.
-
-    Times that do not fit 64 bits of nanoseconds become text too: most readers fail at them.
-    """
+    """Make text of objects, and two variables of complex numbers: netCDF has no type for them."""
     for name in list(dataset.variables):
         array = dataset[name]
-        if array.dtype.kind == "O" or (
-            array.dtype.kind == "M" and _has_years_without_nanoseconds(array)
-        ):
-            with _error_names(name):
-                cells = [_netcdf_text(cell) for cell in array.to_numpy().ravel()]
-            dataset[name] = (array.dims, np.array(cells, dtype=object).reshape(array.shape))
-        elif array.dtype.kind == "c":
-            parts = {f"{name}_real": array.real, f"{name}_imag": array.imag}
+        if array.dtype.kind == "c":
+            imag = array.imag.where(array.notnull())  # a gap is nan + 0j
+            parts = {f"{name}_real": array.real, f"{name}_imag": imag}
             dataset = dataset.assign(parts).drop_vars([name])
+        elif array.dtype.kind in "OM":
+            dataset[name] = (array.dims, _netcdf_cells(name, array.to_numpy()))
     dataset.attrs = {str(name): _netcdf_attribute(value) for name, value in dataset.attrs.items()}
     return dataset
 

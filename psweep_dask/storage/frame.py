@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionDtype
 
 from psweep_dask.storage import pending_rows
 from psweep_dask.storage.columns import (
@@ -129,22 +130,30 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _changes(column: pd.Series, kind: str) -> bool:
-    """Return whether values would change in a column of this kind: true is not 1."""
-    if kind in "fc" and holds_large_ints(column):
-        return True
-    return kind in "iufc" and getattr(column.dtype, "kind", "O") == "b"
+    """Return whether values would change in a column of this kind: true is not 1.
+
+    Among objects, NaN alone is a gap, so the NaT and NA of gaps must become NaN.
+    """
+    was = getattr(column.dtype, "kind", "O")
+    if kind == "O":
+        has_own_gaps = was in "mMc" or isinstance(column.dtype, ExtensionDtype)
+        return has_own_gaps and bool(column.isna().any())
+    return (kind in "fc" and holds_large_ints(column)) or (kind in "iufc" and was == "b")
 
 
 def _concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     try:
         return pd.concat(tables, sort=False)
-    except (ValueError, OverflowError):
-        columns = [(name, table[name]) for table in tables for name in table.columns]
-        times = {name for name, column in columns if column.dtype.kind in "mM"} - {"_time_utc"}
-        objects = [
-            table.astype(dict.fromkeys(times.intersection(table), object)) for table in tables
-        ]
-        return pd.concat(objects, sort=False)
+    except (ValueError, OverflowError):  # of times, or of large ints that pyarrow holds
+        names = {
+            name
+            for table in tables
+            for name, column in table.items()
+            if column.dtype.kind in "mM" or isinstance(column.dtype, pd.ArrowDtype)
+        }
+        return pd.concat(
+            [_with_objects(table, names - {"_time_utc"}) for table in tables], sort=False
+        )
 
 
 def _with_objects(table: pd.DataFrame, names: Iterable[Any]) -> pd.DataFrame:
