@@ -60,7 +60,7 @@ def export(
     Raises
     ------
     ExportError
-        If the suffix is not known, or the format cannot hold the names of the columns.
+        If the suffix is not known, or the format cannot hold the names of the columns or a value.
     LabelError
         If `dims` is given, and the rows do not fit, see `to_xarray`.
     NoDataFrameError
@@ -84,7 +84,8 @@ def export(
     text with JSON in it. Columns of mixed types are text with JSON as well, in parquet and netCDF.
 
     JSON has no NaN and no infinity: they are null. Complex numbers become two columns in parquet
-    and netCDF. In netCDF, missing text is empty text.
+    and netCDF. In netCDF, missing text is empty text, and times outside of the years 1678 to 2261
+    are text.
 
     Examples
     --------
