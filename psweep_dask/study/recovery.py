@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ from psweep_dask._query import DatabaseError
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc import slurm
 from psweep_dask.storage import database, frame, journal, plan
+from psweep_dask.storage.database import PassedFrame
 from psweep_dask.storage.journal import Keeping, Replay
 from psweep_dask.storage.layout import PRIVATE_PREFIX, Layout, RunFolder
 from psweep_dask.storage.record import Block, RecordError
@@ -148,7 +150,7 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
         rows = frame.from_blocks(replay)
         more = worker_blocks(run, rows, df)
         rows = with_blocks(rows, more)
-        df = database.merge(layout.database_path, rows) if len(rows) else df
+        df = merge_rows(layout, rows, keeping) if len(rows) else df
         remove_journal(run.folder, replay, keeping if len(rows) else None, more)
     except OSError as err:
         raise RecoveryError(
@@ -175,6 +177,19 @@ def merge_run(run: StoredRun, df: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
+def merge_rows(
+    layout: Layout, rows: pd.DataFrame, keeping: Keeping | None, base: PassedFrame | None = None
+) -> pd.DataFrame:
+    """Do what `database.merge` does. If the disk is full, the copy of the journal gives way."""
+    try:
+        return database.merge(layout.database_path, rows, base)
+    except OSError as err:
+        if keeping is None or err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        keeping.drop()
+        return database.merge(layout.database_path, rows, base)
+
+
 def worker_blocks(
     run: StoredRun, rows: pd.DataFrame, df: pd.DataFrame, is_plain: bool = False
 ) -> list[Block]:
@@ -188,7 +203,8 @@ def worker_blocks(
     for path in run.layout.tmpsave_path(run.run_id, "").parent.glob("*.pk"):
         if path.stem not in known_ids:
             try:
-                blocks.append(_block_of(database.read_or_empty(path, is_plain)))
+                saved = database.read_or_empty(path, is_plain)
+                blocks += [_block_of(saved)] if len(saved) else []  # the file may be gone just now
             except (OSError, DatabaseError) as err:
                 log.warning("%s cannot be read, its pset will run again: %r", path, err)
     return blocks
@@ -225,13 +241,25 @@ def count_statuses(df: pd.DataFrame, run_id: str) -> dict[str, int]:
     return {str(status): int(number) for status, number in counts.items()}
 
 
-def begin_to_keep(folder: RunFolder) -> Keeping | None:
-    """Begin to copy the journal of a run, for `rebuild`; None if the user wants no copies."""
+def keeps_journals() -> bool:
+    """Return whether the user wants copies of journals, for `rebuild`.
+
+    Raises
+    ------
+    RecoveryError
+        If dask's configuration says something else than true or false.
+    """
     keep = dask.config.get("psweep.keep-journal", True)
     if not isinstance(keep, bool):
         raise RecoveryError(
             f"dask's configuration has psweep.keep-journal: {keep!r}; it must be true or false"
         )
+    return keep
+
+
+def begin_to_keep(folder: RunFolder, keep: bool | None = None) -> Keeping | None:
+    """Begin to copy the journal of a run, for `rebuild`; None if the user wants no copies."""
+    keep = keeps_journals() if keep is None else keep
     return Keeping(folder.journal_path) if keep else None
 
 

@@ -57,6 +57,7 @@ class Run:
     base: PassedFrame | None  # what rows are appended to, if not to the database on disk
     lock: BaseFileLock | None = None  # held: other processes see by it that the driver lives
     info: dict[str, Any] = field(default_factory=dict)  # what run.json says
+    keeps_journal: bool = field(default_factory=recovery.keeps_journals)  # asked before it begins
     resumed: bool = False  # an earlier driver began the run: its plan is on disk, with all psets
 
     @property
@@ -121,7 +122,7 @@ class Run:
         more: list[Block] = []
         try:
             replay = self.journal.replay()
-            keeping = recovery.begin_to_keep(self.folder)
+            keeping = recovery.begin_to_keep(self.folder, self.keeps_journal)
             rows = frame.from_blocks(replay)
             if ended != "done":  # workers may have rows of slices that were dropped
                 stored = StoredRun(layout, self.info)
@@ -141,7 +142,7 @@ class Run:
                         f"{message}. The {len(rows)} finished rows of this run are kept in "
                         f"{str(self.folder.journal_path)!r}"
                     )
-                df = database.merge(layout.database_path, rows, self.base)
+                df = recovery.merge_rows(layout, rows, keeping, self.base)
                 recovery.remove_journal(self.folder, replay, keeping if len(rows) else None, more)
         except OSError as err:
             raise StudyError(
@@ -194,6 +195,7 @@ def begin_run(
         by_seq = dict(zip(seqs, attempts, strict=False))
         return Plan(str(uuid.uuid4()), run_seq, seqs, *kept, by_seq)
 
+    recovery.keeps_journals()  # an error in the configuration ends the run before it begins
     layout = layout_of(options)
     if options.df is not None:
         database.check(options.df, "df=")

@@ -15,6 +15,7 @@ from helpers.driver_process import start, wait_for_journal
 from helpers.offline_study import submit, write_func_machine
 
 import psweep_dask as ps
+from psweep_dask.storage import database
 from psweep_dask.storage.layout import Layout
 from psweep_dask.study.rebuild import RebuildError
 from psweep_dask.study.runs import stored_runs
@@ -170,6 +171,34 @@ def test_rebuild_without_kept_rows_is_an_error_that_says_why(study_folder):
     with pytest.raises(RebuildError, match="none of the 1 run in 'calc' has kept rows"):
         ps.rebuild()
     assert not DATABASE.exists()
+
+
+def test_keep_journal_that_is_no_bool_is_an_error_before_anything_runs(study_folder):
+    with (
+        dask.config.set({"psweep.keep-journal": "maybe"}),
+        pytest.raises(ps.PsweepError, match="psweep.keep-journal: 'maybe'; it must be true or"),
+    ):
+        ps.run(func, [{"a": 1}], cluster="sync")
+    assert not list(study_folder.iterdir())
+
+
+def test_copy_of_the_journal_gives_way_where_the_disk_is_full(study_folder, monkeypatch, caplog):
+    write = database._write
+    copies = []
+
+    def full_at_first(df, path):
+        copies.append(list(study_folder.glob("calc/runs/*/.journal-*.tmp")))
+        if len(copies) == 1:
+            raise OSError(28, "No space left on device")
+        write(df, path)
+
+    monkeypatch.setattr(database, "_write", full_at_first)
+    assert ps.run(func, ps.plist("a", [0, 1]), cluster="sync").y.tolist() == [0, 1]
+    assert copies[1:] == [[]]
+    assert "are in the database, but no copy of them could be kept" in caplog.text
+    assert {path.name for path in study_folder.glob("calc/runs/*/*")} == {
+        *("run.json", "plan.pk", "driver.lock")
+    }
 
 
 def test_rebuild_names_runs_that_have_kept_nothing(df, caplog):
