@@ -109,6 +109,21 @@ def short_text(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def cut_middle(text: str, limit: int) -> str:
+    r"""Return a text without its middle where it is longer than about `limit` characters.
+
+    Examples
+    --------
+    >>> cut_middle("a" * 100 + "b" * 100, 4)
+    'aa\n... 196 characters are left out ...\nbb'
+    """
+    left_out = len(text) - limit
+    if left_out <= 0:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {left_out} characters are left out ...\n{text[-half:]}"
+
+
 def format_commands(scripts: list[Path]) -> str:
     """Return the commands that start shell scripts, each from the working directory."""
     here = Path.cwd()

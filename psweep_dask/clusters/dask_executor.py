@@ -218,7 +218,8 @@ class DaskExecutor:
         error = future.exception()
         if not isinstance(error, KilledWorker):
             raise ExecutorError(f"dask could not run a slice: {error!r}")
-        self._lost.add(future.key, error.last_worker.address, time.monotonic())
+        worker, patience = error.last_worker.address, self._pool.report_patience
+        self._lost.add(future.key, worker, time.monotonic(), patience)
 
     def _settle_lost(self) -> Outcomes:
         """Hand back the lost slices of which all is known that will ever be."""

@@ -86,6 +86,12 @@ class LastingLocalCluster(KeepsNannies, LocalCluster):
         """How many nannies live: each starts its worker again when that has ended."""
         return sum(map(_lives, tuple(self.workers.values())))
 
+    def worker_addresses(self) -> set[str]:
+        """Return the addresses of all workers whose process is there and has started."""
+        nannies = tuple(self.workers.values())
+        processes = [nanny.process for nanny in nannies if nanny.process is not None]
+        return {process.worker_address for process in processes if process.status == Status.running}
+
     def replace_nannies(self) -> None:
         """Start new nannies in place of those that have given up. Does not wait for them."""
         loop: Any = self.loop
@@ -118,7 +124,7 @@ class LastingNanny(Nanny):
     A nanny gives up when its worker raises an error in its start.
     """
 
-    _lock: ClassVar = threading.Lock()
+    _lock: ClassVar = threading.RLock()  # a start that is dropped may be tidied up at any time
     _starting: ClassVar[int] = 0  # number of nannies that start their worker now
     _in_force: ClassVar[dask.config.set]
 

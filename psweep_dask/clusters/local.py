@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -28,15 +28,19 @@ from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.clusters.lasting import LastingLocalCluster
-from psweep_dask.clusters.workers import ExternalPool, Resources, outdated_on
+from psweep_dask.clusters.workers import ExternalPool, Resources
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings
+from psweep_dask.worker import own_modules
 from psweep_dask.worker.monitor import kill_with_children
 
 log = logging.getLogger("psweep_dask")
 
 GIVE_UP_SECONDS = 300.0
 """A run ends when all starts of workers have failed for so long."""
+
+LOST_SECONDS = 5.0
+"""A process is ended so long after the scheduler has lost its worker: it may be about to end."""
 
 NO_WORKER_WARNING_SECONDS = 30.0
 """After so long without any worker the user is warned: on a busy machine a restart may take 20."""
@@ -74,7 +78,8 @@ class KeptCluster:
 
         Return False if that is needed, and impossible since another run uses them.
         """
-        outdated = outdated_on(self.client, shared_files=True)
+        ask = own_modules.outdated_modules, own_modules.PROCESS_ID, own_modules.own_files()
+        outdated = sorted(set().union(*self.client.run(*ask, on_error="ignore").values()))
         if outdated and not self.users:
             names = ", ".join(outdated)
             log.info("the workers of this machine start again, since %s has changed", names)
@@ -114,11 +119,14 @@ class LocalPool(ExternalPool):
     needs. On a busy machine this is over in a while, so a run does not end at once.
     """
 
+    report_patience = 20.0  # the nannies are in this process: they will report it
     _warn_after = NO_WORKER_WARNING_SECONDS
 
     def __init__(self, local: KeptCluster, resources: Resources) -> None:
         super().__init__(local.client, resources)
+        self._local = local
         self._cluster = local.cluster
+        self._unknown_since: dict[str, float] = {}
 
     def slots(self, left: int) -> int:
         """Return how many psets can run at the same time.
@@ -142,6 +150,20 @@ class LocalPool(ExternalPool):
                 "what had finished is saved"
             )
         return slots
+
+    def _look_at(self, known: Mapping[str, Any]) -> None:
+        """End processes that go on though the scheduler has lost their worker.
+
+        func may have stopped its event loop, or closed its connections.
+        """
+        now = time.monotonic()
+        unknown = self._cluster.worker_addresses() - known.keys()
+        self._unknown_since = {
+            address: self._unknown_since.get(address, now) for address in unknown
+        }
+        lost = [address for address in unknown if now - self._unknown_since[address] > LOST_SECONDS]
+        if lost:
+            self._local.renew_workers(lost)
 
     def _why_no_worker(self) -> str:
         error = self._cluster.starts.error

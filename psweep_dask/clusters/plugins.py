@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -61,6 +61,9 @@ KEY_MARK = "psweep"
 
 SCHEDULER_POLL_SECONDS = 10.0
 """How often a nanny of a batch job or allocation asks whether its scheduler is there."""
+
+LAST_REPORT_SECONDS = 2.0
+"""A nanny that closes tries for so long to report the exit of its worker."""
 
 UNREACHABLE_SECONDS = 60.0
 """A worker leaves if its scheduler has taken no connection for so long. dask's own worker would
@@ -207,16 +210,22 @@ class MonitorPlugin(NannyPlugin):
                 leave_without_scheduler(nanny, partial(self._end_worker, nanny))
             )
 
-    def teardown(self, nanny: Nanny) -> None:
-        """Stop looking."""
+    async def teardown(self, nanny: Nanny) -> None:
+        """Stop looking. A nanny that closes since its worker has closed reports that before."""
         nanny.periodic_callbacks.pop(self.name).stop()
         if self._ends_with_driver and self._scheduler_poll is not asyncio.current_task():
             self._scheduler_poll.cancel()
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.process.exitcode is not None:
+            event = _exit_event(nanny, worker)
+            with suppress(OSError, TimeoutError):  # the scheduler is gone, too
+                message = nanny.scheduler.log_event(topic=EXIT_TOPIC, msg=event)
+                await asyncio.wait_for(message, LAST_REPORT_SECONDS)
 
     def _look(self, nanny: Nanny) -> None:
         worker = self._worker
         if worker is not None and worker.process.exitcode is not None:
-            _report_exit(nanny, worker)
+            nanny.log_event(EXIT_TOPIC, _exit_event(nanny, worker))
             worker = self._worker = None
         if worker is None:
             worker = self._worker = _worker_process(nanny)
@@ -236,13 +245,13 @@ def _worker_process(nanny: Nanny) -> _WorkerProcess | None:
     return _WorkerProcess(process, ProcessMonitor(process.pid, nanny.address))
 
 
-def _report_exit(nanny: Nanny, worker: _WorkerProcess) -> None:
+def _exit_event(nanny: Nanny, worker: _WorkerProcess) -> dict[str, Any]:
     event = {
         "worker": nanny.worker_address or "",
         "exitcode": worker.process.exitcode,
         "memory_limit": nanny.memory_manager.memory_limit,
     }
-    nanny.log_event(EXIT_TOPIC, event | worker.monitor.report())
+    return event | worker.monitor.report()
 
 
 class NoRetryPlugin(SchedulerPlugin):

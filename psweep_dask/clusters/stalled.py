@@ -49,9 +49,11 @@ class LostTasks:
         """Return how many tasks wait for a report."""
         return len(self._tasks)
 
-    def add(self, key: Any, worker: str, now: float) -> None:
+    def add(
+        self, key: Any, worker: str, now: float, patience: float = REPORT_PATIENCE_SECONDS
+    ) -> None:
         """Remember a task that was lost with the worker at an address."""
-        self._tasks[key] = (worker, now + REPORT_PATIENCE_SECONDS)
+        self._tasks[key] = (worker, now + patience)
 
     def pop_settled(
         self, exits: Mapping[str, WorkerExit], now: float

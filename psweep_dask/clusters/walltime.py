@@ -48,6 +48,7 @@ from distributed.scheduler import WorkerState
 from tornado.ioloop import PeriodicCallback
 
 from psweep_dask.clusters.plugins import KEY_MARK
+from psweep_dask.clusters.stalled import REPORT_PATIENCE_SECONDS
 from psweep_dask.clusters.walltime_policy import WalltimePolicy, WorkerLoad
 from psweep_dask.clusters.workers import Resources, slots_of, total_slots
 from psweep_dask.worker.failures import WalltimeLoss
@@ -170,6 +171,7 @@ class WalltimePool:
         Seconds that a pset may take.
     """
 
+    report_patience = REPORT_PATIENCE_SECONDS
     starts_on_demand = False
 
     def __init__(self, resources: Resources, timeout: float | None = None) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 from distributed import Client
 
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.worker import own_modules
+from psweep_dask.clusters.stalled import REPORT_PATIENCE_SECONDS
 from psweep_dask.worker.failures import WalltimeLoss
 
 log = logging.getLogger("psweep_dask")
@@ -21,6 +22,12 @@ WORKER_POLL_SECONDS = 2.0
 NO_WORKER_WARNING_SECONDS = 5.0
 """After so long without any worker the user is warned: a worker restarts in one or two seconds."""
 
+PAUSED_WARNING_SECONDS = 10.0
+"""After so long with all workers paused the user is warned: most free their memory by then."""
+
+PAUSED_SHOWN = 4
+"""So many of them are named."""
+
 Resources = Mapping[str, float]
 """dask resources by name, such as ``{"GPU": 1}``."""
 
@@ -28,6 +35,7 @@ Resources = Mapping[str, float]
 class WorkerPool(Protocol):
     """Has workers come, counts them, and knows how long they will be there."""
 
+    report_patience: float  # seconds that nannies get to report how a worker has ended
     starts_on_demand: bool  # workers may come only when tasks wait for them, as by dask's adapt
 
     @property
@@ -71,6 +79,7 @@ class ExternalPool:
         The dask resources that a pset needs.
     """
 
+    report_patience = REPORT_PATIENCE_SECONDS
     starts_on_demand = True
     _warn_after = NO_WORKER_WARNING_SECONDS
 
@@ -81,6 +90,8 @@ class ExternalPool:
         self._polled_at = -WORKER_POLL_SECONDS
         self._worker_seen_at = time.monotonic()
         self._warned = False
+        self._busy_at = self._worker_seen_at
+        self._warned_of_pause = False
 
     @property
     def expected_slots(self) -> int:
@@ -105,9 +116,12 @@ class ExternalPool:
     def _poll(self) -> None:
         now = self._polled_at = time.monotonic()
         try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
         except OSError:  # the connection broke just now
             return
+        self._look_at(known)
+        workers = known.values()
+        self._warn_if_paused(workers, now)
         self._slots = total_slots(
             [slots_of(info["nthreads"], info["resources"], self._resources) for info in workers],
             self._resources,
@@ -123,20 +137,46 @@ class ExternalPool:
                 "%s: the run waits until others come, Ctrl-C ends it", self._why_no_worker()
             )
 
+    def _warn_if_paused(self, workers: Collection[Mapping[str, Any]], now: float) -> None:
+        """Warn if dask lets no worker begin anything, since their memory is nearly full."""
+        if not workers or any(info["status"] != "paused" for info in workers):
+            if self._warned_of_pause:
+                log.warning("workers are not paused any more, the run goes on")
+            self._busy_at, self._warned_of_pause = now, False
+        elif now - self._busy_at > PAUSED_WARNING_SECONDS and not self._warned_of_pause:
+            self._warned_of_pause = True
+            log.warning("%s", paused_message(workers))
+
+    def _look_at(self, known: Mapping[str, Any]) -> None:
+        """Look at what the scheduler knows of its workers, by their addresses."""
+
     def _why_no_worker(self) -> str:
         return "all workers are gone"
 
 
-def outdated_on(client: Client, shared_files: bool) -> list[str]:
-    """Return the user's own modules that workers have imported before they were edited.
+def paused_message(workers: Collection[Mapping[str, Any]]) -> str:
+    """Return which workers dask has paused, why, and what to do.
 
-    If the workers share the files of this process, also those that they have from another file.
+    Examples
+    --------
+    >>> worker = {"name": 0, "host": "n1", "memory_limit": 2**30, "metrics": {"memory": 9 * 10**8}}
+    >>> paused_message([worker])[:90]
+    'dask has paused all workers, since their memory is nearly full: 0 on n1 (0.84 of 1.00 GiB)'
     """
-    files = own_modules.own_files() if shared_files else {}
-    answers = client.run(
-        own_modules.outdated_modules, own_modules.PROCESS_ID, files, on_error="ignore"
+    shown = [
+        f"{info['name']} on {info['host']} ({info['metrics'].get('memory', 0) / 2**30:.2f} of "
+        f"{info['memory_limit'] / 2**30:.2f} GiB)"
+        for info in islice(workers, PAUSED_SHOWN)
+    ]
+    more = len(workers) - len(shown)
+    return (
+        "dask has paused all workers, since their memory is nearly full: "
+        f"{', '.join(shown)}{f' and {more} more' if more else ''}. They begin nothing until what "
+        "func, or another user of the cluster, keeps in memory is freed: client.restart() in "
+        "another process does that, and psets that ran there run again. Or stop the run, and "
+        "start a cluster with more memory_limit for each worker, or with dask's setting "
+        "distributed.worker.memory.pause: false; ps.resume runs what is left"
     )
-    return sorted(set().union(*answers.values()))
 
 
 def total_slots(slots: Collection[int], needed: Resources) -> int:

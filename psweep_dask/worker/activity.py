@@ -20,12 +20,18 @@ import uuid
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 ENTRIES_BYTES = 4096
 """Size of the head and the entries. Tracebacks begin behind it."""
 
 TRACE_SIGNAL = signal.SIGUSR2
 """On this signal the process writes the tracebacks of all its threads into the file."""
+
+BROKEN = 86
+"""Exit status of a process that func has broken."""
+
+_REASON = "psweep_dask: "
 
 _HEAD = struct.Struct("<q256s")  # 1 once the worker is closing on purpose; its address
 _ENTRY = struct.Struct("<16sqdd")  # run id, pset_seq, started, deadline
@@ -96,6 +102,19 @@ class ActivityFile:
         """Return the tracebacks that `faulthandler` has written."""
         text = os.pread(self._descriptor, 2**20, ENTRIES_BYTES)  # 1 MiB at most
         return text.decode(errors="replace")
+
+    def end_process(self, reason: str) -> NoReturn:
+        """End this process at once, and have its monitor know why. Its psets count as running."""
+        try:
+            os.write(self._descriptor, f"\n\n{_REASON}{reason}\n\n".encode(errors="replace"))
+        finally:
+            os._exit(BROKEN)
+
+    @property
+    def reason(self) -> str:
+        """Why the process has ended itself by `end_process`; empty if it has not."""
+        _, found, rest = self.trace().rpartition(_REASON)
+        return rest.splitlines()[0] if found and rest else ""
 
     def catch_traces(self) -> None:
         """Have tracebacks of this process written into the file: on a crash or `TRACE_SIGNAL`."""

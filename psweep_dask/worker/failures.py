@@ -21,6 +21,7 @@ A slice of psets 4, 5 and 6, and a segmentation fault in pset 5:
 | it ended because it was told to | the same |
 | a pset was over its timeout | that pset fails |
 | one pset was running | that pset fails |
+| no pset was running, it ended by itself | all run again, alone; after 3 more times it fails |
 | psets of several threads were running | the pset fails when this has happened 3 times |
 """
 
@@ -37,6 +38,10 @@ from psweep_dask.worker.work import Failure, SliceResult, Work, WorkerProcess, f
 
 MAX_SHARED_EXITS = 3
 """A pset fails when so many processes have ended in which it ran together with other psets."""
+
+MAX_IDLE_EXITS = 3
+"""A pset fails when so many processes have ended between psets with it as the only one of a slice;
+from the first of these on, each pset of the slice gets one of its own."""
 
 MAX_LOST_WORKERS = 10
 """A pset fails when it has lost so many workers together with their nannies, jobs or nodes."""
@@ -70,6 +75,7 @@ class WorkerExit:
     closing: bool = False  # whether it was told to end
     running: tuple[RunningPset, ...] = ()
     over_timeout: RunningPset | None = None  # why the nanny has killed the process
+    reason: str = ""  # why it was ended, or has ended itself, if that is known
     stack: str = ""  # which line of func was running, as in a traceback, if that is known
     memory: tuple[int, int] | None = None  # bytes held and their limit, if it was ended for that
     pid: int | None = None
@@ -139,6 +145,7 @@ class FailurePolicy:
         self._timeout = timeout
         self._shared_exits: Counter[int] = Counter()
         self._lost_workers: Counter[int] = Counter()
+        self._idle_exits: Counter[int] = Counter()
 
     def decide(
         self,
@@ -159,7 +166,7 @@ class FailurePolicy:
         running = [pset for pset in worker_exit.running if pset.run_id == self._run_id]
         running_pset = next((pset for pset in running if pset.pset_seq in seqs), None)
         if running_pset is None:
-            return self._lost(seqs)
+            return self._ended_between_psets(seqs, worker_exit)
         if len(worker_exit.running) > 1:
             self._shared_exits[running_pset.pset_seq] += 1
             if self._shared_exits[running_pset.pset_seq] < MAX_SHARED_EXITS:
@@ -189,6 +196,18 @@ class FailurePolicy:
         )
         return Decision(FailedAttempt(seqs[0], "killed", text, seconds=loss.ran, final=True))
 
+    def _ended_between_psets(self, seqs: Sequence[int], worker_exit: WorkerExit) -> Decision:
+        self._idle_exits.update(seqs)
+        if len(seqs) == 1 and self._idle_exits[seqs[0]] > MAX_IDLE_EXITS:
+            code, host = worker_exit.exitcode, worker_exit.host
+            text = (
+                f"the worker process ended (exit status {code}, on {host}) just after it had run "
+                f"this pset, {MAX_IDLE_EXITS} times: func, or something that it has started, has "
+                "ended it"
+            )
+            return Decision(FailedAttempt(seqs[0], "killed", text, worker_exit.process, final=True))
+        return Decision(alone=frozenset(seqs))
+
     def _lost(self, seqs: Sequence[int]) -> Decision:
         self._lost_workers.update(seqs)
         if len(seqs) == 1 and self._lost_workers[seqs[0]] >= MAX_LOST_WORKERS:
@@ -216,6 +235,8 @@ def _was_asked_to_leave(worker_exit: WorkerExit) -> bool:
 
 def _why_killed(worker_exit: WorkerExit) -> str:
     host, exitcode = worker_exit.host, worker_exit.exitcode
+    if worker_exit.reason:
+        return f"the worker process has ended on {host} at this pset: {worker_exit.reason}"
     if worker_exit.memory is not None:
         held, limit = (f"{size / 2**30:.2f} GiB" for size in worker_exit.memory)
         return (

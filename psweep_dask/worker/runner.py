@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import pickle
 import socket
@@ -12,16 +13,16 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from psweep_dask._format import short_repr, short_text
+from psweep_dask._format import cut_middle, short_repr, short_text
 from psweep_dask.errors import PsweepError
-from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_utf8
+from psweep_dask.params.pset import RESERVED_FIELDS, Pset, is_utf8, pset_id
 from psweep_dask.storage import frame, pickling
 from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.layout import Layout
@@ -29,13 +30,28 @@ from psweep_dask.storage.record import Record
 from psweep_dask.worker import own_modules, process_settings
 from psweep_dask.worker.activity import ActivityFile
 from psweep_dask.worker.capture import redirected
+from psweep_dask.worker.process_state import ProcessState
 from psweep_dask.worker.work import Failure, Func, Work, WorkerProcess, fields_at_end
+
+log = logging.getLogger("psweep_dask")
 
 activity_file: ActivityFile | None = None
 """In it this process notes which pset it runs. Set where a process has a monitor."""
 
 MAX_RESULT_BYTES = 3 * 2**30
 """The most that one result may have: a frame of the journal can hold 4 GiB."""
+
+MAX_TRACEBACK_CHARACTERS = 2**20
+"""The most that a row keeps of a traceback: its beginning and its end."""
+
+SHOWN_CHARACTERS = 20_000
+"""The most that log and dashboard show of it."""
+
+CHECK_SECONDS = 1e-3
+"""After a pset that has run longer, its process is looked at; this takes some microseconds."""
+
+HEADLINE_CHARACTERS = 10_000
+"""The first line of the message of an exception is looked for in so many."""
 
 FUNC_FIELDS = frozenset({"_exc_txt", "_logs", "_exec_host"})
 """Reserved columns in which func may put something of its own, if its pset does not fail."""
@@ -65,6 +81,7 @@ class PsetResult:
     record: Record
     size: int = 0  # bytes of the result, numbers not counted
     failure: Failure | None = None
+    in_broken_process: bool = False  # it failed, perhaps by what an earlier pset had done
 
 
 class LoadError(PsweepError):
@@ -94,6 +111,9 @@ class Runner:
         self._run = uuid.UUID(work.run_id).bytes
         self._layout = Layout(Path(work.cwd or "", work.calc_dir))  # func may go elsewhere
         self._func = None if work.simulate else func or self._load_func()
+        # A pset of a run that func makes by cluster="sync" is a part of the pset that is noted.
+        self._is_noted = func is None
+        self.process_state = ProcessState()
 
     def _load_func(self) -> Func:
         work = self.work
@@ -123,14 +143,18 @@ class Runner:
         Interrupt
             If the user drops the pset by Ctrl-C.
         """
-        noted_in = activity_file  # the cluster may take it away before func has ended
-        if noted_in is None:
-            return self._run_pset(pset, seq, sha1, attempt)
-        noted_in.begin(self._run, seq, self.work.timeout)
-        try:
-            return self._run_pset(pset, seq, sha1, attempt)
-        finally:
+        # The cluster may take the file away before func has ended.
+        noted_in = activity_file if self._is_noted else None
+        if noted_in is not None:
+            noted_in.begin(self._run, seq, self.work.timeout)
+        result = self._run_pset(pset, seq, sha1, attempt)
+        if result.in_broken_process:
+            result = self._run_pset(pset, seq, sha1, attempt)
+        if result.record["_pset_runtime"] > CHECK_SECONDS:
+            self.process_state.mend()
+        if noted_in is not None:  # if something of ours has failed, the monitor sees at which pset
             noted_in.end()
+        return result
 
     def save_row(self, row: Record) -> None:
         """Write a record to a file of its own, for tmpsave=True."""
@@ -138,6 +162,19 @@ class Runner:
         data = pickling.dumps(df)
         path = self._layout.tmpsave_path(row["_run_id"], row["_pset_id"])
         replace_file(path, lambda stream: stream.write(data))
+
+    def saved_row(self, pset: Pset, seq: int) -> Record | None:
+        """Return the record that `save_row` has written for a pset; None if there is none."""
+        path = self._layout.tmpsave_path(self.work.run_id, pset_id(self.work.run_id, seq))
+        try:
+            df = pickling.loads(path.read_bytes())
+            row = {name: _of_cell(df[name].iloc[0]) for name in df.columns}
+            return {**row, **pset, "_time_utc": df.index[0].value}
+        except FileNotFoundError:
+            return None
+        except Exception as err:  # of a file of another version, or of a class of the user
+            log.warning("%s cannot be read, its pset will run again: %r", path, err)
+            return None
 
     def _run_pset(self, pset: Pset, seq: int, sha1: str, attempt: int) -> PsetResult:
         if self.work.cwd:  # an earlier pset may have gone elsewhere
@@ -167,8 +204,13 @@ class Runner:
             os._exit(0)
         if error is not None:
             result.record = {**pset, **fields}
+            result.in_broken_process = self.process_state.mend()
             result.failure = _failure(error, seq, pset)
-        exc_txt = result.failure.exc_txt if result.failure else None
+        exc_txt = None
+        if result.failure is not None:
+            exc_txt = cut_middle(result.failure.exc_txt, MAX_TRACEBACK_CHARACTERS)
+            shown = cut_middle(exc_txt, SHOWN_CHARACTERS)
+            result.failure = replace(result.failure, exc_txt=shown)
         status = "error" if result.failure else "simulated" if self.work.simulate else "ok"
         result.record |= fields_at_end(status, exc_txt, self._process, runtime, attempt)
         if self.work.capture_logs in ("db", "db+file"):
@@ -245,6 +287,11 @@ def _are_equal(value: Any, other: Any) -> bool:
         return False
 
 
+def _of_cell(value: Any) -> Any:
+    is_number = isinstance(value, np.int64 | np.float64 | np.bool_)
+    return value.item() if is_number else value
+
+
 def _is_array(value: Any) -> bool:
     return type(value) is np.ndarray
 
@@ -312,24 +359,44 @@ def _is_plain(value: Any) -> bool:
 
 
 def _failure(error: BaseException, seq: int, pset: Pset) -> Failure:
-    _drop_own_frames(error)
+    try:
+        _drop_own_frames(error)
+        exc_txt = "".join(traceback.format_exception(error))
+        headline = _headline(error)
+    except BaseException as err:  # of an exception class of the user, whatever it raises
+        exc_txt = headline = f"{_class_name(error)}, which cannot be shown: {_class_name(err)}"
+    try:
+        pset_text = short_repr(pset)
+    except BaseException as err:  # as above, of a value
+        pset_text = f"a pset that cannot be shown: {_class_name(err)}"
+    return Failure(_class_name(error), seq, pset_text, exc_txt, headline, _pickled(error))
+
+
+def _pickled(error: BaseException) -> bytes:
+    """Return an exception as bytes; none if it cannot be pickled, or is too large to travel."""
     try:
         exception = pickling.dumps(error)
         pickle.loads(exception)
-    except BaseException:  # the traceback must do, if it cannot be pickled
-        exception = b""
-    text = "".join(traceback.format_exception(error))
-    return Failure(type(error).__name__, seq, short_repr(pset), text, _headline(error), exception)
+    except BaseException:  # the traceback must do
+        return b""
+    return exception if len(exception) <= MAX_TRACEBACK_CHARACTERS else b""
+
+
+def _class_name(error: BaseException) -> str:
+    """Return the name of a class, also if its metaclass has another idea of it."""
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name
 
 
 def _headline(error: BaseException) -> str:
     """Return the class of an exception and the first line of its message."""
+    name = _class_name(error)
     try:
-        lines = str(error).splitlines()
-    except Exception:  # a foreign __str__ must not cost the row
+        lines = str(error)[:HEADLINE_CHARACTERS].splitlines()
+    except BaseException:  # a foreign __str__ must not cost the row
         lines = []
     first = next(filter(str.strip, lines), "").strip()
-    return short_text(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+    return short_text(f"{name}: {first}" if first else name)
 
 
 def _drop_own_frames(error: BaseException) -> None:

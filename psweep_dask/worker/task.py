@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from psweep_dask.params.pset import DIGEST_SIZE, Pset
 from psweep_dask.storage import pickling, record
 from psweep_dask.storage.record import Record
-from psweep_dask.worker.early_rows import early_path, write_if_late
+from psweep_dask.worker import runner as runner_module
+from psweep_dask.worker.early_rows import early_path, read_early_file, write_if_late
 from psweep_dask.worker.runner import Interrupt, LoadError, Runner
 from psweep_dask.worker.summary import summarize
-from psweep_dask.worker.work import SliceResult, Work
+from psweep_dask.worker.work import Failure, SliceResult, Work
 
 
 class Turn:
@@ -97,7 +99,16 @@ def run_slice(work: bytes, digest: str, packed: bytes, budget: float) -> SliceRe
             runner = _runner(work, digest)
         except LoadError as err:
             return SliceResult(load_error=str(err))
-        return run_psets(runner, packed, budget)
+        try:
+            result = run_psets(runner, packed, budget)
+            runner.process_state.mend()
+        except BaseException as err:  # func has broken something that this package needs
+            if runner_module.activity_file is None:
+                raise
+            runner_module.activity_file.end_process(
+                f"psweep_dask cannot go on in it ({err!r:.500})"
+            )
+        return result
 
 
 def run_psets(
@@ -111,9 +122,8 @@ def run_psets(
     `stopped` is called after each pset: the slice ends if it returns True.
     """
     payload = SlicePayload.unpack(packed)
-    result = SliceResult()
-    records: list[Record] = []
     path = early_path(runner.work, payload.seqs[0]) if len(payload.seqs) > 1 else None
+    result, records = _seen(runner, payload, path)
     try:
         with write_if_late(result, records, path, budget):
             _run(runner, payload, budget, stopped, result, records)
@@ -123,6 +133,36 @@ def run_psets(
         result.frame = record.pack(records)
         result.summary = summarize(records)
     return result
+
+
+def _seen(
+    runner: Runner, payload: SlicePayload, path: Path | None
+) -> tuple[SliceResult, list[Record]]:
+    """Return the rows of a slice that a lost worker has left in files, and the result with them.
+
+    `ps.load` has shown these rows. So they stay as they are, and their psets do not run again.
+    """
+    result, records = SliceResult(), []
+    early = read_early_file(path) if path is not None and path.exists() else None
+    if early is not None and early.seqs() <= set(payload.seqs):
+        result = SliceResult(
+            statuses=early.statuses,
+            failed=early.failed,
+            examples=early.examples,
+            has_early_file=True,
+        )
+        records = [
+            dict(zip(names, cells, strict=True))
+            for names, columns in early.blocks()
+            for cells in zip(*columns, strict=True)
+        ]
+    if runner.work.tmpsave:
+        known = {row["_pset_seq"] for row in records}
+        for seq, pset in zip(payload.seqs, payload.psets, strict=True):
+            if seq not in known and (row := runner.saved_row(pset, seq)) is not None:
+                records.append(row)
+                result.count(row["_status"], Failure.of_row(row, pset))
+    return result, records
 
 
 def _run(
@@ -135,8 +175,12 @@ def _run(
 ) -> None:
     size = 0
     stop_after = runner.work.stop_after
+    seen = {row["_pset_seq"] for row in records}
     started = time.perf_counter()
     for place, (seq, pset) in enumerate(zip(payload.seqs, payload.psets, strict=True)):
+        if seen and seq in seen:
+            result.done += 1
+            continue
         sha1 = payload.digests[place * DIGEST_SIZE : (place + 1) * DIGEST_SIZE].hex()
         pset_result = runner.run_pset(pset, seq, sha1, payload.attempts.get(place, 1))
         result.done += 1

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from psweep_dask._format import short_repr, short_text
 from psweep_dask.errors import PsweepError
 from psweep_dask.params.pset import Pset, pset_id
 from psweep_dask.storage import pickling, plain, record
@@ -161,6 +162,16 @@ class Failure:
     exc_txt: str  # the traceback
     headline: str  # the exception and its message in one line
     exception: bytes = b""  # pickled; empty where that is impossible
+
+    @classmethod
+    def of_row(cls, row: Record, pset: Pset) -> Failure | None:
+        """Return what a row, read from a file, says of its failure; None if it has not failed."""
+        exc_txt = row["_exc_txt"]
+        if row["_status"] != "error" or not isinstance(exc_txt, str):
+            return None
+        headline = next(iter(exc_txt.rstrip().splitlines()[-1:]), "error")
+        kind = headline.partition(":")[0].rpartition(".")[2]
+        return cls(kind, row["_pset_seq"], short_repr(pset), exc_txt, short_text(headline))
 
 
 @dataclass

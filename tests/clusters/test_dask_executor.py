@@ -162,6 +162,7 @@ def test_lost_slice_tells_what_the_nanny_has_seen_of_the_worker(monkeypatch):
 class ChosenPool(ExternalPool):
     """Has the workers that a test chooses for slices that need a long life."""
 
+    report_patience = 5.0
     starts_on_demand = False
 
     def __init__(self, client):

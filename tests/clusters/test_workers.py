@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dask.config
 import pytest
+from distributed import Client, LocalCluster
+from helpers.driver_process import wait_until
 from helpers.inprocess_cluster import InProcess
 
+import psweep_dask as ps
 from psweep_dask.clusters import workers
 from psweep_dask.clusters.executor import ExecutorError
 from psweep_dask.clusters.workers import ExternalPool, slots_of, total_slots
@@ -60,7 +64,7 @@ def test_resources_that_no_worker_has_are_an_error_with_the_remedy(cluster):
 def test_workers_all_gone_are_warned_of_once_and_again_when_they_are_back(
     cluster, caplog, monkeypatch
 ):
-    monkeypatch.setattr(workers, "NO_WORKER_WARNING_SECONDS", -1.0)  # at once
+    monkeypatch.setattr(ExternalPool, "_warn_after", -1.0)  # at once
     pool = external_pool(cluster)
     address = cluster.start("a")
     pool.slots(left=1)
@@ -99,3 +103,33 @@ def test_slots_of_a_worker(threads, available, needed, slots):
 
 def test_total_slots_of_no_workers_is_no_error():
     assert total_slots([], {"GPU": 1}) == 0
+
+
+def test_workers_that_are_all_paused_for_their_memory_are_named_with_what_to_do(
+    study_folder, caplog
+):
+    full = {  # a worker holds more than 5 % of its memory from the start
+        "distributed.worker.memory.pause": 0.05,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.terminate": False,
+    }
+    with (
+        dask.config.set(full),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        sweep = ps.submit(lambda pset: {"y": 1}, ps.plist("a", range(4)), cluster=client)
+        wait_until(lambda: "dask has paused all workers" in caplog.text, seconds=300)
+        client.run(unpause)
+        assert sweep.result().y.tolist() == [1] * 4
+    (warning,) = [line for line in caplog.messages if "dask has paused" in line]
+    assert "of 1.00 GiB), 1 on 127.0.0.1 (" in warning or "), 0 on 127.0.0.1 (" in warning
+    assert "memory_limit" in warning
+
+
+def unpause(dask_worker):
+    """Let a worker hold nearly all of its memory."""
+    dask_worker.memory_manager.memory_pause_fraction = 0.99

@@ -10,9 +10,11 @@ from helpers.run_slice import RUN_ID, records
 
 from psweep_dask.worker.failures import (
     ALONE_AFTER_LOST_WORKERS,
+    MAX_IDLE_EXITS,
     MAX_LOST_WORKERS,
     MAX_SHARED_EXITS,
     WHOLE_LIFETIME_SHARE,
+    Decision,
     FailedAttempt,
     FailurePolicy,
     RunningPset,
@@ -172,3 +174,15 @@ def test_killed_pset_has_a_row_with_the_time_when_it_began():
     assert work.fields_at_start(5, "ab")["_time_utc"] - row["_time_utc"] >= 2e9
     assert (failure.kind, failure.headline) == ("killed", "the worker process was killed")
     assert (result.failed, result.rows, result.seqs()) == ({"killed": 1}, 1, {5})
+
+
+def test_process_that_ends_between_psets_is_charged_to_a_pset_that_was_alone_with_it():
+    policy = FailurePolicy("r")
+    ended = WorkerExit("tcp://w", "node1", exitcode=1)
+    assert policy.decide([4, 5], ended) == Decision(alone=frozenset({4, 5}))
+    assert policy.decide([4], None).failed is None  # it has run on another worker
+    for _ in range(MAX_IDLE_EXITS - 1):
+        assert policy.decide([5], ended).failed is None
+    failed = policy.decide([5], ended).failed
+    assert (failed.pset_seq, failed.status, failed.final) == (5, "killed", True)
+    assert "ended (exit status 1, on node1) just after it had run this pset" in failed.text
