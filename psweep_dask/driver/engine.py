@@ -26,7 +26,7 @@ from psweep_dask.driver.slicing import TARGET_BUDGET, Slicer
 from psweep_dask.storage.plan import Plan
 from psweep_dask.study.stop import Stop, Stopper
 from psweep_dask.worker import early_rows
-from psweep_dask.worker.failures import FailurePolicy
+from psweep_dask.worker.failures import Decision, FailurePolicy
 from psweep_dask.worker.func import FuncError
 from psweep_dask.worker.runner import Interrupt
 from psweep_dask.worker.task import SlicePayload
@@ -169,12 +169,13 @@ class Engine:
 
     def _handle_loss(self, slice_: Slice, lost: LostSlice) -> Iterator[SliceResult]:
         """Decide which pset has failed, if any, and hand the others out again."""
-        if not lost.worker:
-            self._slicer.hand_back(slice_.places, alone=slice_.life > 0, life=slice_.life)
-            return
-        self._lost_workers.add(lost.worker)
         places = {self._plan.seqs[place]: place for place in slice_.places}
-        decision = self._failure_policy.decide(list(places), lost.worker_exit, lost.walltime_loss)
+        decision = Decision(alone=frozenset(places if slice_.life > 0 else ()), life=slice_.life)
+        if lost.worker:
+            self._lost_workers.add(lost.worker)
+            decision = self._failure_policy.decide(
+                list(places), lost.worker_exit, lost.walltime_loss
+            )
         path = self._early_path(slice_)
         early = path and early_rows.read_early_file(path)
         if path and early and early.seqs() <= places.keys():

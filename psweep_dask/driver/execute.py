@@ -17,6 +17,7 @@ from psweep_dask.monitoring.dashboard_runs import DashboardRun
 from psweep_dask.monitoring.progress import Progress
 from psweep_dask.monitoring.stats import RunStats
 from psweep_dask.options import Options
+from psweep_dask.params.pset import pset_id
 from psweep_dask.storage import pickling
 from psweep_dask.storage.journal import JournalError
 from psweep_dask.storage.record import seqs_in
@@ -79,6 +80,7 @@ class Execution:
         with self.stopper.catch_signals(), ExitStack() as stack:
             try:
                 pset_bytes = self.run.write_plan(packed)
+                self._remove_earlier_rows()
                 opened = resolve.open_executor(self._where, self._request())
                 executor = stack.enter_context(opened)
             except BaseException:
@@ -89,6 +91,16 @@ class Execution:
             self.run.info.setdefault("cluster", {})["slots"] = executor.expected_slots
             engine = Engine(self.run.plan, self._work, executor, self.stopper, pset_bytes)
             return self._run_psets(engine)
+
+    def _remove_earlier_rows(self) -> None:
+        """Remove the files by tmpsave=True of psets that run again: the user has deleted the rows.
+
+        From now on such a file is a row of this run, which stays if its worker is lost.
+        """
+        run_id, layout = self.run.plan.run_id, self.run.layout
+        if self._work.tmpsave and layout.tmpsave_path(run_id, "").parent.exists():
+            for seq in self.run.plan.seqs:
+                layout.tmpsave_path(run_id, pset_id(run_id, seq)).unlink(missing_ok=True)
 
     def _dashboard_run(self) -> DashboardRun:
         run, info = self.run, self.run.info

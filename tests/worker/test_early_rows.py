@@ -10,10 +10,15 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from helpers.driver_process import wait_until
 
 import psweep_dask as ps
 from psweep_dask.monitoring.run_states import run_states
+from psweep_dask.params.pset import check_params
+from psweep_dask.storage import pickling
+from psweep_dask.storage.frame import from_blocks
 from psweep_dask.storage.layout import Layout
 from psweep_dask.worker import early_rows
 from psweep_dask.worker.early_rows import (
@@ -26,7 +31,10 @@ from psweep_dask.worker.early_rows import (
     remove_early_file,
     write_if_late,
 )
+from psweep_dask.worker.task import SlicePayload, run_slice
 from psweep_dask.worker.work import SliceResult, Work
+
+RUN_ID = "bb32aade-6ac9-4ac2-9019-3093c5f00965"
 
 SCRIPT = """
 import sys
@@ -197,3 +205,53 @@ def test_early_dir_is_none_where_the_driver_may_not_see_it():
     assert early_path(run, 7) == Path("/study/calc/runs/run/early/7.slice")
     assert early_dir(Work("run", 0, "calc", b"")) is None
     assert early_path(Work("run", 0, "calc", b"", cwd="/study", simulate=True), 7) is None
+
+
+def test_rows_that_were_shown_stay_when_their_worker_dies(study_folder):
+    def func(pset):
+        if pset["a"] == 40:
+            Path("at 40").touch()
+            while not Path("looked").exists():
+                time.sleep(0.05)
+            os._exit(1)
+        return {"y": os.urandom(8).hex(), "n": pset["a"], "z": [1.5]}
+
+    sweep = ps.submit(func, ps.plist("a", range(80)), cluster="local", tmpsave=True)
+    wait_until(Path("at 40").exists, seconds=300)
+    shown = ps.load("calc")
+    Path("looked").touch()
+    df = sweep.result()
+    assert df._status.tolist() == ["ok"] * 40 + ["killed"] + ["ok"] * 39
+    assert len(shown) >= 3
+    kept = df[df._pset_id.isin(shown._pset_id)]
+    for column in ("y", "n", "z", "_pset_runtime", "_time_utc"):
+        assert kept[column].tolist() == shown[column].tolist()
+
+
+def test_slice_that_runs_again_has_the_rows_that_are_in_files(study_folder):
+    def func(pset):
+        if pset["a"] == 2:
+            raise ValueError("two")
+        return {"y": os.urandom(8), "t": np.float32(0.1), "f": 1.0, "none": None}
+
+    work = Work(RUN_ID, 0, "calc", pickling.dumps(func), cwd=os.getcwd(), tmpsave=True)
+    psets, digests = check_params(ps.plist("a", range(4)))
+    packed = SlicePayload(list(range(4)), psets, digests).pack()
+    first, second = (run_slice(work.pack(), RUN_ID, packed, 60.0) for _ in range(2))
+    assert (second.done, second.statuses) == (4, first.statuses)
+    assert second.failed == first.failed == {"ValueError": 1}
+    before, after = (
+        from_blocks(result.blocks()).drop(columns="_exc_txt") for result in (first, second)
+    )
+    pd.testing.assert_frame_equal(after[before.columns], before)
+
+
+def test_rows_that_the_user_has_deleted_do_not_come_back_from_their_files(study_folder):
+    def func(pset):
+        return {"y": os.urandom(8).hex()}
+
+    before = ps.run(func, ps.plist("a", range(4)), cluster="sync", tmpsave=True)
+    ps.df_write(before[before.a != 2], "calc/database.pk")
+    after = ps.resume("calc", run_id=before._run_id.iloc[0], cluster="sync")
+    assert after.a.tolist() == [0, 1, 2, 3]
+    assert (after.y.to_numpy() != before.y.to_numpy()).tolist() == [False, False, True, False]
