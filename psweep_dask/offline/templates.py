@@ -7,6 +7,7 @@ import re
 import shlex
 import stat
 import string
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -149,6 +150,14 @@ def to_plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+# For arrays and numbers inside of other objects, such as dataclasses, which have their own texts.
+_WHOLE: dict[str, Any] = {
+    "threshold": sys.maxsize,
+    "linewidth": sys.maxsize,
+    "floatmode": "unique",
+} | ({"legacy": "1.25"} if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else {})
+
+
 class _Digits(str):
     """A number as text, which is written without quotes inside of lists, too."""
 
@@ -207,7 +216,8 @@ def _dollar(path: Path, text: str) -> Fill:
                     f"$${name} is a dollar followed by {name}"
                 )
         try:
-            return template.substitute(_PlainValues(values)).encode()
+            with np.printoptions(**_WHOLE):
+                return template.substitute(_PlainValues(values)).encode()
         except Exception as err:  # __str__ of a value may raise anything
             raise TemplateError(f"{path}: a value cannot be written as text: {err!r}") from err
 
@@ -224,7 +234,8 @@ def _jinja(path: Path, text: str, folder: Path) -> Fill:
 
     def fill(values: Mapping[str, Any]) -> bytes:
         try:
-            return template.render(values).encode()
+            with np.printoptions(**_WHOLE):
+                return template.render(values).encode()
         except Exception as err:  # an expression in a template may raise anything
             message = repr(err)
             if isinstance(err, jinja2.UndefinedError):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,12 @@ def test_jinja_fills_loops_and_quotes():
     assert filled(text, values, "jinja") == "'a b' 2 \"n'm\" $HOME\n"
 
 
+@dataclasses.dataclass
+class Mesh:
+    nodes: np.ndarray
+    h: float
+
+
 LONG = np.arange(2000) / 3
 VALUES = {
     "long": (LONG, str(LONG.tolist())),
@@ -70,6 +78,13 @@ VALUES = {
     "series": (pd.Series(LONG), str(LONG.tolist())),
     "text": (np.str_("x"), "x"),
 }
+
+
+def test_arrays_in_dataclasses_are_written_whole():
+    for mode, text in (("dollar", "$a"), ("jinja", "{{ a }}")):
+        written = filled(text, {"a": Mesh(LONG, np.float64(0.1))}, mode)
+        numbers = re.search(r"array\(\[(.*)\]\), h=0.1\)$", written)[1].split(", ")
+        assert list(map(float, numbers)) == LONG.tolist()
 
 
 @pytest.mark.parametrize("kind", VALUES)
