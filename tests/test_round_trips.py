@@ -450,6 +450,22 @@ def test_value_of_each_type_is_in_each_file_as_it_was(kind, tmp_path):
             assert all(map(agrees, expected, cells)), (suffix, cells)
 
 
+@pytest.mark.parametrize("kind", TABLE)
+def test_value_of_each_type_is_in_the_json_of_pandas_or_a_clear_error(kind):
+    df = run_table(TABLE[kind], [{}])[["y"]]
+    try:
+        cells = [row["y"] for row in json.loads(ps.df_to_json(df))]
+    except ps.PsweepError:
+        assert kind in ("no UTF-8", "list with a masked value", "array of longdouble")
+        return
+    for was, now in zip(TABLE[kind], cells, strict=False):
+        if is_gap(was) or (isinstance(was, float) and math.isinf(was)):
+            assert now is None
+        elif isinstance(was, int | np.integer | np.ma.MaskedArray | str):
+            assert agrees(was, now)
+    assert is_gap(cells[2]) or cells[2]["real"] is None
+
+
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_column_of_each_type_of_pandas_is_in_each_file_as_it_was(kind, tmp_path):
     column = pd.Series(COLUMNS[kind]())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fractions
 import os
+import pathlib
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_object_dtype
 
+from psweep_dask._convert import to_json_value
 from psweep_dask._query import check_df
 from psweep_dask.errors import PsweepError
 from psweep_dask.options import takes_old_names
@@ -221,6 +226,8 @@ def df_to_json(df: pd.DataFrame, **kwargs: Any) -> str | None:
     ------
     NoDataFrameError
         If `df` is no DataFrame.
+    FrameError
+        If pandas cannot write one of the values, or an argument is wrong.
 
     See Also
     --------
@@ -234,5 +241,35 @@ def df_to_json(df: pd.DataFrame, **kwargs: Any) -> str | None:
     check_df(df, "ps.df_to_json(df)")
     unit = "ns" if kwargs.get("orient") in ("index", "columns") else "s"
     defaults = {"orient": "records", "date_format": "iso", "double_precision": 15}
-    text: str | None = df.to_json(**{"date_unit": unit, **defaults, **kwargs})
+    df = df.copy(deep=False)
+    for place, dtype in enumerate(df.dtypes):
+        if is_object_dtype(dtype):
+            cells = [_for_pandas(value) for value in df.iloc[:, place]]
+            df.isetitem(place, pd.array(cells, dtype=object))
+    try:
+        text: str | None = df.to_json(**{"date_unit": unit, **defaults, **kwargs})
+    except (TypeError, ValueError, OverflowError) as err:
+        raise FrameError(
+            f"pandas cannot write this as JSON ({err}); ps.export(df, 'x.json') writes all types"
+        ) from err
     return text
+
+
+def _for_pandas(value: Any) -> Any:
+    """Return a value in a form that pandas can write as JSON, if it would fail or lose its mask."""
+    is_odd = isinstance(value, _NOT_FOR_PANDAS) or (
+        isinstance(value, np.ndarray) and not value.ndim
+    )
+    return to_json_value(value) if is_odd else value
+
+
+_NOT_FOR_PANDAS = (
+    np.ma.MaskedArray,
+    np.longdouble,
+    bytes,
+    fractions.Fraction,
+    pathlib.PurePath,
+    pd.Period,
+    pd.Interval,
+    uuid.UUID,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, combinations, islice, product
 from operator import contains
@@ -20,18 +20,21 @@ MAX_AMBIGUOUS_CELLS = 12
 MAX_NAME_CHOICES = 500
 """How many choices of columns are tried, to find those that are parameters of a row."""
 
-MAX_TRIES = 256  # with each of them
+MAX_TRIES_OF_A_ROW = 2**15
+"""How many choices of values are tried for one row: a row that was edited has no right one."""
+
+MAX_TRIES = 256  # with each choice of columns
 ROWS_TRIED = 3  # of those that have values in the same columns
 
 
 class PsetRestorer:
     """Finds the pset of one row after the other.
 
-    With `all_keys`, the hashes are those of psweep 0.5. With `max_tries`, it gives up a row after
-    so many choices of values.
+    With `all_keys`, the hashes are those of psweep 0.5. It gives up a row after `max_tries` choices
+    of values.
     """
 
-    def __init__(self, all_keys: bool = False, max_tries: int | None = None) -> None:
+    def __init__(self, all_keys: bool = False, max_tries: int = MAX_TRIES_OF_A_ROW) -> None:
         self._all_keys = all_keys
         self._hash_of = sha1_of_all_keys if all_keys else pset_sha1
         self._max_tries = max_tries
@@ -60,7 +63,8 @@ class PsetRestorer:
             options if number <= MAX_AMBIGUOUS_CELLS else options[:1]
             for options, number in zip(places, ambiguous, strict=True)
         ]
-        for choice in islice(chain(known, product(*tried)), self._max_tries):
+        choices = chain(known, _with_gaps_alike(candidates, tried), product(*tried))
+        for choice in islice(choices, self._max_tries):
             pset = _choose(names, candidates, choice)
             with suppress(PsetError):
                 if self._hash_of(pset) == sha1:
@@ -101,6 +105,18 @@ def params_by_hash(
                 tried[present] = ROWS_TRIED
                 break
     return [*params, *(name for name in others if name in found)]
+
+
+def _with_gaps_alike(
+    candidates: Sequence[list[Any]], tried: Sequence[range]
+) -> Iterator[tuple[int, ...]]:
+    """Yield the choices in which all gaps of a row are of one kind, as they mostly are."""
+    are_gaps = [len(values) > 1 and values[-1] is GAP for values in candidates]
+    for kind in reversed(range(len(_candidates(GAP)))):
+        kinds = range(kind, kind + 1)
+        yield from product(
+            *(kinds if is_gap else places for is_gap, places in zip(are_gaps, tried, strict=True))
+        )
 
 
 def _candidates(value: Any) -> list[Any]:

@@ -121,3 +121,26 @@ def test_to_xarray_parameters_that_are_nearly_the_same_are_different():
     df = ps.run(lambda pset: {"y": 1}, [{"k": 1}, {"k": True}], cluster="sync", save=False)
     with pytest.raises(ps.PsweepError, match="equal and yet not the same"):
         ps.to_xarray(df, ["k"])
+
+
+def test_table_without_book_keeping_has_the_other_columns_as_arrays():
+    df = pd.DataFrame({"a": [1, 1, 2, 2], "b": [0.5, 1.5] * 2, "r": [1, 2, 3, 4]})
+    dataset = to_xarray(df, ["a", "b"])
+    assert list(dataset.data_vars) == ["r"]
+    assert dataset.r.sel(a=2, b=0.5) == 3
+    with pytest.raises(LabelError, match="'a' is one of dims, so it cannot be one of values"):
+        to_xarray(df, ["a", "b"], values=["a"])
+    with pytest.raises(LabelError, match="values must be a list of columns, not 'r'"):
+        to_xarray(df, ["a", "b"], values="r")
+
+
+def test_large_ints_beside_gaps_stay_exact_and_can_be_averaged():
+    df = pd.DataFrame({"a": [1, 1, 2], "r": [2**60 + 1, 2**60 + 3, 7]})
+    array = to_xarray(df, ["a"]).r
+    assert array.sel(a=1).values.tolist() == [2**60 + 1, 2**60 + 3]
+    assert np.isnan(array.sel(a=2, repeat=1).item())
+    means = to_xarray(df, ["a"], repeats="mean").r
+    assert means.values.tolist() == [float(2**60 + 2), 7.0]
+    text = df.astype({"r": str})
+    with pytest.raises(LabelError, match="'r' cannot be averaged"):
+        to_xarray(text, ["a"], repeats="mean")

@@ -96,3 +96,12 @@ def test_without_waiting_drops_replaced_rows_and_keeps_columns_of_the_owner():
     assert joined.study.tolist() == ["mine"]
     assert joined._status.tolist() == ["ok"]
     assert without_waiting(old, new.assign(_pset_id="z"))[0] is old
+
+
+def test_large_ints_of_replaced_rows_stay_exact_where_other_new_rows_lack_them():
+    old = database(seed=[2**60 + 1, 2**60 + 3, 5])
+    new = pd.DataFrame({"_pset_id": ["x", "q"], "y": [1.0, 2.0], "_status": ["ok", "ok"]})
+    kept, joined = without_waiting(old, new)
+    assert kept["_pset_id"].tolist() == ["y", "z"]
+    assert joined["seed"].tolist()[0] == 2**60 + 1
+    assert math.isnan(joined["seed"].tolist()[1])

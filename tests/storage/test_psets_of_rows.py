@@ -28,6 +28,14 @@ def test_row_whose_values_do_not_give_the_hash_has_no_pset():
     assert PsetRestorer(max_tries=1).restore("a", [1.0], pset_sha1({"a": 1})) is None
 
 
+def test_row_with_many_gaps_is_found_if_they_are_alike_and_given_up_if_it_was_edited():
+    names = [f"p{number}" for number in range(16)]
+    pset = dict.fromkeys(names, None) | {"p0": 1, "p1": 2}
+    row = [1.0, 2.0] + [GAP] * 14
+    assert PsetRestorer().restore(names, row, pset_sha1(pset)) == pset
+    assert PsetRestorer(max_tries=1000).restore(names, [7.0, *row[1:]], pset_sha1(pset)) is None
+
+
 @pytest.mark.parametrize("sha1", [None, float("nan")])
 def test_row_without_a_hash_is_taken_as_it_is(sha1):
     assert PsetRestorer().restore("ab", [1.0, GAP], sha1) == {"a": 1.0}
