@@ -80,7 +80,7 @@ _PANDAS_NAMES = {
 }
 
 
-class NotPlainError(pickle.UnpicklingError):
+class _NotPlainError(pickle.UnpicklingError):
     """What a pickle names is none of the plain values. It does not leave this module."""
 
 
@@ -94,7 +94,7 @@ def load(stream: BinaryIO) -> Any:
     start = stream.tell()
     try:
         return _Unpickler(stream).load()
-    except Exception:  # a `NotPlainError`, or what the parts of pandas raise
+    except Exception:  # a `_NotPlainError`, or what the parts of pandas raise
         stream.seek(start)
         return _StandInUnpickler(stream).load()
 
@@ -117,20 +117,20 @@ def _find(module: str, name: str) -> Any:
         found = _import(module, name) if name.isidentifier() else None
         if isinstance(found, type) and issubclass(found, _PANDAS_CLASSES):
             return found
-    raise NotPlainError(f"{module}.{name}")
+    raise _NotPlainError(f"{module}.{name}")
 
 
 def _import(module: str, name: str) -> Any:
     try:
         return pickle.Unpickler(io.BytesIO()).find_class(module, name)
     except (ImportError, AttributeError) as err:  # another version of it has written this
-        raise NotPlainError(f"{module}.{name}") from err
+        raise _NotPlainError(f"{module}.{name}") from err
 
 
 def _get_packed(container: Any, key: Any) -> Any:
     """Return a packed value, in plain form if it has one."""
     if type(container) is not dict or DATA_KEY not in container:
-        raise NotPlainError("operator.getitem")
+        raise _NotPlainError("operator.getitem")
     try:
         return loads(container[DATA_KEY])
     except Exception as err:  # what a damaged pickle raises
@@ -140,7 +140,7 @@ def _get_packed(container: Any, key: Any) -> Any:
 def _get_attribute(container: Any, name: str) -> Any:
     """Return what time zones are made with, which is all that plain values need of this kind."""
     if container is not zoneinfo.ZoneInfo or name != "_unpickle":
-        raise NotPlainError("builtins.getattr")
+        raise _NotPlainError("builtins.getattr")
     return getattr(container, name)
 
 
@@ -155,4 +155,4 @@ class _StandInUnpickler(StandInUnpickler):
 
     def _reason(self, err: BaseException, values: Any = ()) -> str:
         reason = super()._reason(err, values)
-        return "" if isinstance(err, NotPlainError) else reason
+        return "" if isinstance(err, _NotPlainError) else reason
