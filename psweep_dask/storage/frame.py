@@ -135,10 +135,12 @@ def _changes(column: pd.Series, kind: str) -> bool:
     Among objects, NaN alone is a gap, so the NaT and NA of gaps must become NaN.
     """
     was = getattr(column.dtype, "kind", "O")
+    if was == "b":
+        return kind != "b"  # pandas 2 makes 1.0 of true even among objects
     if kind == "O":
         has_own_gaps = was in "mMc" or isinstance(column.dtype, ExtensionDtype)
         return has_own_gaps and bool(column.isna().any())
-    return (kind in "fc" and holds_large_ints(column)) or (kind in "iufc" and was == "b")
+    return kind in "fc" and holds_large_ints(column)
 
 
 def _concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
