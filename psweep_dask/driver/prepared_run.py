@@ -15,8 +15,9 @@ from psweep_dask.options import Options
 from psweep_dask.params.pset import check_run_params
 from psweep_dask.study import provenance
 from psweep_dask.study.run import begin_run
-from psweep_dask.worker.func import func_name, func_source, import_paths, pack_func
-from psweep_dask.worker.own_modules import ModuleValues, values_for
+from psweep_dask.worker import own_modules
+from psweep_dask.worker.func import check_func, func_name, func_source, import_paths, pack_func
+from psweep_dask.worker.own_modules import ModuleValues
 from psweep_dask.worker.process_settings import log_settings, start_method
 from psweep_dask.worker.work import Func, Work
 
@@ -44,8 +45,10 @@ class PreparedRun:
 
         show_log_lines()
         where = resolve.resolve("sync" if options.simulate else options.cluster)
-        packed_func = pack_func(func, needed=where != "sync")
+        check_func(func)
         psets, digests = check_run_params(params)
+        values = own_modules.reachable_values(func, *psets[:1])
+        packed_func = pack_func(func, own_modules.references(values), needed=where != "sync")
         self._folder = Path.cwd()
         self._git = options.git
         if options.git:
@@ -62,7 +65,7 @@ class PreparedRun:
             run_seq=self.run.plan.run_seq,
             calc_dir=self.run.layout.calc_dir,
             func=packed_func,
-            module_values=values_for(func) if module_values is None else module_values,
+            module_values=own_modules.packed(values) if module_values is None else module_values,
             log_settings=log_settings(),
             start_method=start_method(),
             cwd=str(self._folder) if shared_files else None,

@@ -32,8 +32,8 @@ from psweep_dask.study.sources import (
     with_source,
 )
 from psweep_dask.study.stop import Stop
+from psweep_dask.worker import own_modules
 from psweep_dask.worker.func import func_source, import_paths, pack_func
-from psweep_dask.worker.own_modules import values_for
 from psweep_dask.worker.process_settings import log_settings, start_method
 from psweep_dask.worker.work import Func, Work
 
@@ -95,9 +95,10 @@ def resume(
     check_names(resume, options)
     checked = Options(calc_dir=calc_dir, retries=0 if retries is None else retries, **options)
     show_log_lines()
+    values = {} if func is None else own_modules.reachable_values(func)
     new = {
-        "func": None if func is None else pack_func(func),
-        "module_values": None if func is None else values_for(func),
+        "func": None if func is None else pack_func(func, own_modules.references(values)),
+        "module_values": None if func is None else own_modules.packed(values),
         "retries": None if retries is None else checked.retries,
         "timeout": checked.timeout,
         "resources": checked.resources and dict(checked.resources),

@@ -173,18 +173,16 @@ def reproduce(
     rows = df.iloc[[_query.find_position(df, pset_id)]]
     (pset,), plans = read_psets(layout, rows)
     ((planned, work),) = plans.values()
-    values = work.module_values
-    if func is None:
-        func = load_func(work, planned.run_id)
-    else:
-        values, pset = {}, as_in_this_script(pset)
+    if func is not None:
+        pset = as_in_this_script(pset)
     row = rows.iloc[0]
     fields = work.fields_at_start(int(row["_pset_seq"]), row["_pset_sha1"])
     given = {**pset, **fields, "_time_utc": pd.Timestamp(fields["_time_utc"])}
     given |= {"_pset_id": row["_pset_id"], "_run_seq": int(row["_run_seq"])}  # of a merged study
     given["_exec_host"] = socket.gethostname()
     try:
-        with values_in_force(values):
+        with values_in_force({} if func else work.module_values):
+            func = func or load_func(work, planned.run_id)
             return func(given)
     except Exception:
         if pdb:

@@ -46,10 +46,15 @@ def dumps(value: Any) -> bytes:
 
 def dump(value: Any, stream: BinaryIO, **kwargs: Any) -> None:
     """Pickle a value into a file, as `dumps` does, with further options of ``pickle.dump``."""
-    if _SPAWNED_MAIN in sys.modules:  # only children of multiprocessing have the script there
-        cloudpickle.register_pickle_by_value(sys.modules[_SPAWNED_MAIN])
+    _send_spawned_main()
     pickler: Any = _Pickler  # untyped, as its base is
     pickler(stream, **{"protocol": pickle.HIGHEST_PROTOCOL, **kwargs}).dump(value)
+
+
+def _send_spawned_main() -> None:
+    """Have the script sent by value where multiprocessing has imported it as another module."""
+    if _SPAWNED_MAIN in sys.modules:
+        cloudpickle.register_pickle_by_value(sys.modules[_SPAWNED_MAIN])
 
 
 def loads(data: bytes) -> Any:
@@ -57,6 +62,23 @@ def loads(data: bytes) -> Any:
     if _PACKAGE_NAME not in data:
         return pickle.loads(data)
     return _Unpickler(io.BytesIO(data)).load()
+
+
+def dumps_func(func: Any, references: Mapping[int, tuple[str, str]]) -> bytes:
+    """Return func in pickled form. Objects with these ids are not in it: it names their place.
+
+    A place is a module and a name in it. `loads_func` takes the object that is there.
+    """
+    _send_spawned_main()
+    stream = io.BytesIO()
+    pickler: Any = _FuncPickler
+    pickler(stream, protocol=pickle.HIGHEST_PROTOCOL, references=references).dump(func)
+    return stream.getvalue()
+
+
+def loads_func(data: bytes) -> Any:
+    """Return the func that `dumps_func` or `dumps` has pickled."""
+    return _FuncUnpickler(io.BytesIO(data)).load()
 
 
 def load_rows(stream: BinaryIO, **kwargs: Any) -> Any:
@@ -240,6 +262,17 @@ class _Pickler(cloudpickle.Pickler):
         return made
 
 
+class _FuncPickler(_Pickler):
+    def __init__(
+        self, stream: BinaryIO, references: Mapping[int, tuple[str, str]], **kwargs: Any
+    ) -> None:
+        super().__init__(stream, **kwargs)  # type: ignore[no-untyped-call]  # (as above)
+        self._references = references
+
+    def persistent_id(self, obj: Any) -> tuple[str, str] | None:
+        return self._references.get(id(obj))
+
+
 def _public_name(obj: FunctionType | type) -> str | None:
     """Return the name in ``psweep_dask`` that a function or class is pickled by, if it has one."""
     if not str(obj.__module__).startswith(f"{_PACKAGE}."):
@@ -272,6 +305,12 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         return find_old(module, name, super().find_class)
+
+
+class _FuncUnpickler(_Unpickler):
+    def persistent_load(self, place: tuple[str, str]) -> Any:
+        module, name = place
+        return operator.attrgetter(name)(importlib.import_module(module))
 
 
 def _make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...]) -> CodeType:

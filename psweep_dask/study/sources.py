@@ -172,7 +172,7 @@ def _digests(info: Mapping[str, Any]) -> set[str | None]:
 def changed_message(name: str, counts: Counter[int], run_seq: int, layout: Layout) -> str:
     """Return the message that other sources of func have made rows to which a run appends."""
     return (
-        f"func {name!r} has changed: {_rows(counts)} of the database {_are(counts)} from before "
+        f"func {name!r} has changed: {_rows(counts)} of the database {_are(counts)} of other code "
         f"({_runs(counts)}); `psweep-dask diff {max(counts)} {run_seq} {layout.calc_dir}` "
         "shows what has changed"
     )
@@ -182,14 +182,14 @@ def skipped_message(name: str, counts: Counter[int]) -> str:
     """Return the message that psets are left out whose rows other sources have made."""
     return (
         f"func {name!r} has changed: {_rows(counts)} of psets that are left out {_are(counts)} "
-        f"from before ({_runs(counts)}); skip_dups={SAME_FUNC!r} runs these again"
+        f"of other code ({_runs(counts)}); skip_dups={SAME_FUNC!r} runs these again"
     )
 
 
 def resumed_message(name: str, counts: Counter[int]) -> str:
     """Return the message that a run is resumed whose rows another source has made."""
     return (
-        f"func {name!r} has changed: {_rows(counts)} {_are(counts)} from before ({_runs(counts)}); "
+        f"func {name!r} has changed: {_rows(counts)} {_are(counts)} of other code ({_runs(counts)}); "
         f"ps.run(func, params, skip_dups={SAME_FUNC!r}) runs such psets again"
     )
 

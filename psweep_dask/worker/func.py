@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,17 +25,36 @@ class FuncError(PsweepError):
     """A func that cannot be called with a pset, cannot be pickled, or not be loaded by workers."""
 
 
-def pack_func(func: Func, needed: bool = True) -> bytes:
-    """Return func in pickled form; before, check that it can be called with one pset.
+def pack_func(
+    func: Func, references: Mapping[int, tuple[str, str]] | None = None, needed: bool = True
+) -> bytes:
+    """Return func in pickled form.
 
-    If it is not `needed`, since func itself is called in this process, a func that cannot be
-    pickled is no error: the result is empty.
+    `references` is what `own_modules.references` returns. If it is not `needed`, since func itself
+    is called in this process, a func that cannot be pickled is no error: the result is empty.
 
     Raises
     ------
     FuncError
-        If it cannot be called that way, or cannot be pickled.
+        If it cannot be called with one pset, or cannot be pickled.
     """
+    check_func(func)
+    try:
+        packed = pickling.dumps_func(func, references or {})
+        pickling.loads_func(packed)
+        return packed
+    except Exception as err:  # __reduce__ of whatever func refers to may raise anything
+        if not needed:
+            return b""
+        raise FuncError(
+            f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot be sent to a "
+            "worker; open files, connections and locks inside func instead of outside, or use "
+            "cluster='sync', which calls func in this process"
+        ) from err
+
+
+def check_func(func: Func) -> None:
+    """Raise a `FuncError` if func cannot be called with one pset."""
     if not callable(func):
         raise FuncError(f"func must be callable with one pset, not {func!r}")
     if inspect.iscoroutinefunction(func):
@@ -49,17 +67,6 @@ def pack_func(func: Func, needed: bool = True) -> bytes:
         raise FuncError(
             f"func {func_name(func)!r} must be callable with one argument, the pset: {err}; "
             "bind the others with functools.partial"
-        ) from err
-    try:
-        packed = pickling.dumps(func)
-        pickle.loads(packed)
-        return packed
-    except Exception as err:  # __reduce__ of whatever func refers to may raise anything
-        if not needed:
-            return b""
-        raise FuncError(
-            f"func {func_name(func)!r} cannot be pickled ({err}), so it cannot be sent to a "
-            "worker; open files, connections and locks inside func instead of outside"
         ) from err
 
 

@@ -8,6 +8,7 @@ has set in them, such as ``config.n_steps = 100``, is sent with func, and set on
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import logging
@@ -19,8 +20,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,9 @@ ModuleValues = dict[str, dict[str, bytes]]
 PROCESS_ID = uuid.uuid4().hex
 
 _IMPORTED_NS = time.time_ns()  # a worker imports this module before those of the user
+
+Values = dict[tuple[str, str], Any]
+"""Values by the name of a module and the name of a value in it, such as ``Settings.n``."""
 
 _RANDOM = np.random.Generator, np.random.RandomState, random.Random
 """Not sent: all workers would draw the same numbers."""
@@ -55,6 +60,12 @@ _MAX_ITEMS = 1000
 
 _MISSING = object()
 
+_WITHOUT_STATE = (
+    *(FunctionType, BuiltinFunctionType, type, ModuleType, enum.Enum, np.generic),
+    *(str, bytes, int, float, complex, tuple, frozenset, range, type(None)),
+)
+"""Types whose values nobody changes."""
+
 
 def is_own(module: object) -> bool:
     """Return whether a module is the user's own: neither installed nor a part of Python."""
@@ -62,7 +73,15 @@ def is_own(module: object) -> bool:
     name = getattr(module, "__name__", "__main__")
     if not isinstance(file, str) or name.partition(".")[0] in _NOT_OWN:
         return False
-    return not any(part in file for part in _INSTALLED_PARTS) and not file.startswith(_STDLIB)
+    if any(part in file for part in _INSTALLED_PARTS) or file.startswith(_STDLIB):
+        return False
+    return not _has_installed(file.rpartition("/" + name.partition(".")[0])[0])
+
+
+@functools.cache
+def _has_installed(folder: str) -> bool:
+    """Return whether packages were installed in a folder, as by ``pip install --target``."""
+    return any(Path(folder).glob("*.dist-info"))
 
 
 _NOT_OWN = {"__main__", "__mp_main__", "psweep_dask"}
@@ -84,27 +103,48 @@ def add_import_paths(paths: Iterable[str]) -> None:
     sys.path[:] = dict.fromkeys((*own, *sys.path, *installed))
 
 
-def values_for(func: Callable[..., Any]) -> ModuleValues:
+def reachable_values(func: Callable[..., Any], *psets: Any) -> Values:
     """Return the values in own modules that func may look up, as they are now.
 
-    These are found by the names in the code of func and of what it calls. What cannot be pickled
-    is told once; a worker has what its own import of the module makes.
+    These are found by the names in the code of func and of what it calls, also of classes of
+    objects in `psets`. Of a module whose file was edited, and which was not loaded again, there are
+    none: workers have it as the file is, and a line of the log says so.
     """
     search = _Search()
-    search.visit(func)
-    _report_edited(search.functions)
-    values: ModuleValues = {}
-    for (module, name), value in search.values.items():
+    search.visit([func, *psets])
+    edited = _edited(search.functions)
+    return {place: value for place, value in search.values.items() if place[0] not in edited}
+
+
+def references(values: Values) -> dict[int, tuple[str, str]]:
+    """Return the places of objects that func and own modules share, by the id of the object.
+
+    On a worker they are shared again, so that a change by func is seen by the module.
+    """
+    return {
+        id(value): place
+        for place, value in values.items()
+        if not isinstance(value, _WITHOUT_STATE) and "." not in place[1]
+    }
+
+
+def packed(values: Values) -> ModuleValues:
+    """Return values in pickled form, by their module and name.
+
+    What cannot be pickled is told once; a worker has what its own import of the module makes.
+    """
+    pickled: ModuleValues = {}
+    for (module, name), value in values.items():
         if isinstance(value, _RANDOM):
             continue
         try:
-            values.setdefault(module, {})[name] = pickling.dumps(value)
+            pickled.setdefault(module, {})[name] = pickling.dumps(value)
         except Exception as err:  # __reduce__ of any class may raise anything
             _tell_once(
                 f"{module}.{name} cannot be sent to workers ({err}): each has what its own import "
                 f"of {module} makes"
             )
-    return values
+    return pickled
 
 
 def set_values(values: ModuleValues) -> dict[tuple[str, str], Any]:
@@ -115,16 +155,25 @@ def set_values(values: ModuleValues) -> dict[tuple[str, str], Any]:
     """
     old: dict[tuple[str, str], Any] = {}
     for module_name, pickled in values.items():
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError:  # func, which needs it, says so itself
-            continue
         for name, data in pickled.items():
-            present = vars(module).get(name, _MISSING)
+            try:
+                owner, last = _owner(module_name, name)
+            except (ImportError, AttributeError):  # func, which needs it, says so itself
+                continue
+            present = vars(owner).get(last, _MISSING)
             if present is _MISSING or not _has_pickle(present, data):
-                setattr(module, name, pickling.loads(data))
+                setattr(owner, last, pickling.loads(data))
                 old[module_name, name] = present
     return old
+
+
+def _owner(module: str, name: str) -> tuple[Any, str]:
+    """Return the module or class that has a name, and the last part of the name."""
+    *classes, last = name.split(".")
+    owner: Any = importlib.import_module(module)
+    for class_ in classes:
+        owner = getattr(owner, class_)
+    return owner, last
 
 
 def set_in_main(func: Callable[..., Any]) -> None:
@@ -147,10 +196,11 @@ def values_in_force(values: ModuleValues) -> Iterator[None]:
         yield
     finally:
         for (module, name), value in old.items():
+            owner, last = _owner(module, name)
             if value is _MISSING:
-                delattr(sys.modules[module], name)
+                delattr(owner, last)
             else:
-                setattr(sys.modules[module], name, value)
+                setattr(owner, last, value)
 
 
 def own_files() -> dict[str, str]:
@@ -185,9 +235,9 @@ class _Search:
         self.functions: list[FunctionType] = []  # of own modules
         self._seen: dict[int, object] = {}  # by id; holding an object keeps its id from others
 
-    def visit(self, start: object) -> None:
-        """Add what can be reached from an object."""
-        waiting = [start]
+    def visit(self, start: list[object]) -> None:
+        """Add what can be reached from objects."""
+        waiting = list(start)
         while waiting:
             item = waiting.pop()
             if id(item) not in self._seen:
@@ -201,6 +251,7 @@ class _Search:
             yield from (getattr(item, name, None) for name in _WRAPPED)
         elif isinstance(item, type):
             if _is_users(item.__module__):
+                self._add_attributes(item)
                 yield from (*vars(item).values(), *item.__bases__)
         elif isinstance(item, list | tuple | set | frozenset | dict):
             if len(item) <= _MAX_ITEMS:
@@ -208,11 +259,23 @@ class _Search:
         elif _is_users(type(item).__module__):
             yield from (type(item), getattr(item, "__dict__", None))
 
+    def _add_attributes(self, class_: type) -> None:
+        """Add what the script may have set in a class of an own module, methods included."""
+        name, module = class_.__qualname__, class_.__module__
+        if issubclass(class_, enum.Enum) or "<" in name or not is_own(sys.modules.get(module)):
+            return
+        for key, value in vars(class_).items():
+            function = isinstance(value, FunctionType)
+            unchanged = function and value.__qualname__ == f"{name}.{key}"
+            descriptor = hasattr(type(value), "__get__") and not function
+            if not (key.startswith(("__", "_abc")) or unchanged or descriptor):
+                self.values[module, f"{name}.{key}"] = value
+
     def _in_function(self, function: FunctionType) -> Iterator[object]:
         scope = function.__globals__
         if not _is_users(scope.get("__name__")):
             return
-        names = set(_names(function.__code__))
+        names = {*_names(function.__code__), *function.__code__.co_freevars}
         owner = sys.modules.get(scope["__name__"])
         values = [scope[name] for name in names & scope.keys()]
         values += [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
@@ -243,8 +306,12 @@ class _Search:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """Yield all names that code looks up or imports, also in functions inside of it."""
+    """Yield all names that code looks up or imports, also in functions inside of it.
+
+    A text in it may be a name, too: for ``importlib.import_module``.
+    """
     yield from code.co_names
+    yield from (constant for constant in code.co_consts if isinstance(constant, str))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
@@ -270,20 +337,36 @@ def _has_pickle(value: object, data: bytes) -> bool:
         return False
 
 
-def _report_edited(functions: list[FunctionType]) -> None:
-    """Say of which modules the script has older code than their files, which workers import."""
+def _edited(functions: list[FunctionType]) -> set[str]:
+    """Return the modules of which the script has older code than their files; say it once."""
+    edited = set()
     for function in functions:
-        path = Path(function.__code__.co_filename)
+        module = sys.modules[function.__module__]
+        path = Path(module.__file__ or "")
         try:
             changed_ns = path.stat().st_mtime_ns
         except OSError:
             continue
-        if changed_ns > _process_start_ns() and function.__code__ not in _code_in(path, changed_ns):
-            name = function.__module__
-            _tell_once(
-                f"{path.name} has changed since the script imported it, and workers run what it "
-                f"has now; importlib.reload({name}) has the script run that, too"
-            )
+        if (
+            changed_ns > _process_start_ns()
+            and _is_current(function, module)  # else it is sent by value
+            and _code_key(function.__code__) not in _code_in(path, changed_ns)
+        ):
+            edited.add(module.__name__)
+    for name in edited:
+        _tell_once(
+            f"{name} was edited since the script imported it, and not loaded again: workers have "
+            "it as its file is now, without what the script has set in it; to have the same in the "
+            f"script: importlib.reload({name})"
+        )
+    return edited
+
+
+def _is_current(function: FunctionType, module: ModuleType) -> bool:
+    try:
+        return attrgetter(function.__qualname__)(module) is function
+    except AttributeError:
+        return False
 
 
 @functools.cache
@@ -292,18 +375,27 @@ def _process_start_ns() -> int:
 
 
 @functools.lru_cache(maxsize=100)
-def _code_in(path: Path, changed_ns: int) -> frozenset[CodeType]:
-    """Return all code of a file, as it is at a time; empty if it has a syntax error."""
+def _code_in(path: Path, changed_ns: int) -> frozenset[Any]:
+    """Return the keys of all code of a file, as it is at a time; none if it has a syntax error."""
     try:
         waiting = [compile(path.read_bytes(), str(path), "exec", dont_inherit=True)]
     except (OSError, SyntaxError, ValueError):
         return frozenset()
-    code: set[CodeType] = set()
+    keys = set()
     while waiting:
-        part = waiting.pop()
-        code.add(part)
-        waiting += [constant for constant in part.co_consts if isinstance(constant, CodeType)]
-    return frozenset(code)
+        code = waiting.pop()
+        keys.add(_code_key(code))
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return frozenset(keys)
+
+
+def _code_key(code: CodeType) -> Any:
+    """Return what makes code the same, wherever in its file it is."""
+    constants = tuple(
+        _code_key(constant) if isinstance(constant, CodeType) else repr(constant)
+        for constant in code.co_consts
+    )
+    return code.co_name, code.co_code, constants, code.co_names, code.co_varnames
 
 
 @functools.cache  # so that it is logged once

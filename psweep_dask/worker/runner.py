@@ -322,7 +322,7 @@ def _checked(key: Any, value: Any) -> tuple[Any, int]:
     if (b"dask" in data or b"distributed" in data) and (kind := _kind_if_lazy(value)):
         raise BadResultError(
             f"the value of key {key!r} of the result is, or holds, a {kind}, which dask computes "
-            "later: have func return its value, by compute(), or by result() of a Future"
+            "later: have func return its value, by dask.compute(...)"
         )
     return pickling.PackedValue(data), len(data)
 

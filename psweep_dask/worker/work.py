@@ -104,7 +104,7 @@ class Work:
             Whatever a module of the user raises when it is imported.
         """
         self.check_python()
-        func: Func = pickling.loads(self.func)
+        func: Func = pickling.loads_func(self.func)
         return func
 
     def fields_at_start(self, seq: int, sha1: str) -> Record:

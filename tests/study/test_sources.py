@@ -89,7 +89,7 @@ def test_append_says_in_one_line_whose_rows_are_of_another_source(caplog, study_
     run(changed(), [5])
     run(changed(), [6])
     assert messages(caplog) == [
-        "func 'func' has changed: 3 rows of the database are from before (runs 0, 1); "
+        "func 'func' has changed: 3 rows of the database are of other code (runs 0, 1); "
         f"`psweep-dask diff 1 {number} calc` shows what has changed"
         for number in (3, 4)
     ]
@@ -121,7 +121,7 @@ def test_message_names_the_latest_runs_only(caplog, study_folder):
         run(func, [value])
     run(changed(), [9])
     assert (
-        "8 rows of the database are from before (runs 3, 4, 5, 6, 7 and 3 earlier)" in caplog.text
+        "8 rows of the database are of other code (runs 3, 4, 5, 6, 7 and 3 earlier)" in caplog.text
     )
 
 
@@ -132,14 +132,14 @@ def test_skip_dups_says_which_rows_it_keeps_of_another_source(caplog, study_fold
     df = run(changed(), [2, 3, 4], skip_dups=True)
     assert df.y.tolist() == [1, 1, 1, 2]
     assert messages(caplog) == [
-        "func 'func' has changed: 2 rows of psets that are left out are from before (runs 0, 1); "
+        "func 'func' has changed: 2 rows of psets that are left out are of other code (runs 0, 1); "
         "skip_dups='same func' runs these again"
     ]
     caplog.clear()
     run(changed(), [4], skip_dups=True)
     assert messages(caplog) == []
     assert len(run(changed(), [1], skip_dups=True, save=False)) == 4
-    assert "1 row of psets that are left out is from before (run 0)" in caplog.text
+    assert "1 row of psets that are left out is of other code (run 0)" in caplog.text
 
 
 def test_skip_dups_same_func_runs_again_what_another_source_has_made(caplog, study_folder):
@@ -195,7 +195,7 @@ def test_resume_says_that_the_rows_of_the_run_are_of_another_source(caplog, stud
     df = ps.resume("calc", changed(), cluster="sync")
     assert df._status.tolist() == ["ok", "ok", "error", "ok"]
     assert messages(caplog) == [
-        "func 'func' has changed: 3 rows are from before (run 0); "
+        "func 'func' has changed: 3 rows are of other code (run 0); "
         "ps.run(func, params, skip_dups='same func') runs such psets again"
     ]
     # Which row is of which source is not known: all run again.

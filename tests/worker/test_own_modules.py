@@ -34,6 +34,8 @@ class Model:
 @functools.cache
 def cached():
     return numbers
+def answer():
+    return "old answer"
 def uses_lock():
     with lock:
         return rng.random()
@@ -43,10 +45,15 @@ def uses_lock():
 @pytest.fixture
 def config(study_folder, monkeypatch):
     """A module of the user, as the script has imported it."""
+    own_modules._tell_once.cache_clear()
     (study_folder / "lab_config.py").write_text(CONFIG)
     monkeypatch.syspath_prepend(study_folder)
     yield importlib.import_module("lab_config")
     del sys.modules["lab_config"]
+
+
+def values_for(func):
+    return own_modules.packed(own_modules.reachable_values(func))
 
 
 def edit(module, old, new):
@@ -105,17 +112,17 @@ def test_values_are_found_by_all_ways_in_which_code_reaches_them(config):
         return table["x"][0](pset)
 
     for func in (by_name, by_import, by_function, by_table, config.Model.run):
-        values = own_modules.values_for(func)["lab_config"]
+        values = values_for(func)["lab_config"]
         assert pickling.loads(values["n_steps"]) == 1
         assert "unused" not in values
-    assert "numbers" in own_modules.values_for(config.cached)["lab_config"]
+    assert "numbers" in values_for(config.cached)["lab_config"]
 
 
 def test_values_that_are_equal_keep_the_objects_of_the_module(config):
     def func(pset):
         return config.n_steps, config.MISSING, config.numbers, config.default
 
-    values = own_modules.values_for(func)
+    values = values_for(func)
     config.n_steps = 5
     before = config.MISSING, config.numbers
     old = own_modules.set_values(values)
@@ -127,7 +134,7 @@ def test_values_that_are_equal_keep_the_objects_of_the_module(config):
 
 def test_values_of_an_earlier_session_are_in_force_in_a_block_only(config):
     config.added = "by the script"
-    values = own_modules.values_for(lambda pset: (config.n_steps, config.added))
+    values = values_for(lambda pset: (config.n_steps, config.added))
     config.n_steps = 7
     del config.added
     with own_modules.values_in_force(values):
@@ -139,7 +146,7 @@ def test_values_of_an_earlier_session_are_in_force_in_a_block_only(config):
 def test_what_cannot_be_sent_is_told_once_by_its_name(config, caplog):
     caplog.set_level(logging.INFO)
     for _ in range(2):
-        values = own_modules.values_for(lambda pset: config.uses_lock())
+        values = values_for(lambda pset: config.uses_lock())
     assert "lock" not in values["lab_config"]
     assert "rng" not in values["lab_config"]  # all workers would draw the same numbers
     assert caplog.text.count("lab_config.lock cannot be sent to workers") == 1
@@ -201,7 +208,7 @@ def test_code_that_is_edited_and_not_reloaded_is_told(config, caplog):
     edit(config, "return n_steps", "return 5 * n_steps")
     df = ps.run(lambda pset: {"y": config.Model().run()}, ps.plist("a", range(9)), save=False)
     assert set(df.y) == {5}
-    assert caplog.text.count("lab_config.py has changed since the script imported it") == 1
+    assert caplog.text.count("lab_config was edited since the script imported it") == 1
 
 
 def test_module_that_only_func_imports_is_imported_anew_after_an_edit(study_folder):
@@ -224,6 +231,72 @@ print(values())
         [sys.executable, "script.py"], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout == "{1}\n{22}\n", done.stderr
+
+
+def test_file_that_was_edited_is_taken_whole(config, caplog):
+    caplog.set_level(logging.INFO)
+    config.n_steps = 100
+    edit(config, "n_steps = 1", "n_steps = 7")
+    edit(config, "return n_steps", "return n_steps, 'edited'")
+    df = ps.run(lambda pset: {"y": config.Model().run()}, [{"a": 1}], save=False)
+    assert df.y.tolist() == [(7, "edited")]
+    assert "without what the script has set in it" in caplog.text
+
+
+def test_function_that_the_script_has_kept_from_before_a_reload_is_no_reason_to_say_anything(
+    config, caplog
+):
+    caplog.set_level(logging.INFO)
+    kept = config.answer
+    edit(config, "old answer", "new answer")
+    importlib.reload(config)
+    df = ps.run(lambda pset: {"old": kept(), "new": config.answer()}, [{"a": 1}], save=False)
+    assert "was edited since" not in caplog.text
+    assert (df.old.tolist(), df.new.tolist()) == (["old answer"], ["new answer"])
+
+
+def test_classes_of_modules_have_what_the_script_has_set_in_them(config):
+    config.Model.scale = 1
+    values = values_for(lambda pset: config.Model.scale)
+    assert {"Model", "Model.scale"} <= values["lab_config"].keys()
+    config.Model.scale = 5
+    config.Model.run = lambda self: "patched"
+    df = ps.run(
+        lambda pset: {"y": config.Model.scale, "z": config.Model().run()}, [{"a": 1}], save=False
+    )
+    assert (df.y.tolist(), df.z.tolist()) == ([5], ["patched"])
+
+
+def test_object_that_script_and_module_share_is_shared_on_workers(config):
+    config.settings = config.Model()
+    shared, numbers, missing, lock = config.settings, config.numbers, config.MISSING, config.lock
+
+    def func(pset):
+        shared.n = pset["a"]
+        numbers.append(pset["a"])
+        with lock:
+            same = shared is config.settings and missing is config.MISSING
+        return {"n": config.settings.n, "same": same, "numbers": config.cached()}
+
+    df = ps.run_local(func, ps.plist("a", [5, 6]), save=False)
+    assert df.n.tolist() == [5, 6]
+    assert df.same.all()
+    assert df.numbers.iloc[-1] == [1, 2, 5, 6]
+
+
+def test_modules_of_objects_in_psets_are_searched_too(config):
+    config.n_steps = 100
+    psets = [{"a": 1, "_model": config.Model()}]
+    df = ps.run(lambda pset: {"y": pset["_model"].run()}, psets, save=False)
+    assert df.y.tolist() == [100]
+
+
+def test_packages_in_a_folder_of_pip_are_not_own(study_folder, monkeypatch):
+    (study_folder / "lib" / "thing-1.0.dist-info").mkdir(parents=True)
+    (study_folder / "lib" / "lab_thing.py").write_text("n = 1\n")
+    monkeypatch.syspath_prepend(study_folder / "lib")
+    assert not own_modules.is_own(importlib.import_module("lab_thing"))
+    del sys.modules["lab_thing"]
 
 
 def test_workers_of_the_user_that_have_older_code_are_an_error(config):
