@@ -97,7 +97,13 @@ class KeptCluster:
             _silenced_heartbeats(self.client),
         ):
             self.client.close(timeout=2)
-            self.cluster.close(timeout=10)
+            try:
+                self.cluster.close(timeout=10)
+            except TimeoutError as err:  # on a busy machine, where a worker is just starting
+                log.warning(
+                    "the workers of this machine are slow to leave (%s); they will by themselves",
+                    err,
+                )
 
     def renew_workers(self, addresses: Collection[str]) -> None:
         """Kill workers and all that their func has started; their nannies start new ones.
@@ -247,10 +253,6 @@ def _close_at_exit(close_cluster: Callable[[], None] = close) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would only print tracebacks
     try:
         close_cluster()
-    except TimeoutError as err:
-        log.warning(
-            "the workers of this machine are slow to leave (%s); they will by themselves", err
-        )
     except RuntimeError as err:
         # Python 3.12 starts no thread at its end: asyncio waits for those of the dashboard by one.
         log.debug("the LocalCluster is closed, but its event loop is not: %r", err)

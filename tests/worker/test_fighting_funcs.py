@@ -51,10 +51,10 @@ def _stop_itself():
 def _overflow():
     sys.setrecursionlimit(2**30)
 
-    def deeper():
-        return [deeper() for _ in range(1)]
+    def deeper(number):
+        return max([number], key=deeper)  # each call by max takes some of the C stack
 
-    deeper()
+    deeper(1)
 
 
 def _start_endless_thread():
@@ -91,6 +91,7 @@ def run(fight, **options):
     def func(pset):
         if pset["a"] == 5:
             fight()
+            time.sleep(0.002)  # after shorter psets, the process is not looked at
         return {"y": len(str(pset["a"])), "path": "PATH" in os.environ}
 
     return ps.run_local(func, ps.plist("a", range(20)), poolsize=2, **options)
