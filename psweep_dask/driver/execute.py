@@ -25,6 +25,7 @@ from psweep_dask.study.provenance import now
 from psweep_dask.study.run import Run, StudyError
 from psweep_dask.study.runs import resume_call
 from psweep_dask.study.stop import Stopper
+from psweep_dask.worker import own_modules
 from psweep_dask.worker.func import FuncError
 from psweep_dask.worker.work import Func, Work
 
@@ -70,6 +71,7 @@ class Execution:
         self._where = where
         self._options = options
         self._func = func
+        self._file_times = own_modules.file_times()
 
     def go(self) -> pd.DataFrame:
         """Run the psets of the plan, merge their rows, and return the whole database."""
@@ -186,6 +188,13 @@ class Execution:
         if engine.workers_lost:
             were = "was" if engine.workers_lost == 1 else "were"
             remarks.append(f"{format_count(engine.workers_lost, 'worker')} {were} lost")
+        now = own_modules.file_times()
+        edited = [name for name, time in self._file_times.items() if now.get(name, time) != time]
+        if edited and self._where != "sync":
+            which = ", ".join(edited)
+            remarks.append(
+                f"{which} was edited meanwhile: workers that came later have the new code"
+            )
         left = self.progress.stats.left
         if left and self.run.saved:
             how = "stopped" if ended == "stopped" else "broken off"

@@ -189,8 +189,8 @@ def skipped_message(name: str, counts: Counter[int]) -> str:
 def resumed_message(name: str, counts: Counter[int]) -> str:
     """Return the message that a run is resumed whose rows another source has made."""
     return (
-        f"func {name!r} has changed: {_rows(counts)} {_are(counts)} of other code ({_runs(counts)}); "
-        f"ps.run(func, params, skip_dups={SAME_FUNC!r}) runs such psets again"
+        f"func {name!r} has changed: {_rows(counts)} {_are(counts)} of other code "
+        f"({_runs(counts)}); ps.run(func, params, skip_dups={SAME_FUNC!r}) runs such psets again"
     )
 
 

@@ -215,16 +215,26 @@ def outdated_modules(driver: str, driver_files: Mapping[str, str]) -> list[str]:
     Also those that the driver has from another file. There are none where the driver, which has
     this `PROCESS_ID`, is the worker itself.
     """
-    outdated: list[str] = []
-    files = {} if driver == PROCESS_ID else own_files()
-    for name, path in files.items():
-        try:
-            changed_ns = Path(path).stat().st_mtime_ns
-        except OSError:  # removed, or inside of an archive
-            changed_ns = 0
-        if changed_ns > _IMPORTED_NS or driver_files.get(name, path) != path:
-            outdated.append(name)
-    return outdated
+    if driver == PROCESS_ID:
+        return []
+    times = file_times()
+    return [
+        name
+        for name, path in own_files().items()
+        if times[name] > _IMPORTED_NS or driver_files.get(name, path) != path
+    ]
+
+
+def file_times() -> dict[str, int]:
+    """Return when the files of the own modules were changed, in nanoseconds since 1970, by name."""
+    return {name: _changed_ns(Path(path)) for name, path in own_files().items()}
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # removed, or inside of an archive
+        return 0
 
 
 class _Search:
@@ -343,10 +353,7 @@ def _edited(functions: list[FunctionType]) -> set[str]:
     for function in functions:
         module = sys.modules[function.__module__]
         path = Path(module.__file__ or "")
-        try:
-            changed_ns = path.stat().st_mtime_ns
-        except OSError:
-            continue
+        changed_ns = _changed_ns(path)
         if (
             changed_ns > _process_start_ns()
             and _is_current(function, module)  # else it is sent by value

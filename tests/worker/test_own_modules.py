@@ -243,6 +243,17 @@ def test_file_that_was_edited_is_taken_whole(config, caplog):
     assert "without what the script has set in it" in caplog.text
 
 
+def test_edit_during_a_run_is_told_at_its_end(config, caplog):
+    def func(pset):
+        if pset["a"] == 2:
+            edit(config, "return n_steps", "return -n_steps")
+        return {"y": config.Model().run()}
+
+    df = ps.run_local(func, ps.plist("a", range(4)), save=False)
+    assert df.y.tolist() == [1] * 4
+    assert "lab_config was edited meanwhile: workers that came later have the new" in caplog.text
+
+
 def test_function_that_the_script_has_kept_from_before_a_reload_is_no_reason_to_say_anything(
     config, caplog
 ):
