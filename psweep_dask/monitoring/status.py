@@ -12,6 +12,8 @@ from psweep_dask.monitoring import notebook
 from psweep_dask.monitoring.run_states import RunState, run_states
 from psweep_dask.study.runs import find_study
 
+_NO_RUN = "no run of psweep_dask yet; `psweep-dask table` shows rows that other programs have written"
+
 
 class StudyState:
     """The states of the runs of a study, the oldest run first; a notebook shows it as a table."""
@@ -20,7 +22,7 @@ class StudyState:
         self.runs = runs
 
     def __repr__(self) -> str:
-        return "\n".join(status_lines(self.runs)) if self.runs else "no run yet"
+        return "\n".join(status_lines(self.runs)) if self.runs else _NO_RUN
 
     def _repr_html_(self) -> str:
         return notebook.table_html(_table(self.runs), list(_notes(self.runs)))

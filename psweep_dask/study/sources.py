@@ -139,8 +139,10 @@ class RowSources:
         hashes : collection of str, optional
             Count only results for psets with these ``_pset_sha1``, and only if neither the same
             source nor an unknown one has made a result as well. By default, runs whose func has
-            another name do not count.
+            another name do not count, nor do lambdas, which all have the same name.
         """
+        if hashes is None and self.name == "lambda":
+            return Counter()
         others = {
             run_id: int(info["run_seq"])
             for run_id, info in self._runs.items()

@@ -64,6 +64,6 @@ def test_status_in_a_notebook_is_a_table_with_its_notes():
 
 
 def test_status_where_there_is_no_run_and_no_study():
-    assert repr(StudyState([])) == "no run yet"
+    assert repr(StudyState([])).startswith("no run of psweep_dask yet")
     with pytest.raises(NoStudyError, match="there is no study in 'nowhere'"):
         ps.status("nowhere")
