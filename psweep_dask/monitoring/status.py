@@ -12,7 +12,9 @@ from psweep_dask.monitoring import notebook
 from psweep_dask.monitoring.run_states import RunState, run_states
 from psweep_dask.study.runs import find_study
 
-_NO_RUN = "no run of psweep_dask yet; `psweep-dask table` shows rows that other programs have written"
+_NO_RUN = (
+    "no run of psweep_dask yet; `psweep-dask table` shows rows that other programs have written"
+)
 
 
 class StudyState:
