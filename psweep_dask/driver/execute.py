@@ -133,7 +133,7 @@ class Execution:
         try:
             for result in engine.results():
                 if result.frame:
-                    self.run.journal.append(result.frame)
+                    self.run.append(result.frame, result.rows)
                 self.progress.update(result)
                 if self.progress.too_many_failed(limit):
                     engine.give_up()
@@ -178,7 +178,7 @@ class Execution:
         for result in engine.early_rows():
             known = seqs_in(self.run.journal.replay())
             if known.isdisjoint(result.seqs()):  # else that slice was run again since
-                self.run.journal.append(result.frame)
+                self.run.append(result.frame, result.rows)
                 self.progress.update(result)
 
     def _remarks(self, ended: str, engine: Engine) -> list[str]:

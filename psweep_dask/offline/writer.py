@@ -106,6 +106,6 @@ class JobWriter:
         if records:
             counts = Counter({self._status: len(records)})
             result = SliceResult(record.pack(records), len(records), statuses=counts)
-            self._run.journal.append(result.frame)
+            self._run.append(result.frame, result.rows)
             self._progress.update(result)
             records.clear()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import logging
 import os
+import shutil
 import threading
 import uuid
 import zlib
@@ -15,7 +18,10 @@ from typing import BinaryIO
 
 from psweep_dask.errors import PsweepError
 from psweep_dask.storage import record
+from psweep_dask.storage.atomic import replace_file
 from psweep_dask.storage.record import Block
+
+log = logging.getLogger("psweep_dask")
 
 FSYNC_INTERVAL_SECONDS = 1.0
 """Time between two fsyncs: a power cut can take the records of this time, a killed driver none."""
@@ -39,7 +45,9 @@ class Journal:
 
     def __init__(self, path: Path, fsync_interval: float = FSYNC_INTERVAL_SECONDS) -> None:
         self.path = path
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file: BinaryIO = path.open("x+b", buffering=0)
+        self._size = 0  # in bytes
+        self._replaced: list[BinaryIO] = []  # the thread that syncs may use one of these just now
         self._error: OSError | None = None
         self._dirty = threading.Event()
         self._closing = threading.Event()
@@ -54,14 +62,16 @@ class Journal:
         Raises
         ------
         JournalError
-            If the frame cannot be written, or an earlier fsync failed. Afterwards nothing can be
-            appended: it would stand behind a torn frame.
+            If the frame cannot be written, an earlier fsync failed, or another program has cut the
+            file. Afterwards nothing can be appended: it would stand behind a torn frame.
         """
         if self._error is None:
             left = memoryview(frame)
             try:
+                self._keep_place()
                 while left:
                     left = left[self._file.write(left) :]
+                self._size += len(frame)
             except OSError as err:
                 self._error = err
         if self._error is not None:
@@ -82,13 +92,41 @@ class Journal:
 
     def close(self) -> None:
         """Sync a last time and close the file, without errors: the merge that follows reads it."""
+        if not self._closing.is_set():
+            with suppress(OSError):  # the merge cannot read it then
+                self._keep_place()
         self._closing.set()
         self._dirty.set()
         self._syncer.join()
         with suppress(OSError, ValueError):  # ValueError: closed before
             os.fsync(self._file.fileno())
-        with suppress(OSError):
-            self._file.close()
+        for file in (self._file, *self._replaced):
+            with suppress(OSError):
+                file.close()
+
+    def _keep_place(self) -> None:
+        """Write the file anew if another one is in its place, as programs that sync leave it.
+
+        Raises
+        ------
+        OSError
+            If that is impossible, or if the file has become shorter.
+        """
+        own = os.fstat(self._file.fileno())
+        if own.st_size < self._size:
+            raise OSError(errno.EIO, "another program has cut the file")
+        try:
+            if os.path.samestat(own, self.path.stat()):
+                return
+        except FileNotFoundError:
+            if not self.path.parent.is_dir():  # the merge says that the study was moved
+                return
+        log.warning("another program has replaced %s, which is written anew", self.path)
+        self._file.seek(0)
+        replace_file(self.path, lambda stream: shutil.copyfileobj(self._file, stream))
+        self._replaced.append(self._file)
+        self._file = self.path.open("r+b", buffering=0)
+        self._file.seek(0, os.SEEK_END)
 
     def _sync_periodically(self, interval: float) -> None:
         while self._dirty.wait() and not self._closing.is_set():

@@ -58,6 +58,7 @@ class Run:
     lock: BaseFileLock | None = None  # held: other processes see by it that the driver lives
     info: dict[str, Any] = field(default_factory=dict)  # what run.json says
     keeps_journal: bool = field(default_factory=recovery.keeps_journals)  # asked before it begins
+    appended: int = 0  # number of rows in the journal, if no other program has written to it
     resumed: bool = False  # an earlier driver began the run: its plan is on disk, with all psets
 
     @property
@@ -85,6 +86,11 @@ class Run:
         else:
             write(io.BytesIO())
         return (size - len(work)) / len(self.plan)
+
+    def append(self, frame: bytes, rows: int) -> None:
+        """Append a frame of so many rows to the journal, or raise `JournalError`."""
+        self.journal.append(frame)
+        self.appended += rows
 
     def finish(self, ended: str, counts: Mapping[str, int]) -> pd.DataFrame:
         """Merge the rows into the database; then the journal becomes a compressed copy.
@@ -124,6 +130,9 @@ class Run:
             replay = self.journal.replay()
             keeping = recovery.begin_to_keep(self.folder, self.keeps_journal)
             rows = frame.from_blocks(replay)
+            missing = self.appended - len(rows)
+            if missing > 0:
+                ended = "broken off"
             if ended != "done":  # workers may have rows of slices that were dropped
                 stored = StoredRun(layout, self.info)
                 more = recovery.worker_blocks(stored, rows, pd.DataFrame())
@@ -153,7 +162,7 @@ class Run:
         finally:
             if keeping is not None:
                 keeping.drop()
-        if self.resumed or more:  # this driver has not counted all rows
+        if self.resumed or more or missing > 0:  # this driver has not counted these rows
             left = self.info["psets"] - len(recovery.recorded_seqs(df, run_id))
             counts = recovery.count_statuses(df, run_id) | {"left": max(0, left)}
         self.info |= {"end": provenance.now(), "ended": ended, "counts": dict(counts)}
@@ -162,6 +171,12 @@ class Run:
         except OSError as err:
             log.warning("cannot write %s: %s", self.folder.info_path, err.strerror)
         self.folder.stop_path.unlink(missing_ok=True)
+        if missing > 0:
+            raise StudyError(
+                f"{missing} finished rows of run {run_id} are lost, since another program has "
+                "written to its journal while the run went on; the others are in the database, and "
+                f"{runs.resume_call(layout, self.info)} runs the rest again"
+            )
         return df
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers.funcs import double
@@ -78,3 +80,53 @@ def test_journal_stays_when_the_merge_fails(study_folder, monkeypatch):
     monkeypatch.undo()
     (path,) = study_folder.glob("calc/runs/*/journal")
     assert sum(len(columns[0]) for _, columns in journal.replay(path)) == 5
+
+
+def overwrite(path):
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\0" * 40)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [overwrite, cut])
+def test_rows_that_another_program_takes_from_the_journal_are_told_and_run_again(
+    study_folder, damage
+):
+    def func(pset):
+        if pset["a"] == 20:
+            (path,) = Path("calc", "runs").glob("*/journal")
+            damage(path)
+        time.sleep(0.05)
+        return {"y": pset["a"]}
+
+    with pytest.raises(ps.PsweepError, match="another program has (cut|written to)"):
+        ps.run(func, ps.plist("a", range(40)), cluster="sync")
+    left = 40 - len(ps.load("calc"))
+    assert 0 < left < 40
+    df = ps.resume("calc", func=lambda pset: {"y": pset["a"]}, cluster="sync")
+    assert sorted(df.a) == sorted(df.y) == list(range(40))
+    assert (df._status == "ok").all()
+
+
+@pytest.mark.parametrize("place", ["copy", "gone"])
+def test_journal_that_a_program_that_syncs_replaces_loses_nothing(study_folder, place, caplog):
+    def func(pset):
+        if pset["a"] == 20:
+            (path,) = Path("calc", "runs").glob("*/journal")
+            data = path.read_bytes()
+            path.unlink()
+            if place == "copy":
+                path.write_bytes(data)
+        if pset["a"] == 39:  # what a killed driver would leave
+            assert len(ps.load("calc")) > 20
+        time.sleep(0.05)
+        return {"y": pset["a"]}
+
+    df = ps.run(func, ps.plist("a", range(40)), cluster="sync")
+    assert (df._status == "ok").all(), df._exc_txt.dropna().tolist()
+    assert df.y.tolist() == list(range(40))
+    assert "another program has replaced" in caplog.text
