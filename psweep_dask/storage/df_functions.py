@@ -65,6 +65,8 @@ def df_read(path: str | os.PathLike[str], fmt: str = "pickle", **kwargs: Any) ->
        a
     0  1
     """
+    if Path(path).is_dir():
+        raise FrameError(f"{str(path)!r} is a folder; pass the path of a database in it")
     if fmt == "pickle":
         with Path(path).open("rb") as stream:
             df: pd.DataFrame = pickling.load_rows(stream, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import tempfile
@@ -21,6 +22,20 @@ PRIVATE_PREFIX = ".psweep_dask-"
 
 class LayoutError(PsweepError):
     """A folder that cannot be the folder of a study or of its database."""
+
+
+class _Lock(FileLock):
+    """A lock whose file may be a folder, or a link to itself: then the error names it."""
+
+    def _acquire(self) -> None:
+        try:
+            super()._acquire()
+        except OSError as err:
+            if err.errno not in (errno.ELOOP, errno.EISDIR):
+                raise
+            raise LayoutError(
+                f"{self.lock_file!r} cannot be the file of a lock ({err.strerror}); remove it"
+            ) from err
 
 
 class Layout:
@@ -103,7 +118,7 @@ class Layout:
         create.
         """
         self.database_dir.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.database_dir / f".{self.database_basename}.lock")
+        return _Lock(self.database_dir / f".{self.database_basename}.lock")
 
     def numbers_lock(self) -> AbstractContextManager[object]:
         """Return the lock to hold while numbers of runs and psets are given.
@@ -114,7 +129,7 @@ class Layout:
         if self.database_path == self.root / _DATABASE:
             return nullcontext()
         self.root.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.root / f".{_DATABASE}.lock")
+        return _Lock(self.root / f".{_DATABASE}.lock")
 
     def make_writable(self) -> None:
         """Create the folders of the study.
@@ -195,7 +210,7 @@ class RunFolder:
 
     def driver_lock(self) -> BaseFileLock:
         """Return the lock that the driver holds until it ends."""
-        return FileLock(self.path / "driver.lock", thread_local=False)
+        return _Lock(self.path / "driver.lock", thread_local=False)
 
 
 @dataclass(frozen=True)

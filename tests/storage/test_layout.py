@@ -8,6 +8,7 @@ import sys
 import pytest
 from filelock import Timeout
 
+import psweep_dask as ps
 from psweep_dask.storage.layout import Layout, LayoutError
 
 
@@ -87,3 +88,14 @@ def test_lock_keeps_processes_apart(study_folder):
     drivers = [subprocess.Popen([sys.executable, "-c", COUNT]) for _ in range(3)]
     assert [driver.wait() for driver in drivers] == [0, 0, 0]
     assert (study_folder / "counter").read_text() == "300"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.symlink_to(path.name), lambda path: path.mkdir()]
+)
+def test_lock_that_is_a_folder_or_a_link_to_itself_is_an_error_that_names_it(study_folder, make):
+    path = study_folder / "calc" / ".database.pk.lock"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(ps.PsweepError, match=r"database.pk.lock' cannot be the file of a lock"):
+        ps.run(lambda pset: {}, [{"a": 1}], cluster="sync")
