@@ -122,11 +122,16 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     [1152921504606846977, 0.5]
     """
     df = _concat(tables)
-    kinds = {name: getattr(dtype, "kind", "O") for name, dtype in df.dtypes.items()}
+    kinds = {name: _kind(dtype) for name, dtype in df.dtypes.items()}
     changed = {
         name for table in tables for name, column in table.items() if _changes(column, kinds[name])
     }
     return _concat([_with_objects(table, changed) for table in tables]) if changed else df
+
+
+def _kind(dtype: Any) -> str:
+    """Return the kind of a type as NumPy has it, but "T" for text that is no object."""
+    return "T" if isinstance(dtype, pd.StringDtype) else getattr(dtype, "kind", "O")
 
 
 def _changes(column: pd.Series, kind: str) -> bool:
