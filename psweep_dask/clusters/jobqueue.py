@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.jobqueue_options import cluster_class, job_options
-from psweep_dask.clusters.lasting import KeepsNannies
+from psweep_dask.clusters.nannies import KeepsNannies
 from psweep_dask.clusters.scaling_policy import WorkerJob
 from psweep_dask.clusters.tls import Credentials
 from psweep_dask.hpc import slurm

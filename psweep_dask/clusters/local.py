@@ -27,7 +27,7 @@ from psweep_dask._logging import hide_worker_exit_lines, quiet_dask, silenced
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.config import cluster_settings
 from psweep_dask.clusters.executor import ExecutorError
-from psweep_dask.clusters.lasting import LastingLocalCluster
+from psweep_dask.clusters.nannies import LastingLocalCluster
 from psweep_dask.clusters.workers import ExternalPool, Resources
 from psweep_dask.errors import PsweepError
 from psweep_dask.monitoring.dashboard import dashboard_link, scheduler_settings

@@ -9,7 +9,7 @@ There is one for each kind of process:
 - `NoRetryPlugin`, in the scheduler of a cluster that is not ours, makes dask give up a task at once
   when its worker is lost, instead of running it again. Our own clusters have a setting for that.
 
-`psweep_dask.clusters.guests` brings them to a cluster that is not ours, and takes them away.
+`psweep_dask.clusters.users_plugins` brings them to a cluster that is not ours, and takes them away.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def install(client: Client, ours: bool, ends_with_driver: bool = False) -> None:
     client.register_plugin(MonitorPlugin(ends_with_driver))
 
 
-def guest_plugins() -> tuple[ActivityPlugin, MonitorPlugin]:
+def plugins_for_users() -> tuple[ActivityPlugin, MonitorPlugin]:
     """Return the plugins for workers and nannies of a cluster that is not ours."""
     return ActivityPlugin(ours=False, our_cluster=False), MonitorPlugin(False)
 

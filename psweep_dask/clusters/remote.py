@@ -18,7 +18,7 @@ from psweep_dask.clusters import jobqueue_options, plugins
 from psweep_dask.clusters.config import as_environment, cluster_settings
 from psweep_dask.clusters.executor import ExecutorError, ExecutorRequest
 from psweep_dask.clusters.jobqueue import JobQueue
-from psweep_dask.clusters.lasting import LastingLocalCluster
+from psweep_dask.clusters.nannies import LastingLocalCluster
 from psweep_dask.clusters.scaling import JobPool
 from psweep_dask.clusters.scaling_policy import ScalingPolicy
 from psweep_dask.clusters.tls import temporary_credentials

@@ -14,9 +14,9 @@ from distributed.deploy import Cluster
 from psweep_dask.clusters import config, jobqueue_options
 from psweep_dask.clusters.dask_executor import DaskExecutor
 from psweep_dask.clusters.executor import Executor, ExecutorRequest, InlineExecutor
-from psweep_dask.clusters.guests import installed_plugins
 from psweep_dask.clusters.local import LocalPool, open_local_cluster
 from psweep_dask.clusters.remote import open_allocation_cluster, open_job_cluster
+from psweep_dask.clusters.users_plugins import installed_plugins
 from psweep_dask.clusters.workers import ExternalPool, WorkerPool
 from psweep_dask.errors import PsweepError
 from psweep_dask.hpc.allocation import Allocation, current_allocation

@@ -55,6 +55,8 @@ _WRAPPERS = (
 )
 _WRAPPED = ("func", "args", "keywords", "fget", "__func__", "__self__", "__wrapped__")
 
+_DEFAULTS = ("__defaults__", "__kwdefaults__")
+
 _MAX_ITEMS = 1000
 """In larger lists and dicts no functions are looked for."""
 
@@ -160,7 +162,7 @@ def set_values(values: ModuleValues) -> dict[tuple[str, str], Any]:
                 owner, last = _owner(module_name, name)
             except (ImportError, AttributeError):  # func, which needs it, says so itself
                 continue
-            present = vars(owner).get(last, _MISSING)
+            present = getattr(owner, last) if last in _DEFAULTS else vars(owner).get(last, _MISSING)
             if present is _MISSING or not _has_pickle(present, data):
                 setattr(owner, last, pickling.loads(data))
                 old[module_name, name] = present
@@ -281,6 +283,19 @@ class _Search:
             if not (key.startswith(("__", "_abc")) or unchanged or descriptor):
                 self.values[module, f"{name}.{key}"] = value
 
+    def _add_settings(self, function: FunctionType) -> None:
+        """Add what the script may have set in a function of an own module."""
+        name, module = function.__qualname__, function.__module__
+        if not _is_current(function, sys.modules[module]):  # it is sent by value
+            return
+        attributes = {key: value for key, value in vars(function).items() if key[:2] != "__"}
+        for key, value in {
+            **{key: getattr(function, key) for key in _DEFAULTS},
+            **attributes,
+        }.items():
+            if value is not None:
+                self.values[module, f"{name}.{key}"] = value
+
     def _in_function(self, function: FunctionType) -> Iterator[object]:
         scope = function.__globals__
         if not _is_users(scope.get("__name__")):
@@ -292,6 +307,7 @@ class _Search:
         modules = [sys.modules[name] for name in names - scope.keys() if name in sys.modules]
         if owner is not None and is_own(owner):
             self.functions.append(function)
+            self._add_settings(function)
             modules.append(owner)
         modules += [value for value in values if isinstance(value, ModuleType)]
         yield from (*values, *self._in_modules(modules, names))

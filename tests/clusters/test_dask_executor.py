@@ -21,7 +21,7 @@ import psweep_dask as ps
 from psweep_dask.clusters import plugins
 from psweep_dask.clusters.dask_executor import MAX_INLINE_BYTES, DaskExecutor
 from psweep_dask.clusters.executor import ExecutorError, LostSlice, Slice
-from psweep_dask.clusters.guests import installed_plugins
+from psweep_dask.clusters.users_plugins import installed_plugins
 from psweep_dask.clusters.workers import ExternalPool
 from psweep_dask.worker.failures import RunningPset, WalltimeLoss
 

@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster, Nanny, Scheduler
 
 import psweep_dask as ps
 from psweep_dask.clusters import plugins
-from psweep_dask.clusters.guests import installed_plugins
+from psweep_dask.clusters.users_plugins import installed_plugins
 
 
 def by_a(df):

@@ -34,6 +34,8 @@ class Model:
 @functools.cache
 def cached():
     return numbers
+def scaled(x=1, *, by=1):
+    return x * by
 def answer():
     return "old answer"
 def uses_lock():
@@ -276,6 +278,18 @@ def test_classes_of_modules_have_what_the_script_has_set_in_them(config):
         lambda pset: {"y": config.Model.scale, "z": config.Model().run()}, [{"a": 1}], save=False
     )
     assert (df.y.tolist(), df.z.tolist()) == ([5], ["patched"])
+
+
+def test_functions_of_modules_have_what_the_script_has_set_in_them(config):
+    config.answer.calls = 3
+    config.scaled.__defaults__ = (9,)
+    config.scaled.__kwdefaults__ = {"by": 2}
+
+    def func(pset):
+        return {"y": config.answer.calls, "z": config.scaled(), "same": config.default()}
+
+    df = ps.run(func, [{"a": 1}], save=False)
+    assert df[["y", "z", "same"]].iloc[0].tolist() == [3, 18, "missing"]
 
 
 def test_object_that_script_and_module_share_is_shared_on_workers(config):

@@ -22,7 +22,7 @@ from psweep_dask.clusters.plugins import (
     ActivityPlugin,
     MonitorPlugin,
     NoRetryPlugin,
-    guest_plugins,
+    plugins_for_users,
 )
 
 GONE_SECONDS = 60.0
@@ -61,10 +61,10 @@ def installed_plugins(client: Client, run_id: str) -> Iterator[Callable[[], None
                 client.run_on_scheduler(_remove_run, run_id)
 
 
-class GuestPlugin(NoRetryPlugin):
+class RunsPlugin(NoRetryPlugin):
     """Knows the runs on a scheduler that is not ours, and the nannies that have our plugin."""
 
-    name = "psweep_dask-guests"
+    name = "psweep_dask-runs"
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -101,30 +101,30 @@ class GuestPlugin(NoRetryPlugin):
 
 async def _add_run(run_id: str, client_id: str, dask_scheduler: Scheduler) -> None:
     async with _lock(dask_scheduler):
-        guests: Any = dask_scheduler.plugins.get(GuestPlugin.name)
-        if guests is None:
-            guests = GuestPlugin(dask_scheduler)
+        runs: Any = dask_scheduler.plugins.get(RunsPlugin.name)
+        if runs is None:
+            runs = RunsPlugin(dask_scheduler)
             try:
                 await _register(dask_scheduler)
-                dask_scheduler.add_plugin(guests)
+                dask_scheduler.add_plugin(runs)
             except BaseException:
-                await _unregister(dask_scheduler, guests)
+                await _unregister(dask_scheduler, runs)
                 raise
-        guests.clients[run_id] = client_id
+        runs.clients[run_id] = client_id
 
 
 async def _remove_run(run_id: str, dask_scheduler: Scheduler) -> None:
     async with _lock(dask_scheduler):
-        guests: Any = dask_scheduler.plugins.get(GuestPlugin.name)
-        if guests is not None:
-            guests.clients.pop(run_id, None)
-            if not guests.clients:
-                dask_scheduler.remove_plugin(GuestPlugin.name)
-                await _unregister(dask_scheduler, guests)
+        runs: Any = dask_scheduler.plugins.get(RunsPlugin.name)
+        if runs is not None:
+            runs.clients.pop(run_id, None)
+            if not runs.clients:
+                dask_scheduler.remove_plugin(RunsPlugin.name)
+                await _unregister(dask_scheduler, runs)
 
 
 async def _register(scheduler: Scheduler) -> None:
-    worker_plugin, nanny_plugin = guest_plugins()
+    worker_plugin, nanny_plugin = plugins_for_users()
     in_workers = await scheduler.register_worker_plugin(
         None, dumps(worker_plugin), worker_plugin.name, idempotent=True
     )
@@ -138,12 +138,12 @@ async def _register(scheduler: Scheduler) -> None:
             raise error
 
 
-async def _unregister(scheduler: Scheduler, guests: GuestPlugin) -> None:
+async def _unregister(scheduler: Scheduler, runs: RunsPlugin) -> None:
     with suppress(OSError):  # of a worker that is lost just now
         if MonitorPlugin.name in scheduler.nanny_plugins:
             await scheduler.unregister_nanny_plugin(None, MonitorPlugin.name)
     # dask asks only the nannies whose worker is there.
-    restarting = guests.nannies - _nannies(scheduler)
+    restarting = runs.nannies - _nannies(scheduler)
     ask = partial(_ask, scheduler, operation="plugin_remove", name=MonitorPlugin.name)
     await asyncio.gather(*map(ask, restarting))
     with suppress(OSError):

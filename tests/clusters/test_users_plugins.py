@@ -18,7 +18,7 @@ from helpers.driver_process import wait_until
 from helpers.executor_request import executor_request
 
 import psweep_dask as ps
-from psweep_dask.clusters import guests, plugins
+from psweep_dask.clusters import plugins, users_plugins
 from psweep_dask.clusters.dask_executor import DaskExecutor
 from psweep_dask.clusters.workers import ExternalPool
 
@@ -52,7 +52,7 @@ def our_plugins(client):
     return sorted({name for name in found if name.startswith(OURS)})
 
 
-ALL = [plugins.ActivityPlugin.name, guests.GuestPlugin.name, plugins.MonitorPlugin.name]
+ALL = [plugins.ActivityPlugin.name, users_plugins.RunsPlugin.name, plugins.MonitorPlugin.name]
 
 
 def process_state():
@@ -137,7 +137,7 @@ def test_run_that_cannot_begin_leaves_no_plugin():
 
 
 def test_driver_that_is_killed_leaves_no_plugin(client, study_folder, monkeypatch):
-    monkeypatch.setattr(guests, "GONE_SECONDS", 0.2)  # the scheduler is in this process
+    monkeypatch.setattr(users_plugins, "GONE_SECONDS", 0.2)  # the scheduler is in this process
     script = study_folder / "script.py"
     script.write_text(f"""
 import time
@@ -154,8 +154,10 @@ ps.run(lambda pset: time.sleep(60), [{{"a": 1}}], cluster=Client({client.schedul
 
 
 def test_driver_that_connects_again_brings_the_plugins_back(client):
-    with guests.installed_plugins(client, "a run") as reconnected:
-        client.run_on_scheduler(guests._remove_run, "a run")  # as after a minute without driver
+    with users_plugins.installed_plugins(client, "a run") as reconnected:
+        client.run_on_scheduler(
+            users_plugins._remove_run, "a run"
+        )  # as after a minute without driver
         assert our_plugins(client) == []
         executor = DaskExecutor(
             client, executor_request(), ExternalPool(client, {}), None, reconnected
