@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -56,5 +57,7 @@ def _await_changes(study: Study, count: int) -> None:
     expect(changed, "files change")
 
 
-def _names(folder: Path) -> frozenset[Path]:
-    return frozenset(folder.rglob("*"))
+def _names(folder: Path) -> frozenset[str]:
+    """Return the paths of all files. A folder that is removed meanwhile has none: os.walk goes on."""
+    walk = os.walk(folder)
+    return frozenset(os.path.join(root, name) for root, _, files in walk for name in files)
