@@ -58,6 +58,6 @@ def _await_changes(study: Study, count: int) -> None:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """Return the paths of all files. A folder that is removed meanwhile has none: os.walk goes on."""
+    """Return the paths of all files. os.walk passes over folders that are removed meanwhile."""
     walk = os.walk(folder)
     return frozenset(os.path.join(root, name) for root, _, files in walk for name in files)

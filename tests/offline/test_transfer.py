@@ -142,10 +142,10 @@ def test_host_beside_machines_gets_files_but_no_submission(near):
 def test_rsync_copies_to_the_same_place_below_the_home_folder(rsync, below_home, monkeypatch):
     arguments = rsync()
     write(machine("cluster", host="login.example.org"))
-    write({"work/calc/x": ""})
+    write({"study/calc/x": ""})
     here = Path.cwd()
     monkeypatch.setenv("HOME", str(here if below_home else here / "other"))
-    ps.push("cluster", calc_dir="work/calc", dry_run=True)
-    place = "./work/calc" if below_home else f"{here}/work/calc"
-    assert arguments()[-2:] == [f"{here}/work/calc/", f"login.example.org:{place}/"]
+    ps.push("cluster", calc_dir="study/calc", dry_run=True)
+    place = "./study/calc" if below_home else f"{here}/study/calc"
+    assert arguments()[-2:] == [f"{here}/study/calc/", f"login.example.org:{place}/"]
     assert "--dry-run" in arguments()
